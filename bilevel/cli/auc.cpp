@@ -1,0 +1,257 @@
+// `bilevel auc`: train a classifier that maximizes AUC.
+#include "bilevel/cli/auc.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <iostream>
+
+#include "bilevel/cli/command.h"
+#include "bilevel/model/network.h"
+#include "bilevel/solver/registry.h"
+
+namespace bilevel::cli {
+namespace {
+
+std::string encoder_names() {
+  std::vector<std::string> names;
+  for (const EncoderEntry& entry : encoder_registry()) names.push_back(entry.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+std::string shortened(const std::string& text, size_t bytes) {
+  if (text.size() <= bytes) return text;
+  size_t end = bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)
+    --end;  // not inside a UTF-8 character
+  return text.substr(0, end) + "...";
+}
+
+/// CLI11's own checks answer with the whole range of a double.
+CLI::Validator number_that(const std::string& rule, const std::function<bool(double)>& holds) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        double value = 0;
+        const bool fits = CLI::detail::lexical_cast(text, value) && holds(value);
+        return fits ? std::string() : fmt::format("'{}' is not a number {}", text, rule);
+      },
+      "");
+}
+
+CLI::Validator positive_number() {
+  return number_that("> 0", [](double value) { return value > 0; });
+}
+
+CLI::Validator not_negative_number() {
+  return number_that(">= 0", [](double value) { return value >= 0; });
+}
+
+}  // namespace
+
+int show_auc(const std::function<AucJobResult(const AucJobCallbacks&)>& job, const Presentation& how,
+             const std::string& out) {
+  catch_interrupts();
+  std::unique_ptr<Progress> progress;
+  bool refitting = false;
+  const ProgressOptions look{.stream = stderr, .is_terminal = is_terminal(stderr), .quiet = how.quiet};
+  AucJobCallbacks callbacks{
+      .message =
+          [&](const std::string& line) {
+            if (progress) progress->finish();
+            progress.reset();
+            if (!how.quiet) std::cerr << line << "\n";
+          },
+      .progress =
+          [&](const AucProgress& p) {
+            if (!progress || refitting != p.refit) {
+              if (progress) progress->finish();
+              refitting = p.refit;
+              progress = std::make_unique<Progress>(p.refit ? "refit on all training rows" : "training",
+                                                    p.steps, look, p.step - 1);
+            }
+            progress->update({.step = p.step,
+                              .loss = p.upper_loss,
+                              .best_auc = p.valid_auc >= 0 ? p.valid_auc : std::nan("")});
+          },
+      .interrupt = &interrupted()};
+  const AucJobResult result = job(callbacks);
+  if (progress) progress->finish();
+
+  if (how.json) std::cout << result.summary.dump(2) << "\n";
+  if (result.reason == StopReason::interrupted) {
+    std::cerr << fmt::format("bilevel: {}; continue with: bilevel auc --resume {}\n", result.message, out);
+    return kInterrupted;
+  }
+  if (!result.finished) {
+    std::cerr << fmt::format("bilevel: {}; the last good checkpoint is kept in {}\n", result.message, out);
+    return kNumerical;
+  }
+  if (!how.quiet && !how.json) {
+    const auto& test = result.summary.at("metrics").at("test");
+    const auto& interval = result.summary.at("test_auc_interval");
+    std::cout << fmt::format("\ntest AUC {:.4f} (95 % interval {:.4f} to {:.4f}), average precision {:.4f}\n",
+                             test.at("auc").get<double>(), interval[0].get<double>(),
+                             interval[1].get<double>(), test.at("average_precision").get<double>());
+    if (!result.baseline.empty()) std::cout << result.baseline << "\n";
+    if (!result.best_ranked.empty())
+      std::cout << "\nthe best-ranked test rows ('*' marks a true positive):\n";
+    for (const auto& row : result.best_ranked) {
+      std::cout << fmt::format("  {} {:+.3f}  {}\n", row.positive ? '*' : ' ', row.score,
+                               shortened(row.text, 90));
+    }
+    std::cout << fmt::format("\nreport: {}/report.html\n", out);
+  }
+  return kDone;
+}
+
+void add_auc(CLI::App& program, Body& body) {
+  struct Given {
+    AucJobOptions job;
+    Presentation how;
+    std::string out, resume;
+    bool no_refit = false, no_header = false, header = false;
+  };
+  auto given = std::make_shared<Given>();
+  AucJobOptions& o = given->job;
+  CLI::App* c = program.add_subcommand("auc", "train a classifier that maximizes AUC");
+  c->footer("A first try:  bilevel auc --train reviews.tsv --text text --label class --positive spam");
+
+  const char* data = "Data";
+  c->add_option("--train", o.train, "training file: csv, tsv, jsonl or libsvm, each also gzipped")
+      ->group(data)
+      ->type_name("FILE");
+  c->add_option("--valid", o.valid, "validation file; default: a share of the training rows")
+      ->group(data)
+      ->type_name("FILE");
+  c->add_option("--test", o.test, "test file; default: a share of the training rows")
+      ->group(data)
+      ->type_name("FILE");
+  c->add_option("--text", o.text, "the column that holds a text")->group(data)->type_name("COL");
+  c->add_option("--features", o.features,
+                "feature columns: 'all' (but the label), or a list; the default without --text")
+      ->group(data)
+      ->type_name("all|COL,...");
+  c->add_option("--categorical", o.categorical,
+                "columns whose values are categories, even if they are numbers")
+      ->group(data)
+      ->type_name("COL,...");
+  c->add_option("--label", o.label, "the column that holds the class (libsvm files need none)")
+      ->group(data)
+      ->type_name("COL");
+  c->add_option("--positive", o.positive, "the label value of the positive class; all others are negative")
+      ->group(data)
+      ->type_name("VALUE");
+  c->add_option("--format", o.format, "automatic (by file name), csv, tsv, jsonl or libsvm")
+      ->group(data)
+      ->type_name("NAME");
+  c->add_flag("--header", given->header, "the first row names the columns")->group(data);
+  c->add_flag("--no-header", given->no_header, "the first row is data; columns are 1, 2, ...")->group(data);
+  c->add_option("--split", o.split, "shares of training, validation and test rows cut from the training file")
+      ->group(data)
+      ->type_name("T,V,S");
+  c->add_option("--positive-fraction", o.positive_fraction,
+                "thin one class of the training part to this positive share (the test part is never touched)")
+      ->group(data)
+      ->type_name("R");
+
+  const char* model = "Model and training";
+  c->add_option("--encoder", o.encoder,
+                "one of " + encoder_names() + "; default: bag for text, linear for columns")
+      ->group(model)
+      ->type_name("NAME");
+  c->add_option("--hidden", o.hidden, "width of the encoder")
+      ->group(model)
+      ->type_name("N")
+      ->check(positive_number());
+  c->add_option("--layers", o.layers, "depth of the encoder")
+      ->group(model)
+      ->type_name("N")
+      ->check(positive_number());
+  c->add_option("--embedding", o.embedding, "word vectors in GloVe's text format, also gzipped; frozen")
+      ->group(model)
+      ->type_name("FILE");
+  c->add_flag("--train-embedding", o.train_embedding, "update the word vectors too")->group(model);
+  c->add_option("--loss", o.loss, "form of the AUC-margin loss: libauc, ppd or authors")
+      ->group(model)
+      ->type_name("NAME");
+  c->add_option("--levels", o.levels,
+                "train: both levels on training rows; papers: upper level on validation rows, without refit")
+      ->group(model)
+      ->type_name("train|papers");
+  c->add_option("--l2", o.l2, "strength of the L2 term, in rows; default by encoder")
+      ->group(model)
+      ->type_name("KAPPA")
+      ->check(not_negative_number());
+  c->add_option("--solver", o.solver, "see 'bilevel list solvers'")->group(model)->type_name("NAME");
+  c->add_option("--set", o.set, "an option of the solver; may be repeated; see 'bilevel list solvers'")
+      ->group(model)
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--epochs", o.epochs, "passes over the training rows")
+      ->group(model)
+      ->type_name("N")
+      ->check(positive_number());
+  c->add_option("--steps", o.steps, "steps of the solver")
+      ->group(model)
+      ->type_name("N")
+      ->check(positive_number());
+  c->add_option("--max-seconds", o.max_seconds, "stop training after this time")
+      ->group(model)
+      ->type_name("S")
+      ->check(positive_number());
+  c->add_option("--batch-size", o.batch_size, "rows a batch")
+      ->group(model)
+      ->type_name("N")
+      ->check(positive_number());
+  c->add_flag("--no-refit", given->no_refit,
+              "keep the model of the chosen step instead of training again with the validation rows")
+      ->group(model);
+  c->add_option("--seed", o.seed, "seed of all randomness")
+      ->group(model)
+      ->type_name("N")
+      ->check(not_negative_number());
+  c->add_option("--threads", o.threads, "threads of the numerical library")
+      ->group(model)
+      ->type_name("N")
+      ->check(positive_number());
+  c->add_option("--device", o.device, "cpu or cuda")->group(model)->type_name("cpu|cuda");
+
+  const char* output = "Output";
+  c->add_option("--out", given->out, "folder for model, trace and report; default: ./bilevel-auc-N")
+      ->group(output)
+      ->type_name("DIR");
+  CLI::Option* resume =
+      c->add_option("--resume", given->resume, "continue the run in this folder, with its own options")
+          ->group(output)
+          ->type_name("DIR");
+  c->add_flag("--json", given->how.json, "print one JSON object on standard output")->group(output);
+  c->add_flag("--quiet", given->how.quiet, "no progress")->group(output);
+
+  c->callback([c, given, resume, &body] {
+    body = [c, given, resume] {
+      if (resume->count() > 0) {
+        for (const CLI::Option* option : c->get_options()) {
+          const std::string& name = option->get_name();
+          if (option->count() > 0 && option != resume && name != "--json" && name != "--quiet") {
+            throw InputError(
+                fmt::format("--resume continues a run with its own options; {} cannot be changed", name));
+          }
+        }
+        return show_auc(
+            [&](const AucJobCallbacks& callbacks) { return resume_auc_job(given->resume, callbacks); },
+            given->how, given->resume);
+      }
+      if (given->header && given->no_header) throw InputError("give --header or --no-header, not both");
+      if (given->header) given->job.header = "yes";
+      if (given->no_header) given->job.header = "no";
+      given->job.refit = !given->no_refit;
+      const std::string out = given->out.empty() ? free_folder("bilevel-auc") : given->out;
+      return show_auc(
+          [&](const AucJobCallbacks& callbacks) { return run_auc_job(given->job, out, callbacks); },
+          given->how, out);
+    };
+  });
+}
+
+}  // namespace bilevel::cli

@@ -1,0 +1,130 @@
+#include "bilevel/core/fields.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bilevel/core/error.h"
+
+namespace bilevel {
+namespace {
+
+using nlohmann::json;
+
+[[noreturn]] void refuse(const std::string& name, const json& value, const std::string& rule) {
+  const std::string text = value.is_string() ? value.get<std::string>()
+                           : value.is_number_float()
+                               ? fmt::format("{}", value.get<double>())  // JSON has no NaN
+                               : value.dump();
+  throw InputError(fmt::format("{} = {}: {}", name, text, rule));
+}
+
+double as_number(const std::string& name, const json& value, const Range& range) {
+  if (!value.is_number()) refuse(name, value, "must be a number");
+  const double x = value.get<double>();
+  if (!std::isfinite(x) || !range.contains(x)) refuse(name, value, "must be " + range.describe());
+  return x;
+}
+
+}  // namespace
+
+bool Range::contains(double x) const {
+  return (low_open ? x > low : x >= low) && (high_open ? x < high : x <= high);
+}
+
+std::string Range::describe() const {
+  const bool has_low = low > -1e300;
+  const bool has_high = high < 1e300;
+  if (has_low && has_high)
+    return fmt::format("in {}{:g}, {:g}{}", low_open ? "(" : "[", low, high, high_open ? ")" : "]");
+  if (has_low) return fmt::format("{} {:g}", low_open ? ">" : ">=", low);
+  if (has_high) return fmt::format("{} {:g}", high_open ? "<" : "<=", high);
+  return "a finite number";
+}
+
+void Fields::number(const std::string& name, double& value, const Range& range, const std::string& meaning) {
+  fields_.push_back({name, meaning, "number", range.describe(), [&value] { return json(value); },
+                     [&value, name, range](const json& given) { value = as_number(name, given, range); }});
+}
+
+void Fields::integer(const std::string& name, int64_t& value, const Range& range,
+                     const std::string& meaning) {
+  fields_.push_back({name, meaning, "integer", range.describe(), [&value] { return json(value); },
+                     [&value, name, range](const json& given) {
+                       const double x = as_number(name, given, range);
+                       if (x != std::floor(x)) refuse(name, given, "must be a whole number");
+                       if (std::abs(x) > 0x1p53) refuse(name, given, "must be at most 2^53");
+                       value = static_cast<int64_t>(x);
+                     }});
+}
+
+void Fields::flag(const std::string& name, bool& value, const std::string& meaning) {
+  fields_.push_back({name, meaning, "true|false", "", [&value] { return json(value); },
+                     [&value, name](const json& given) {
+                       if (!given.is_boolean()) refuse(name, given, "must be true or false");
+                       value = given.get<bool>();
+                     }});
+}
+
+void Fields::choice(const std::string& name, std::string& value, const std::vector<std::string>& choices,
+                    const std::string& meaning) {
+  fields_.push_back(
+      {name, meaning, fmt::format("{}", fmt::join(choices, "|")), "", [&value] { return json(value); },
+       [&value, name, choices](const json& given) {
+         const bool known = given.is_string() && std::find(choices.begin(), choices.end(),
+                                                           given.get<std::string>()) != choices.end();
+         if (!known) refuse(name, given, fmt::format("must be one of {}", fmt::join(choices, ", ")));
+         value = given.get<std::string>();
+       }});
+}
+
+void Fields::step_size(const std::string& name, StepSize& value, const std::string& meaning) {
+  fields_.push_back({name, meaning, "number|auto", "> 0",
+                     [&value] { return value.automatic() ? json("auto") : json(*value.value); },
+                     [&value, name](const json& given) {
+                       if (given == "auto") {
+                         value.value.reset();
+                       } else if (given.is_string()) {
+                         refuse(name, given, "must be a number or auto");
+                       } else {
+                         value.value = as_number(name, given, kPositive);
+                       }
+                     }});
+}
+
+void Fields::set(const std::string& name, const json& value) const {
+  for (const Field& field : fields_) {
+    if (field.name == name) return field.set(value);
+  }
+  std::vector<std::string> names;
+  for (const Field& field : fields_) names.push_back(field.name);
+  throw InputError(fmt::format("there is no option '{}'; known: {}", name, fmt::join(names, ", ")));
+}
+
+void Fields::set_text(const std::string& assignment) const {
+  const size_t equals = assignment.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw InputError(fmt::format("'{}' is not of the form key=value", assignment));
+  }
+  const std::string text = assignment.substr(equals + 1);
+  const json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  set(assignment.substr(0, equals), parsed.is_number() || parsed.is_boolean() ? parsed : json(text));
+}
+
+void Fields::validate() const {
+  for (const Field& field : fields_) field.set(field.get());
+}
+
+nlohmann::ordered_json Fields::to_json() const {
+  nlohmann::ordered_json object = nlohmann::ordered_json::object();
+  for (const Field& field : fields_) object[field.name] = field.get();
+  return object;
+}
+
+void Fields::from_json(const json& object) const {
+  for (const auto& [name, value] : object.items()) set(name, value);
+}
+
+}  // namespace bilevel

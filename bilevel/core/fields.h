@@ -1,0 +1,88 @@
+// Option fields: one list per option struct drives validation, `--set`, JSON and the documentation's tables.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace bilevel {
+
+/// A step size that is either given or `auto`: derived from the problem before the first step.
+struct StepSize {
+  std::optional<double> value;
+
+  StepSize() = default;
+  StepSize(double given) : value(given) {}  // NOLINT: a number is a step size
+  bool automatic() const { return !value.has_value(); }
+};
+
+/// The interval that a number must lie in.
+struct Range {
+  double low = -1e300;
+  double high = 1e300;
+  bool low_open = false;
+  bool high_open = false;
+
+  bool contains(double x) const;
+  /// "> 0", ">= 1", "in (0, 1]".
+  std::string describe() const;
+};
+
+inline constexpr Range kAny{};
+inline constexpr Range kPositive{.low = 0, .low_open = true};
+inline constexpr Range kNonNegative{.low = 0};
+inline constexpr Range kAtLeastOne{.low = 1};
+inline constexpr Range kWeight{.low = 0, .high = 1, .low_open = true};
+
+/// One option of a struct, bound to a variable.
+struct Field {
+  std::string name;
+  std::string meaning;
+  std::string type;  ///< "number", "integer", "true|false", "number|auto", or the choices joined by '|'
+  std::string rule;  ///< the range in words, may be empty
+  std::function<nlohmann::json()> get;
+  /// Throws InputError naming the field, the value and the rule.
+  std::function<void(const nlohmann::json&)> set;
+};
+
+/// The fields of one struct instance. A struct gives `void fields(Fields&)`, which lists each member once;
+/// the struct must outlive the list.
+class Fields {
+ public:
+  void number(const std::string& name, double& value, const Range& range, const std::string& meaning);
+  void integer(const std::string& name, int64_t& value, const Range& range, const std::string& meaning);
+  void flag(const std::string& name, bool& value, const std::string& meaning);
+  void choice(const std::string& name, std::string& value, const std::vector<std::string>& choices,
+              const std::string& meaning);
+  void step_size(const std::string& name, StepSize& value, const std::string& meaning);
+
+  const std::vector<Field>& list() const { return fields_; }
+
+  /// Sets one field from JSON. Throws InputError for an unknown name (listing the known ones) or an
+  /// impossible value.
+  void set(const std::string& name, const nlohmann::json& value) const;
+  /// Sets one field from text such as "lower_step_size=auto" (the form of `--set`).
+  void set_text(const std::string& assignment) const;
+  /// Checks every present value against its rule; throws InputError.
+  void validate() const;
+  /// All fields as an object, in order of declaration.
+  nlohmann::ordered_json to_json() const;
+  /// Sets the fields that the object names.
+  void from_json(const nlohmann::json& object) const;
+
+ private:
+  std::vector<Field> fields_;
+};
+
+/// The fields of `options` as a list.
+template <typename Options>
+Fields fields_of(Options& options) {
+  Fields fields;
+  options.fields(fields);
+  return fields;
+}
+
+}  // namespace bilevel

@@ -1,0 +1,127 @@
+#include "bilevel/core/fields.h"
+
+#include <cmath>
+
+#include "bilevel/core/error.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+using nlohmann::json;
+
+struct Options {
+  double rate = 0.5;
+  int64_t count = 3;
+  bool fast = false;
+  std::string kind = "one";
+  StepSize step = {};
+
+  void fields(Fields& fields) {
+    fields.number("rate", rate, kWeight, "a weight");
+    fields.integer("count", count, kAtLeastOne, "how many");
+    fields.flag("fast", fast, "whether fast");
+    fields.choice("kind", kind, {"one", "two"}, "which");
+    fields.step_size("step", step, "how far");
+  }
+};
+
+TEST(Range, ContainsItsClosedEndsAlone) {
+  EXPECT_FALSE(kPositive.contains(0));
+  EXPECT_TRUE(kPositive.contains(1e-300));
+  EXPECT_TRUE(kNonNegative.contains(0));
+  EXPECT_TRUE(kWeight.contains(1));
+  EXPECT_FALSE(kWeight.contains(0));
+  EXPECT_FALSE(kWeight.contains(1.0000001));
+  EXPECT_FALSE(kAny.contains(std::nan("")));
+  EXPECT_FALSE((Range{.low = 0, .high = 1, .high_open = true}.contains(1)));
+  EXPECT_EQ(kPositive.describe(), "> 0");
+  EXPECT_EQ(kAtLeastOne.describe(), ">= 1");
+  EXPECT_EQ(kWeight.describe(), "in (0, 1]");
+  EXPECT_EQ((Range{.high = 1, .high_open = true}.describe()), "< 1");
+}
+
+TEST(Fields, TextSetsEveryType) {
+  Options options;
+  const Fields fields = fields_of(options);
+  for (const char* assignment : {"rate=0.25", "count=1e3", "fast=true", "kind=two", "step=1e-2"}) {
+    fields.set_text(assignment);
+  }
+  EXPECT_EQ(options.rate, 0.25);
+  EXPECT_EQ(options.count, 1000);
+  EXPECT_TRUE(options.fast);
+  EXPECT_EQ(options.kind, "two");
+  EXPECT_EQ(options.step.value, 1e-2);
+  fields.set_text("step=auto");
+  EXPECT_TRUE(options.step.automatic());
+}
+
+TEST(Fields, ImpossibleValuesAreRefusedWithFieldValueAndRule) {
+  Options options;
+  const Fields fields = fields_of(options);
+  const auto refusal = [&](const std::string& text) {
+    return message_of<InputError>([&] { fields.set_text(text); });
+  };
+  EXPECT_EQ(refusal("rate=0"), "rate = 0: must be in (0, 1]");
+  EXPECT_EQ(refusal("rate=1.5"), "rate = 1.5: must be in (0, 1]");
+  EXPECT_EQ(refusal("rate=fast"), "rate = fast: must be a number");
+  EXPECT_EQ(refusal("rate=nan"), "rate = nan: must be a number");
+  EXPECT_EQ(refusal("rate="), "rate = : must be a number");
+  EXPECT_EQ(refusal("rate=true"), "rate = true: must be a number");
+  EXPECT_EQ(refusal("rate=1e999"), "rate = 1e999: must be a number");
+  EXPECT_EQ(refusal("count=0"), "count = 0: must be >= 1");
+  EXPECT_EQ(refusal("count=1.5"), "count = 1.5: must be a whole number");
+  EXPECT_EQ(refusal("count=1e19"), "count = 1e+19: must be at most 2^53");
+  EXPECT_EQ(refusal("fast=1"), "fast = 1: must be true or false");
+  EXPECT_EQ(refusal("kind=three"), "kind = three: must be one of one, two");
+  EXPECT_EQ(refusal("kind=1"), "kind = 1: must be one of one, two");
+  EXPECT_EQ(refusal("step=often"), "step = often: must be a number or auto");
+  EXPECT_EQ(refusal("step=-1"), "step = -1: must be > 0");
+  EXPECT_EQ(refusal("speed=1"), "there is no option 'speed'; known: rate, count, fast, kind, step");
+  EXPECT_EQ(refusal("rate"), "'rate' is not of the form key=value");
+  EXPECT_EQ(refusal("=1"), "'=1' is not of the form key=value");
+  EXPECT_EQ(fields.to_json(), fields_of(*std::make_unique<Options>()).to_json()) << "nothing was set";
+}
+
+TEST(Fields, ValidateChecksWhatCodeAssigned) {
+  const auto refusal = [](const std::function<void(Options&)>& change) {
+    Options options;
+    change(options);
+    return message_of<InputError>([&] { fields_of(options).validate(); });
+  };
+  Options good;
+  EXPECT_NO_THROW(fields_of(good).validate());
+  EXPECT_EQ(refusal([](Options& o) { o.rate = std::nan(""); }), "rate = nan: must be in (0, 1]");
+  EXPECT_EQ(refusal([](Options& o) { o.rate = HUGE_VAL; }), "rate = inf: must be in (0, 1]");
+  EXPECT_EQ(refusal([](Options& o) { o.count = -4; }), "count = -4: must be >= 1");
+  EXPECT_EQ(refusal([](Options& o) { o.kind = ""; }), "kind = : must be one of one, two");
+  EXPECT_EQ(refusal([](Options& o) { o.step = 0.0; }), "step = 0: must be > 0");
+}
+
+TEST(Fields, JsonGoesThereAndBack) {
+  Options options{.rate = 1.0 / 3, .count = 9007199254740992, .fast = true, .kind = "two", .step = 0.1};
+  const std::string text = fields_of(options).to_json().dump();
+  EXPECT_EQ(text.find("\"rate\""), 1u) << "in order of declaration: " << text;
+  Options read;
+  fields_of(read).from_json(json::parse(text));
+  EXPECT_EQ(fields_of(read).to_json().dump(), text);
+  EXPECT_EQ(read.rate, 1.0 / 3);
+  EXPECT_EQ(read.count, 9007199254740992);
+  read.step = {};
+  EXPECT_EQ(fields_of(read).to_json()["step"], "auto");
+  EXPECT_THROW(fields_of(read).from_json({{"rates", 1}}), InputError);
+}
+
+TEST(Fields, DescribeThemselves) {
+  Options options;
+  const Fields fields = fields_of(options);
+  const Field& kind = fields.list()[3];
+  EXPECT_EQ(kind.name, "kind");
+  EXPECT_EQ(kind.type, "one|two");
+  EXPECT_EQ(fields.list()[0].rule, "in (0, 1]");
+  EXPECT_EQ(fields.list()[4].type, "number|auto");
+  EXPECT_EQ(fields.list()[4].rule, "> 0");
+}
+
+}  // namespace
+}  // namespace bilevel

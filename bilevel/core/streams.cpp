@@ -1,0 +1,72 @@
+#include "bilevel/core/streams.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Utils.h>
+
+#include <mutex>
+
+namespace bilevel {
+
+uint64_t derive_seed(uint64_t seed, const std::string& name) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  for (const unsigned char c : name) hash = (hash ^ c) * 0x100000001b3ULL;
+  uint64_t z = hash + 0x9e3779b97f4a7c15ULL * (seed + 1);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
+
+at::Generator& Streams::stream(const std::string& name) {
+  auto found = generators_.find(name);
+  if (found == generators_.end()) {
+    found =
+        generators_.emplace(name, at::make_generator<at::CPUGeneratorImpl>(derive_seed(seed_, name))).first;
+  }
+  return found->second;
+}
+
+uint64_t Streams::draw(const std::string& name) {
+  return at::check_generator<at::CPUGeneratorImpl>(stream(name))->random64();
+}
+
+void Streams::state(State& state) {
+  state.value("seed", seed_);
+  state.scope("streams", [&](State& inner) {
+    for (const std::string& name : inner.names(generators_)) {
+      torch::Tensor generator = stream(name).get_state();
+      inner.tensor(name, generator);
+      if (inner.loading()) stream(name).set_state(generator);
+    }
+  });
+}
+
+DefaultGeneratorScope::DefaultGeneratorScope(uint64_t seed, const torch::Device& device) : device_(device) {
+  at::Generator cpu = at::detail::getDefaultCPUGenerator();
+  {
+    const std::lock_guard<std::mutex> lock(cpu.mutex());
+    cpu_state_ = cpu.get_state();
+    cpu.set_current_seed(seed);
+  }
+  if (device_.is_cuda()) {
+    at::Generator cuda = at::globalContext().defaultGenerator(device_);
+    const std::lock_guard<std::mutex> lock(cuda.mutex());
+    device_state_ = cuda.get_state();
+    cuda.set_current_seed(seed);
+  }
+}
+
+DefaultGeneratorScope::~DefaultGeneratorScope() {
+  at::Generator cpu = at::detail::getDefaultCPUGenerator();
+  {
+    const std::lock_guard<std::mutex> lock(cpu.mutex());
+    cpu.set_state(cpu_state_);
+  }
+  if (device_.is_cuda()) {
+    at::Generator cuda = at::globalContext().defaultGenerator(device_);
+    const std::lock_guard<std::mutex> lock(cuda.mutex());
+    cuda.set_state(device_state_);
+  }
+}
+
+}  // namespace bilevel

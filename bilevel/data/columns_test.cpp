@@ -1,0 +1,277 @@
+#include "bilevel/data/columns.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "bilevel/data/libsvm.h"
+#include "bilevel/data/test_files.h"
+
+namespace bilevel {
+namespace {
+
+using Names = std::vector<std::string>;
+
+const ColumnOptions kPlain{.numbers = {.rank = false, .clip = 0}};
+
+class ColumnsTest : public testing::Test {
+ protected:
+  Table read(std::string_view text, const std::string& name = "a.csv") const {
+    return read_table(folder_.write(name, text));
+  }
+  static std::vector<int64_t> range(int64_t count) {
+    std::vector<int64_t> rows(static_cast<size_t>(count));
+    std::iota(rows.begin(), rows.end(), 0);
+    return rows;
+  }
+  static ColumnTransform fit(const Table& table, const ColumnOptions& options = kPlain) {
+    std::vector<size_t> columns(table.columns());
+    std::iota(columns.begin(), columns.end(), size_t{0});
+    return ColumnTransform::fit(table, columns, range(static_cast<int64_t>(table.rows())), options);
+  }
+  std::string fit_error(std::string_view text, const ColumnOptions& options = {}) const {
+    return input_error([&] { fit(read(text), options); });
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(ColumnsTest, StandardizesNumbersOnTheTrainingRowsOnly) {
+  const Table table = read("x,y\n1,5\n2,5\n3,5\n102,5\n");
+  const ColumnTransform transform = ColumnTransform::fit(table, {0}, {0, 1, 2}, kPlain);
+  EXPECT_EQ(transform.feature_names(), (Names{"x"}));
+  const float one = std::sqrt(1.5F);
+  EXPECT_TRUE(transform.apply(table).allclose(torch::tensor({{-one}, {0.F}, {one}, {100 * one}})));
+  EXPECT_TRUE(transform.apply(table, {3, 0}).allclose(torch::tensor({{100 * one}, {-one}})));
+  const ColumnTransform clipped = ColumnTransform::fit(table, {0}, {0, 1, 2}, {.numbers = {.rank = false}});
+  EXPECT_TRUE(clipped.apply(table, {3, 0}).allclose(torch::tensor({{3.F}, {-one}})));
+}
+
+TEST_F(ColumnsTest, FillsInMissingValues) {
+  const Table table = read("x,c\n1,a\n?,b\n3,NA\n");
+  const ColumnTransform transform = fit(table);
+  EXPECT_EQ(transform.feature_names(), (Names{"x", "x:missing", "c=a", "c=b", "c:missing"}));
+  ColumnReport report;
+  EXPECT_TRUE(transform.apply(table, &report)
+                  .equal(torch::tensor(
+                      {{0.F, 0.F, 1.F, 0.F, 0.F}, {0.5F, 1.F, 0.F, 1.F, 0.F}, {1.F, 0.F, 0.F, 0.F, 1.F}})));
+  EXPECT_EQ(report.rows, 3);
+  EXPECT_EQ(report.missing(), 2);
+  EXPECT_EQ(report.columns[0].missing, 1);
+  EXPECT_EQ(report.columns[1].categories, 2);
+  // Missing cells in a column without an indicator are the mean.
+  const ColumnTransform complete = ColumnTransform::fit(table, {0}, {0, 2}, kPlain);
+  EXPECT_EQ(complete.feature_names(), (Names{"x"}));
+  EXPECT_EQ(complete.apply(table, {1}).item<float>(), 0.5F);
+}
+
+TEST_F(ColumnsTest, UnseenCategoriesAreZeroAndCounted) {
+  const Table table = read("c\nb\na\nb\n");
+  const ColumnTransform transform = fit(table);
+  EXPECT_EQ(transform.feature_names(), (Names{"c=b", "c=a"}));
+  ColumnReport report;
+  EXPECT_TRUE(
+      transform.apply(read("c\nz\na\n", "b.csv"), &report).equal(torch::tensor({{0.F, 0.F}, {0.F, 1.F}})));
+  EXPECT_EQ(report.unseen(), 1);
+  EXPECT_EQ(report.columns[0].unseen, 1);
+  // A number in a column of words is one more category.
+  EXPECT_TRUE(transform.apply(read("d,c\nx,7\n", "c.csv")).equal(torch::zeros({1, 2})));
+}
+
+TEST_F(ColumnsTest, RareCategoriesShareAFeature) {
+  const Table table = read("c\na\na\nb\nb\nd\ne\n");
+  const ColumnTransform transform = fit(table, {.max_categories = 2});
+  EXPECT_EQ(transform.feature_names(), (Names{"c=a", "c=b", "c:other"}));
+  ColumnReport report;
+  const torch::Tensor features = transform.apply(table, &report);
+  EXPECT_TRUE(features.sum(1).equal(torch::ones({6})));
+  EXPECT_EQ(features.select(1, 2).sum().item<float>(), 2.F);
+  EXPECT_EQ(report.columns[0].other, 2);
+}
+
+TEST_F(ColumnsTest, DropsConstantColumns) {
+  const Table table = read("x,k,w,e\n1,7,a,\n2,7,a,\n3,7,a,\n4,,a,\n");
+  const ColumnTransform transform = fit(table);
+  EXPECT_EQ(transform.feature_names(), (Names{"x", "k:missing"}));
+  ColumnReport report;
+  transform.apply(table, &report);
+  EXPECT_EQ(report.dropped(), 3);
+  EXPECT_FALSE(report.columns[0].dropped);
+  EXPECT_EQ(fit_error("k,w\n1,a\n1,a\n"),
+            "a.csv: the 2 feature columns give no feature: all are constant or missing");
+}
+
+TEST_F(ColumnsTest, ConstantUpToRoundingIsConstant) {
+  EXPECT_TRUE(NumberScaler({0.1 + 0.2, 0.3, 0.3}).constant());
+  EXPECT_FALSE(NumberScaler({1e-300, 2e-300}).constant());
+  EXPECT_FALSE(NumberScaler({1e307, -1e307, 0}).constant());
+  EXPECT_NEAR(NumberScaler({1e307, -1e307, 0}).scaled(1e307), std::sqrt(1.5), 1e-6);
+}
+
+TEST_F(ColumnsTest, MixedColumnsAreErrorsUnlessNamed) {
+  const char* text = "x,y\n1,3\n,2\nb,1\n4,5\n";
+  EXPECT_EQ(fit_error(text),
+            "a.csv:4:1: 'b' in column 'x' is not a number, but the column also holds numbers ('1' on line "
+            "2); if they "
+            "are categories, name the column categorical (--categorical x)");
+  const ColumnTransform named =
+      fit(read(text), {.categorical = {"x"}, .numbers = {.rank = false, .clip = 0}});
+  EXPECT_EQ(named.feature_names(), (Names{"x=1", "x=4", "x=b", "x:missing", "y"}));
+  EXPECT_NE(fit_error(text, {.categorical = {"z"}}).find("has no column 'z'"), std::string::npos);
+  const Table table = read(text);
+  EXPECT_NE(input_error([&] {
+              ColumnTransform::fit(table, {1}, {0, 1}, {.categorical = {"x"}});
+            }).find("is not one of the features"),
+            std::string::npos);
+  // The kind is decided on all rows, so that a split of one file cannot hide the first bad cell.
+  EXPECT_EQ(input_error([&] { ColumnTransform::fit(table, {0}, {0, 3}); }).substr(0, 11), "a.csv:4:1: ");
+}
+
+TEST_F(ColumnsTest, ALaterFileMustFit) {
+  const ColumnTransform transform = fit(read("x,c\n1,a\n2,b\n"));
+  EXPECT_EQ(input_error([&] { transform.apply(read("c,x\na,1\nb,u\n", "b.csv")); }).substr(0, 11),
+            "b.csv:3:3: ");
+  EXPECT_EQ(input_error([&] { transform.apply(read("c,x\na,1\nb,inf\n", "b.csv")); }),
+            "b.csv:3:3: 'inf' in column 'x' is infinite; values must be finite");
+  EXPECT_EQ(input_error([&] { transform.apply(read("c,z\na,1\n", "b.csv")); }),
+            "b.csv: has no column 'x'; its columns are c, z");
+  EXPECT_TRUE(transform.apply(read("c,x\nb,1\n", "b.csv")).equal(torch::tensor({{0.F, 0.F, 1.F}})));
+}
+
+TEST_F(ColumnsTest, InfinityIsAnError) {
+  EXPECT_EQ(fit_error("x\n1\n-Inf\n"), "a.csv:3:1: '-Inf' in column 'x' is infinite; values must be finite");
+  EXPECT_EQ(fit_error("x\n1\n1e400\n"),
+            "a.csv:3:1: '1e400' in column 'x' is infinite; values must be finite");
+  EXPECT_EQ(fit_error("x,y\nb,1\ninf,2\n").substr(0, 11), "a.csv:3:1: ");
+}
+
+TEST_F(ColumnsTest, RankScoresAreNormalScores) {
+  // Five values: shares (2i+2)/12 of the sorted values, whose normal scores are -0.9674, -0.4307, 0, 0.4307,
+  // 0.9674.
+  const NumberScaler scaler({1, 2, 4, 1000, 3});
+  ASSERT_EQ(scaler.width(), 2);
+  const double deviation = std::sqrt(2 * (0.967421566 * 0.967421566 + 0.430727300 * 0.430727300) / 5);
+  EXPECT_NEAR(scaler.rank_score(1), -0.967421566 / deviation, 1e-6);
+  EXPECT_NEAR(scaler.rank_score(2), -0.430727300 / deviation, 1e-6);
+  EXPECT_NEAR(scaler.rank_score(3), 0.0, 1e-6);
+  EXPECT_NEAR(scaler.rank_score(3.5), 0.5 * 0.430727300 / deviation, 1e-6);
+  EXPECT_EQ(scaler.rank_score(1e9), scaler.rank_score(1000));
+  EXPECT_EQ(scaler.rank_score(-5), scaler.rank_score(1));
+  EXPECT_FALSE(NumberScaler({0, 1, 1, 0}).has_rank());
+  EXPECT_TRUE(NumberScaler({0, 1, 2, 0}).has_rank());
+}
+
+TEST_F(ColumnsTest, RankScoresOfManyValuesAreStandardNormal) {
+  std::vector<double> values;
+  for (int i = 0; i < 20000; ++i) values.push_back(std::exp(static_cast<double>(i * 7919 % 20011) / 2000.0));
+  const NumberScaler scaler(values);
+  EXPECT_LE(scaler.to_json()["knots"].size(), 1001U);
+  double sum = 0;
+  double squares = 0;
+  for (const double value : values) {
+    sum += scaler.rank_score(value);
+    squares += std::pow(scaler.rank_score(value), 2);
+  }
+  EXPECT_NEAR(sum / 20000, 0.0, 1e-5);
+  EXPECT_NEAR(squares / 20000, 1.0, 1e-5);
+  EXPECT_NEAR(scaler.rank_score(std::exp(5.0)), 0.0, 0.01);
+}
+
+TEST_F(ColumnsTest, JsonKeepsTheTransform) {
+  const Table table = read("x,c,k\n1.25,a,5\n?,b,5\n3.1,NA,5\n0.7,d,5\n");
+  const ColumnTransform transform = fit(table, {.max_categories = 2});
+  const std::string text = transform.to_json().dump();
+  const ColumnTransform back = ColumnTransform::from_json(nlohmann::json::parse(text));
+  EXPECT_EQ(back.feature_names(), transform.feature_names());
+  const Table later = read("c,k,x\nq,1,-3\nb,2,\na,,2\n", "b.csv");
+  ColumnReport report;
+  ColumnReport report_back;
+  EXPECT_TRUE(back.apply(later, &report_back).equal(transform.apply(later, &report)));
+  EXPECT_EQ(report_back.missing(), report.missing());
+  EXPECT_EQ(report_back.columns[1].other, 1);
+  EXPECT_EQ(report_back.columns[2].dropped, true);
+  EXPECT_THROW(ColumnTransform::from_json(nlohmann::json::parse("{\"columns\": [{}]}")), FileError);
+  EXPECT_THROW(ColumnTransform::from_json(nlohmann::json::parse("3")), FileError);
+}
+
+// ---- LIBSVM ----
+
+class SparseTransformTest : public ColumnsTest {
+ protected:
+  SparseRows rows(std::string_view text) const { return read_libsvm(folder_.write("a.svm", text)).features; }
+};
+
+TEST_F(SparseTransformTest, SmallSetsBecomeDense) {
+  const SparseRows training = rows("1 1:1 3:2 4:7\n1 1:3 4:7\n");
+  const SparseTransform transform = SparseTransform::fit(training, {.numbers = {.rank = false, .clip = 0}});
+  ASSERT_TRUE(transform.is_dense());
+  EXPECT_EQ(transform.feature_names(), (Names{"1", "3"}));
+  EXPECT_TRUE(transform.apply_dense(training).equal(torch::tensor({{0.F, 1.F}, {1.F, 0.F}})));
+  int64_t ignored = 0;
+  EXPECT_TRUE(transform.apply_dense(rows("1 2:5 3:1 9:1\n1\n"), &ignored)
+                  .equal(torch::tensor({{-0.5F, 0.5F}, {-0.5F, 0.F}})));
+  EXPECT_EQ(ignored, 2);
+  EXPECT_THROW(transform.apply_sparse(training), std::logic_error);
+}
+
+TEST_F(SparseTransformTest, LargeSetsStaySparse) {
+  const SparseRows training = rows("1 1:1 3:-4\n1 1:0.5 3:2\n");
+  const SparseTransform transform = SparseTransform::fit(training, {.dense_bytes = 23});
+  ASSERT_FALSE(transform.is_dense());
+  EXPECT_TRUE(SparseTransform::fit(training, {.dense_bytes = 24}).is_dense());
+  EXPECT_EQ(transform.width(), 3);
+  int64_t ignored = 0;
+  const SparseRows later = transform.apply_sparse(rows("1 1:2 2:1 3:2 7:1\n"), &ignored);
+  EXPECT_TRUE(later.to_dense().equal(torch::tensor({{2.F, 0.F, 0.5F}})));
+  EXPECT_EQ(ignored, 2);
+  EXPECT_THROW(transform.apply_dense(training), std::logic_error);
+}
+
+TEST_F(SparseTransformTest, RefusesConstantRows) {
+  EXPECT_NE(input_error([&] { SparseTransform::fit(rows("1 1:1\n1 1:1\n")); }), "");
+  EXPECT_NE(input_error([&] { SparseTransform::fit(rows("1\n1\n")); }), "");
+}
+
+TEST_F(SparseTransformTest, JsonKeepsTheTransform) {
+  const SparseRows training = rows("1 1:1.1 3:-4\n1 1:0.5 3:2\n1 2:1 3:9\n1 3:0.3\n");
+  const SparseRows later = rows("1 1:2 2:1 3:2 7:1\n");
+  const SparseTransform dense = SparseTransform::fit(training);
+  EXPECT_TRUE(SparseTransform::from_json(nlohmann::json::parse(dense.to_json().dump()))
+                  .apply_dense(later)
+                  .equal(dense.apply_dense(later)));
+  const SparseTransform sparse = SparseTransform::fit(training, {.dense_bytes = 0});
+  EXPECT_TRUE(SparseTransform::from_json(nlohmann::json::parse(sparse.to_json().dump()))
+                  .apply_sparse(later)
+                  .to_dense()
+                  .equal(sparse.apply_sparse(later).to_dense()));
+  EXPECT_THROW(SparseTransform::from_json(nlohmann::json::parse("{\"dense\": true}")), FileError);
+}
+
+TEST_F(ColumnsTest, RealTablesBecomeFiniteStandardizedFeatures) {
+  SKIP_WITHOUT_DATA();
+  for (const char* name :
+       {"phoneme", "haberman", "pima-indians-diabetes", "german", "ionosphere", "sonar", "magic04"}) {
+    const Table table = read_table(data_folder() + "/tabular/" + name + ".csv.gz");
+    std::vector<size_t> columns(table.columns() - 1);
+    std::iota(columns.begin(), columns.end(), size_t{0});
+    const auto rows = range(static_cast<int64_t>(table.rows()));
+    const ColumnTransform transform = ColumnTransform::fit(table, columns, rows);
+    const torch::Tensor features = transform.apply(table);
+    EXPECT_TRUE(features.isfinite().all().item<bool>()) << name;
+    for (int64_t i = 0; i < transform.width(); ++i) {
+      const torch::Tensor column = features.select(1, i).to(torch::kFloat64);
+      if (column.min().item<double>() == 0.0 && column.max().item<double>() == 1.0) continue;
+      if (column.abs().max().item<double>() >= 3.0) continue;  // clipped
+      EXPECT_NEAR(column.mean().item<double>(), 0.0, 1e-5) << name << " " << i;
+      EXPECT_NEAR(column.std(false).item<double>(), 1.0, 1e-4) << name << " " << i;
+    }
+  }
+  const SparseTable a9a = read_libsvm(data_folder() + "/libsvm/a9a.gz");
+  const SparseTransform transform = SparseTransform::fit(a9a.features);
+  ASSERT_TRUE(transform.is_dense());
+  EXPECT_EQ(transform.apply_dense(a9a.features).sizes(), (std::vector<int64_t>{32561, 123}));
+}
+
+}  // namespace
+}  // namespace bilevel

@@ -1,0 +1,54 @@
+// Binary labels: one value of a label column against the rest.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bilevel/data/libsvm.h"
+#include "bilevel/data/table.h"
+
+namespace bilevel {
+
+/// A distinct label value, as first written in the file, and its number of rows.
+struct LabelCount {
+  std::string value;
+  int64_t rows = 0;
+};
+
+struct BinaryLabels {
+  std::vector<int8_t> is_positive;  ///< per row 1 (positive) or 0
+  std::vector<LabelCount> counts;   ///< the distinct values in order of first appearance
+  int64_t positives = 0;
+
+  int64_t rows() const { return static_cast<int64_t>(is_positive.size()); }
+  double positive_share() const { return static_cast<double>(positives) / static_cast<double>(rows()); }
+};
+
+/// Which values a file must hold.
+enum class Classes {
+  both,  ///< positive and other rows: a file to train or measure on
+  any,   ///< one class alone will do: a file to predict
+};
+
+/// The rows whose label is `positive` are positive, all others are not. Labels that are numbers compare as
+/// numbers (+1, 1 and 1.0 are the same), all others as text less the blanks around it. InputError: a missing
+/// label (with its position); with `Classes::both` a positive value that no row has (the message lists the
+/// values there are, with their counts), or no other value.
+BinaryLabels read_labels(const Table& table, size_t column, const std::string& positive,
+                         Classes classes = Classes::both);
+
+/// As above, from the labels of a LIBSVM file, of which there must be one per row.
+BinaryLabels read_labels(const SparseTable& table, const std::string& positive,
+                         Classes classes = Classes::both);
+
+/// For a file to predict: the labels if the table has the column and it is not empty in every row, else
+/// nullopt. InputError when only some labels are missing.
+std::optional<BinaryLabels> find_labels(const Table& table, const std::string& column,
+                                        const std::string& positive);
+
+/// As above: nullopt for a LIBSVM file without labels.
+std::optional<BinaryLabels> find_labels(const SparseTable& table, const std::string& positive);
+
+}  // namespace bilevel

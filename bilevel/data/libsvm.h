@@ -1,0 +1,36 @@
+// Sparse rows with labels from a LIBSVM file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bilevel/core/error.h"
+#include "bilevel/data/sparse_rows.h"
+
+namespace bilevel {
+
+struct LibsvmOptions {
+  /// Whether every row must start with a label. Otherwise a file whose first row has none may have none at
+  /// all.
+  bool labels_required = true;
+};
+
+/// The rows of a LIBSVM file. Feature `index` of the file is column index-1 of `features`.
+struct SparseTable {
+  std::string path;
+  std::vector<double> labels;  ///< one per row; empty for a file without labels
+  SparseRows features;         ///< width: the largest index in the file
+  std::vector<int64_t> lines;  ///< the line of each row, from 1
+
+  int64_t rows() const { return static_cast<int64_t>(lines.size()); }
+  Position position(size_t row) const { return {path, lines[row], 1}; }
+};
+
+/// Reads a LIBSVM file, plain or gzipped: per line a label and then `index:value` pairs parted by blanks,
+/// indices ascending from 1; `#` starts a comment; blank lines are skipped. InputError with file, line and
+/// byte column: missing or empty file, no rows, a bad or non-finite label, index or value, an index below 1,
+/// descending or repeated, a value too large for float32, a `qid:` entry, and all that LineReader refuses.
+SparseTable read_libsvm(const std::string& path, const LibsvmOptions& options = {});
+
+}  // namespace bilevel

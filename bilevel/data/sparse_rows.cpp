@@ -1,0 +1,75 @@
+#include "bilevel/data/sparse_rows.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+
+namespace bilevel {
+namespace {
+
+template <typename T>
+torch::Tensor adopt_vector(std::vector<T> values) {
+  if (values.empty()) return torch::empty({0}, c10::CppTypeToScalarType<T>::value);
+  auto owner = std::make_shared<std::vector<T>>(std::move(values));
+  return torch::from_blob(
+      owner->data(), {static_cast<int64_t>(owner->size())}, [owner](void*) mutable { owner.reset(); },
+      torch::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value));
+}
+
+}  // namespace
+
+torch::Tensor adopt(std::vector<int64_t> values) { return adopt_vector(std::move(values)); }
+torch::Tensor adopt(std::vector<float> values) { return adopt_vector(std::move(values)); }
+
+SparseRows SparseRows::select(const std::vector<int64_t>& wanted) const {
+  const auto* starts = offsets.const_data_ptr<int64_t>();
+  std::vector<int64_t> new_offsets(wanted.size() + 1, 0);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i] < 0 || wanted[i] >= rows()) {
+      throw std::out_of_range(fmt::format("row {} of {} sparse rows", wanted[i], rows()));
+    }
+    new_offsets[i + 1] = new_offsets[i] + starts[wanted[i] + 1] - starts[wanted[i]];
+  }
+  SparseRows chosen{torch::empty({new_offsets.back()}, torch::kInt64),
+                    torch::empty({new_offsets.back()}, torch::kFloat32),
+                    {},
+                    width};
+  auto* to_indices = chosen.indices.mutable_data_ptr<int64_t>();
+  auto* to_values = chosen.values.mutable_data_ptr<float>();
+  const auto* from_indices = indices.const_data_ptr<int64_t>();
+  const auto* from_values = values.const_data_ptr<float>();
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const int64_t begin = starts[wanted[i]];
+    const int64_t end = starts[wanted[i] + 1];
+    std::copy(from_indices + begin, from_indices + end, to_indices + new_offsets[i]);
+    std::copy(from_values + begin, from_values + end, to_values + new_offsets[i]);
+  }
+  chosen.offsets = adopt(std::move(new_offsets));
+  return chosen;
+}
+
+torch::Tensor SparseRows::to_dense() const {
+  torch::Tensor dense = torch::zeros({rows(), width});
+  auto* to = dense.mutable_data_ptr<float>();
+  const auto* starts = offsets.const_data_ptr<int64_t>();
+  const auto* from_indices = indices.const_data_ptr<int64_t>();
+  const auto* from_values = values.const_data_ptr<float>();
+  for (int64_t row = 0; row < rows(); ++row) {
+    for (int64_t k = starts[row]; k < starts[row + 1]; ++k)
+      to[row * width + from_indices[k]] = from_values[k];
+  }
+  return dense;
+}
+
+SparseRows SparseRowsBuilder::finish(int64_t width) {
+  SparseRows rows{adopt(std::move(indices_)), adopt(std::move(values_)), adopt(std::move(offsets_)), width};
+  indices_.clear();
+  values_.clear();
+  offsets_.assign(1, 0);
+  return rows;
+}
+
+}  // namespace bilevel

@@ -1,0 +1,268 @@
+#include "bilevel/data/table.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <fstream>
+
+#include "bilevel/data/test_files.h"
+
+namespace bilevel {
+namespace {
+
+std::vector<std::string> row_of(const Table& table, size_t row) {
+  std::vector<std::string> cells;
+  for (size_t i = 0; i < table.columns(); ++i) cells.emplace_back(table.cell(row, i));
+  return cells;
+}
+
+using Cells = std::vector<std::string>;
+
+class TableTest : public testing::Test {
+ protected:
+  Table read(const std::string& name, std::string_view text, const TableOptions& options = {}) const {
+    return read_table(folder_.write(name, text), options);
+  }
+  std::string error(const std::string& name, std::string_view text, const TableOptions& options = {}) const {
+    return input_error([&] { read(name, text, options); });
+  }
+  static std::string at(const Table& table, size_t row, size_t column) {
+    const Position position = table.position(row, column);
+    return std::to_string(position.line) + ":" + std::to_string(position.column);
+  }
+
+  TemporaryFolder folder_;
+};
+
+// ---- formats ----
+
+TEST_F(TableTest, FormatComesFromTheName) {
+  EXPECT_EQ(format_of("x/A.CSV"), Format::csv);
+  EXPECT_EQ(format_of("a.tsv.gz"), Format::tsv);
+  EXPECT_EQ(format_of("a.jsonl"), Format::jsonl);
+  EXPECT_EQ(format_of("a.ndjson.gz"), Format::jsonl);
+  EXPECT_EQ(format_of("a.libsvm"), Format::libsvm);
+  EXPECT_EQ(format_of("a.svm.gz"), Format::libsvm);
+  EXPECT_EQ(format_of("a.csv", Format::tsv), Format::tsv);
+  EXPECT_EQ(
+      input_error([] { format_of("a.txt"); }),
+      "a.txt: the format does not show in the file's name; give it (--format csv, tsv, jsonl or libsvm)");
+  EXPECT_EQ(format_named("tsv"), Format::tsv);
+  EXPECT_EQ(name_of(Format::jsonl), "jsonl");
+  EXPECT_NE(input_error([] { format_named("xml"); }), "");
+}
+
+TEST_F(TableTest, GzipIsSeenFromTheContent) {
+  EXPECT_EQ(row_of(read_table(folder_.write_gzip("a.csv", "x,y\n1,2\n")), 0), (Cells{"1", "2"}));
+  EXPECT_EQ(row_of(read_table(folder_.write("b.csv.gz", "x,y\n1,2\n")), 0), (Cells{"1", "2"}));
+}
+
+// ---- csv ----
+
+TEST_F(TableTest, CsvQuotesAsUsual) {
+  const Table table = read("a.csv",
+                           "\xEF\xBB\xBFname,text\r\n"
+                           "a,\"x, \"\"y\"\"\"\r\n"
+                           "\r\n"
+                           "\"b\",\"two\nlines\"\r\n"
+                           " c , d e \r\n"
+                           "\"\",");
+  EXPECT_EQ(table.names(), (Cells{"name", "text"}));
+  ASSERT_EQ(table.rows(), 4U);
+  EXPECT_EQ(row_of(table, 0), (Cells{"a", "x, \"y\""}));
+  EXPECT_EQ(row_of(table, 1), (Cells{"b", "two\nlines"}));
+  EXPECT_EQ(row_of(table, 2), (Cells{"c", "d e"}));
+  EXPECT_EQ(row_of(table, 3), (Cells{"", ""}));
+  EXPECT_EQ(at(table, 0, 0), "2:1");
+  EXPECT_EQ(at(table, 0, 1), "2:3");
+  EXPECT_EQ(at(table, 1, 1), "4:5");
+  EXPECT_EQ(at(table, 2, 0), "6:2");
+  EXPECT_EQ(at(table, 2, 1), "6:6");
+  EXPECT_EQ(at(table, 3, 1), "7:4");
+  EXPECT_EQ(table.position(3).line, 7);
+}
+
+TEST_F(TableTest, CsvKnowsWhereACellBehindALineEndStands) {
+  const Table table = read("a.csv", "a,b,c\nx,\"p\nq\",z\nu,v,w\n");
+  EXPECT_EQ(at(table, 0, 1), "2:3");
+  EXPECT_EQ(at(table, 0, 2), "3:4");
+  EXPECT_EQ(table.position(0).line, 2);
+  EXPECT_EQ(at(table, 1, 2), "4:5");
+}
+
+TEST_F(TableTest, CsvErrorsHaveAPosition) {
+  EXPECT_EQ(error("a.csv", "a,b\n1,2,3\n"), "a.csv:2:5: the row has 3 fields, but 2 are expected");
+  EXPECT_EQ(error("a.csv", "a,b\n1,2\n13\n"), "a.csv:3:3: the row has 1 field, but 2 are expected");
+  EXPECT_EQ(error("a.csv", "a,b\n1,2\n13"), "a.csv:3:3: the row has 1 field, but 2 are expected");
+  EXPECT_EQ(error("a.csv", "a,b\r\n1,2\r\n13\r\n"), "a.csv:3:3: the row has 1 field, but 2 are expected");
+  EXPECT_EQ(error("a.csv", "a,b\nx, \"yz\nu,v\n"), "a.csv:2:4: the quote that opens here is never closed");
+  EXPECT_EQ(
+      error("a.csv", "a,b\nx,y\"z\n"),
+      "a.csv:2:4: a misplaced quote in a csv field: a field with quotes inside must be quoted, and its inner "
+      "quotes doubled");
+  EXPECT_EQ(error("a.csv", "a,b\nx,\"y\"z\n").substr(0, 27), "a.csv:2:6: a misplaced quot");
+  EXPECT_NE(error("a.csv", "a,b\n\"x,y\nu,\"v\"\n").find("a.csv:3:4: "), std::string::npos);
+  EXPECT_NE(error("a.csv", "a,b\n\"x,y\nu,\"v\"\n").find("(the field began on line 2)"), std::string::npos);
+}
+
+TEST_F(TableTest, EmptyTables) {
+  EXPECT_EQ(error("a.csv", ""), "a.csv: is empty");
+  EXPECT_EQ(error("a.csv", "\n \n"), "a.csv: holds no rows");
+  EXPECT_EQ(error("a.csv", "a,b\n"), "a.csv:1: holds a header but no rows");
+  EXPECT_EQ(error("a.tsv", "\na\tb"), "a.tsv:2: holds a header but no rows");
+  EXPECT_EQ(error("a.jsonl", "\n\n"), "a.jsonl: holds no rows");
+  EXPECT_EQ(error("a.jsonl", "{}\n"), "a.jsonl:1: the rows have no columns");
+}
+
+TEST_F(TableTest, BrokenBytesHaveAPosition) {
+  EXPECT_EQ(error("a.csv", "a,b\nx,\xE9\n"), "a.csv:2:3: byte 0xE9 is not valid UTF-8");
+  EXPECT_EQ(error("a.tsv", std::string_view("a\tb\nx\t\0\n", 8)),
+            "a.tsv:2:3: a NUL byte; this is not a text file");
+}
+
+TEST_F(TableTest, MissingFileIsCalledMissingWhateverItsName) {
+  EXPECT_EQ(input_error([&] { read_table(folder_.path("no.txt")); }), "no.txt: there is no such file");
+  EXPECT_EQ(error("a.svm", "1 1:1\n"), "a.svm: a libsvm file is not a table with named columns");
+}
+
+// ---- headers and column names ----
+
+TEST_F(TableTest, FirstRowIsAHeaderWhenNoCellIsANumber) {
+  EXPECT_EQ(read("a.csv", "x,y\na,b\n").names(), (Cells{"x", "y"}));
+  EXPECT_EQ(read("a.csv", ",y\na,b\n").names(), (Cells{"1", "y"}));
+  EXPECT_EQ(read("a.csv", "x,1\na,2\n").names(), (Cells{"1", "2"}));
+  EXPECT_EQ(read("a.csv", "x,?\na,2\n").rows(), 2U);
+  EXPECT_EQ(read("a.csv", "x,NA\na,2\n").rows(), 2U);
+  EXPECT_EQ(read("a.csv", ",\na,2\n").rows(), 2U);
+  EXPECT_EQ(read("a.csv", "1,2\n3,4\n", {.header = true}).names(), (Cells{"1", "2"}));
+  EXPECT_EQ(read("a.csv", "1,2\n3,4\n", {.header = true}).rows(), 1U);
+  EXPECT_EQ(read("a.csv", "x,y\na,b\n", {.header = false}).rows(), 2U);
+}
+
+TEST_F(TableTest, ColumnsAreFoundByNameAndThenByNumber) {
+  const Table table = read("a.csv", "x,2,z\na,b,c\n", {.header = true});
+  EXPECT_EQ(table.column("z"), 2U);
+  EXPECT_EQ(table.column("3"), 2U);
+  EXPECT_EQ(table.column("2"), 1U);
+  EXPECT_EQ(table.find_column("0"), std::nullopt);
+  EXPECT_EQ(table.find_column("4"), std::nullopt);
+  EXPECT_EQ(table.find_column("-1"), std::nullopt);
+  EXPECT_EQ(input_error([&] { table.column("w"); }), "a.csv: has no column 'w'; its columns are x, 2, z");
+  std::string wide = "c1";
+  for (int i = 2; i <= 30; ++i) wide += ",c" + std::to_string(i);
+  const Table many = read("w.csv", wide + "\n" + wide + "\n");
+  EXPECT_NE(input_error([&] { many.column("w"); }).find("c20 and 10 more"), std::string::npos);
+}
+
+TEST_F(TableTest, NamesMustDiffer) {
+  EXPECT_EQ(error("a.csv", "x,y,x\na,b,c\n"),
+            "a.csv:1:5: the header names column 'x' twice (columns 1 and 3); if the first row is data, say "
+            "that the "
+            "file has no header");
+}
+
+// ---- tsv ----
+
+TEST_F(TableTest, TsvTakesQuotesAsTheyAre) {
+  const Table table = read("a.tsv", "x\ty\r\n\"a\t b\"\"\r\n\n\t\n");
+  ASSERT_EQ(table.rows(), 2U);
+  EXPECT_EQ(row_of(table, 0), (Cells{"\"a", " b\"\""}));
+  EXPECT_EQ(row_of(table, 1), (Cells{"", ""}));
+  EXPECT_EQ(at(table, 0, 1), "2:4");
+  EXPECT_EQ(table.position(1).line, 4);
+  EXPECT_EQ(error("a.tsv", "x\ty\na\tb\tc\n"), "a.tsv:2:5: the row has 3 fields, but 2 are expected");
+  EXPECT_EQ(error("a.tsv", "x\ty\nabc\n"), "a.tsv:2:4: the row has 1 field, but 2 are expected");
+}
+
+// ---- jsonl ----
+
+TEST_F(TableTest, JsonRowsMayLackKeys) {
+  const Table table = read("a.jsonl",
+                           "{\"t\": \"a\\\"\\u00e9\", \"n\": 1.50}\n\n"
+                           "{\"n\": -3, \"b\": true, \"t\": null}\r\n"
+                           "{\"z\":18446744073709551615}");
+  EXPECT_EQ(table.names(), (Cells{"t", "n", "b", "z"}));
+  ASSERT_EQ(table.rows(), 3U);
+  EXPECT_EQ(row_of(table, 0), (Cells{"a\"\xC3\xA9", "1.50", "", ""}));
+  EXPECT_EQ(row_of(table, 1), (Cells{"", "-3", "true", ""}));
+  EXPECT_EQ(row_of(table, 2), (Cells{"", "", "", "18446744073709551615"}));
+  EXPECT_EQ(at(table, 0, 0), "1:7");
+  EXPECT_EQ(at(table, 0, 1), "1:25");
+  EXPECT_EQ(at(table, 1, 1), "3:7");
+  EXPECT_EQ(at(table, 1, 0), "3:27");
+  EXPECT_EQ(at(table, 0, 2), "1:0");
+}
+
+TEST_F(TableTest, JsonErrorsHaveAPosition) {
+  EXPECT_EQ(error("a.jsonl", "{\"a\": 1}\n{\"a\": \"xy"),
+            "a.jsonl:2:10: broken JSON: syntax error while parsing value - invalid string: missing closing "
+            "quote; last "
+            "read: '\"xy'");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": 1}\n{\"a\": 2").substr(0, 25), "a.jsonl:2:8: broken JSON:");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": tru}\n").substr(0, 26), "a.jsonl:1:10: broken JSON:");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": 1} x\n").substr(0, 26), "a.jsonl:1:10: broken JSON:");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": NaN}\n").substr(0, 25), "a.jsonl:1:7: broken JSON:");
+  EXPECT_EQ(error("a.jsonl", "{\"b\": 1, \"a\": [1]}\n"),
+            "a.jsonl:1:15: the value of \"a\" is a list; only strings, numbers, true, false and null can be "
+            "cells of a "
+            "table");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": {}}\n").substr(0, 44),
+            "a.jsonl:1:7: the value of \"a\" is an object; ");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": 1}\n[1]\n"), "a.jsonl:2:1: not a JSON object; each line must hold one");
+  EXPECT_EQ(error("a.jsonl", "3\n"), "a.jsonl:1:1: not a JSON object; each line must hold one");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": 1, \"a\": 2}\n"),
+            "a.jsonl:1:12: the key \"a\" stands twice on this line");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": 1e400}\n"), "a.jsonl:1:7: the value of \"a\" is infinite");
+  EXPECT_EQ(error("a.jsonl", "{\"a\": \"x\\u0000\"}\n"),
+            "a.jsonl:1:7: the value of \"a\" holds a NUL character");
+}
+
+// ---- real files ----
+
+struct RealFile {
+  const char* name;
+  size_t rows;
+  size_t columns;
+  bool header;
+};
+
+TEST(RealTables, HaveTheCountsOfTheirSources) {
+  SKIP_WITHOUT_DATA();
+  const RealFile files[] = {{"sentiment140/train_sample.tsv.gz", 39754, 4, true},
+                            {"sentiment140/test_manual.tsv.gz", 498, 4, true},
+                            {"sms_spam/sms.tsv.gz", 5574, 2, true},
+                            {"sentence/sst2_train.tsv.gz", 6920, 2, true},
+                            {"sentence/sst2_dev.tsv.gz", 872, 2, true},
+                            {"sentence/sst2_test.tsv.gz", 1821, 2, true},
+                            {"sentence/mr.tsv.gz", 10662, 2, true},
+                            {"sentence/subj.tsv.gz", 10000, 2, true},
+                            {"sentence/trec_train.tsv.gz", 5452, 2, true},
+                            {"sentence/trec_test.tsv.gz", 500, 2, true},
+                            {"ag_news/dev.tsv.gz", 10001, 2, true},
+                            {"ag_news/test.tsv.gz", 7600, 2, true},
+                            {"nli/snli_validation.tsv.gz", 9842, 3, true},
+                            {"nli/snli_test.tsv.gz", 9824, 3, true},
+                            {"nli/sick_train.tsv.gz", 4500, 3, true},
+                            {"nli/sick_trial.tsv.gz", 500, 3, true},
+                            {"nli/sick_test.tsv.gz", 4927, 3, true},
+                            {"amazon_arsc/arsc_t2.tsv.gz", 32753, 4, true},
+                            {"amazon_fdu_mtl/fdu_mtl.tsv.gz", 31780, 4, true},
+                            {"fewshot_topic/huffpost.tsv.gz", 36900, 2, true},
+                            {"tabular/phoneme.csv.gz", 5404, 6, false},
+                            {"tabular/haberman.csv.gz", 306, 4, false},
+                            {"tabular/pima-indians-diabetes.csv.gz", 768, 9, false},
+                            {"tabular/german.csv.gz", 1000, 21, false},
+                            {"tabular/ionosphere.csv.gz", 351, 35, false},
+                            {"tabular/sonar.csv.gz", 208, 61, false},
+                            {"tabular/magic04.csv.gz", 19020, 11, false}};
+  for (const RealFile& file : files) {
+    const Table table = read_table(data_folder() + "/" + file.name);
+    EXPECT_EQ(table.rows(), file.rows) << file.name;
+    EXPECT_EQ(table.columns(), file.columns) << file.name;
+    EXPECT_EQ(table.names()[0] != "1", file.header) << file.name;
+    EXPECT_EQ(table.position(file.rows - 1).line, static_cast<int64_t>(file.rows + (file.header ? 1 : 0)));
+  }
+}
+
+}  // namespace
+}  // namespace bilevel

@@ -1,0 +1,26 @@
+#include "bilevel/hypergrad/implicit.h"
+
+namespace bilevel {
+
+Hypergradient implicit_hypergradient(Oracles& oracles, UpperPoint& upper, LowerPoint& lower,
+                                     const LinearSolve& solve) {
+  Hypergradient estimate;
+  estimate.upper_loss = upper.value();
+  const torch::Tensor b = upper.grad_y();
+  estimate.linear = solve(b);
+  estimate.value = oracles.hypergradient(upper, lower, estimate.linear.z);
+  return estimate;
+}
+
+LinearOperator sampled_hessian(Oracles& oracles, const std::string& stream) {
+  return [&oracles, stream](const torch::Tensor& v) {
+    if (oracles.has_lower_hessian()) return oracles.lower_hessian(v);
+    return oracles.lower_point(oracles.draw_lower(stream), Graph::lower_only).hvp(v);
+  };
+}
+
+LinearOperator point_hessian(LowerPoint& point) {
+  return [&point](const torch::Tensor& v) { return point.hvp(v); };
+}
+
+}  // namespace bilevel

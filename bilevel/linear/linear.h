@@ -1,0 +1,24 @@
+// Solving H z = b from products H v alone.
+#pragma once
+
+#include <torch/types.h>
+
+#include <functional>
+#include <string>
+
+namespace bilevel {
+
+/// v -> H v for flat v. A stochastic operator may use a fresh sample at every call.
+using LinearOperator = std::function<torch::Tensor(const torch::Tensor& v)>;
+
+/// An approximate solution of H z = b.
+struct LinearSolution {
+  torch::Tensor z;         ///< flat, as b
+  torch::Tensor residual;  ///< ||b - H z|| as the method knows it (0-dim tensor; see the method), without
+                           ///< extra products
+  int64_t products = 0;    ///< products with H that were spent
+  bool failed = false;     ///< true: z must not be used
+  std::string message;     ///< why it failed, or a remark
+};
+
+}  // namespace bilevel

@@ -1,0 +1,138 @@
+#include "bilevel/linear/neumann/neumann.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <cmath>
+
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+/// A symmetric matrix with eigenvalues from low to high (log-spaced when positive), and a right-hand side.
+struct System {
+  torch::Tensor h, b;
+  int calls = 0;
+
+  System(int64_t n, double low, double high, uint64_t seed) {
+    at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+    const torch::Tensor q = std::get<0>(at::linalg_qr(torch::randn({n, n}, generator, torch::kFloat64)));
+    const torch::Tensor exponents = torch::linspace(0, 1, n, torch::kFloat64);
+    h = q.mm(torch::diag(low * torch::pow(high / low, exponents))).mm(q.t());
+    b = torch::randn({n}, generator, torch::kFloat64);
+  }
+  LinearOperator product() {
+    return [this](const torch::Tensor& v) {
+      ++calls;
+      return h.mv(v);
+    };
+  }
+  /// (I - step H)^power v.
+  torch::Tensor contracted(const torch::Tensor& v, double step, int64_t power) const {
+    torch::Tensor result = v;
+    for (int64_t k = 0; k < power; ++k) result = result - step * h.mv(result);
+    return result;
+  }
+};
+
+class NeumannBias : public ::testing::TestWithParam<std::tuple<int64_t, double, int64_t>> {};
+
+TEST_P(NeumannBias, IsTheIdentity) {
+  const auto [n, condition, terms] = GetParam();
+  for (const double step : {1.0, 0.3}) {  // in units of 1/l; l = 1
+    System system(n, 1 / condition, 1, 21);
+    const LinearSolution solution = neumann(system.product(), system.b, step, terms);
+    const torch::Tensor exact = at::linalg_solve(system.h, system.b);
+    const double scale = exact.norm().item<double>();
+    // H^-1 b - z_Q = (I - step H)^Q H^-1 b, with (I - step H)^Q applied product by product.
+    EXPECT_LT(distance(exact - solution.z, system.contracted(exact, step, terms)), 1e-12 * scale);
+    EXPECT_NEAR(solution.residual.item<double>(),
+                system.contracted(system.b, step, terms - 1).norm().item<double>(), 1e-12 * scale);
+    EXPECT_EQ(solution.products, terms - 1);
+    EXPECT_EQ(system.calls, terms - 1);
+    EXPECT_FALSE(solution.failed);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Systems, NeumannBias,
+                         ::testing::Combine(::testing::Values(1, 2, 7),
+                                            ::testing::Values(1.0001, 10.0, 100.0),
+                                            ::testing::Values(1, 2, 5, 40)));
+
+TEST(Neumann, TheSumStartsAtZeroAndIsScaledOnce) {
+  System system(4, 0.1, 1, 22);
+  const double step = 0.37;
+  EXPECT_LT(distance(neumann(system.product(), system.b, step, 1).z, step * system.b), 1e-15);
+  EXPECT_EQ(system.calls, 0) << "the first summand needs no product";
+  const torch::Tensor two = step * (2 * system.b - step * system.h.mv(system.b));
+  EXPECT_LT(distance(neumann(system.product(), system.b, step, 2).z, two), 1e-15);
+}
+
+TEST(Neumann, IsExactAtOnceForAnIdentityScaledByTheInverseStep) {
+  System system(5, 4, 4, 23);
+  EXPECT_LT(relative_error(neumann(system.product(), system.b, 0.25, 1).z, system.b / 4), 1e-14);
+  EXPECT_LT(relative_error(neumann(system.product(), system.b, 0.25, 9).z, system.b / 4), 1e-14);
+}
+
+TEST(Neumann, TheErrorFallsWithTheSmallestEigenvalue) {
+  System system(6, 0.1, 1, 24);
+  const torch::Tensor exact = at::linalg_solve(system.h, system.b);
+  const auto error = [&](int64_t terms) {
+    return (neumann(system.product(), system.b, 1, terms).z - exact).norm().item<double>();
+  };
+  // Asymptotically log error falls by log(1 - mu eta) a term; the other eigenvalues' part has gone by 60
+  // terms: (1 - 0.158)^60 / (1 - 0.1)^60 = 2e-2.
+  EXPECT_NEAR((std::log(error(120)) - std::log(error(60))) / 60, std::log(0.9), 1e-3);
+  EXPECT_LT(error(300), 1e-12 * exact.norm().item<double>() * 100);
+}
+
+TEST(Neumann, ALowerHessianThatIsNotPositiveDefiniteIsNotHidden) {
+  System system(3, 1, 1, 25);
+  system.h = torch::diag(torch::tensor({1.0, 0.5, -0.5}, torch::kFloat64));
+  const torch::Tensor z = neumann(system.product(), system.b, 1, 30).z;
+  EXPECT_GT(z[2].abs().item<double>(), 1e4 * system.b[2].abs().item<double>()) << "it grows like 1.5^Q";
+}
+
+/// Random positive semi-definite factors of mean I/2, as different samples would give: v -> (a.v) a with a
+/// uniform on the cube of side 2 scaled by sqrt(3/2).
+class RandomFactors {
+ public:
+  RandomFactors(int64_t n, uint64_t seed)
+      : n_(n), generator_(at::make_generator<at::CPUGeneratorImpl>(seed)) {}
+  torch::Tensor operator()(const torch::Tensor& v) {
+    const torch::Tensor a = (2 * torch::rand({n_}, generator_, torch::kFloat64) - 1) * std::sqrt(1.5);
+    return a.dot(v) * a;
+  }
+
+ private:
+  int64_t n_;
+  at::Generator generator_;
+};
+
+TEST(Neumann, IndependentFactorsGiveAnUnbiasedTruncatedSum) {
+  const int64_t n = 3;
+  const int64_t draws = 40000;
+  const int64_t terms = 4;
+  const double step = 0.5;
+  RandomFactors factors(n, 26);
+  const torch::Tensor b = torch::tensor({1.0, -2.0, 0.5}, torch::kFloat64);
+  torch::Tensor sum = torch::zeros_like(b);
+  torch::Tensor squares = torch::zeros_like(b);
+  for (int64_t i = 0; i < draws; ++i) {
+    const torch::Tensor z = neumann([&](const torch::Tensor& v) { return factors(v); }, b, step, terms).z;
+    sum += z;
+    squares += z * z;
+  }
+  const torch::Tensor mean = sum / draws;
+  const torch::Tensor standard_error = ((squares / draws - mean * mean) / draws).sqrt();
+  // The mean factor is I/2, so the truncated sum is step * sum_q (1 - step/2)^q b.
+  const double expected_factor = step * (1 - std::pow(1 - step / 2, terms)) / (step / 2);
+  const torch::Tensor deviation = ((mean - expected_factor * b) / standard_error).abs();
+  EXPECT_LT(deviation.max().item<double>(), 4) << mean << standard_error;
+  // The test can tell: one summand more or less is off by far more than four standard errors.
+  const double other = step * (1 - std::pow(1 - step / 2, terms - 1)) / (step / 2);
+  EXPECT_GT(((mean - other * b) / standard_error).abs().min().item<double>(), 8);
+}
+
+}  // namespace
+}  // namespace bilevel

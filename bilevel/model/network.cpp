@@ -1,0 +1,283 @@
+#include "bilevel/model/network.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "bilevel/core/error.h"
+#include "bilevel/model/checks.h"
+#include "bilevel/model/linear.h"
+#include "bilevel/model/mlp.h"
+#include "bilevel/model/recurrent.h"
+#include "bilevel/model/transformer.h"
+
+namespace bilevel {
+namespace {
+
+/// Calls visit(name, field) for every optional field.
+template <typename Options, typename Visitor>
+void visit_optional_fields(Options& options, Visitor visit) {
+  visit("hidden", options.hidden);
+  visit("layers", options.layers);
+  visit("embedding_size", options.embedding_size);
+  visit("freeze_embedding", options.freeze_embedding);
+  visit("max_length", options.max_length);
+  visit("dropout", options.dropout);
+  visit("bidirectional", options.bidirectional);
+  visit("pooling", options.pooling);
+  visit("heads", options.heads);
+  visit("feed_forward", options.feed_forward);
+  visit("positions", options.positions);
+  visit("activation", options.activation);
+  visit("linear_skip", options.linear_skip);
+}
+
+bool is_recurrent(const std::string& encoder) {
+  return encoder == "rnn" || encoder == "lstm" || encoder == "gru";
+}
+
+/// The values that unset fields take; what stays unset is not a field of the encoder.
+NetworkOptions defaults_of(const std::string& encoder, const InputShape& input) {
+  NetworkOptions defaults;
+  if (is_recurrent(encoder) || encoder == "transformer") {
+    const bool given = input.pretrained.defined() && input.pretrained.dim() == 2;
+    defaults.hidden = 128;
+    defaults.embedding_size = given ? input.pretrained.size(1) : 128;
+    defaults.freeze_embedding = given;
+    defaults.max_length = 256;
+    defaults.dropout = 0.1;
+  }
+  if (is_recurrent(encoder)) {
+    defaults.layers = 1;
+    defaults.bidirectional = false;
+    defaults.pooling = "max";
+  } else if (encoder == "transformer") {
+    defaults.layers = 2;
+    defaults.heads = 4;
+    defaults.feed_forward = 4;
+    defaults.positions = "learned";
+  } else if (encoder == "mlp") {
+    defaults.hidden = 128;
+    defaults.layers = 2;
+    defaults.activation = "gelu";
+    defaults.linear_skip = true;
+    defaults.dropout = 0.1;
+  }
+  return defaults;
+}
+
+template <typename T>
+std::string shown(const T& value) {
+  return fmt::format("{}", value);
+}
+
+const EncoderEntry& find_entry(const std::string& name) {
+  std::string names;
+  for (const EncoderEntry& entry : encoder_registry()) {
+    if (entry.name == name) return entry;
+    names += (names.empty() ? "" : ", ") + entry.name;
+  }
+  throw InputError(fmt::format("encoder = '{}': must be one of {}.", name, names));
+}
+
+/// Every rule on values that the encoders check when they are built, without building them.
+void check_values(const NetworkOptions& options) {
+  check_at_least("outputs", options.outputs, 1);
+  if (options.hidden) check_at_least("hidden", *options.hidden, 1);
+  if (options.layers) check_at_least("layers", *options.layers, 1);
+  if (options.embedding_size) check_at_least("embedding_size", *options.embedding_size, 1);
+  if (options.max_length) check_at_least("max_length", *options.max_length, 1);
+  if (options.feed_forward) check_at_least("feed_forward", *options.feed_forward, 1);
+  if (options.dropout) check_dropout(*options.dropout);
+  if (options.pooling) pooling_from_string(*options.pooling);
+  if (options.activation) activation_from_string(*options.activation);
+  if (options.positions && positions_from_string(*options.positions) == Positions::sinusoidal &&
+      *options.hidden % 2 != 0) {
+    throw InputError(fmt::format("hidden = {}: must be even for sinusoidal positions.", *options.hidden));
+  }
+  if (options.heads) {
+    check_at_least("heads", *options.heads, 1);
+    if (*options.hidden % *options.heads != 0) {
+      throw InputError(fmt::format("heads = {}: must divide hidden = {}.", *options.heads, *options.hidden));
+    }
+  }
+}
+
+std::shared_ptr<Encoder> make_encoder(const NetworkOptions& options, const InputShape& input) {
+  const std::string& name = options.encoder;
+  if (name == "linear" || name == "bag") {
+    return std::make_shared<LinearEncoder>(input.kind, input.width, options.outputs);
+  }
+  if (name == "mlp") {
+    return std::make_shared<MlpEncoder>(MlpOptions{.input = input.kind,
+                                                   .width = input.width,
+                                                   .hidden = *options.hidden,
+                                                   .layers = *options.layers,
+                                                   .activation = activation_from_string(*options.activation),
+                                                   .dropout = *options.dropout});
+  }
+  if (name == "transformer") {
+    return std::make_shared<TransformerEncoder>(
+        TransformerOptions{.vocabulary = input.width,
+                           .embedding_size = *options.embedding_size,
+                           .pretrained = input.pretrained,
+                           .freeze_embedding = *options.freeze_embedding,
+                           .hidden = *options.hidden,
+                           .layers = *options.layers,
+                           .heads = *options.heads,
+                           .feed_forward = *options.feed_forward,
+                           .positions = positions_from_string(*options.positions),
+                           .dropout = *options.dropout,
+                           .max_length = *options.max_length});
+  }
+  return std::make_shared<RecurrentEncoder>(RecurrentOptions{.cell = name == "rnn"    ? RecurrentCell::rnn
+                                                                     : name == "lstm" ? RecurrentCell::lstm
+                                                                                      : RecurrentCell::gru,
+                                                             .vocabulary = input.width,
+                                                             .embedding_size = *options.embedding_size,
+                                                             .pretrained = input.pretrained,
+                                                             .freeze_embedding = *options.freeze_embedding,
+                                                             .hidden = *options.hidden,
+                                                             .layers = *options.layers,
+                                                             .bidirectional = *options.bidirectional,
+                                                             .pooling = pooling_from_string(*options.pooling),
+                                                             .dropout = *options.dropout,
+                                                             .max_length = *options.max_length});
+}
+
+}  // namespace
+
+const std::vector<EncoderEntry>& encoder_registry() {
+  static const std::vector<EncoderEntry> entries{
+      {"bag", {InputKind::sparse}, "one weight per hashed n-gram, summed"},
+      {"linear", {InputKind::dense, InputKind::sparse}, "one weight per column"},
+      {"mlp", {InputKind::dense, InputKind::sparse}, "multilayer perceptron, with a linear skip"},
+      {"rnn", {InputKind::tokens}, "tanh recurrent network over tokens, pooled over time"},
+      {"lstm", {InputKind::tokens}, "LSTM over tokens, pooled over time"},
+      {"gru", {InputKind::tokens}, "GRU over tokens, pooled over time"},
+      {"transformer", {InputKind::tokens}, "norm-first transformer over tokens, mean over time"},
+  };
+  return entries;
+}
+
+NetworkOptions resolved(const NetworkOptions& options, const InputShape& input) {
+  const EncoderEntry& entry = find_entry(options.encoder);
+  if (std::find(entry.inputs.begin(), entry.inputs.end(), input.kind) == entry.inputs.end()) {
+    throw InputError(
+        fmt::format("encoder = '{}': does not read {} inputs.", options.encoder, to_string(input.kind)));
+  }
+  check_at_least("width", input.width, 1);
+  if (input.pretrained.defined() && (input.kind != InputKind::tokens || input.pretrained.dim() != 2)) {
+    throw InputError("pretrained embedding: must be a matrix [vocabulary, width], for token inputs only.");
+  }
+
+  NetworkOptions full = defaults_of(options.encoder, input);
+  full.encoder = options.encoder;
+  full.outputs = options.outputs;
+  visit_optional_fields(options, [&](const char* name, const auto& given) {
+    if (!given) return;
+    visit_optional_fields(full, [&](const char* other, auto& field) {
+      if constexpr (std::is_same_v<std::remove_cvref_t<decltype(field)>,
+                                   std::remove_cvref_t<decltype(given)>>) {
+        if (std::string(name) != other) return;
+        if (!field) {
+          throw InputError(fmt::format("{} = {}: the encoder '{}' has no such option.", name, shown(*given),
+                                       options.encoder));
+        }
+        field = given;
+      }
+    });
+  });
+  check_values(full);
+  if (input.pretrained.defined() && *full.embedding_size != input.pretrained.size(1)) {
+    throw InputError(fmt::format("embedding_size = {}: the pretrained vectors have width {}.",
+                                 *full.embedding_size, input.pretrained.size(1)));
+  }
+  return full;
+}
+
+void to_json(nlohmann::json& json, const NetworkOptions& options) {
+  json = {{"encoder", options.encoder}, {"outputs", options.outputs}};
+  visit_optional_fields(options, [&](const char* name, const auto& field) {
+    if (field) json[name] = *field;
+  });
+}
+
+void from_json(const nlohmann::json& json, NetworkOptions& options) {
+  NetworkOptions read;
+  std::set<std::string> known{"encoder", "outputs"};
+  json.at("encoder").get_to(read.encoder);
+  if (json.contains("outputs")) json.at("outputs").get_to(read.outputs);
+  visit_optional_fields(read, [&](const char* name, auto& field) {
+    known.insert(name);
+    if (json.contains(name))
+      field = json.at(name).get<typename std::remove_cvref_t<decltype(field)>::value_type>();
+  });
+  for (const auto& [key, value] : json.items()) {
+    if (!known.contains(key))
+      throw InputError(fmt::format("{} = {}: is no option of a network.", key, value.dump()));
+  }
+  options = read;
+}
+
+void to_json(nlohmann::json& json, const InputShape& input) {
+  json = {{"kind", to_string(input.kind)}, {"width", input.width}};
+}
+
+void from_json(const nlohmann::json& json, InputShape& input) {
+  input = {input_kind_from_string(json.at("kind").get<std::string>()), json.at("width").get<int64_t>(), {}};
+}
+
+Network::Network(const NetworkOptions& options, const InputShape& input)
+    : options_(resolved(options, input)), input_{input.kind, input.width, {}} {
+  encoder_ = register_module("encoder", make_encoder(options_, input));
+  if (options_.linear_skip.value_or(false)) {
+    skip_ = register_module(
+        "skip", std::make_shared<LinearEncoder>(input.kind, input.width, options_.outputs, /*bias=*/false));
+  }
+  if (options_.encoder != "linear" && options_.encoder != "bag") {
+    head_ = register_module("head", torch::nn::Linear(encoder_->features(), options_.outputs));
+  }
+}
+
+torch::Tensor Network::forward(const std::vector<torch::Tensor>& inputs) { return head(encode(inputs)); }
+
+torch::Tensor Network::encode(const std::vector<torch::Tensor>& inputs) {
+  const torch::Tensor features = encoder_->forward(inputs);
+  return skip_ ? torch::cat({features, skip_->forward(inputs)}, 1) : features;
+}
+
+torch::Tensor Network::head(const torch::Tensor& features) {
+  if (head_.is_empty()) return features;
+  if (!skip_) return head_->forward(features);
+  const int64_t width = encoder_->features();
+  return head_->forward(features.narrow(1, 0, width)) + features.narrow(1, width, options_.outputs);
+}
+
+std::vector<torch::Tensor> Network::encoder_parameters() const {
+  std::vector<torch::Tensor> found = encoder_->parameters();
+  if (skip_) {
+    const std::vector<torch::Tensor> more = skip_->parameters();
+    found.insert(found.end(), more.begin(), more.end());
+  }
+  return found;
+}
+
+std::vector<torch::Tensor> Network::head_parameters() const {
+  return head_.is_empty() ? std::vector<torch::Tensor>{} : head_->parameters();
+}
+
+void Network::set_twice_differentiable(bool on) {
+  encoder_->set_twice_differentiable(on);
+  if (skip_) skip_->set_twice_differentiable(on);
+}
+
+std::string Network::twice_differentiable_note() const { return encoder_->twice_differentiable_note(); }
+
+std::shared_ptr<Network> make_network(const NetworkOptions& options, const InputShape& input) {
+  return std::make_shared<Network>(options, input);
+}
+
+}  // namespace bilevel

@@ -1,0 +1,43 @@
+// Counting oracle calls by kind, and by what they were for.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+
+#include "bilevel/core/state.h"
+
+namespace bilevel {
+
+/// Oracle calls by kind. One call is one stochastic derivative of one batch, whatever number of passes it
+/// shared.
+struct OracleCounts {
+  int64_t lower_gradient = 0;        ///< grad_y G
+  int64_t lower_joint_gradient = 0;  ///< grad_x G and grad_y G together
+  int64_t upper_gradient = 0;        ///< grad_x F and grad_y F
+  int64_t hvp = 0;                   ///< (d2G/dy2) v
+  int64_t cross_vjp = 0;             ///< (d2G/dxdy) v
+  int64_t upper_hvp = 0;             ///< (d2F/dy2) v
+  int64_t upper_cross_vjp = 0;       ///< (d2F/dxdy) v
+  int64_t upper_samples = 0;         ///< rows drawn for F
+  int64_t lower_samples = 0;         ///< rows drawn for G
+
+  bool operator==(const OracleCounts&) const = default;
+  OracleCounts& operator+=(const OracleCounts& other);
+  void state(State& state);
+  /// The seven kinds, without the samples.
+  nlohmann::ordered_json to_json() const;
+};
+
+/// What a call was made for.
+enum class Purpose { steps, warm_start, automatic, evaluation };
+
+/// Counts apart for the steps, the warm start, the automatic step sizes and evaluation.
+struct OracleLedger {
+  OracleCounts steps, warm_start, automatic, evaluation;
+
+  OracleCounts& of(Purpose purpose);
+  void state(State& state);
+  nlohmann::ordered_json to_json() const;
+};
+
+}  // namespace bilevel

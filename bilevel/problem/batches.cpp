@@ -1,0 +1,196 @@
+#include "bilevel/problem/batches.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "bilevel/core/error.h"
+
+namespace bilevel {
+namespace {
+
+/// Rows of each class in a batch: in proportion, except that, where the batch has room for every class, a
+/// class of less than one row gets one at the others' cost, which may make further classes such.
+std::vector<double> class_shares(const std::vector<std::vector<int64_t>>& strata, int64_t batch_size) {
+  std::vector<double> shares(strata.size(), 0);
+  const bool room = batch_size >= static_cast<int64_t>(strata.size());
+  for (bool changed = true; changed;) {
+    changed = false;
+    auto left = static_cast<double>(batch_size);
+    double members = 0;
+    for (size_t k = 0; k < strata.size(); ++k) {
+      if (shares[k] == 1) {
+        left -= 1;
+      } else {
+        members += static_cast<double>(strata[k].size());
+      }
+    }
+    for (size_t k = 0; k < strata.size(); ++k) {
+      if (shares[k] == 1) continue;
+      shares[k] = left * static_cast<double>(strata[k].size()) / members;
+      if (room && shares[k] < 1) {
+        shares[k] = 1;
+        changed = true;
+      }
+    }
+  }
+  return shares;
+}
+
+}  // namespace
+
+BatchSource::BatchSource(std::vector<int64_t> rows, Gather gather, const SamplingOptions& options,
+                         const std::vector<int64_t>& strata)
+    : all_rows_(std::move(rows)), gather_(std::move(gather)), with_replacement_(options.with_replacement) {
+  if (all_rows_.empty()) throw InputError("a batch source needs at least one row");
+  if (options.batch_size < 1)
+    throw InputError(fmt::format("batch_size = {}: must be >= 1", options.batch_size));
+  batch_size_ = with_replacement_
+                    ? options.batch_size
+                    : std::min<int64_t>(options.batch_size, static_cast<int64_t>(all_rows_.size()));
+  if (strata.empty()) {
+    strata_.push_back(all_rows_);
+    return;
+  }
+  if (strata.size() != all_rows_.size()) throw InputError("a batch source needs one class for each row");
+  for (size_t i = 0; i < strata.size(); ++i) {
+    if (strata[i] < 0) throw InputError("class numbers of a batch source start at 0");
+    if (static_cast<size_t>(strata[i]) >= strata_.size()) strata_.resize(static_cast<size_t>(strata[i]) + 1);
+    strata_[static_cast<size_t>(strata[i])].push_back(all_rows_[i]);
+  }
+  std::erase_if(strata_, [](const auto& stratum) { return stratum.empty(); });
+  shares_ = class_shares(strata_, batch_size_);
+}
+
+int64_t BatchSource::rows() const { return static_cast<int64_t>(all_rows_.size()); }
+
+Batch BatchSource::all() const { return gather_(all_rows_); }
+
+Sampler::Sampler(BatchSource source, at::Generator generator)
+    : source_(std::move(source)), generator_(std::move(generator)), strata_(source_.strata_.size()) {}
+
+Batch Sampler::next() {
+  if (source_.full_batch()) return source_.all();
+  std::vector<int64_t> rows;
+  rows.reserve(static_cast<size_t>(source_.batch_size_));
+  if (strata_.size() == 1) {
+    draw(0, source_.batch_size_, rows);
+    return source_.gather_(rows);
+  }
+  // Largest remainder over time: each class is owed its share of the batch, gets the whole part, and the rows
+  // left over go to the classes that are owed most.
+  std::vector<int64_t> counts(strata_.size());
+  const int64_t least = source_.batch_size_ >= static_cast<int64_t>(strata_.size()) ? 1 : 0;
+  int64_t left = source_.batch_size_;
+  for (size_t k = 0; k < strata_.size(); ++k) {
+    strata_[k].owed += source_.shares_[k];
+    counts[k] = std::max(least, static_cast<int64_t>(std::floor(strata_[k].owed)));
+    left -= counts[k];
+  }
+  while (left != 0) {
+    size_t chosen = strata_.size();
+    const auto owed = [&](size_t k) { return strata_[k].owed - static_cast<double>(counts[k]); };
+    for (size_t k = 0; k < strata_.size(); ++k) {
+      if (left < 0 && counts[k] <= least) continue;
+      if (chosen == strata_.size() || (left > 0 ? owed(k) > owed(chosen) : owed(k) < owed(chosen)))
+        chosen = k;
+    }
+    counts[chosen] += left > 0 ? 1 : -1;
+    left += left > 0 ? -1 : 1;
+  }
+  for (size_t k = 0; k < strata_.size(); ++k) {
+    strata_[k].owed -= static_cast<double>(counts[k]);
+    draw(k, counts[k], rows);
+  }
+  return source_.gather_(rows);
+}
+
+void Sampler::draw(size_t k, int64_t count, std::vector<int64_t>& rows) {
+  const std::vector<int64_t>& members = source_.strata_[k];
+  const auto size = static_cast<int64_t>(members.size());
+  if (source_.with_replacement_) {
+    const torch::Tensor picks = torch::randint(size, {count}, generator_, torch::kInt64);
+    const auto* pick = picks.data_ptr<int64_t>();
+    for (int64_t i = 0; i < count; ++i) rows.push_back(members[static_cast<size_t>(pick[i])]);
+    return;
+  }
+  Stratum& stratum = strata_[k];
+  while (count > 0) {
+    if (!stratum.order.defined() || stratum.cursor == size) {
+      stratum.order = torch::randperm(size, generator_, torch::kInt64);
+      stratum.cursor = 0;
+    }
+    const auto* order = stratum.order.data_ptr<int64_t>();
+    const int64_t taken = std::min(count, size - stratum.cursor);
+    for (int64_t i = 0; i < taken; ++i)
+      rows.push_back(members[static_cast<size_t>(order[stratum.cursor + i])]);
+    stratum.cursor += taken;
+    count -= taken;
+  }
+}
+
+void Sampler::state(State& state) {
+  for (size_t k = 0; k < strata_.size(); ++k) {
+    state.scope("stratum" + std::to_string(k), [&](State& inner) {
+      Stratum& stratum = strata_[k];
+      if (!stratum.order.defined()) stratum.order = torch::empty({0}, torch::kInt64);
+      inner.tensor("order", stratum.order);
+      if (stratum.order.numel() == 0) stratum.order = torch::Tensor();
+      inner.value("cursor", stratum.cursor);
+      inner.value("owed", stratum.owed);
+      const auto size = static_cast<int64_t>(source_.strata_[k].size());
+      if (inner.loading() && stratum.order.defined() && stratum.order.numel() != size) {
+        throw FileError(fmt::format("the checkpoint's batches come from {} rows, this problem's from {}",
+                                    stratum.order.numel(), size));
+      }
+    });
+  }
+}
+
+namespace {
+
+BatchSource over_tensors(const std::vector<torch::Tensor>& data, const SamplingOptions& options) {
+  if (data.empty()) throw InputError("a batch source needs at least one tensor");
+  for (const torch::Tensor& tensor : data) {
+    if (tensor.dim() < 1 || tensor.size(0) != data[0].size(0)) {
+      throw InputError("the tensors of a batch source must share their first dimension, the rows");
+    }
+  }
+  std::vector<int64_t> rows(static_cast<size_t>(data[0].size(0)));
+  std::iota(rows.begin(), rows.end(), 0);
+  const auto gather = [data](const std::vector<int64_t>& picked) {
+    Batch batch{{}, picked};
+    const bool everything = static_cast<int64_t>(picked.size()) == data[0].size(0) &&
+                            std::is_sorted(picked.begin(), picked.end()) &&
+                            std::adjacent_find(picked.begin(), picked.end()) == picked.end();
+    const torch::Tensor index = torch::tensor(picked, torch::kInt64);
+    for (const torch::Tensor& tensor : data) {
+      batch.tensors.push_back(everything ? tensor : tensor.index_select(0, index.to(tensor.device())));
+    }
+    return batch;
+  };
+  return BatchSource(std::move(rows), gather, options);
+}
+
+}  // namespace
+
+BatchSource shuffled(const std::vector<torch::Tensor>& data, const SamplingOptions& options) {
+  return over_tensors(data, options);
+}
+
+BatchSource full_batch(const std::vector<torch::Tensor>& data) {
+  return over_tensors(data, {.batch_size = std::numeric_limits<int64_t>::max()});
+}
+
+BatchSource no_data() {
+  return BatchSource({0},
+                     [](const std::vector<int64_t>& rows) {
+                       return Batch{{}, rows};
+                     },
+                     {.batch_size = 1});
+}
+
+}  // namespace bilevel

@@ -1,0 +1,93 @@
+// Where batches come from: rows of a data set, drawn by named random streams.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "bilevel/core/state.h"
+#include "bilevel/problem/batch.h"
+
+namespace bilevel {
+
+/// How rows are drawn into batches.
+struct SamplingOptions {
+  int64_t batch_size = 32;  ///< rows a batch; more than there are rows means all rows
+  /// False: walk through a random permutation, then through a fresh one; a batch that meets the end is
+  /// completed from the next permutation, so every batch has `batch_size` rows. True: independent uniform
+  /// draws.
+  bool with_replacement = false;
+};
+
+/// A description of a stream of batches over a data set: which rows, how they are drawn, and how rows become
+/// tensors. It holds no position and is cheap to copy; every consumer draws through a `Sampler` of its own.
+class BatchSource {
+ public:
+  using Gather = std::function<Batch(const std::vector<int64_t>& rows)>;
+
+  BatchSource() = default;
+
+  /// Draws from `rows`; `gather` makes the batch. When `strata` are given (one class number for each entry of
+  /// `rows`, from 0), every batch holds the classes in their proportion, rounded so that over many batches
+  /// every class has its exact share, and at least one row of each class where the batch size allows: a class
+  /// whose proportion is less than one row a batch then has exactly one, and the others divide the rest in
+  /// proportion. Throws InputError when there are no rows or the batch size is below 1.
+  BatchSource(std::vector<int64_t> rows, Gather gather, const SamplingOptions& options,
+              const std::vector<int64_t>& strata = {});
+
+  explicit operator bool() const { return static_cast<bool>(gather_); }
+  int64_t rows() const;
+  /// Rows in one batch.
+  int64_t batch_size() const { return batch_size_; }
+  /// True when a batch always is the whole data set (a deterministic oracle).
+  bool full_batch() const { return batch_size_ == rows() && !with_replacement_; }
+  /// All rows as one batch, in their order.
+  Batch all() const;
+  /// The batch of given rows.
+  Batch gather(const std::vector<int64_t>& rows) const { return gather_(rows); }
+
+ private:
+  friend class Sampler;
+  std::vector<std::vector<int64_t>> strata_;  // row numbers by class
+  std::vector<double> shares_;                // rows of each class in a batch, on average
+  std::vector<int64_t> all_rows_;
+  Gather gather_;
+  int64_t batch_size_ = 0;
+  bool with_replacement_ = false;
+};
+
+/// A position in the stream of batches of one consumer.
+class Sampler {
+ public:
+  Sampler(BatchSource source, at::Generator generator);
+  Batch next();
+  void state(State& state);
+
+ private:
+  struct Stratum {
+    torch::Tensor order;  // a permutation of the stratum's indices
+    int64_t cursor = 0;
+    double owed = 0;  // fraction of a row that earlier batches still owe to this class
+  };
+  void draw(size_t stratum, int64_t count, std::vector<int64_t>& rows);
+
+  BatchSource source_;
+  at::Generator generator_;
+  std::vector<Stratum> strata_;
+};
+
+/// Batches over tensors that share their first dimension (rows): a batch holds the selected rows of each.
+/// Throws InputError when the list is empty or the first dimensions differ.
+BatchSource shuffled(const std::vector<torch::Tensor>& data, const SamplingOptions& options = {});
+
+/// Batches that always are the whole data set.
+BatchSource full_batch(const std::vector<torch::Tensor>& data);
+
+/// A source without data, for deterministic problems: its batch has no tensors and one row.
+BatchSource no_data();
+
+}  // namespace bilevel

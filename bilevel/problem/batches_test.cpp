@@ -1,0 +1,282 @@
+#include "bilevel/problem/batches.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "bilevel/core/error.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+using Rows = std::vector<int64_t>;
+
+at::Generator generator(uint64_t seed) { return at::make_generator<at::CPUGeneratorImpl>(seed); }
+
+Batch rows_alone(const Rows& rows) { return {{}, rows}; }
+
+Rows range(int64_t from, int64_t to) {
+  Rows rows(static_cast<size_t>(to - from));
+  std::iota(rows.begin(), rows.end(), from);
+  return rows;
+}
+
+Rows sorted(Rows rows) {
+  std::ranges::sort(rows);
+  return rows;
+}
+
+/// Rows of `count` batches, one after the other.
+Rows draw(Sampler& sampler, int count) {
+  Rows all;
+  for (int i = 0; i < count; ++i) {
+    const Batch batch = sampler.next();
+    all.insert(all.end(), batch.rows.begin(), batch.rows.end());
+  }
+  return all;
+}
+
+TEST(Batch, AccessIsCheckedAndMovingKeepsRows) {
+  const Batch batch{{torch::ones({2, 3})}, {4, 9}};
+  EXPECT_EQ(batch.size(), 2);
+  EXPECT_EQ(batch[0].size(1), 3);
+  EXPECT_THROW(batch[1], std::out_of_range);
+  const Batch moved = batch.to(torch::kCPU);
+  EXPECT_EQ(moved.rows, batch.rows);
+  EXPECT_TRUE(moved[0].is_same(batch[0])) << "nothing is copied where nothing moves";
+}
+
+TEST(Shuffled, CoversEveryRowOnceBeforeAnyTwice) {
+  const torch::Tensor data = torch::arange(100, 112, torch::kFloat64).unsqueeze(1);
+  Sampler sampler(shuffled({data, data * 2}, {.batch_size = 4}), generator(1));
+  Rows first_epoch;
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    const Rows rows = draw(sampler, 3);
+    EXPECT_EQ(sorted(rows), range(0, 12));
+    if (epoch == 0) {
+      first_epoch = rows;
+    } else {
+      EXPECT_NE(rows, first_epoch) << "every epoch has its own order";
+    }
+  }
+  const Batch batch = sampler.next();
+  for (size_t i = 0; i < batch.rows.size(); ++i) {
+    EXPECT_EQ(batch[0][static_cast<int64_t>(i)].item<double>(), 100.0 + static_cast<double>(batch.rows[i]));
+    EXPECT_EQ(batch[1][static_cast<int64_t>(i)].item<double>(),
+              200.0 + 2 * static_cast<double>(batch.rows[i]));
+  }
+}
+
+TEST(Shuffled, ABatchThatMeetsTheEndIsCompleted) {
+  Sampler sampler(shuffled({torch::zeros({5})}, {.batch_size = 3}), generator(2));
+  Rows all;
+  for (int i = 0; i < 5; ++i) {
+    const Batch batch = sampler.next();
+    EXPECT_EQ(batch.size(), 3);
+    all.insert(all.end(), batch.rows.begin(), batch.rows.end());
+  }
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    EXPECT_EQ(sorted(Rows(all.begin() + 5 * epoch, all.begin() + 5 * (epoch + 1))), range(0, 5));
+  }
+}
+
+TEST(Shuffled, TheOrderDependsOnTheGeneratorAlone) {
+  const BatchSource source = shuffled({torch::zeros({50})}, {.batch_size = 7});
+  Sampler a(source, generator(3)), b(source, generator(3)), c(source, generator(4));
+  const Rows rows = draw(a, 20);
+  EXPECT_EQ(draw(b, 20), rows);
+  EXPECT_NE(draw(c, 20), rows);
+}
+
+TEST(Shuffled, WithReplacementIsUniformAndMayExceedTheData) {
+  const BatchSource source = shuffled({torch::zeros({4})}, {.batch_size = 10, .with_replacement = true});
+  EXPECT_EQ(source.batch_size(), 10);
+  EXPECT_FALSE(source.full_batch());
+  Sampler sampler(source, generator(5));
+  std::vector<int64_t> counts(4);
+  const int draws = 2000;
+  for (int64_t row : draw(sampler, draws)) ++counts[static_cast<size_t>(row)];
+  // A count is binomial(20000, 1/4): standard deviation 61; four of them, each within 4.5.
+  for (const int64_t count : counts) EXPECT_NEAR(static_cast<double>(count), 5000, 4.5 * 61.3);
+}
+
+TEST(FullBatch, IsAllRowsInOrderWithoutACopy) {
+  const torch::Tensor data = torch::rand({6, 2});
+  for (const BatchSource& source : {full_batch({data}), shuffled({data}, {.batch_size = 99})}) {
+    EXPECT_TRUE(source.full_batch());
+    EXPECT_EQ(source.batch_size(), 6);
+    Sampler sampler(source, generator(6));
+    for (int i = 0; i < 2; ++i) {
+      const Batch batch = sampler.next();
+      EXPECT_EQ(batch.rows, range(0, 6));
+      EXPECT_TRUE(batch[0].is_same(data));
+    }
+    EXPECT_EQ(source.all().rows, range(0, 6));
+  }
+}
+
+TEST(NoData, IsOneRowWithoutTensors) {
+  Sampler sampler(no_data(), generator(7));
+  const Batch batch = sampler.next();
+  EXPECT_EQ(batch.size(), 1);
+  EXPECT_TRUE(batch.tensors.empty());
+  EXPECT_TRUE(no_data().full_batch());
+}
+
+TEST(BatchSource, RowNumbersAreTheCallers) {
+  const Rows rows{10, 20, 30};
+  const BatchSource source(rows, rows_alone, {.batch_size = 2});
+  EXPECT_EQ(source.rows(), 3);
+  EXPECT_EQ(source.all().rows, rows);
+  EXPECT_EQ(source.gather({20}).rows, Rows{20});
+  Sampler sampler(source, generator(8));
+  EXPECT_EQ(sorted(draw(sampler, 3)), (Rows{10, 10, 20, 20, 30, 30}));
+}
+
+TEST(BatchSource, RefusesWhatHasNoBatches) {
+  EXPECT_CONTAINS(message_of<InputError>([] { shuffled({}); }), "at least one tensor");
+  EXPECT_CONTAINS(message_of<InputError>([] { full_batch({}); }), "at least one tensor");
+  EXPECT_CONTAINS(message_of<InputError>([] { shuffled({torch::zeros({0, 3})}); }), "at least one row");
+  EXPECT_CONTAINS(message_of<InputError>([] { shuffled({torch::zeros({3}), torch::zeros({4})}); }), "share");
+  EXPECT_CONTAINS(message_of<InputError>([] { full_batch({torch::tensor(1.0)}); }), "share");
+  EXPECT_CONTAINS(message_of<InputError>([] { shuffled({torch::zeros({3})}, {.batch_size = 0}); }),
+                  "batch_size = 0: must be >= 1");
+  EXPECT_CONTAINS(message_of<InputError>([] {
+                    BatchSource({1, 2}, rows_alone, {.batch_size = 1}, {0});
+                  }),
+                  "one class for each row");
+  EXPECT_CONTAINS(message_of<InputError>([] {
+                    BatchSource({1, 2}, rows_alone, {.batch_size = 1}, {0, -1});
+                  }),
+                  "start at 0");
+  EXPECT_FALSE(BatchSource());
+}
+
+/// A source whose rows 0, 1, ... carry the classes 0 (sizes[0] times), 1 (sizes[1] times), ...
+BatchSource stratified(const std::vector<int64_t>& sizes, const SamplingOptions& options) {
+  Rows classes;
+  for (size_t k = 0; k < sizes.size(); ++k) {
+    classes.insert(classes.end(), static_cast<size_t>(sizes[k]), static_cast<int64_t>(k));
+  }
+  return BatchSource(range(0, static_cast<int64_t>(classes.size())), rows_alone, options, classes);
+}
+
+/// Rows of each class in a batch of such a source.
+std::vector<int64_t> class_counts(const Rows& rows, const std::vector<int64_t>& sizes) {
+  std::vector<int64_t> counts(sizes.size());
+  for (const int64_t row : rows) {
+    size_t k = 0;
+    for (int64_t end = sizes[0]; row >= end; end += sizes[k]) ++k;
+    ++counts[k];
+  }
+  return counts;
+}
+
+class Stratified : public ::testing::TestWithParam<std::pair<std::vector<int64_t>, int64_t>> {};
+
+TEST_P(Stratified, SharesAreExactOverTime) {
+  const auto& [sizes, batch_size] = GetParam();
+  const auto rows = static_cast<double>(std::accumulate(sizes.begin(), sizes.end(), int64_t{0}));
+  for (const bool with_replacement : {false, true}) {
+    Sampler sampler(stratified(sizes, {.batch_size = batch_size, .with_replacement = with_replacement}),
+                    generator(9));
+    std::vector<int64_t> sums(sizes.size());
+    for (int t = 1; t <= 500; ++t) {
+      const Batch batch = sampler.next();
+      ASSERT_EQ(batch.size(), batch_size);
+      const auto counts = class_counts(batch.rows, sizes);
+      for (size_t k = 0; k < sizes.size(); ++k) {
+        sums[k] += counts[k];
+        const double share = static_cast<double>(batch_size * sizes[k]) / rows;
+        ASSERT_LT(std::abs(static_cast<double>(sums[k]) - t * share), 1.5)
+            << "class " << k << ", batch " << t;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(ClassesOfAtLeastOneRow, Stratified,
+                         ::testing::Values(std::pair{std::vector<int64_t>{50, 50}, 7},
+                                           std::pair{std::vector<int64_t>{90, 10}, 32},
+                                           std::pair{std::vector<int64_t>{61, 23, 16}, 10},
+                                           // More classes than rows in a batch.
+                                           std::pair{std::vector<int64_t>{40, 9, 8, 7, 6, 5}, 2},
+                                           std::pair{std::vector<int64_t>{1, 1, 1, 1, 1, 30}, 3},
+                                           std::pair{std::vector<int64_t>{10, 20, 30}, 1}));
+
+TEST(Stratified, ARareClassHasOneRowInEveryBatchAndTheOthersShareTheRest) {
+  const std::vector<int64_t> sizes{600, 390, 10};
+  Sampler sampler(stratified(sizes, {.batch_size = 21}), generator(10));
+  std::vector<int64_t> sums(3);
+  const int batches = 3300;
+  for (int t = 0; t < batches; ++t) {
+    const auto counts = class_counts(sampler.next().rows, sizes);
+    EXPECT_EQ(counts[2], 1);
+    for (size_t k = 0; k < 3; ++k) sums[k] += counts[k];
+  }
+  EXPECT_NEAR(static_cast<double>(sums[0]), batches * 20 * 600.0 / 990, 1.5);
+  EXPECT_NEAR(static_cast<double>(sums[1]), batches * 20 * 390.0 / 990, 1.5);
+}
+
+TEST(Stratified, EveryClassIsCoveredOnceBeforeAnyRowTwice) {
+  const std::vector<int64_t> sizes{12, 4};
+  Sampler sampler(stratified(sizes, {.batch_size = 4}), generator(11));
+  for (int epoch = 0; epoch < 3; ++epoch) EXPECT_EQ(sorted(draw(sampler, 4)), range(0, 16));
+}
+
+TEST(Stratified, ClassNumbersMayHaveHoles) {
+  const BatchSource source(range(0, 6), rows_alone, {.batch_size = 2}, {7, 0, 7, 0, 7, 0});
+  Sampler sampler(source, generator(12));
+  for (int t = 0; t < 6; ++t) {
+    const Rows rows = sampler.next().rows;
+    EXPECT_NE(rows[0] % 2, rows[1] % 2) << "one of each class";
+  }
+}
+
+class SamplerState : public ::testing::TestWithParam<int> {};
+
+TEST_P(SamplerState, ContinuesExactlyFromEveryPosition) {
+  const std::vector<BatchSource> sources{
+      shuffled({torch::zeros({7})}, {.batch_size = 3}),
+      shuffled({torch::zeros({7})}, {.batch_size = 3, .with_replacement = true}),
+      full_batch({torch::zeros({7})}),
+      stratified({5, 2}, {.batch_size = 3}),
+  };
+  for (const BatchSource& source : sources) {
+    at::Generator original = generator(13);
+    Sampler sampler(source, original);
+    draw(sampler, GetParam());
+    State saved;
+    sampler.state(saved);
+    const torch::Tensor generator_state = original.get_state();
+    const Rows expected = draw(sampler, 9);
+
+    at::Generator other = generator(14);
+    Sampler restored(source, other);
+    draw(restored, 2);
+    State loading(saved.tensors());
+    restored.state(loading);
+    other.set_state(generator_state);
+    EXPECT_EQ(draw(restored, 9), expected);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Positions, SamplerState, ::testing::Range(0, 8));
+
+TEST(SamplerState, ThatOfOtherDataIsRefused) {
+  Sampler large(shuffled({torch::zeros({9})}, {.batch_size = 2}), generator(15));
+  large.next();
+  State saved;
+  large.state(saved);
+  Sampler small(shuffled({torch::zeros({5})}, {.batch_size = 2}), generator(15));
+  State loading(saved.tensors());
+  EXPECT_CONTAINS(message_of<FileError>([&] { small.state(loading); }),
+                  "come from 9 rows, this problem's from 5");
+}
+
+}  // namespace
+}  // namespace bilevel

@@ -1,0 +1,50 @@
+// A bilevel problem: min over x of f(x, y*(x)), where y*(x) minimizes g(x, y).
+#pragma once
+
+#include <torch/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bilevel/problem/batch.h"
+#include "bilevel/problem/batches.h"
+
+namespace bilevel {
+
+/// A loss of one level: a scalar tensor (0-dimensional or one element), differentiable in what it depends on.
+using Loss = std::function<torch::Tensor(const Batch&)>;
+/// The part that depends on x alone: features of a batch, rows along the first dimension.
+using Encode = std::function<torch::Tensor(const Batch&)>;
+/// A loss in terms of the features; it may read y and x directly too.
+using FeatureLoss = std::function<torch::Tensor(const torch::Tensor& features, const Batch&)>;
+
+/// One level: its variable, its objective and its data. Exactly one of `loss` and `feature_loss` is set, the
+/// latter only beside `Problem::encode`.
+struct Level {
+  std::vector<torch::Tensor>
+      parameters;       ///< leaves that require gradients, floating point, one dtype and device
+  Loss loss = nullptr;  ///< f or g on a batch
+  FeatureLoss feature_loss = nullptr;   ///< f or g on encoded features
+  BatchSource batches = {};             ///< where its batches come from
+  std::vector<std::string> names = {};  ///< names of the parameters, for messages; may be empty
+};
+
+/// The two levels. When both objectives see x through one encoder, give `encode` and `feature_loss`es instead
+/// of plain losses: one encoder pass then serves every use of a batch, batches that meet are encoded
+/// together, and no second derivative ever runs through the encoder. The results are the same.
+struct Problem {
+  Level upper;  ///< x and f
+  Level lower;  ///< y and g
+
+  /// Features of a batch, from x alone (a dependence on y is refused).
+  Encode encode = nullptr;
+  /// Joins an upper and a lower batch into one that `encode` accepts, upper rows first. Without it, tensors
+  /// are concatenated along the first dimension where their other dimensions agree, and else encoded apart.
+  std::function<Batch(const Batch& upper, const Batch& lower)> join = nullptr;
+  /// A lower Hessian that depends on no data: v -> (d2g/dy2) v for flat v at the present (x, y). Estimators
+  /// then draw no batches for their Hessian-vector products.
+  std::function<torch::Tensor(const torch::Tensor& v)> lower_hessian = nullptr;
+};
+
+}  // namespace bilevel

@@ -1,0 +1,430 @@
+#include "bilevel/report/html.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <iterator>
+#include <string_view>
+
+#include "bilevel/core/error.h"
+#include "bilevel/report/escape.h"
+
+namespace bilevel {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr std::string_view kAbsent = "–";
+constexpr size_t kMaxCellBytes = 300;
+
+constexpr std::string_view kStyle = R"css(
+:root { color-scheme: light; }
+* { box-sizing: border-box; }
+body { margin: 0; background: #f4f6f8; color: #1c2733; font: 16px/1.5 system-ui, "Segoe UI", Roboto, Arial, sans-serif; }
+main { max-width: 1000px; margin: 0 auto; padding: 28px 20px 60px; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 0 0 12px; }
+h3 { font-size: 1rem; margin: 18px 0 6px; }
+p { margin: 0 0 10px; }
+section, details { background: #fff; border: 1px solid #dde3e9; border-radius: 10px; padding: 20px 24px; margin-top: 18px; }
+summary { font-size: 1.2rem; font-weight: 600; cursor: pointer; }
+.subtle { color: #55636f; }
+.headline { display: flex; flex-wrap: wrap; gap: 16px 40px; align-items: flex-end; margin-bottom: 14px; }
+.figure-number { font-size: 3.1rem; font-weight: 650; line-height: 1.05; color: #005a8e; }
+.figure-number.second { color: #55636f; }
+.sentence { font-size: 1.1rem; }
+.note { border-left: 4px solid #d55e00; background: #fdf3ec; padding: 8px 14px; margin: 10px 0 0; overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 0.95rem; }
+th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e6ebef; vertical-align: top; }
+thead th { color: #55636f; font-weight: 600; border-bottom: 2px solid #cfd8df; }
+tbody th { font-weight: 500; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+table.pairs th { width: 40%; }
+td.text { overflow-wrap: anywhere; min-width: 8rem; }
+.tag { display: inline-block; padding: 0 9px; border-radius: 9px; font-size: 0.86rem; background: #e9edf0; color: #45525d;
+  white-space: nowrap; max-width: 14rem; overflow: hidden; text-overflow: ellipsis; vertical-align: bottom; }
+.tag.positive { background: #d8efe6; color: #00573f; }
+.figures { display: flex; flex-wrap: wrap; gap: 18px; justify-content: center; }
+figure { margin: 0; max-width: 100%; }
+figure img { max-width: 100%; height: auto; display: block; }
+figcaption { color: #55636f; font-size: 0.92rem; text-align: center; }
+pre { background: #f0f3f6; border-radius: 6px; padding: 12px 14px; overflow-x: auto; margin: 8px 0; }
+code, pre { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 0.92rem; }
+@media print { body { background: #fff; } section, details { break-inside: avoid; } }
+)css";
+
+// ---- numbers in words that a person reads ----
+
+/// A share as "98.4 %"; more digits near 100 %, so that 99.97 % does not read as 100 %.
+std::string percent(double share) {
+  if (!std::isfinite(share)) return std::string(kAbsent);
+  int digits = 1;
+  while (digits < 4 && share < 1 && 100 * (1 - share) < std::pow(10, -digits)) ++digits;
+  return fmt::format("{:.{}f}&nbsp;%", 100 * share, digits);
+}
+
+/// A metric with four decimals.
+std::string metric(double value) {
+  return std::isfinite(value) ? fmt::format("{:.4f}", value) : std::string(kAbsent);
+}
+
+/// An AUC for the headline: three decimals, four near 1.
+std::string headline_number(double auc) {
+  return fmt::format("{:.{}f}", auc, auc > 0.995 && auc < 1 ? 4 : 3);
+}
+
+/// A whole number with thin spaces between thousands.
+std::string grouped(int64_t number) {
+  std::string digits = std::to_string(number);
+  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3) {
+    digits.insert(static_cast<size_t>(at), "\u202f");
+  }
+  return digits;
+}
+
+std::string duration(double seconds) {
+  if (!std::isfinite(seconds) || seconds < 0) return std::string(kAbsent);
+  if (seconds < 120) return fmt::format("{:.1f} s", seconds);
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole < 7200) return fmt::format("{} min {} s", whole / 60, whole % 60);
+  return fmt::format("{} h {} min", whole / 3600, whole / 60 % 60);
+}
+
+/// A JSON value as text (escaped): strings without quotes, absent ones as a dash.
+std::string text_of(const ordered_json& value) {
+  if (value.is_null()) return std::string(kAbsent);
+  if (value.is_string()) return escape_markup(value.get<std::string>());
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_number_integer()) return std::to_string(value.get<int64_t>());
+  if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
+  return escape_markup(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+/// The value at a path of keys, or null.
+const ordered_json& at(const ordered_json& value, std::initializer_list<const char*> path) {
+  static const ordered_json kNull;
+  const ordered_json* here = &value;
+  for (const char* key : path) {
+    if (!here->is_object()) return kNull;
+    const auto found = here->find(key);
+    if (found == here->end()) return kNull;
+    here = &*found;
+  }
+  return *here;
+}
+
+double number_at(const ordered_json& value, std::initializer_list<const char*> path) {
+  const ordered_json& found = at(value, path);
+  return found.is_number() ? found.get<double>() : NAN;
+}
+
+/// A whole number at a path with grouped digits, or what else stands there.
+std::string count_at(const ordered_json& value, std::initializer_list<const char*> path) {
+  const ordered_json& found = at(value, path);
+  return found.is_number_integer() ? grouped(found.get<int64_t>()) : text_of(found);
+}
+
+/// At most `kMaxCellBytes` of a text, not ending inside a character.
+std::string shortened(const std::string& text) {
+  if (text.size() <= kMaxCellBytes) return text;
+  size_t end = kMaxCellBytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + " …";
+}
+
+/// A word for a POSIX shell.
+std::string shell_word(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./+=:,@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+// ---- the page ----
+
+class Page {
+ public:
+  explicit Page(const AucReport& report) : report_(report) {}
+
+  std::string write() {
+    const std::string title = escape_markup(report_.title.empty() ? "bilevel auc" : report_.title);
+    add("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, "
+        "initial-scale=1\">\n<title>{}</title>\n<style>{}</style>\n"
+        "</head>\n<body>\n<main>\n<h1>{}</h1>\n",
+        title, kStyle, title);
+    add("<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps in {}, seed {}.</p>\n",
+        text("encoder"), text("solver"), count_at(report_.summary, {"steps"}),
+        duration(number_at(report_.summary, {"seconds"})), text("seed"));
+    headline();
+    figures();
+    threshold();
+    metrics();
+    data();
+    rows("Best-ranked test rows", "The test rows with the highest scores.", report_.best_ranked);
+    rows("Most doubtful test rows",
+         "The test rows whose scores lie nearest to the threshold: what the model is least sure of.",
+         report_.doubtful);
+    predict();
+    details();
+    out_ += "</main>\n</body>\n</html>\n";
+    return std::move(out_);
+  }
+
+ private:
+  template <typename... Args>
+  void add(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+  }
+
+  std::string text(const char* key) const { return text_of(at(report_.summary, {key})); }
+
+  std::string positive_name() const {
+    return report_.positive.empty() ? "positive" : escape_markup(report_.positive);
+  }
+
+  /// The stop reason in words; one that is not known here stands as it is.
+  std::string stop_reason() const {
+    const std::string reason = text("stop_reason");
+    for (const auto& [name, words] : std::initializer_list<std::pair<std::string_view, const char*>>{
+             {"converged", "it converged"},
+             {"max_steps", "the planned number of steps was done"},
+             {"max_seconds", "the time limit was reached"},
+             {"stopped_by_callback", "it was stopped early"},
+             {"interrupted", "it was interrupted"},
+             {"nonfinite", "a value became infinite or NaN"},
+             {"linear_solve_failed", "a linear system could not be solved"}}) {
+      if (reason == name) return words;
+    }
+    return reason;
+  }
+
+  void headline() {
+    out_ += "<section>\n";
+    if (report_.test) {
+      const AucEstimate& test = *report_.test;
+      out_ += "<div class=\"headline\">\n";
+      add("<div><div class=\"figure-number\">{}</div><div class=\"subtle\">AUC on the test rows<br>95&nbsp;% "
+          "interval {} to "
+          "{}</div></div>\n",
+          headline_number(test.auc), headline_number(test.low), headline_number(test.high));
+      if (report_.baseline) {
+        const AucEstimate& base = report_.baseline->test;
+        add("<div><div class=\"figure-number second\">{}</div><div class=\"subtle\">baseline: "
+            "{}<br>95&nbsp;% interval {} to "
+            "{}</div></div>\n",
+            headline_number(base.auc), escape_markup(report_.baseline->name), headline_number(base.low),
+            headline_number(base.high));
+      }
+      add("</div>\n<p class=\"sentence\">A random positive row ({}) is ranked above a random negative one in "
+          "<b>{}</b> of the "
+          "cases. A random ranking would reach 50&nbsp;%, a perfect one 100&nbsp;%.</p>\n",
+          positive_name(), percent(test.auc));
+      if (report_.baseline) out_ += "<p>" + comparison(report_.baseline->difference) + "</p>\n";
+    } else {
+      out_ += "<p class=\"sentence\">There is no test AUC: the test rows do not hold both classes.</p>\n";
+    }
+    add("<p class=\"subtle\">Training ended: {}. Chosen step: {}.</p>\n", stop_reason(),
+        count_at(report_.summary, {"best_step"}));
+    for (const std::string& note : report_.notes) add("<p class=\"note\">{}</p>\n", escape_markup(note));
+    out_ += "</section>\n";
+  }
+
+  static std::string comparison(const AucDifference& d) {
+    const std::string size = fmt::format("{:.4f}", std::abs(d.difference));
+    const std::string interval = fmt::format(
+        "95&nbsp;% interval of the difference {:+.4f} to {:+.4f}, paired on the same rows", d.low, d.high);
+    if (!std::isfinite(d.standard_error)) {
+      return fmt::format(
+          "The AUC differs from the baseline's by {:+.4f}; there are too few rows to say whether that is "
+          "chance.",
+          d.difference);
+    }
+    if (d.low > 0) return fmt::format("The model is better than the baseline by {} ({}).", size, interval);
+    if (d.high < 0)
+      return fmt::format("The model is <b>worse</b> than the baseline by {} ({}).", size, interval);
+    return fmt::format("The difference to the baseline, {:+.4f}, may be chance ({}).", d.difference,
+                       interval);
+  }
+
+  void figures() {
+    if (report_.figures.empty()) return;
+    out_ += "<section>\n<h2>Curves</h2>\n<div class=\"figures\">\n";
+    for (const Figure& figure : report_.figures) {
+      if (figure.plot.svg.empty()) continue;
+      const std::string caption = escape_markup(figure.caption);
+      add("<figure><img alt=\"{}\" src=\"data:image/svg+xml;base64,{}\">", caption.empty() ? "plot" : caption,
+          base64(figure.plot.svg));
+      if (!caption.empty()) add("<figcaption>{}</figcaption>", caption);
+      out_ += "</figure>\n";
+    }
+    out_ += "</div>\n";
+    for (const Figure& figure : report_.figures) {
+      if (!figure.plot.svg.empty()) continue;
+      add("<p class=\"note\">{}</p>\n",
+          escape_markup(figure.plot.note.empty() ? "No picture: " + figure.caption : figure.plot.note));
+    }
+    out_ += "</section>\n";
+  }
+
+  void threshold() {
+    if (!report_.threshold) return;
+    const ReportThreshold& t = *report_.threshold;
+    add("<section>\n<h2>When a decision is needed</h2>\n<p>Call a row {} when its score is at least "
+        "<b>{:.6g}</b>. This threshold "
+        "has the highest F1 on the validation rows; the test rows had no part in the choice.</p>\n",
+        positive_name(), t.valid.threshold);
+    out_ +=
+        "<div class=\"scroll\"><table>\n<thead><tr><th></th><th class=\"number\">precision</th><th "
+        "class=\"number\">recall</th>"
+        "<th class=\"number\">F1</th><th class=\"number\">found</th><th class=\"number\">missed</th><th "
+        "class=\"number\">false "
+        "alarms</th><th class=\"number\">rightly left</th></tr></thead>\n<tbody>\n";
+    for (const auto& [name, c] : {std::pair("validation", t.valid), std::pair("test", t.test)}) {
+      add("<tr><th>{}</th>", name);
+      for (const double value : {c.precision(), c.recall(), c.f1()})
+        add("<td class=\"number\">{}</td>", percent(value));
+      for (const int64_t value : {c.true_positives, c.false_negatives, c.false_positives, c.true_negatives}) {
+        add("<td class=\"number\">{}</td>", grouped(value));
+      }
+      out_ += "</tr>\n";
+    }
+    const ThresholdCounts& c = t.test;
+    const int64_t called = c.true_positives + c.false_positives;
+    out_ += "</tbody></table></div>\n<p class=\"subtle\" style=\"margin-top:10px\">On the test rows: ";
+    if (called > 0) {
+      add("of {} rows called {}, {} are; ", grouped(called), positive_name(), grouped(c.true_positives));
+    } else {
+      add("no row is called {}; ", positive_name());
+    }
+    add("of {} rows that are {}, {} are found.</p>\n</section>\n",
+        grouped(c.true_positives + c.false_negatives), positive_name(), grouped(c.true_positives));
+  }
+
+  void metrics() {
+    if (!at(report_.summary, {"metrics"}).is_object()) return;
+    out_ +=
+        "<section>\n<h2>All metrics</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>rows</th><th "
+        "class=\"number\">AUC</th>"
+        "<th class=\"number\">average precision</th><th class=\"number\">loss</th></tr></thead>\n<tbody>\n";
+    for (const auto& [key, name] :
+         {std::pair("train", "training"), std::pair("valid", "validation"), std::pair("test", "test")}) {
+      add("<tr><th>{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td><td "
+          "class=\"number\">{}</td></tr>\n",
+          name, metric(number_at(report_.summary, {"metrics", key, "auc"})),
+          metric(number_at(report_.summary, {"metrics", key, "average_precision"})),
+          text_of(at(report_.summary, {"metrics", key, "loss"})));
+    }
+    out_ += "</tbody></table></div>\n</section>\n";
+  }
+
+  void data() {
+    if (report_.parts.empty() && report_.data_facts.empty()) return;
+    out_ += "<section>\n<h2>Data</h2>\n";
+    if (!report_.parts.empty()) {
+      out_ +=
+          "<div class=\"scroll\"><table>\n<thead><tr><th>part</th><th class=\"number\">rows</th><th "
+          "class=\"number\">positive</th>"
+          "<th class=\"number\">share</th><th>from</th></tr></thead>\n<tbody>\n";
+      for (const ReportPart& part : report_.parts) {
+        add("<tr><th>{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td><td "
+            "class=\"number\">{}</td><td "
+            "class=\"text\">{}</td></tr>\n",
+            escape_markup(part.name), grouped(part.rows), grouped(part.positives),
+            percent(part.rows > 0 ? static_cast<double>(part.positives) / static_cast<double>(part.rows)
+                                  : NAN),
+            escape_markup(part.source));
+      }
+      out_ += "</tbody></table></div>\n";
+    }
+    if (!report_.data_facts.empty()) {
+      out_ += "<div class=\"scroll\" style=\"margin-top:14px\"><table class=\"pairs\"><tbody>\n";
+      for (const auto& [name, value] : report_.data_facts) {
+        add("<tr><th>{}</th><td class=\"text\">{}</td></tr>\n", escape_markup(name), escape_markup(value));
+      }
+      out_ += "</tbody></table></div>\n";
+    }
+    out_ += "</section>\n";
+  }
+
+  void rows(const char* heading, const char* explanation, const std::vector<ReportRow>& list) {
+    if (list.empty()) return;
+    add("<section>\n<h2>{}</h2>\n<p class=\"subtle\">{}</p>\n<div class=\"scroll\"><table>\n<thead><tr><th "
+        "class=\"number\">score</th><th>label</th>",
+        heading, explanation);
+    for (const std::string& column : report_.columns) add("<th>{}</th>", escape_markup(column));
+    out_ += "</tr></thead>\n<tbody>\n";
+    for (const ReportRow& row : list) {
+      if (row.cells.size() != report_.columns.size()) {
+        throw InputError(fmt::format("A row of the report has {} cells, but there are {} columns.",
+                                     row.cells.size(), report_.columns.size()));
+      }
+      add("<tr><td class=\"number\">{:.4g}</td><td><span class=\"tag{}\">{}</span></td>", row.score,
+          row.positive ? " positive" : "", row.positive ? positive_name() : "other");
+      for (const std::string& cell : row.cells)
+        add("<td class=\"text\">{}</td>", escape_markup(shortened(cell)));
+      out_ += "</tr>\n";
+    }
+    out_ += "</tbody></table></div>\n</section>\n";
+  }
+
+  void predict() {
+    const ordered_json& folder = at(report_.summary, {"out"});
+    if (!folder.is_string()) return;
+    add("<section>\n<h2>Use the model</h2>\n<p>Score new rows, in a file like the one for training (the "
+        "label column may be "
+        "absent):</p>\n<pre>bilevel predict --model {} --input {} --out scores.tsv</pre>\n"
+        "<p class=\"subtle\">A higher score means more likely {}. Scores rank; they are not "
+        "probabilities.</p>\n</section>\n",
+        escape_markup(shell_word(folder.get<std::string>())),
+        escape_markup(shell_word(report_.predict_input)), positive_name());
+  }
+
+  /// A table of names and values; nested objects become "outer.inner".
+  void table_of(const ordered_json& object, const std::string& prefix) {
+    for (const auto& [key, value] : object.items()) {
+      if (value.is_object() && !value.empty()) {
+        table_of(value, prefix + key + ".");
+      } else {
+        add("<tr><th><code>{}</code></th><td class=\"text\">{}</td></tr>\n", escape_markup(prefix + key),
+            text_of(value));
+      }
+    }
+  }
+
+  void section_of(const char* heading, const ordered_json& object) {
+    if (!object.is_object() || object.empty()) return;
+    add("<h3>{}</h3>\n<div class=\"scroll\"><table class=\"pairs\"><tbody>\n", heading);
+    table_of(object, "");
+    out_ += "</tbody></table></div>\n";
+  }
+
+  void details() {
+    out_ += "<details>\n<summary>Options and cost</summary>\n";
+    section_of("Options", report_.options);
+    section_of("Oracle calls (stochastic derivatives evaluated)", at(report_.summary, {"oracle_calls"}));
+    section_of("Rows drawn", at(report_.summary, {"samples"}));
+    out_ += "<h3>Run</h3>\n<div class=\"scroll\"><table class=\"pairs\"><tbody>\n";
+    const double memory = number_at(report_.summary, {"peak_rss_bytes"});
+    add("<tr><th>time</th><td>{}</td></tr>\n<tr><th>peak memory</th><td>{}</td></tr>\n",
+        duration(number_at(report_.summary, {"seconds"})),
+        std::isfinite(memory) ? fmt::format("{:.0f} MiB", memory / (1024 * 1024)) : std::string(kAbsent));
+    add("<tr><th>command</th><td class=\"text\"><code>{}</code></td></tr>\n<tr><th>output folder</th><td "
+        "class=\"text\"><code>{}</code></td></tr>\n</tbody></table></div>\n</details>\n",
+        text("command"), text("out"));
+  }
+
+  const AucReport& report_;
+  std::string out_;
+};
+
+}  // namespace
+
+std::string auc_report_html(const AucReport& report) { return Page(report).write(); }
+
+}  // namespace bilevel

@@ -1,0 +1,263 @@
+#include "bilevel/report/metrics.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "bilevel/core/error.h"
+
+namespace bilevel {
+namespace {
+
+constexpr double kNormal975 = 1.959963984540054;  // the standard normal's 97.5 % quantile
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+template <typename T>
+std::vector<T> to_vector(const torch::Tensor& tensor, torch::ScalarType type) {
+  const torch::Tensor flat = tensor.detach().to(torch::kCPU, type).reshape({-1}).contiguous();
+  return {flat.const_data_ptr<T>(), flat.const_data_ptr<T>() + flat.numel()};
+}
+
+std::vector<double> score_vector(const torch::Tensor& scores) {
+  if (!scores.defined() || !scores.is_floating_point())
+    throw InputError("Scores must be a tensor of a floating type.");
+  if (scores.dim() != 1 && !(scores.dim() == 2 && scores.size(1) == 1)) {
+    throw InputError(
+        fmt::format("Scores must have the shape (n) or (n, 1), not {} dimensions and {} elements.",
+                    scores.dim(), scores.numel()));
+  }
+  return to_vector<double>(scores, torch::kFloat64);
+}
+
+std::vector<int64_t> label_vector(const torch::Tensor& labels) {
+  if (!labels.defined() || labels.is_complex()) throw InputError("Labels must be a tensor of a real type.");
+  std::vector<int64_t> result;
+  for (const double label : to_vector<double>(labels, torch::kFloat64)) {
+    result.push_back(label == 0   ? 0
+                     : label == 1 ? 1
+                                  : -1);  // -1 is refused with its row, like any other label
+  }
+  return result;
+}
+
+void require_both_classes(const ScoredRows& rows, const char* what) {
+  if (rows.positives() == 0 || rows.negatives() == 0) {
+    throw InputError(fmt::format("{} needs rows of both classes; there are {} positive and {} negative ones.",
+                                 what, rows.positives(), rows.negatives()));
+  }
+}
+
+/// Per row, in the order given: the share of the other class that the row is ranked on the right side of
+/// (ties count half). The mean over either class is the AUC.
+std::vector<double> placements(const ScoredRows& rows) {
+  std::vector<double> result(static_cast<size_t>(rows.size()));
+  const auto positives = static_cast<double>(rows.positives());
+  const auto negatives = static_cast<double>(rows.negatives());
+  int64_t positives_above = 0;
+  int64_t negatives_below = rows.negatives();
+  for (const ScoredRows::Tie& tie : rows.ties()) {
+    negatives_below -= tie.negatives();
+    const double of_positive =
+        (static_cast<double>(negatives_below) + 0.5 * static_cast<double>(tie.negatives())) / negatives;
+    const double of_negative =
+        (static_cast<double>(positives_above) + 0.5 * static_cast<double>(tie.positives)) / positives;
+    for (int64_t i = tie.begin; i < tie.end; ++i) {
+      const int64_t row = rows.order()[static_cast<size_t>(i)];
+      result[static_cast<size_t>(row)] = rows.positive(row) ? of_positive : of_negative;
+    }
+    positives_above += tie.positives;
+  }
+  return result;
+}
+
+/// DeLong's standard error of the mean of `values` over the positive rows (which equals the mean over the
+/// negative ones): sqrt(var_pos / n_pos + var_neg / n_neg).
+double delong_standard_error(const ScoredRows& rows, const std::vector<double>& values) {
+  if (rows.positives() < 2 || rows.negatives() < 2) return kNaN;
+  double variance = 0;
+  for (const bool positive : {true, false}) {
+    const auto count = static_cast<double>(positive ? rows.positives() : rows.negatives());
+    double mean = 0;
+    double squares = 0;
+    for (int64_t row = 0; row < rows.size(); ++row) {
+      if (rows.positive(row) == positive) mean += values[static_cast<size_t>(row)] / count;
+    }
+    for (int64_t row = 0; row < rows.size(); ++row) {
+      if (rows.positive(row) == positive) squares += std::pow(values[static_cast<size_t>(row)] - mean, 2);
+    }
+    variance += squares / (count - 1) / count;
+  }
+  return std::sqrt(variance);
+}
+
+}  // namespace
+
+ScoredRows::ScoredRows(const torch::Tensor& scores, const torch::Tensor& labels)
+    : ScoredRows(score_vector(scores), label_vector(labels)) {}
+
+ScoredRows::ScoredRows(std::vector<double> scores, const std::vector<int64_t>& labels)
+    : scores_(std::move(scores)) {
+  if (scores_.size() != labels.size()) {
+    throw InputError(fmt::format("There are {} scores but {} labels.", scores_.size(), labels.size()));
+  }
+  labels_.reserve(labels.size());
+  for (size_t row = 0; row < labels.size(); ++row) {
+    if (!std::isfinite(scores_[row]))
+      throw InputError(fmt::format("The score of row {} is {}.", row, scores_[row]));
+    if (labels[row] != 0 && labels[row] != 1)
+      throw InputError(fmt::format("The label of row {} is neither 0 nor 1.", row));
+    labels_.push_back(static_cast<uint8_t>(labels[row]));
+    positives_ += labels[row];
+  }
+  sort();
+}
+
+void ScoredRows::sort() {
+  order_.resize(scores_.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  std::ranges::sort(order_, [&](int64_t a, int64_t b) {
+    const double first = scores_[static_cast<size_t>(a)];
+    const double second = scores_[static_cast<size_t>(b)];
+    return first != second ? first > second : a < b;
+  });
+  for (int64_t i = 0; i < size(); ++i) {
+    const int64_t row = order_[static_cast<size_t>(i)];
+    const double score = scores_[static_cast<size_t>(row)];
+    if (ties_.empty() || ties_.back().score != score) ties_.push_back({score, i, i, 0});
+    ++ties_.back().end;
+    ties_.back().positives += positive(row) ? 1 : 0;
+  }
+}
+
+double auc(const ScoredRows& rows) {
+  require_both_classes(rows, "The AUC");
+  int64_t twice_the_pairs = 0;
+  int64_t negatives_below = rows.negatives();
+  for (const ScoredRows::Tie& tie : rows.ties()) {
+    negatives_below -= tie.negatives();
+    twice_the_pairs += tie.positives * (2 * negatives_below + tie.negatives());
+  }
+  return static_cast<double>(twice_the_pairs) /
+         (2.0 * static_cast<double>(rows.positives()) * static_cast<double>(rows.negatives()));
+}
+
+double average_precision(const ScoredRows& rows) {
+  if (rows.positives() == 0) throw InputError("The average precision needs at least one positive row.");
+  double sum = 0;
+  int64_t true_positives = 0;
+  for (const ScoredRows::Tie& tie : rows.ties()) {
+    true_positives += tie.positives;
+    sum += static_cast<double>(tie.positives) * static_cast<double>(true_positives) /
+           static_cast<double>(tie.end);
+  }
+  return sum / static_cast<double>(rows.positives());
+}
+
+AucEstimate auc_estimate(const ScoredRows& rows) {
+  const double value = auc(rows);
+  const double error = delong_standard_error(rows, placements(rows));
+  const double k = static_cast<double>(std::min(rows.positives(), rows.negatives()));
+  if (value == 1) return {value, error, std::pow(0.025, 1 / k), 1};
+  if (value == 0) return {value, error, 0, 1 - std::pow(0.025, 1 / k)};
+  if (std::isnan(error)) return {value, error, 0, 1};
+  if (error == 0) return {value, error, value, value};
+  const double logit = std::log(value / (1 - value));
+  const double width = kNormal975 * error / (value * (1 - value));
+  const auto logistic = [](double t) { return 1 / (1 + std::exp(-t)); };
+  return {value, error, logistic(logit - width), logistic(logit + width)};
+}
+
+AucDifference auc_difference(const ScoredRows& first, const ScoredRows& second) {
+  require_both_classes(first, "A comparison of AUCs");
+  if (first.size() != second.size())
+    throw InputError("Two score lists of different lengths cannot be compared.");
+  for (int64_t row = 0; row < first.size(); ++row) {
+    if (first.positive(row) != second.positive(row)) {
+      throw InputError(fmt::format("The labels of row {} differ between the two score lists.", row));
+    }
+  }
+  std::vector<double> values = placements(first);
+  const std::vector<double> other = placements(second);
+  for (size_t row = 0; row < values.size(); ++row) values[row] -= other[row];
+  const double error = delong_standard_error(first, values);
+  const double difference = auc(first) - auc(second);
+  if (std::isnan(error)) return {difference, error, -1, 1, kNaN};
+  return {difference, error, std::max(-1.0, difference - kNormal975 * error),
+          std::min(1.0, difference + kNormal975 * error),
+          error > 0 ? std::erfc(std::abs(difference) / error / std::sqrt(2.0)) : kNaN};
+}
+
+std::vector<RocPoint> roc_curve(const ScoredRows& rows, int64_t max_points) {
+  require_both_classes(rows, "The ROC curve");
+  if (max_points < 3)
+    throw InputError(fmt::format("max_points is {}; a ROC curve needs at least 3.", max_points));
+  const bool all = static_cast<int64_t>(rows.ties().size()) + 1 <= max_points;
+  std::vector<RocPoint> points{{0, 0, std::numeric_limits<double>::infinity()}};
+  // The curve's length (the sum of both rates) goes from 0 to 2. It is cut into max_points - 2 equal cells,
+  // and the first point in each stays, beside both ends.
+  double last_cell = -1;
+  int64_t true_positives = 0;
+  for (const ScoredRows::Tie& tie : rows.ties()) {
+    true_positives += tie.positives;
+    const RocPoint point{
+        static_cast<double>(tie.end - true_positives) / static_cast<double>(rows.negatives()),
+        static_cast<double>(true_positives) / static_cast<double>(rows.positives()), tie.score};
+    const double cell = std::floor((point.false_positive_rate + point.true_positive_rate) / 2 *
+                                   static_cast<double>(max_points - 2));
+    if (all || tie.end == rows.size() || cell > last_cell) points.push_back(point);
+    last_cell = cell;
+  }
+  return points;
+}
+
+double ThresholdCounts::precision() const {
+  return static_cast<double>(true_positives) / static_cast<double>(true_positives + false_positives);
+}
+
+double ThresholdCounts::recall() const {
+  return static_cast<double>(true_positives) / static_cast<double>(true_positives + false_negatives);
+}
+
+double ThresholdCounts::f1() const {
+  return 2 * static_cast<double>(true_positives) /
+         static_cast<double>(2 * true_positives + false_positives + false_negatives);
+}
+
+ThresholdCounts counts_at(const ScoredRows& rows, double threshold) {
+  if (std::isnan(threshold)) throw InputError("The threshold is NaN.");
+  ThresholdCounts counts{threshold, 0, 0, rows.negatives(), rows.positives()};
+  for (const ScoredRows::Tie& tie : rows.ties()) {
+    if (tie.score < threshold) break;
+    counts.true_positives += tie.positives;
+    counts.false_positives += tie.negatives();
+  }
+  counts.true_negatives -= counts.false_positives;
+  counts.false_negatives -= counts.true_positives;
+  return counts;
+}
+
+ThresholdCounts best_f1(const ScoredRows& rows) {
+  if (rows.positives() == 0) throw InputError("The best F1 needs at least one positive row.");
+  // F1 = 2 tp / (called + positives): fractions compared by cross-multiplication.
+  int64_t true_positives = 0;
+  int64_t best_numerator = -1;
+  int64_t best_denominator = 1;
+  double threshold = 0;
+  for (const ScoredRows::Tie& tie : rows.ties()) {
+    true_positives += tie.positives;
+    const int64_t denominator = tie.end + rows.positives();
+    if (true_positives * best_denominator > best_numerator * denominator) {
+      best_numerator = true_positives;
+      best_denominator = denominator;
+      threshold = tie.score;
+    }
+  }
+  return counts_at(rows, threshold);
+}
+
+}  // namespace bilevel

@@ -1,0 +1,135 @@
+// How well scores separate two classes: AUC with an interval, average precision, ROC points, and counts at a
+// threshold. Everything is exact over all rows (never a mean over batches) and computed in float64.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace bilevel {
+
+/// Scores with their labels, sorted once (O(n log n)); every metric below then costs O(n). Row i of both
+/// lists belongs together. A higher score means "more likely positive".
+class ScoredRows {
+ public:
+  /// `scores`: shape (n) or (n, 1), any floating type, any device. `labels`: the same number of elements, any
+  /// real type, each 0 or
+  /// 1. Throws InputError, with the row (counted from 0), for a NaN or infinite score or another label, and
+  /// for lists of different lengths.
+  ScoredRows(const torch::Tensor& scores, const torch::Tensor& labels);
+  ScoredRows(std::vector<double> scores, const std::vector<int64_t>& labels);
+
+  int64_t size() const { return static_cast<int64_t>(scores_.size()); }
+  int64_t positives() const { return positives_; }
+  int64_t negatives() const { return size() - positives_; }
+  /// The scores in the order they were given.
+  const std::vector<double>& scores() const { return scores_; }
+  /// Whether row i is positive.
+  bool positive(int64_t row) const { return labels_[static_cast<size_t>(row)] != 0; }
+  /// The row numbers by falling score; equal scores by rising row number.
+  const std::vector<int64_t>& order() const { return order_; }
+
+  /// The rows that share one score, by falling score.
+  struct Tie {
+    double score;
+    int64_t begin;  ///< first position in `order()`
+    int64_t end;    ///< one past the last
+    int64_t positives;
+    int64_t negatives() const { return end - begin - positives; }
+  };
+  const std::vector<Tie>& ties() const { return ties_; }
+
+ private:
+  void sort();
+
+  std::vector<double> scores_;
+  std::vector<uint8_t> labels_;
+  std::vector<int64_t> order_;
+  std::vector<Tie> ties_;
+  int64_t positives_ = 0;
+};
+
+/// The probability that a random positive row has a higher score than a random negative one, in [0, 1]; equal
+/// scores count half. Exact: the count of pairs is done in integers. Throws InputError when a class has no
+/// row.
+double auc(const ScoredRows& rows);
+
+/// Average precision: the sum over the distinct scores, from the highest, of (gain in recall) x (precision
+/// there), in (0, 1]; rows of equal score enter together. The same definition as scikit-learn's
+/// `average_precision_score`. Throws InputError when no row is positive.
+double average_precision(const ScoredRows& rows);
+
+/// An AUC and how sure it is.
+struct AucEstimate {
+  double auc;
+  /// DeLong's standard error; NaN when a class has fewer than two rows.
+  double standard_error;
+  /// A two-sided 95 % interval, inside [0, 1].
+  double low;
+  double high;
+};
+
+/// The AUC with DeLong's standard error (E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44,
+/// 1988). The interval is symmetric on the logit scale, log(auc / (1 - auc)) +- 1.96 standard_error / (auc (1
+/// - auc)), so that it never leaves [0, 1]. Where that formula has no answer:
+///  - an AUC of exactly 1 (or 0): the k = min(positives, negatives) disjoint pairs of a positive and a
+///  negative row are
+///    independent trials without a failure, so the Clopper-Pearson limit 0.025^(1/k) bounds the AUC from
+///    below (from above: 1 - 0.025^(1/k)); conservative;
+///  - a class with one row, otherwise: [0, 1];
+///  - all scores equal: the AUC is 0.5 whatever the sample, and so are both limits.
+/// Rows must be independent. Throws InputError when a class has no row.
+AucEstimate auc_estimate(const ScoredRows& rows);
+
+/// The difference of two AUCs on the same rows.
+struct AucDifference {
+  double difference;  ///< auc(first) - auc(second)
+  double
+      standard_error;  ///< DeLong's, which counts the correlation; NaN when a class has fewer than two rows
+  double low;  ///< difference -+ 1.96 standard errors, cut to [-1, 1]; [-1, 1] when a class has fewer than
+               ///< two rows
+  double high;
+  double p_value;  ///< two-sided, normal; NaN when the standard error is 0 or NaN
+};
+
+/// DeLong's paired comparison of two score lists for the same rows in the same order. Throws InputError when
+/// the labels differ or a class has no row.
+AucDifference auc_difference(const ScoredRows& first, const ScoredRows& second);
+
+/// A point of the ROC curve: the rates when every row with `score >= threshold` is called positive.
+struct RocPoint {
+  double false_positive_rate;
+  double true_positive_rate;
+  double threshold;  ///< +infinity at the origin
+};
+
+/// The ROC curve from (0, 0) to (1, 1) by falling threshold: all points when there are at most `max_points`,
+/// otherwise at most so many, spread evenly along the curve: a dropped point is closer than 2 / (max_points -
+/// 2) to a kept one (measured as the sum of both rates), and both ends stay. `max_points` >= 3. Throws
+/// InputError when a class has no row.
+std::vector<RocPoint> roc_curve(const ScoredRows& rows, int64_t max_points = 500);
+
+/// What happens when every row with `score >= threshold` is called positive.
+struct ThresholdCounts {
+  double threshold;
+  int64_t true_positives;
+  int64_t false_positives;
+  int64_t true_negatives;
+  int64_t false_negatives;
+
+  double precision() const;  ///< NaN when no row is called positive
+  double recall() const;     ///< NaN when no row is positive
+  double f1()
+      const;  ///< 2 tp / (2 tp + fp + fn); NaN when there is neither a positive row nor a positive call
+};
+
+/// The counts at a threshold, which may be infinite. Throws InputError for NaN.
+ThresholdCounts counts_at(const ScoredRows& rows, double threshold);
+
+/// The score that maximises F1 when used as the threshold. Among equal F1 (compared exactly, in integers) the
+/// highest score wins: the fewest positive calls. Choose it on validation rows, never on the rows where it is
+/// judged. Throws InputError when no row is positive.
+ThresholdCounts best_f1(const ScoredRows& rows);
+
+}  // namespace bilevel

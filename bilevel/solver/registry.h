@@ -1,0 +1,28 @@
+// The list of solvers, generated from the folders of bilevel/solver/.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bilevel/solver/solver.h"
+
+namespace bilevel {
+
+/// One solver as the command line, the conformance tests and the documentation see it.
+struct SolverEntry {
+  std::string name;                               ///< as in `--solver`
+  std::string summary;                            ///< one line
+  std::function<std::unique_ptr<Solver>()> make;  ///< with default options
+  /// Documented oracle calls of `steps` steps under the options that the solver has now, without warm start.
+  std::function<OracleCounts(Solver& solver, int64_t steps)> documented_calls;
+};
+
+/// All solvers, by name.
+const std::vector<SolverEntry>& solver_registry();
+
+/// A solver with default options. Throws InputError, naming the known ones, for an unknown name.
+std::unique_ptr<Solver> make_solver(const std::string& name);
+
+}  // namespace bilevel

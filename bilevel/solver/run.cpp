@@ -1,0 +1,223 @@
+#include "bilevel/solver/run.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "bilevel/core/safetensors.h"
+
+namespace bilevel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void check(const RunOptions& options) {
+  const auto refuse = [](const char* field, double value, const char* rule) {
+    throw InputError(fmt::format("{} = {:g}: {}", field, value, rule));
+  };
+  if (options.max_steps < 0) refuse("max_steps", static_cast<double>(options.max_steps), "must be >= 0");
+  if (!(options.max_seconds > 0)) refuse("max_seconds", options.max_seconds, "must be > 0");
+  if (!(options.hypergradient_tolerance >= 0)) {
+    refuse("hypergradient_tolerance", options.hypergradient_tolerance, "must be >= 0");
+  }
+  if (options.trace_every < 1)
+    refuse("trace_every", static_cast<double>(options.trace_every), "must be >= 1");
+  if (options.schedule_steps < 0)
+    refuse("schedule_steps", static_cast<double>(options.schedule_steps), "must be >= 0");
+  if (!(options.checkpoint_seconds >= 0)) {
+    refuse("checkpoint_seconds", options.checkpoint_seconds, "must be >= 0");
+  }
+  if (options.resume && options.checkpoint.empty()) throw InputError("resume needs the path of a checkpoint");
+}
+
+/// A run in progress: what the checkpoint holds.
+class Run {
+ public:
+  Run(const Problem& problem, Solver& solver, const RunOptions& options)
+      : solver_(solver), options_(options), oracles_(problem, options.seed) {}
+
+  Result execute() {
+    result_.solver = solver_.name();
+    result_.options = fields_of(solver_).to_json();
+    if (options_.resume) {
+      load();
+    } else {
+      begin();
+    }
+    result_.chosen = solver_.chosen();
+    last_checkpoint_ = Clock::now();
+    while (!stopped()) step();
+    if (result_.reason != StopReason::nonfinite && result_.reason != StopReason::linear_solve_failed) save();
+    result_.steps = step_;
+    result_.seconds = seconds();
+    result_.oracle_calls = oracles_.ledger();
+    return std::move(result_);
+  }
+
+ private:
+  double seconds() const { return earlier_seconds_ + seconds_since(start_); }
+
+  void begin() {
+    result_.warnings = oracles_.probe(options_.unused_parameters);
+    solver_.start(oracles_, options_.schedule_steps > 0 ? options_.schedule_steps : options_.max_steps);
+    {
+      const auto purpose = oracles_.counting(Purpose::warm_start);
+      solver_.warm_start(oracles_);
+    }
+    save();
+  }
+
+  bool stop(StopReason reason, std::string message) {
+    result_.reason = reason;
+    result_.message = std::move(message);
+    return stopped_ = true;
+  }
+
+  /// The reasons that hold between two steps.
+  bool stopped() {
+    if (stopped_) return true;
+    if (step_ >= options_.max_steps)
+      return stop(StopReason::max_steps, fmt::format("all {} steps are done", step_));
+    if (options_.interrupt != nullptr && options_.interrupt->load()) {
+      return stop(StopReason::interrupted, fmt::format("interrupted after step {}", step_));
+    }
+    if (seconds() >= options_.max_seconds) {
+      return stop(StopReason::max_seconds,
+                  fmt::format("the time of {:g} s was over after step {}", options_.max_seconds, step_));
+    }
+    return false;
+  }
+
+  void step() {
+    const StepReport report = solver_.step(oracles_);
+    ++step_;
+    if (!report.failure.empty()) {
+      stop(StopReason::linear_solve_failed, fmt::format("step {}: {}", step_, report.failure));
+      return;
+    }
+    TraceRow row{
+        .step = step_,
+        .seconds = seconds(),
+        .upper_loss = report.upper_loss.item<double>(),
+        .hypergradient_norm = report.hypergradient.norm().item<double>(),
+        .linear_residual = report.linear_residual.defined() ? report.linear_residual.item<double>() : 0,
+        .oracle_calls = oracles_.ledger().steps};
+    if (!finite(row)) return;
+    if (options_.hypergradient_tolerance > 0 && row.hypergradient_norm <= options_.hypergradient_tolerance) {
+      stop(StopReason::converged,
+           fmt::format("the hypergradient's norm fell to {:.3g} at step {}", row.hypergradient_norm, step_));
+    }
+    const bool go_on = !options_.callback || options_.callback(row, oracles_);
+    if (!go_on && !stopped_)
+      stop(StopReason::stopped_by_callback, fmt::format("stopped by the caller after step {}", step_));
+    if (step_ % options_.trace_every == 0 || stopped()) result_.trace.push_back(row);
+    if (!stopped_ && seconds_since(last_checkpoint_) >= options_.checkpoint_seconds) {
+      save();
+      last_checkpoint_ = Clock::now();
+    }
+  }
+
+  /// Whether the step's numbers and both iterates are finite; otherwise stops and says what is not.
+  bool finite(const TraceRow& row) {
+    const char* what = !std::isfinite(row.upper_loss)                             ? "the upper loss"
+                       : !std::isfinite(row.hypergradient_norm)                   ? "the hypergradient"
+                       : !std::isfinite(oracles_.x().flat().sum().item<double>()) ? "the upper variable"
+                       : !std::isfinite(oracles_.y().flat().sum().item<double>()) ? "the lower variable"
+                                                                                  : nullptr;
+    if (what == nullptr) return true;
+    stop(StopReason::nonfinite, fmt::format("{} is not finite at step {}", what, step_));
+    result_.trace.push_back(row);
+    return false;
+  }
+
+  void state(State& state) {
+    oracles_.state(state);
+    state.scope("solver", [&](State& inner) { solver_.state(inner); });
+    state.value("step", step_);
+    double elapsed = seconds();
+    state.value("seconds", elapsed);
+    if (state.loading()) earlier_seconds_ = elapsed;
+    if (options_.task_state) state.scope("task", [&](State& inner) { options_.task_state(inner); });
+  }
+
+  void save() {
+    if (options_.checkpoint.empty()) return;
+    State saved;
+    state(saved);
+    std::map<std::string, std::string> metadata = options_.checkpoint_metadata;
+    metadata["solver"] = solver_.name();
+    metadata["options"] = result_.options.dump();
+    metadata["device"] = oracles_.x().flat().device().str();
+    metadata["threads"] = std::to_string(at::get_num_threads());
+    save_safetensors(options_.checkpoint.string(), saved.tensors(), metadata);
+  }
+
+  void load() {
+    const auto [tensors, metadata] = load_safetensors(options_.checkpoint.string());
+    const auto expect = [&, &found = metadata](const std::string& key, const std::string& value) {
+      const auto it = found.find(key);
+      if (it == found.end() || it->second != value) {
+        throw FileError(fmt::format("{}: cannot be continued exactly: its {} is {}, this run's is {}",
+                                    options_.checkpoint.string(), key,
+                                    it == found.end() ? "not known" : it->second, value));
+      }
+    };
+    expect("solver", solver_.name());
+    expect("options", result_.options.dump());
+    expect("device", oracles_.x().flat().device().str());
+    expect("threads", std::to_string(at::get_num_threads()));
+    result_.warnings = oracles_.probe(options_.unused_parameters);
+    solver_.start(oracles_, options_.schedule_steps > 0 ? options_.schedule_steps : options_.max_steps);
+    State saved(tensors);
+    state(saved);
+    start_ = Clock::now();
+  }
+
+  Solver& solver_;
+  const RunOptions& options_;
+  Oracles oracles_;
+  Result result_;
+  int64_t step_ = 0;
+  bool stopped_ = false;
+  double earlier_seconds_ = 0;
+  Clock::time_point start_ = Clock::now(), last_checkpoint_ = start_;
+};
+
+}  // namespace
+
+std::string to_string(StopReason reason) {
+  switch (reason) {
+    case StopReason::converged:
+      return "converged";
+    case StopReason::max_steps:
+      return "max_steps";
+    case StopReason::max_seconds:
+      return "max_seconds";
+    case StopReason::stopped_by_callback:
+      return "stopped_by_callback";
+    case StopReason::interrupted:
+      return "interrupted";
+    case StopReason::nonfinite:
+      return "nonfinite";
+    case StopReason::linear_solve_failed:
+      return "linear_solve_failed";
+  }
+  return "unknown";
+}
+
+std::string Result::brief() const {
+  const std::string loss = trace.empty() ? "" : fmt::format(", upper loss {:.6g}", trace.back().upper_loss);
+  return fmt::format("{}: {} steps in {:.1f} s{} ({})", solver, steps, seconds, loss, to_string(reason));
+}
+
+Result run(const Problem& problem, Solver& solver, const RunOptions& options) {
+  check(options);
+  return Run(problem, solver, options).execute();
+}
+
+}  // namespace bilevel

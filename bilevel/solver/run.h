@@ -1,0 +1,93 @@
+// The only optimization loop.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "bilevel/problem/problem.h"
+#include "bilevel/solver/solver.h"
+
+namespace bilevel {
+
+/// Why a run ended.
+enum class StopReason {
+  converged,  ///< the hypergradient's norm fell below `hypergradient_tolerance`
+  max_steps,
+  max_seconds,
+  stopped_by_callback,
+  interrupted,  ///< `RunOptions::interrupt` was set
+  nonfinite,    ///< a loss, the hypergradient or an iterate was not finite
+  linear_solve_failed,
+};
+
+/// "max_steps", "nonfinite", ...
+std::string to_string(StopReason reason);
+
+/// What is known after one step.
+struct TraceRow {
+  int64_t step = 0;               ///< from 1
+  double seconds = 0;             ///< clock time of the run so far, earlier parts of a resumed run included
+  double upper_loss = 0;          ///< F on the step's sample
+  double hypergradient_norm = 0;  ///< Euclidean norm of the step's estimate
+  double linear_residual = 0;     ///< residual norm of the linear system, as the method knows it
+  OracleCounts oracle_calls;      ///< of the steps so far
+};
+
+struct RunOptions {
+  int64_t max_steps = 1000;
+  int64_t schedule_steps = 0;  ///< length of step-size schedules, which the run may end before; 0: max_steps
+  double max_seconds = std::numeric_limits<double>::infinity();
+  uint64_t seed = 0;
+  /// Stop when the norm of a step's hypergradient estimate is at most this; 0: never. Meant for deterministic
+  /// problems.
+  double hypergradient_tolerance = 0;
+  UnusedParameters unused_parameters = UnusedParameters::error;
+  /// Sees every step, the last included, after x and y have moved; false stops the run. The oracles are the
+  /// run's own: an evaluation belongs under `Purpose::evaluation`.
+  std::function<bool(const TraceRow&, Oracles&)> callback = nullptr;
+  /// Rows kept in `Result::trace`: every this many steps, and the last.
+  int64_t trace_every = 1;
+  /// Set from a signal handler or another thread to stop after the step at hand.
+  const std::atomic<bool>* interrupt = nullptr;
+
+  /// Where to keep a checkpoint; empty: nowhere. Written before step 1, then at least every
+  /// `checkpoint_seconds`, and at the end of the run, never after a number that is not finite.
+  std::filesystem::path checkpoint = {};
+  double checkpoint_seconds = 4;
+  /// Variables of the caller that belong into the checkpoint; called for saving and loading.
+  std::function<void(State&)> task_state = nullptr;
+  /// Text kept with the checkpoint (names to values).
+  std::map<std::string, std::string> checkpoint_metadata = {};
+  /// Continue from `checkpoint`, bit for bit, instead of starting. Throws InputError when there is none,
+  /// FileError when it cannot be read or belongs to another problem or solver.
+  bool resume = false;
+};
+
+/// What a run came to.
+struct Result {
+  StopReason reason = StopReason::max_steps;
+  std::string message;  ///< a sentence for a person
+  int64_t steps = 0;    ///< steps done, earlier parts of a resumed run included
+  double seconds = 0;
+  std::vector<TraceRow> trace;
+  OracleLedger oracle_calls;
+  nlohmann::ordered_json options;  ///< the solver's options as given
+  nlohmann::ordered_json chosen;   ///< what its automatic options became
+  std::vector<std::string> warnings;
+
+  /// "adambo: 2000 steps in 3.1 s, upper loss 0.123 (max_steps)".
+  std::string brief() const;
+  std::string solver;
+};
+
+/// Minimizes the problem with the solver from the parameters' present values, which it changes in place.
+/// Deterministic for a seed, a machine, a device and a thread count. Throws InputError for a caller's mistake
+/// before any step; numerical trouble is a reason, never an exception.
+Result run(const Problem& problem, Solver& solver, const RunOptions& options = {});
+
+}  // namespace bilevel

@@ -1,0 +1,27 @@
+#include "bilevel/task/auc/auc_loss.h"
+
+#include <torch/types.h>
+
+namespace bilevel {
+
+torch::Tensor AucLoss::value(const torch::Tensor& scores, const torch::Tensor& labels, const torch::Tensor& a,
+                             const torch::Tensor& b, const torch::Tensor& alpha) const {
+  const double rho = positive_share;
+  const torch::Tensor negatives = 1 - labels;
+  const torch::Tensor q = ((rho * negatives - (1 - rho) * labels) * scores).mean();
+  const torch::Tensor bracket = form == "ppd" ? q : q + rho * (1 - rho) * margin;
+  const torch::Tensor multiplier = form == "libauc" ? alpha : 1 + alpha;
+  const torch::Tensor spread =
+      ((1 - rho) * labels * (scores - a).square() + rho * negatives * (scores - b).square()).mean();
+  return (spread + 2 * multiplier * bracket - rho * (1 - rho) * alpha.square()).reshape({});
+}
+
+double AucLoss::best_alpha(const torch::Tensor& scores, const torch::Tensor& labels) const {
+  const double rho = positive_share;
+  const torch::Tensor s = scores.to(torch::kFloat64);
+  const torch::Tensor t = labels.to(torch::kFloat64);
+  const double q = ((rho * (1 - t) - (1 - rho) * t) * s).mean().item<double>() / (rho * (1 - rho));
+  return form == "ppd" ? q : q + margin;
+}
+
+}  // namespace bilevel

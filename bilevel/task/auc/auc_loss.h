@@ -1,0 +1,39 @@
+// The AUC-margin losses: bilevel AUC maximization.
+#pragma once
+
+#include <torch/types.h>
+
+#include <string>
+
+namespace bilevel {
+
+/// The published forms of the loss.
+/// - libauc: the AUC-margin loss of LibAUC (Yuan et al. 2021): multiplier 2 alpha (rho(1-rho) m + ...);
+/// - ppd: the min-max form of stochastic AUC maximization with deep networks (Liu et al. 2020): multiplier 2
+/// (1 + alpha)
+///   without the margin's term;
+/// - authors: both at once, as in AccBO's published code: multiplier 2 (1 + alpha) (rho(1-rho) m + ...),
+/// whose effective
+///   margin is 1 + m.
+struct AucLoss {
+  std::string form = "libauc";  ///< libauc | ppd | authors
+  double positive_share = 0.5;  ///< rho, of the training data, in (0, 1)
+  double margin = 1;            ///< m
+
+  /// A(w, a, b, alpha) of a batch:
+  ///   (1-rho) mean[(s-a)^2 1+] + rho mean[(s-b)^2 1-] + 2 k {...} - rho(1-rho) alpha^2,
+  /// where k {...} is alpha {rho(1-rho) m + q}, (1+alpha) {q} or (1+alpha) {rho(1-rho) m + q} by form, with
+  /// q = mean[rho s 1- - (1-rho) s 1+]; means run over the whole batch.
+  /// @param scores [B]; @param labels [B], 0 or 1, of the same dtype; @param a, b, alpha scalars (one element
+  /// each).
+  torch::Tensor value(const torch::Tensor& scores, const torch::Tensor& labels, const torch::Tensor& a,
+                      const torch::Tensor& b, const torch::Tensor& alpha) const;
+
+  /// d2(-A)/dalpha2 = 2 rho (1 - rho): constant, whatever the data.
+  double lower_curvature() const { return 2 * positive_share * (1 - positive_share); }
+
+  /// The alpha that maximizes A for fixed scores.
+  double best_alpha(const torch::Tensor& scores, const torch::Tensor& labels) const;
+};
+
+}  // namespace bilevel

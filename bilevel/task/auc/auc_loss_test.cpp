@@ -1,0 +1,84 @@
+#include "bilevel/task/auc/auc_loss.h"
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+namespace bilevel {
+namespace {
+
+struct Data {
+  torch::Tensor scores = torch::tensor({0.9, -0.3, 0.2, 0.4, -0.8}, torch::kFloat64);
+  torch::Tensor labels = torch::tensor({1.0, 0.0, 1.0, 0.0, 0.0}, torch::kFloat64);
+  torch::Tensor a = torch::tensor({0.3}, torch::kFloat64);
+  torch::Tensor b = torch::tensor({-0.1}, torch::kFloat64);
+};
+
+/// The definition, term by term.
+double by_hand(const Data& d, const AucLoss& loss, double alpha) {
+  const double rho = loss.positive_share;
+  double sum = 0, q = 0;
+  for (int64_t i = 0; i < 5; ++i) {
+    const double s = d.scores[i].item<double>();
+    if (d.labels[i].item<double>() == 1) {
+      sum += (1 - rho) * (s - 0.3) * (s - 0.3) / 5;
+      q -= (1 - rho) * s / 5;
+    } else {
+      sum += rho * (s + 0.1) * (s + 0.1) / 5;
+      q += rho * s / 5;
+    }
+  }
+  const double with_margin = rho * (1 - rho) * loss.margin + q;
+  if (loss.form == "libauc") sum += 2 * alpha * with_margin;
+  if (loss.form == "ppd") sum += 2 * (1 + alpha) * q;
+  if (loss.form == "authors") sum += 2 * (1 + alpha) * with_margin;
+  return sum - rho * (1 - rho) * alpha * alpha;
+}
+
+TEST(AucLoss, EqualsItsDefinition) {
+  const Data d;
+  for (const std::string form : {"libauc", "ppd", "authors"}) {
+    const AucLoss loss{form, 0.3, 1.5};
+    for (const double alpha : {-0.5, 0.0, 1.2}) {
+      EXPECT_NEAR(
+          loss.value(d.scores, d.labels, d.a, d.b, torch::tensor({alpha}, torch::kFloat64)).item<double>(),
+          by_hand(d, loss, alpha), 1e-15);
+    }
+  }
+}
+
+// Section 2.2: alpha* = m + q (libauc, authors), q (ppd), and the curvature in alpha does not depend on the
+// data.
+TEST(AucLoss, BestAlphaMaximizesAndCurvatureIsConstant) {
+  const Data d;
+  for (const std::string form : {"libauc", "ppd", "authors"}) {
+    const AucLoss loss{form, 0.4, 1.0};
+    const double best = loss.best_alpha(d.scores, d.labels);
+    torch::Tensor alpha = torch::tensor({best}, torch::kFloat64).requires_grad_();
+    const torch::Tensor value = loss.value(d.scores, d.labels, d.a, d.b, alpha);
+    const torch::Tensor gradient = torch::autograd::grad({value}, {alpha}, {}, true, true)[0];
+    EXPECT_NEAR(gradient.item<double>(), 0, 1e-15);
+    EXPECT_NEAR(torch::autograd::grad({gradient.sum()}, {alpha})[0].item<double>(), -loss.lower_curvature(),
+                1e-15);
+  }
+}
+
+// With rho the true share, q is the mean score of the negatives less that of the positives, and the maximized
+// value without spread is rho(1-rho)(m+q)^2, rho(1-rho)[(1+q)^2-1] and rho(1-rho)[(1+m+q)^2-1].
+TEST(AucLoss, MaximizedValueOfEachForm) {
+  Data d;
+  const double rho = 0.4, q = (-0.3 + 0.4 - 0.8) / 3 - (0.9 + 0.2) / 2;
+  const auto maximum = [&](const std::string& form) {
+    const AucLoss loss{form, rho, 1.0};
+    const torch::Tensor alpha = torch::tensor({loss.best_alpha(d.scores, d.labels)}, torch::kFloat64);
+    const torch::Tensor spread =
+        ((1 - rho) * d.labels * (d.scores - d.a).square() + rho * (1 - d.labels) * (d.scores - d.b).square())
+            .mean();
+    return (loss.value(d.scores, d.labels, d.a, d.b, alpha) - spread).item<double>();
+  };
+  EXPECT_NEAR(maximum("libauc"), rho * (1 - rho) * (1 + q) * (1 + q), 1e-15);
+  EXPECT_NEAR(maximum("ppd"), rho * (1 - rho) * ((1 + q) * (1 + q) - 1), 1e-15);
+  EXPECT_NEAR(maximum("authors"), rho * (1 - rho) * ((2 + q) * (2 + q) - 1), 1e-15);
+}
+
+}  // namespace
+}  // namespace bilevel

@@ -1,0 +1,66 @@
+// A scoring network trained by bilevel AUC maximization.
+#pragma once
+
+#include <memory>
+
+#include "bilevel/model/network.h"
+#include "bilevel/problem/problem.h"
+#include "bilevel/task/auc/auc_loss.h"
+#include "bilevel/task/inputs.h"
+
+namespace bilevel {
+
+/// Rows with labels, and which of them serve which level.
+struct AucData {
+  Inputs inputs;
+  torch::Tensor labels;        ///< [n] float32, 1 for a positive row, 0 otherwise
+  std::vector<int64_t> upper;  ///< rows of f
+  std::vector<int64_t> lower;  ///< rows of g
+};
+
+/// The network's output u becomes the score s = u / sqrt(1 + u^2), in (-1, 1): with margin 1 a bounded score
+/// that both classes can reach, with heavier tails than tanh.
+class AucModel {
+ public:
+  /// Initial values come from `seed` alone. Throws InputError for options that the network refuses.
+  /// @param l2 kappa: the upper objective gets rho (1 - rho) kappa / n ||w||^2 over the weights of a linear
+  /// map (n: rows of the upper level) and half of it over the weights of hidden layers; biases and token
+  /// vectors are free.
+  AucModel(const NetworkOptions& options, const InputShape& shape, const AucLoss& loss, double l2,
+           uint64_t seed, const torch::Device& device);
+
+  /// f = A + L2 on upper batches, g = -A on lower batches, both stratified; y = alpha; x = all weights, a and
+  /// b. The constant lower Hessian is supplied, and both levels share the encoder. Shares this model's
+  /// tensors.
+  Problem problem(const AucData& data, int64_t batch_size) const;
+
+  /// Scores of rows, float32 [rows] on the CPU, in evaluation mode. Cost: forward passes without graph.
+  torch::Tensor scores(const Inputs& inputs, const std::vector<int64_t>& rows) const;
+
+  /// A on all the given rows with the present a, b and alpha (without the regularizer).
+  double loss(const torch::Tensor& scores, const torch::Tensor& labels) const;
+
+  const std::shared_ptr<Network>& network() const { return network_; }
+  /// Names of the upper variables, in their order in x: the network's parameters, "auc.a", "auc.b".
+  std::vector<std::string> upper_names() const;
+  std::vector<torch::Tensor> upper_parameters() const;
+
+  /// y, one number.
+  torch::Tensor alpha() const { return alpha_; }
+
+  /// Every tensor of the model by name: parameters, buffers, auc.a, auc.b, auc.alpha.
+  std::map<std::string, torch::Tensor> tensors() const;
+  /// Sets what `tensors` names. Throws FileError for a missing name or another shape.
+  void load(const std::map<std::string, torch::Tensor>& tensors);
+
+ private:
+  torch::Tensor encode(const std::vector<torch::Tensor>& inputs) const;
+
+  std::shared_ptr<Network> network_;
+  AucLoss loss_;
+  double l2_;
+  torch::Device device_;
+  torch::Tensor a_, b_, alpha_;
+};
+
+}  // namespace bilevel

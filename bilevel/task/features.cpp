@@ -1,0 +1,198 @@
+#include "bilevel/task/features.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bilevel/core/error.h"
+#include "bilevel/data/glove.h"
+
+namespace bilevel {
+namespace {
+
+const Table& table_of(const DataFile& file, const std::string& what) {
+  if (const auto* table = std::get_if<Table>(&file)) return *table;
+  throw InputError(fmt::format("{}: a LIBSVM file has no columns by name, but {}",
+                               std::get<SparseTable>(file).path, what));
+}
+
+std::vector<std::vector<std::string>> tokenized(const std::vector<std::string_view>& texts) {
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(texts.size());
+  for (const std::string_view text : texts) rows.push_back(tokenize(text));
+  return rows;
+}
+
+std::vector<std::string_view> texts_of(const std::vector<FileRows>& parts, const std::string& column) {
+  std::vector<std::string_view> texts;
+  for (const auto& [file, rows] : parts) {
+    const Table& table = table_of(*file, "the text column is '" + column + "'");
+    const size_t index = table.column(column);
+    for (const int64_t row : rows) texts.push_back(table.cell(static_cast<size_t>(row), index));
+  }
+  return texts;
+}
+
+std::vector<size_t> feature_columns(const Table& table, const FeatureOptions& options) {
+  std::vector<size_t> columns;
+  if (!options.columns.empty()) {
+    for (const std::string& name : options.columns) columns.push_back(table.column(name));
+  } else {
+    for (size_t i = 0; i < table.columns(); ++i) columns.push_back(i);
+  }
+  for (const std::string& name : options.excluded) {
+    const size_t excluded = table.column(name);
+    if (!options.columns.empty() && std::count(columns.begin(), columns.end(), excluded) > 0) {
+      throw InputError(fmt::format("the label column '{}' is also listed as a feature", name));
+    }
+    std::erase(columns, excluded);
+  }
+  if (columns.empty()) throw InputError(fmt::format("{}: there is no feature column", table.path()));
+  return columns;
+}
+
+}  // namespace
+
+DataFile read_data_file(const std::string& path, const TableOptions& options, bool labels_required) {
+  if (format_of(path, options.format) == Format::libsvm)
+    return read_libsvm(path, {.labels_required = labels_required});
+  return read_table(path, options);
+}
+
+int64_t rows_of(const DataFile& file) {
+  return std::visit([](const auto& rows) { return static_cast<int64_t>(rows.rows()); }, file);
+}
+
+Position position_of(const DataFile& file, int64_t row) {
+  return std::visit([&](const auto& rows) { return rows.position(static_cast<size_t>(row)); }, file);
+}
+
+std::vector<std::string_view> texts_of(const Table& table, const std::string& column) {
+  const size_t index = table.column(column);
+  std::vector<std::string_view> texts;
+  texts.reserve(table.rows());
+  for (size_t row = 0; row < table.rows(); ++row) texts.push_back(table.cell(row, index));
+  return texts;
+}
+
+Features Features::fit(const FeatureOptions& options, const std::vector<FileRows>& rows,
+                       at::Generator& generator) {
+  Features features;
+  features.text_column_ = options.text;
+  features.max_length_ = options.max_length;
+  const bool reads_columns = options.encoder == "linear" || options.encoder == "mlp";
+  if (reads_columns && !options.text.empty()) {
+    throw InputError(
+        fmt::format("encoder = {}: reads columns, not text; for text take bag, rnn, lstm, gru or transformer",
+                    options.encoder));
+  }
+  if (!reads_columns && options.text.empty()) {
+    throw InputError(
+        fmt::format("encoder = {}: reads text, but no text column is given (--text)", options.encoder));
+  }
+  if (options.encoder == "bag") {
+    NgramHasher hasher;
+    hasher.fit(texts_of(rows, options.text));
+    features.shape_ = {.kind = InputKind::sparse, .width = hasher.options().buckets};
+    features.facts_.emplace_back(
+        "features", fmt::format("word 1- and 2-grams and character 2- to 4-grams, hashed into {} buckets",
+                                hasher.options().buckets));
+    features.transform_ = std::move(hasher);
+  } else if (!options.text.empty()) {
+    const auto texts = tokenized(texts_of(rows, options.text));
+    Vocabulary vocabulary = Vocabulary::fit(texts);
+    features.shape_ = {.kind = InputKind::tokens, .width = vocabulary.size()};
+    if (!options.embedding.empty()) {
+      const Glove glove = read_glove(options.embedding, &vocabulary);
+      int64_t known = 0;
+      for (const std::string& word : vocabulary.words()) known += glove.contains(word) ? 1 : 0;
+      features.shape_.pretrained = embedding_matrix(vocabulary, glove, generator);
+      features.facts_.emplace_back("words with a pretrained vector",
+                                   fmt::format("{} of {}", known, vocabulary.words().size()));
+    }
+    features.facts_.emplace_back("vocabulary", fmt::format("{} words", vocabulary.words().size()));
+    features.transform_ = std::move(vocabulary);
+  } else if (const auto* sparse = std::get_if<SparseTable>(rows.at(0).file)) {
+    SparseTransform transform = SparseTransform::fit(sparse->features.select(rows[0].rows));
+    features.shape_ = {.kind = transform.is_dense() ? InputKind::dense : InputKind::sparse,
+                       .width = transform.width()};
+    features.facts_.emplace_back(
+        "features", fmt::format("{} from {} indices", transform.width(), sparse->features.width));
+    features.transform_ = std::move(transform);
+  } else {
+    const Table& table = std::get<Table>(*rows.at(0).file);
+    ColumnTransform transform = ColumnTransform::fit(table, feature_columns(table, options), rows[0].rows,
+                                                     {.categorical = options.categorical});
+    ColumnReport report;
+    transform.apply(table, rows[0].rows, &report);
+    features.shape_ = {.kind = InputKind::dense, .width = transform.width()};
+    features.facts_.emplace_back("features",
+                                 fmt::format("{} from {} columns", transform.width(), report.columns.size()));
+    features.facts_.emplace_back("missing values in the rows fitted on", fmt::format("{}", report.missing()));
+    if (report.dropped() > 0)
+      features.facts_.emplace_back("constant columns", fmt::format("{}", report.dropped()));
+    features.transform_ = std::move(transform);
+  }
+  return features;
+}
+
+Inputs Features::apply(const DataFile& file) const {
+  if (const auto* hasher = std::get_if<NgramHasher>(&transform_)) {
+    return Inputs::sparse(hasher->apply(texts_of(table_of(file, "the model reads text"), text_column_)));
+  }
+  if (const auto* vocabulary = std::get_if<Vocabulary>(&transform_)) {
+    const auto texts = tokenized(texts_of(table_of(file, "the model reads text"), text_column_));
+    return Inputs::tokens(encode(texts, *vocabulary, max_length_));
+  }
+  if (const auto* columns = std::get_if<ColumnTransform>(&transform_)) {
+    return Inputs::dense(columns->apply(table_of(file, "the model reads columns")));
+  }
+  const auto& transform = std::get<SparseTransform>(transform_);
+  const auto* sparse = std::get_if<SparseTable>(&file);
+  if (sparse == nullptr)
+    throw InputError(std::get<Table>(file).path() + ": the model reads LIBSVM rows, but this is a table");
+  return transform.is_dense() ? Inputs::dense(transform.apply_dense(sparse->features))
+                              : Inputs::sparse(transform.apply_sparse(sparse->features));
+}
+
+nlohmann::json Features::to_json() const {
+  nlohmann::json state{{"text_column", text_column_}, {"max_length", max_length_}, {"shape", shape_}};
+  if (const auto* hasher = std::get_if<NgramHasher>(&transform_)) state["ngrams"] = hasher->to_json();
+  if (const auto* vocabulary = std::get_if<Vocabulary>(&transform_))
+    state["vocabulary"] = vocabulary->to_json();
+  if (const auto* columns = std::get_if<ColumnTransform>(&transform_)) state["columns"] = columns->to_json();
+  if (const auto* sparse = std::get_if<SparseTransform>(&transform_)) state["libsvm"] = sparse->to_json();
+  return state;
+}
+
+std::map<std::string, torch::Tensor> Features::tensors() const {
+  const auto* hasher = std::get_if<NgramHasher>(&transform_);
+  if (hasher == nullptr || !hasher->idf().defined()) return {};
+  return {{"features.idf", hasher->idf()}};
+}
+
+Features Features::from_json(const nlohmann::json& state,
+                             const std::map<std::string, torch::Tensor>& tensors) {
+  Features features;
+  try {
+    features.text_column_ = state.at("text_column").get<std::string>();
+    features.max_length_ = state.at("max_length").get<int64_t>();
+    features.shape_ = state.at("shape").get<InputShape>();
+    if (state.contains("ngrams")) {
+      const auto idf = tensors.find("features.idf");
+      features.transform_ =
+          NgramHasher::from_json(state["ngrams"], idf == tensors.end() ? torch::Tensor() : idf->second);
+    } else if (state.contains("vocabulary")) {
+      features.transform_ = Vocabulary::from_json(state["vocabulary"]);
+    } else if (state.contains("columns")) {
+      features.transform_ = ColumnTransform::from_json(state["columns"]);
+    } else {
+      features.transform_ = SparseTransform::from_json(state.at("libsvm"));
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(fmt::format("the model's description is not complete: {}", error.what()));
+  }
+  return features;
+}
+
+}  // namespace bilevel

@@ -1,0 +1,84 @@
+// From the rows of a file to the inputs of a network: what every job does before it trains.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "bilevel/data/columns.h"
+#include "bilevel/data/libsvm.h"
+#include "bilevel/data/ngrams.h"
+#include "bilevel/data/table.h"
+#include "bilevel/data/text.h"
+#include "bilevel/model/network.h"
+#include "bilevel/task/inputs.h"
+
+namespace bilevel {
+
+/// A data file, read: a table (csv, tsv, jsonl) or LIBSVM rows.
+using DataFile = std::variant<Table, SparseTable>;
+
+/// Reads a file of any format. `labels_required` matters for LIBSVM only. Throws InputError as the readers
+/// do.
+DataFile read_data_file(const std::string& path, const TableOptions& options, bool labels_required = true);
+
+int64_t rows_of(const DataFile& file);
+Position position_of(const DataFile& file, int64_t row);
+
+/// Rows of one file.
+struct FileRows {
+  const DataFile* file = nullptr;
+  std::vector<int64_t> rows;  ///< in the file, from 0
+};
+
+/// Which columns are features, and how a network reads them.
+struct FeatureOptions {
+  std::string encoder = "bag";
+  std::string text;                      ///< text column by name or number; empty: columns are features
+  std::vector<std::string> columns;      ///< feature columns; empty: all but `excluded`
+  std::vector<std::string> excluded;     ///< columns that are no features (the label)
+  std::vector<std::string> categorical;  ///< see ColumnOptions
+  std::string embedding;                 ///< GloVe file for token encoders; empty: none
+  int64_t max_length = 256;              ///< tokens a row
+};
+
+/// Features fitted on some rows and applicable to any file with the same columns: saved with a model, they
+/// read new files.
+class Features {
+ public:
+  /// Fits on the given rows. Tables: numeric and categorical columns are fitted on the first file's rows.
+  /// `generator` draws the vectors of words that the embedding file lacks. Throws InputError for unknown
+  /// columns, for a text encoder without a text column and the reverse, and as the transforms do.
+  static Features fit(const FeatureOptions& options, const std::vector<FileRows>& rows,
+                      at::Generator& generator);
+
+  /// Inputs for all rows of a file.
+  Inputs apply(const DataFile& file) const;
+  /// What a network that reads them must be made for; with pretrained vectors only right after `fit`.
+  const InputShape& shape() const { return shape_; }
+
+  /// State as JSON and tensors ("features.*").
+  nlohmann::json to_json() const;
+  std::map<std::string, torch::Tensor> tensors() const;
+  /// Throws FileError for what `to_json` and `tensors` did not give.
+  static Features from_json(const nlohmann::json& state, const std::map<std::string, torch::Tensor>& tensors);
+
+  /// Facts for the report: {"vocabulary", "9,186 words"}, ...
+  const std::vector<std::pair<std::string, std::string>>& facts() const { return facts_; }
+
+ private:
+  std::string text_column_;
+  int64_t max_length_ = 256;
+  std::variant<std::monostate, NgramHasher, Vocabulary, ColumnTransform, SparseTransform> transform_;
+  InputShape shape_;
+  std::vector<std::pair<std::string, std::string>> facts_;
+};
+
+/// The texts of a column, which stay valid as long as the table. Rows: all, or the given ones.
+std::vector<std::string_view> texts_of(const Table& table, const std::string& column);
+
+}  // namespace bilevel

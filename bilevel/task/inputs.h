@@ -1,0 +1,41 @@
+// Rows of a data set as inputs of a network, whatever their kind.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "bilevel/data/sparse_rows.h"
+#include "bilevel/data/text.h"
+#include "bilevel/model/encoder.h"
+
+namespace bilevel {
+
+/// All rows of a data set in the form that a network of one input kind reads. Copies share the tensors.
+class Inputs {
+ public:
+  Inputs() = default;
+  /// @param rows [n, d] float32.
+  static Inputs dense(torch::Tensor rows);
+  static Inputs sparse(SparseRows rows);
+  static Inputs tokens(TokenRows rows);
+
+  /// The rows of several of one kind, one after the other. Throws InputError when there are none.
+  static Inputs concatenate(const std::vector<Inputs>& parts);
+
+  InputKind kind() const { return kind_; }
+  int64_t rows() const;
+
+  /// The input tensors of the given rows: {x [B,d]}, {indices, values, offsets} or {ids [B,T] padded with 0,
+  /// lengths [B]}.
+  std::vector<torch::Tensor> gather(const std::vector<int64_t>& rows) const;
+
+ private:
+  InputKind kind_ = InputKind::dense;
+  torch::Tensor dense_;
+  SparseRows sparse_;
+  TokenRows tokens_;
+};
+
+}  // namespace bilevel

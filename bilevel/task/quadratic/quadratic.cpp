@@ -1,0 +1,71 @@
+#include "bilevel/task/quadratic/quadratic.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/types.h>
+
+namespace bilevel {
+namespace {
+
+/// A symmetric matrix with the given eigenvalues and random eigenvectors.
+torch::Tensor with_spectrum(const torch::Tensor& eigenvalues, at::Generator& generator) {
+  const int64_t n = eigenvalues.numel();
+  const torch::Tensor q = std::get<0>(at::linalg_qr(torch::randn({n, n}, generator, torch::kFloat64)));
+  return q.mm(torch::diag(eigenvalues)).mm(q.t());
+}
+
+}  // namespace
+
+Quadratic::Quadratic(const QuadraticOptions& options) : noise_(options.noise) {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);
+  const int64_t n = options.upper_size;
+  const int64_t m = options.lower_size;
+  const auto random = [&](at::IntArrayRef shape) { return torch::randn(shape, generator, torch::kFloat64); };
+  const torch::Tensor exponents = torch::linspace(0, 1, m, torch::kFloat64);
+  A = with_spectrum(options.lower_curvature_min *
+                        torch::pow(options.lower_curvature_max / options.lower_curvature_min, exponents),
+                    generator);
+  C = random({n, m}) * (0.3 * options.lower_curvature_max);
+  a = random({m}) * options.lower_curvature_max;
+  P = with_spectrum(torch::linspace(1, 2, n, torch::kFloat64), generator);
+  R = with_spectrum(torch::linspace(0.1, 0.5, m, torch::kFloat64), generator);
+  S = random({n, m}) * 0.1;
+  p = random({n});
+  r = random({m});
+  x = torch::ones({n}, torch::kFloat64).requires_grad_();
+  y = torch::ones({m}, torch::kFloat64).requires_grad_();
+}
+
+Problem Quadratic::problem() const {
+  // Captures tensor handles, not this object.
+  const auto f = [x = x, y = y, P = P, R = R, S = S, p = p, r = r](const Batch&) {
+    return 0.5 * x.dot(P.mv(x)) + 0.5 * y.dot(R.mv(y)) + x.dot(S.mv(y)) + p.dot(x) + r.dot(y);
+  };
+  const auto g = [x = x, y = y, A = A, C = C, a = a, noise = noise_](const Batch&) {
+    torch::Tensor value = 0.5 * y.dot(A.mv(y)) + x.dot(C.mv(y)) + a.dot(y);
+    if (noise > 0) value = value + noise * torch::randn_like(a).dot(y);
+    return value;
+  };
+  return {.upper = {.parameters = {x}, .loss = f, .batches = no_data(), .names = {"x"}},
+          .lower = {.parameters = {y}, .loss = g, .batches = no_data(), .names = {"y"}}};
+}
+
+torch::Tensor Quadratic::best_lower(const torch::Tensor& at) const {
+  return -at::linalg_solve(A, C.t().mv(at) + a);
+}
+
+torch::Tensor Quadratic::linear_variable(const torch::Tensor& at, const torch::Tensor& y_at) const {
+  return at::linalg_solve(A, R.mv(y_at) + S.t().mv(at) + r);
+}
+
+torch::Tensor Quadratic::hypergradient(const torch::Tensor& at, const torch::Tensor& y_at) const {
+  return P.mv(at) + S.mv(y_at) + p - C.mv(linear_variable(at, y_at));
+}
+
+torch::Tensor Quadratic::gradient(const torch::Tensor& at) const { return hypergradient(at, best_lower(at)); }
+
+torch::Tensor Quadratic::value(const torch::Tensor& at) const {
+  const torch::Tensor y_at = best_lower(at);
+  return 0.5 * at.dot(P.mv(at)) + 0.5 * y_at.dot(R.mv(y_at)) + at.dot(S.mv(y_at)) + p.dot(at) + r.dot(y_at);
+}
+
+}  // namespace bilevel

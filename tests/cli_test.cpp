@@ -1,0 +1,956 @@
+// The command-line program, run as a person runs it: arguments in; files, output and an exit code out.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <random>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "bilevel/data/test_files.h"
+
+namespace bilevel {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using Arguments = std::vector<std::string>;
+using std::chrono::duration;
+using Clock = std::chrono::steady_clock;
+
+#define EXPECT_CONTAINS(text, part) \
+  EXPECT_NE(std::string(text).find(part), std::string::npos) << "in: " << (text) << "\nmissing: " << (part)
+
+// ---- processes ----
+
+struct Outcome {
+  int code = -1;  // exit code, or minus the signal that ended the process
+  std::string out, err;
+};
+
+/// `bilevel` in a process of its own, with its output in files.
+class Process {
+ public:
+  explicit Process(const Arguments& arguments) {
+    Arguments words{BILEVEL_PROGRAM};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    const std::string out = folder_.path("out"), err = folder_.path("err");
+    pid_ = ::fork();
+    if (pid_ < 0) throw std::runtime_error("cannot fork");
+    if (pid_ == 0) {
+      ::dup2(::open("/dev/null", O_RDONLY), 0);
+      ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 1);
+      ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 2);
+      ::setenv("OMP_NUM_THREADS", "1", 1);
+      ::execv(pointers[0], pointers.data());
+      ::_exit(127);
+    }
+  }
+  ~Process() {
+    if (pid_ > 0) {
+      send(SIGKILL);
+      wait();
+    }
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  void send(int signal) const { ::kill(pid_, signal); }
+
+  bool running() {
+    if (pid_ > 0 && ::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
+    return pid_ > 0;
+  }
+
+  Outcome wait() {
+    if (pid_ > 0) ::waitpid(pid_, &status_, 0);
+    pid_ = 0;
+    return {WIFEXITED(status_) ? WEXITSTATUS(status_) : -WTERMSIG(status_), read_bytes(folder_.path("out")),
+            read_bytes(folder_.path("err"))};
+  }
+
+ private:
+  TemporaryFolder folder_;
+  pid_t pid_ = 0;
+  int status_ = 0;
+};
+
+Outcome bilevel_program(const Arguments& arguments) { return Process(arguments).wait(); }
+
+// ---- files ----
+
+/// Every file of a folder but the lock, which names the latest process.
+std::map<std::string, std::string> files_in(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().filename() != ".lock")
+      files[entry.path().string()] = read_bytes(entry.path().string());
+  }
+  return files;
+}
+
+/// The rows of a trace without clock readings.
+std::vector<Json> trace_of(const fs::path& folder) {
+  std::vector<Json> rows;
+  std::istringstream lines(read_bytes((folder / "trace.jsonl").string()));
+  for (std::string line; std::getline(lines, line);) {
+    rows.push_back(Json::parse(line));
+    rows.back().erase("seconds");
+  }
+  return rows;
+}
+
+std::vector<std::vector<std::string>> tsv_of(const std::string& path) {
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(read_bytes(path));
+  for (std::string line; std::getline(lines, line);) {
+    rows.emplace_back();
+    std::istringstream cells(line);
+    for (std::string cell; std::getline(cells, cell, '\t');) rows.back().push_back(cell);
+  }
+  return rows;
+}
+
+bool is_in_path(const std::string& program) {
+  const char* given = std::getenv("PATH");
+  std::istringstream folders(given != nullptr ? given : "");
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (::access((fs::path(folder) / program).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
+
+// ---- data: the same rows in every format ----
+
+struct Row {
+  bool positive;
+  std::string text;
+  double a, b;
+  std::string kind;
+};
+
+std::vector<Row> make_rows(size_t count, uint32_t seed = 1) {
+  std::mt19937 random(seed);
+  const auto uniform = [&] { return static_cast<double>(random()) / 4294967296.0; };
+  const auto pick = [&](const std::vector<std::string>& words) { return words[random() % words.size()]; };
+  std::vector<Row> rows;
+  for (size_t i = 0; i < count; ++i) {
+    Row row{.positive = uniform() < 0.3, .text = {}, .a = 0, .b = 0, .kind = {}};
+    for (int word = 0; word < 6; ++word) {
+      const std::string chosen = uniform() < 0.6 ? pick({"the", "a", "of", "to", "and"})
+                                 : row.positive  ? pick({"prize", "free", "cash", "offer", "home"})
+                                                 : pick({"hello", "lunch", "home", "today", "train"});
+      row.text += (word > 0 ? " " : "") + chosen;
+    }
+    row.a = std::round(1000 * (uniform() + (row.positive ? 0.4 : 0))) / 1000;
+    row.b = std::round(1000 * uniform()) / 1000;
+    row.kind = pick({"x", "y", "z"});
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string table_of(const std::vector<Row>& rows, char comma, bool with_label = true) {
+  std::ostringstream table;
+  table << (with_label ? std::string("class") + comma : "") << "text" << comma << "a" << comma << "b" << comma
+        << "kind\n";
+  for (const Row& row : rows) {
+    if (with_label) table << (row.positive ? "spam" : "ham") << comma;
+    table << row.text << comma << row.a << comma << row.b << comma << row.kind << "\n";
+  }
+  return table.str();
+}
+
+std::string jsonl_of(const std::vector<Row>& rows) {
+  std::string lines;
+  for (const Row& row : rows) {
+    lines += Json{{"class", row.positive ? "spam" : "ham"},
+                  {"text", row.text},
+                  {"a", row.a},
+                  {"b", row.b},
+                  {"kind", row.kind}}
+                 .dump() +
+             "\n";
+  }
+  return lines;
+}
+
+std::string libsvm_of(const std::vector<Row>& rows, bool with_label = true) {
+  std::ostringstream lines;
+  for (const Row& row : rows)
+    lines << (!with_label ? "" : row.positive ? "+1 " : "-1 ") << "1:" << row.a << " 3:" << row.b << "\n";
+  return lines.str();
+}
+
+class CliTest : public testing::Test {
+ protected:
+  std::string path(const std::string& name) const { return folder_.path(name); }
+  std::string out() const { return path("out"); }
+
+  /// The options for a file of make_rows.
+  static Arguments text(const std::string& train) {
+    return {"--train", train, "--text", "text", "--label", "class", "--positive", "spam"};
+  }
+  static Arguments columns(const std::string& train) {
+    return {"--train", train, "--features", "a,b", "--label", "class", "--positive", "spam"};
+  }
+  static Arguments joined(Arguments first, const Arguments& second) {
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
+  }
+
+  /// `bilevel auc` with few steps and one thread unless `arguments` say otherwise.
+  static Arguments auc_arguments(const Arguments& arguments, const std::string& out) {
+    Arguments all = joined({"auc"}, arguments);
+    const auto given = [&](const char* name) { return std::find(all.begin(), all.end(), name) != all.end(); };
+    if (!given("--steps") && !given("--epochs") && !given("--max-seconds"))
+      all = joined(all, {"--steps", "20"});
+    if (!given("--threads")) all = joined(all, {"--threads", "1"});
+    return joined(all, {"--out", out});
+  }
+  Outcome auc(const Arguments& arguments) const { return bilevel_program(auc_arguments(arguments, out())); }
+
+  /// The program must succeed; returns the summary that `--json` printed.
+  Json trained(const Arguments& arguments, const std::string& folder = "out") const {
+    const Outcome run =
+        bilevel_program(joined(auc_arguments(arguments, path(folder)), {"--json", "--quiet"}));
+    EXPECT_EQ(run.code, 0) << run.err;
+    EXPECT_EQ(run.err, "");
+    return run.code == 0 ? Json::parse(run.out) : Json();
+  }
+
+  /// The program must refuse: exit code 2, a message with all `parts`, and not one file touched.
+  void refused(const Arguments& arguments, const std::vector<std::string>& parts) const {
+    const auto before = files_in(path("."));
+    const Outcome run = auc(arguments);
+    std::string words;
+    for (const std::string& argument : arguments) words += " " + argument;
+    SCOPED_TRACE(words);
+    EXPECT_EQ(run.code, 2) << run.err;
+    EXPECT_EQ(run.out, "");
+    for (const std::string& part : parts) EXPECT_CONTAINS(run.err, part);
+    EXPECT_FALSE(fs::exists(out()));
+    EXPECT_EQ(files_in(path(".")), before);
+  }
+
+  /// Writes a file and expects that training on it is refused.
+  void refused_file(const std::string& name, const std::string& content, Arguments more,
+                    const std::vector<std::string>& parts) const {
+    folder_.write(name, content);
+    refused(joined({"--train", path(name)}, more), parts);
+  }
+
+  TemporaryFolder folder_;
+  std::vector<Row> rows_ = make_rows(120);
+};
+
+// ---- help, version, list ----
+
+TEST_F(CliTest, HelpVersionAndList) {
+  const Outcome help = bilevel_program({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* command : {"auc", "predict", "list", "demo"}) EXPECT_CONTAINS(help.out, command);
+  const Outcome version = bilevel_program({"--version"});
+  EXPECT_EQ(version.code, 0);
+  EXPECT_EQ(version.out.rfind("bilevel ", 0), 0U);
+  const Outcome options = bilevel_program({"auc", "--help"});
+  EXPECT_EQ(options.code, 0);
+  for (const char* option :
+       {"--train",      "--valid",    "--test",        "--text",       "--features",
+        "--label",      "--positive", "--encoder",     "--hidden",     "--layers",
+        "--embedding",  "--loss",     "--levels",      "--solver",     "--set",
+        "--epochs",     "--steps",    "--max-seconds", "--batch-size", "--positive-fraction",
+        "--split",      "--seed",     "--threads",     "--device",     "--out",
+        "--resume",     "--json",     "--quiet",       "--no-refit",   "--format",
+        "--categorical"}) {
+    EXPECT_CONTAINS(options.out, option);
+  }
+  const Outcome all = bilevel_program({"list"});
+  EXPECT_EQ(all.code, 0);
+  EXPECT_EQ(all.out, bilevel_program({"list", "solvers"}).out + bilevel_program({"list", "encoders"}).out +
+                         bilevel_program({"list", "tasks"}).out);
+  for (const char* name : {"adambo",
+                           "upper_step_size",
+                           "lower_step_size",
+                           "neumann_step_size",
+                           "neumann_terms",
+                           "warm_start_steps",
+                           "momentum_weight",
+                           "second_moment_weight",
+                           "epsilon",
+                           "lower_rule",
+                           "lower_steps",
+                           "order",
+                           "samples",
+                           "bag",
+                           "linear",
+                           "mlp",
+                           "rnn",
+                           "lstm",
+                           "gru",
+                           "transformer",
+                           "auc"}) {
+    EXPECT_CONTAINS(all.out, name);
+  }
+}
+
+TEST_F(CliTest, WrongUsage) {
+  for (const Arguments& arguments :
+       {Arguments{}, {"nonsense"}, {"list", "nonsense"}, {"auc", "--nonsense"}, {"auc"}, {"predict"}}) {
+    const Outcome run = bilevel_program(arguments);
+    EXPECT_EQ(run.code, 2);
+    EXPECT_EQ(run.out, "");
+    EXPECT_NE(run.err, "");
+  }
+}
+
+// ---- bad input ----
+
+TEST_F(CliTest, RefusesBrokenTables) {
+  const Arguments text{"--text", "text", "--label", "class", "--positive", "spam"};
+  std::string good = "class,text\n";
+  for (int i = 0; i < 10; ++i) good += "spam,x\nham,y\n";
+  refused(joined({"--train", path("none.csv")}, text), {"none.csv: there is no such file"});
+  refused_file("a.csv", "", text, {"a.csv: is empty"});
+  refused_file("a.csv", "class,text\n", text, {"a.csv:1: holds a header but no rows"});
+  refused_file("a.csv", "class,text\nspam,x y\nspam,z\n", text,
+               {"a.csv: all 2 rows have the positive label 'spam'"});
+  refused_file("a.csv", "class,text\nham,x y\nham,z\n", text,
+               {"a.csv: no row has the positive label 'spam'", "'ham' (2 rows)"});
+  refused_file("a.csv", "class,text\nspam,x\nham,y,z\n", text, {"a.csv:3:7: the row has 3 fields"});
+  refused_file("a.csv", "class,text\nspam,x\nham\n", text, {"a.csv:3:4: the row has 1 field"});
+  refused_file("a.csv", "class,text\nspam,\"x\nham,y\n", text, {"a.csv:2:6: the quote that opens here"});
+  refused_file("a.csv", "class,text\nspam,x\nham,caf\xE9\n", text,
+               {"a.csv:3:8: byte 0xE9 is not valid UTF-8"});
+  refused_file("a.csv", "class,text\nspam,x\n,y\n", text,
+               {"a.csv:3:1: the label (column 'class') is missing"});
+  refused_file("a.tsv", "class\ttext\nspam\tx\nham\n", text, {"a.tsv:3:4: the row has 1 field"});
+  refused_file("a.jsonl", "{\"class\":\"spam\",\"text\":\"x\"}\n{\"class\":\"ham\",\"te", text,
+               {"a.jsonl:2:", "broken JSON"});
+  refused_file("a.dat", "class,text\nspam,x\n", text, {"a.dat", "--format"});
+  refused_file("a.csv", good, {"--text", "text", "--label", "class", "--positive", "Spam"},
+               {"no row has the positive label 'Spam'"});
+  refused_file("a.csv", good, {"--text", "words", "--label", "class", "--positive", "spam"},
+               {"has no column 'words'; its columns are class, text"});
+  refused_file("a.csv", good, {"--text", "text", "--label", "kind", "--positive", "spam"},
+               {"has no column 'kind'"});
+  refused_file("a.csv", good, {"--text", "text", "--positive", "spam"}, {"--label"});
+  refused_file("a.csv", good, {"--text", "text", "--label", "class"}, {"--positive"});
+  refused_file("a.csv", "class,text\nspam,x\nham,y\n", text, {"has only 1 row, too few for a split"});
+  fs::create_directory(path("d.csv"));
+  refused(joined({"--train", path("d.csv")}, text), {"d.csv: is a folder"});
+}
+
+TEST_F(CliTest, RefusesBadNumbersInColumns) {
+  const Arguments all{"--features", "all", "--label", "y", "--positive", "1"};
+  std::string good = "y,v\n";
+  for (int i = 0; i < 20; ++i) good += i % 2 != 0 ? "1,2.5\n" : "0,1.5\n";
+  refused_file("n.csv", good + "1,word\n", all,
+               {"n.csv:22:3: 'word' in column 'v' is not a number", "--categorical"});
+  refused_file("n.csv", good + "1,inf\n", all, {"n.csv:22:3: 'inf' in column 'v' is infinite"});
+  refused_file("n.csv", good + "1,-1e999\n", all, {"n.csv:22:3: '-1e999' in column 'v' is infinite"});
+  refused_file("n.csv", good, {"--features", "v,w", "--label", "y", "--positive", "1"},
+               {"has no column 'w'"});
+  refused_file("n.csv", good, {"--features", "v,y", "--label", "y", "--positive", "1"},
+               {"the label column 'y' is also listed as a feature"});
+  refused_file("n.csv", good, joined(all, {"--categorical", "w"}), {"'w'"});
+}
+
+TEST_F(CliTest, RefusesBrokenGzip) {
+  const std::string whole = read_bytes(folder_.write_gzip("a.csv.gz", table_of(rows_, ',')));
+  refused_file("a.csv.gz", whole.substr(0, whole.size() / 2),
+               {"--text", "text", "--label", "class", "--positive", "spam"}, {"a.csv.gz"});
+  std::string damaged = whole;
+  for (size_t i = whole.size() / 2; i < whole.size() / 2 + 20; ++i)
+    damaged[i] = static_cast<char>(~damaged[i]);
+  refused_file("a.csv.gz", damaged, {"--text", "text", "--label", "class", "--positive", "spam"},
+               {"a.csv.gz"});
+  refused_file("a.csv.gz", "\xFF no gzip at all",
+               {"--text", "text", "--label", "class", "--positive", "spam"}, {"a.csv.gz:1:1", "gzip"});
+}
+
+TEST_F(CliTest, RefusesBrokenLibsvm) {
+  const Arguments positive{"--positive", "1"};
+  refused_file("a.svm", "+1 1:1\n-1 1:nan\n", positive,
+               {"a.svm:2:6: the value 'nan' is not a finite number"});
+  refused_file("a.svm", "+1 1:1\n-1 1:inf\n", positive, {"a.svm:2:6: the value 'inf'"});
+  refused_file("a.svm", "+1 1:1\n-1 3:1 2:1\n", positive, {"a.svm:2:8: the feature index 2 follows 3"});
+  refused_file("a.svm", "+1 1:1\n-1 0:1\n", positive, {"a.svm:2:4: the feature index is 0"});
+  refused_file("a.svm", "+1 1:1\n-1 x:1\n", positive, {"a.svm:2:4: 'x' is not a feature index"});
+  refused_file("a.svm", libsvm_of(rows_), joined(positive, {"--text", "text"}),
+               {"no columns by name", "text"});
+}
+
+TEST_F(CliTest, RefusesABrokenEmbedding) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const auto with = [&](const std::string& glove) {
+    return joined(text(train), {"--encoder", "gru", "--embedding", folder_.write("g.txt", glove)});
+  };
+  refused(with("the 1 2\nprize 1\n"), {"g.txt:2:8: the line has 1 numbers, but the first has 2"});
+  refused(with("the 1 2\nprize 1 2 3\n"), {"g.txt:2:", "3 numbers"});
+  refused(with("the 1 2\nprize 1 x\n"), {"g.txt:2:9: 'x' is not a finite number"});
+  refused(with(""), {"g.txt: is empty"});
+  refused(joined(text(train), {"--encoder", "gru", "--embedding", path("none.txt")}),
+          {"none.txt: there is no such file"});
+  refused(joined(text(train), {"--embedding", folder_.write("g.txt", "the 1 2\n")}), {"embedding", "lstm"});
+}
+
+TEST_F(CliTest, RefusesImpossibleOptions) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const auto option = [&](const Arguments& more, const std::vector<std::string>& parts) {
+    refused(joined(text(train), more), parts);
+  };
+  for (const char* name :
+       {"--steps", "--epochs", "--max-seconds", "--batch-size", "--hidden", "--layers", "--threads"}) {
+    for (const char* value : {"0", "-1", "abc"})
+      option({name, value}, {name, std::string("'") + value + "' is not a number > 0"});
+  }
+  option({"--steps", "2.5"}, {"--steps", "2.5"});
+  option({"--max-seconds", "nan"}, {"--max-seconds", "nan"});
+  option({"--steps", "5", "--epochs", "1"}, {"--epochs or --steps"});
+  option({"--seed", "-1"}, {"--seed", "-1"});
+  option({"--l2", "-1"}, {"--l2"});
+  option({"--set", "unknown=1"}, {"'unknown'", "upper_step_size"});
+  option({"--set", "upper_step_size"}, {"key=value"});
+  for (const char* value : {"0", "-1", "abc", "nan", "inf", "1e+300"})
+    option({"--set", std::string("upper_step_size=") + value}, {"upper_step_size", value});
+  option({"--set", "lower_rule=newton"}, {"lower_rule = newton", "sgd"});
+  option({"--set", "neumann_terms=1.5"}, {"neumann_terms"});
+  option({"--solver", "magic"}, {"'magic'", "adambo"});
+  option({"--encoder", "magic"}, {"'magic'", "transformer"});
+  option({"--encoder", "linear"}, {"encoder = linear"});
+  option({"--loss", "magic"}, {"loss = magic", "libauc"});
+  option({"--levels", "magic"}, {"levels = magic", "papers"});
+  option({"--format", "magic"}, {"magic"});
+  option({"--device", "magic"}, {"device = magic"});
+  option({"--features", "all"}, {"--text or --features"});
+  for (const char* value : {"nonsense", "0.5", "1,-1,1", "0.8,0.2,0", "0,0.5,0.5", "0.7,0.1,0.2,"})
+    option({"--split", value}, {std::string("split = ") + value});
+  for (const char* value : {"2", "-0.5", "1"})
+    option({"--positive-fraction", value}, {std::string("positive_fraction = ") + value});
+  option({"--header", "--no-header"}, {"--header or --no-header"});
+  refused(joined(columns(train), {"--encoder", "bag"}), {"encoder = bag", "--text"});
+  refused({"--text", "text", "--label", "class", "--positive", "spam"}, {"--train"});
+  const Outcome cuda = auc(joined(text(train), {"--device", "cuda"}));
+  if (cuda.code != 0) {  // no device here
+    EXPECT_EQ(cuda.code, 2);
+    EXPECT_CONTAINS(cuda.err, "cuda");
+    EXPECT_FALSE(fs::exists(out()));
+  }
+}
+
+TEST_F(CliTest, TouchesNoFolderOfOthers) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  trained(columns(train));
+  const auto before = files_in(path("."));
+  const Outcome again = auc(columns(train));
+  EXPECT_EQ(again.code, 2);
+  EXPECT_CONTAINS(again.err, "holds another run; continue it with 'bilevel auc --resume");
+  const Outcome other = bilevel_program(joined(joined({"auc"}, columns(train)), {"--out", path(".")}));
+  EXPECT_EQ(other.code, 2);
+  EXPECT_CONTAINS(other.err, "not an empty folder");
+  const Outcome file = bilevel_program(joined(joined({"auc"}, columns(train)), {"--out", train}));
+  EXPECT_EQ(file.code, 2);
+  EXPECT_CONTAINS(file.err, "not an empty folder");
+  EXPECT_EQ(files_in(path(".")), before);
+}
+
+TEST_F(CliTest, AFolderThatCannotBeMadeIsFileTrouble) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const Outcome run = bilevel_program(auc_arguments(columns(train), train + "/out"));
+  EXPECT_EQ(run.code, 4) << run.err;
+  EXPECT_CONTAINS(run.err, "a.csv/out");
+}
+
+// ---- success ----
+
+TEST_F(CliTest, WritesEverythingThatIsPromised) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const Json summary = trained(text(train));
+  for (const char* key : {"command", "solver", "encoder", "seed", "steps", "seconds", "stop_reason",
+                          "best_step", "metrics", "oracle_calls", "samples", "peak_rss_bytes", "out"}) {
+    EXPECT_TRUE(summary.contains(key)) << key;
+  }
+  for (const char* part : {"train", "valid", "test"}) {
+    const Json& metrics = summary.at("metrics").at(part);
+    EXPECT_GE(metrics.at("auc").get<double>(), 0.5) << part;
+    EXPECT_LE(metrics.at("auc").get<double>(), 1) << part;
+    EXPECT_GT(metrics.at("average_precision").get<double>(), 0) << part;
+    EXPECT_TRUE(std::isfinite(metrics.at("loss").get<double>())) << part;
+  }
+  for (const char* kind : {"lower_gradient", "lower_joint_gradient", "upper_gradient", "hvp", "cross_vjp",
+                           "upper_hvp", "upper_cross_vjp"}) {
+    EXPECT_TRUE(summary.at("oracle_calls").at(kind).is_number_integer()) << kind;
+    for (const char* purpose : {"warm_start", "automatic", "evaluation"})
+      EXPECT_TRUE(summary.at("oracle_calls_apart").at(purpose).contains(kind)) << purpose;
+  }
+  EXPECT_EQ(summary.at("command"), "auc");
+  EXPECT_EQ(summary.at("encoder"), "bag");
+  EXPECT_EQ(summary.at("stop_reason"), "max_steps");
+  EXPECT_EQ(summary.at("oracle_calls").at("upper_gradient"), summary.at("steps"));
+  EXPECT_GT(summary.at("samples").at("upper").get<int64_t>(), 0);
+  EXPECT_GT(summary.at("peak_rss_bytes").get<int64_t>(), 1 << 20);
+  EXPECT_EQ(summary.at("out"), out());
+
+  std::vector<std::string> names{"summary.json", "trace.jsonl",     "model.safetensors",
+                                 "model.json",   "predictions.tsv", "report.html"};
+  if (is_in_path("gnuplot")) names.insert(names.end(), {"loss.svg", "auc.svg", "roc.svg"});
+  for (const std::string& name : names) EXPECT_GT(read_bytes(out() + "/" + name).size(), 0U) << name;
+  EXPECT_EQ(Json::parse(read_bytes(out() + "/summary.json")), summary);
+
+  // The predictions are the test rows: their lines, labels and scores agree with the file and the summary.
+  const auto predictions = tsv_of(out() + "/predictions.tsv");
+  ASSERT_EQ(predictions[0], (std::vector<std::string>{"file", "line", "label", "score", "predicted"}));
+  double pairs = 0, right = 0;
+  for (size_t i = 1; i < predictions.size(); ++i) {
+    const Row& row = rows_[std::stoul(predictions[i][1]) - 2];
+    EXPECT_EQ(predictions[i][2], row.positive ? "1" : "0");
+    for (size_t j = 1; j < predictions.size(); ++j) {
+      if (predictions[i][2] != "1" || predictions[j][2] != "0") continue;
+      const double difference = std::stod(predictions[i][3]) - std::stod(predictions[j][3]);
+      pairs += 1;
+      right += difference > 0 ? 1 : difference == 0 ? 0.5 : 0;
+    }
+  }
+  EXPECT_NEAR(right / pairs, summary.at("metrics").at("test").at("auc").get<double>(), 1e-6);
+
+  const std::vector<Json> trace = trace_of(out());
+  EXPECT_EQ(trace.front().at("phase"), "select");
+  EXPECT_EQ(trace.back().at("phase"), "refit");
+  EXPECT_EQ(trace.back().at("step"), summary.at("best_step"));
+  const std::string report = read_bytes(out() + "/report.html");
+  for (const char* part : {"<html", "logistic regression", "</html>"}) EXPECT_CONTAINS(report, part);
+  EXPECT_EQ(report.find("src=\"http"), std::string::npos);
+  EXPECT_EQ(report.find("href=\"http"), std::string::npos);
+}
+
+TEST_F(CliTest, SpeaksToAPersonOnlyWhenAsked) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const Outcome run = auc(columns(train));
+  EXPECT_EQ(run.code, 0);
+  EXPECT_CONTAINS(run.out, "test AUC ");
+  EXPECT_CONTAINS(run.out, "report: " + out() + "/report.html");
+  EXPECT_CONTAINS(run.err, "rows to train");
+  EXPECT_CONTAINS(run.err, "training 100 %");
+  const Outcome quiet = bilevel_program(joined(auc_arguments(columns(train), path("quiet")), {"--quiet"}));
+  EXPECT_EQ(quiet.code, 0);
+  EXPECT_EQ(quiet.err, "");
+  const Outcome json = bilevel_program(joined(auc_arguments(columns(train), path("json")), {"--json"}));
+  EXPECT_EQ(json.code, 0);
+  EXPECT_TRUE(Json::parse(json.out).is_object());
+  EXPECT_CONTAINS(json.err, "training 100 %");
+}
+
+TEST_F(CliTest, EveryFormatGivesTheSameModel) {
+  const std::string model = [&] {
+    trained(columns(folder_.write("a.csv", table_of(rows_, ','))), "csv");
+    return read_bytes(path("csv/model.safetensors"));
+  }();
+  const auto same = [&](const std::string& train, const Arguments& more = {}) {
+    const std::string name = fs::path(train).filename().string() + ".out";
+    trained(joined(columns(train), more), name);
+    EXPECT_EQ(read_bytes(path(name + "/model.safetensors")), model) << train;
+  };
+  same(folder_.write("a.tsv", table_of(rows_, '\t')));
+  same(folder_.write("a.jsonl", jsonl_of(rows_)));
+  same(folder_.write_gzip("a.csv.gz", table_of(rows_, ',')));
+  same(folder_.write("a.dat", table_of(rows_, '\t')), {"--format", "tsv"});
+  std::string bare = table_of(rows_, ',');
+  bare = folder_.write("bare.csv", bare.substr(bare.find('\n') + 1));
+  trained({"--train", bare, "--features", "3,4", "--label", "1", "--positive", "spam", "--no-header"},
+          "bare");
+  EXPECT_EQ(fs::file_size(path("bare/model.safetensors")), model.size());
+  EXPECT_EQ(trace_of(path("bare")), trace_of(path("csv")));
+}
+
+TEST_F(CliTest, ReadsLibsvm) {
+  const std::string train = folder_.write("a.svm", libsvm_of(rows_));
+  trained({"--train", train, "--positive", "1"}, "one");
+  trained({"--train", train, "--positive", "+1"}, "plus_one");
+  trained({"--train", folder_.write_gzip("a.svm.gz", libsvm_of(rows_)), "--positive", "+1.0"}, "zipped");
+  const std::string model = read_bytes(path("one/model.safetensors"));
+  EXPECT_EQ(read_bytes(path("plus_one/model.safetensors")), model);
+  EXPECT_EQ(read_bytes(path("zipped/model.safetensors")), model);
+}
+
+TEST_F(CliTest, MissingValuesAndCategories) {
+  std::string table = "y,number,code,word\n";
+  const char* missing[] = {"", "NA", "NaN", "null", "?"};
+  for (size_t i = 0; i < rows_.size(); ++i) {
+    table += std::string(rows_[i].positive ? "1" : "+0") + "," +
+             (i % 7 == 0 ? missing[(i / 7) % 5] : std::to_string(rows_[i].a)) + "," +
+             (i % 3 == 0   ? "12"
+              : i % 3 == 1 ? "ab"
+                           : "7") +
+             "," + rows_[i].kind + "\n";
+  }
+  const std::string train = folder_.write("m.csv", table);
+  const Arguments all{"--train", train, "--features", "all", "--label", "y", "--positive", "+1"};
+  refused(all, {"column 'code'", "--categorical"});
+  trained(joined(all, {"--categorical", "code"}));
+  const std::string report = read_bytes(out() + "/report.html");
+  EXPECT_CONTAINS(report, "missing");
+  trained(joined(all, {"--categorical", "code", "--encoder", "mlp"}), "mlp");
+}
+
+TEST_F(CliTest, EveryEncoderRuns) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  std::string glove;
+  for (const char* word : {"the", "prize", "free", "cash", "hello", "lunch"})
+    glove += std::string(word) + " 0.1 -0.2 0." + std::to_string(glove.size()) + " 0.3\n";
+  const std::string plain = folder_.write("g.txt", glove);
+  const std::string zipped = folder_.write_gzip("g.txt.gz", glove);
+  for (const char* encoder : {"rnn", "lstm", "gru"}) {
+    trained(joined(text(train), {"--encoder", encoder, "--hidden", "8", "--steps", "4"}), encoder);
+    EXPECT_EQ(Json::parse(read_bytes(path(encoder) + "/summary.json")).at("encoder"), encoder);
+  }
+  trained(joined(text(train), {"--encoder", "transformer", "--hidden", "8", "--layers", "1", "--steps", "4"}),
+          "transformer");
+  for (const char* encoder : {"rnn", "transformer"}) {
+    const Arguments small{"--encoder", encoder,   "--hidden", "8",          "--layers",
+                          "1",         "--steps", "4",        "--embedding"};
+    trained(joined(text(train), joined(small, {plain})), std::string(encoder) + ".frozen");
+    trained(joined(text(train), joined(small, {zipped, "--train-embedding"})),
+            std::string(encoder) + ".trained");
+    EXPECT_NE(read_bytes(path(std::string(encoder) + ".frozen/model.safetensors")),
+              read_bytes(path(std::string(encoder) + ".trained/model.safetensors")));
+  }
+  trained(joined(columns(train), {"--encoder", "linear"}), "linear");
+  trained(joined(columns(train), {"--encoder", "mlp", "--hidden", "4", "--layers", "2"}), "mlp");
+}
+
+TEST_F(CliTest, OtherFilesForValidationAndTest) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const std::string valid = folder_.write("v.jsonl", jsonl_of(make_rows(40, 2)));
+  const std::vector<Row> others = make_rows(50, 3);
+  const std::string test = folder_.write("t.tsv", table_of(others, '\t'));
+  refused(joined(columns(train), {"--valid", valid, "--test", path("none.tsv")}), {"none.tsv"});
+  refused(joined(columns(train), {"--test", test, "--split", "0.7,0.1,0.2"}),
+          {"split", "--test gives a file"});
+  trained(joined(columns(train), {"--valid", valid, "--test", test}));
+  const auto predictions = tsv_of(out() + "/predictions.tsv");
+  ASSERT_EQ(predictions.size(), 51U);
+  EXPECT_EQ(predictions[1][0], test);
+}
+
+TEST_F(CliTest, ThinningLeavesTheTestRowsAlone) {
+  const std::string train = folder_.write("a.csv", table_of(make_rows(300), ','));
+  trained(columns(train), "whole");
+  trained(joined(columns(train), {"--positive-fraction", "0.1"}), "thin");
+  const auto rows = [&](const char* folder) {
+    auto table = tsv_of(path(std::string(folder) + "/predictions.tsv"));
+    for (auto& row : table) row.resize(3);  // file, line, label
+    return table;
+  };
+  EXPECT_EQ(rows("whole"), rows("thin"));
+  EXPECT_NE(read_bytes(path("whole/model.safetensors")), read_bytes(path("thin/model.safetensors")));
+  const Outcome told =
+      bilevel_program(auc_arguments(joined(columns(train), {"--positive-fraction", "0.1"}), path("told")));
+  EXPECT_CONTAINS(told.err, "10.");  // about 10 % of the training rows
+}
+
+TEST_F(CliTest, LossesLevelsAndRefit) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  for (const char* loss : {"libauc", "ppd", "authors"})
+    trained(joined(columns(train), {"--loss", loss}), loss);
+  EXPECT_EQ(trace_of(path("libauc")).back().at("phase"), "refit");
+  trained(joined(columns(train), {"--no-refit"}), "chosen");
+  EXPECT_EQ(trace_of(path("chosen")).back().at("phase"), "select");
+  trained(joined(columns(train), {"--levels", "papers"}), "papers");
+  EXPECT_EQ(trace_of(path("papers")).back().at("phase"), "select");
+  EXPECT_NE(read_bytes(path("chosen/model.safetensors")), read_bytes(path("papers/model.safetensors")));
+  EXPECT_EQ(
+      trained(joined(columns(train), {"--epochs", "2", "--batch-size", "16"}), "epochs").at("stop_reason"),
+      "max_steps");
+  const Json timed =
+      trained(joined(columns(train), {"--max-seconds", "0.5", "--set", "upper_step_size=1e-3"}), "timed");
+  EXPECT_TRUE(timed.at("metrics").at("test").contains("auc"));
+}
+
+TEST_F(CliTest, TheSeedDecidesEverything) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const auto run = [&](const char* folder, const char* seed) {
+    trained(joined(text(train), {"--encoder", "gru", "--hidden", "4", "--steps", "6", "--seed", seed}),
+            folder);
+    return read_bytes(path(std::string(folder) + "/model.safetensors"));
+  };
+  const std::string first = run("a", "7");
+  EXPECT_EQ(run("b", "7"), first);
+  EXPECT_EQ(trace_of(path("a")), trace_of(path("b")));
+  EXPECT_NE(run("c", "8"), first);
+  EXPECT_NE(trace_of(path("a")), trace_of(path("c")));
+}
+
+// ---- predict ----
+
+class PredictTest : public CliTest {
+ protected:
+  Outcome predict(const std::string& input, const Arguments& more = {}) const {
+    return bilevel_program(
+        joined({"predict", "--model", out(), "--input", input, "--out", path("scores.tsv")}, more));
+  }
+
+  /// The scores agree with predictions.tsv, whose lines start with `first_line` for row 1.
+  void expect_scores_of_training(const std::string& input, size_t first_line, bool with_label) const {
+    SCOPED_TRACE(input);
+    const Outcome run = predict(input);
+    ASSERT_EQ(run.code, 0) << run.err;
+    const auto scores = tsv_of(path("scores.tsv"));
+    ASSERT_EQ(scores.size(), rows_.size() + 1);
+    ASSERT_EQ(scores[0].size(), with_label ? 4U : 3U);
+    const auto predictions = tsv_of(out() + "/predictions.tsv");
+    for (size_t i = 1; i < predictions.size(); ++i) {
+      const auto& row = scores.at(std::stoul(predictions[i][1]) - first_line + 1);
+      EXPECT_EQ(row[1], predictions[i][3]);
+      EXPECT_EQ(row[2], predictions[i][4]);
+      if (with_label) {
+        EXPECT_EQ(row[3], predictions[i][2]);
+      }
+    }
+  }
+};
+
+TEST_F(PredictTest, RepeatsTheScoresOfTraining) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  trained(columns(train));
+  expect_scores_of_training(train, 2, true);
+  expect_scores_of_training(folder_.write("b.csv", table_of(rows_, ',', false)), 2, false);
+  expect_scores_of_training(folder_.write("b.tsv", table_of(rows_, '\t')), 2, true);
+  expect_scores_of_training(folder_.write("b.jsonl", jsonl_of(rows_)), 2, true);
+  expect_scores_of_training(folder_.write_gzip("b.csv.gz", table_of(rows_, ',')), 2, true);
+}
+
+TEST_F(PredictTest, ReadsTextAndLibsvm) {
+  const std::string train = folder_.write("a.tsv", table_of(rows_, '\t'));
+  trained(text(train));
+  expect_scores_of_training(train, 2, true);
+  expect_scores_of_training(folder_.write("b.csv", table_of(rows_, ',', false)), 2, false);
+  fs::remove_all(out());
+  trained(joined(text(train), {"--encoder", "lstm", "--hidden", "4", "--steps", "4"}));
+  expect_scores_of_training(train, 2, true);
+  fs::remove_all(out());
+  trained({"--train", folder_.write("a.svm", libsvm_of(rows_)), "--positive", "1"});
+  expect_scores_of_training(path("a.svm"), 1, true);
+  expect_scores_of_training(folder_.write("b.svm", libsvm_of(rows_, false)), 1, false);
+}
+
+TEST_F(PredictTest, RefusesWhatItCannotScore) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  trained(columns(train));
+  const auto refused = [&](const Outcome& run, const std::string& part) {
+    EXPECT_EQ(run.code, 2) << run.err;
+    EXPECT_CONTAINS(run.err, part);
+    EXPECT_FALSE(fs::exists(path("scores.tsv")));
+  };
+  refused(predict(folder_.write("b.csv", "a,c\n1,2\n")), "has no column 'b'");
+  refused(predict(folder_.write("b.csv", "a,b\n1,2\n3,inf\n")), "b.csv:3:3: ");
+  refused(predict(folder_.write("b.csv", "a,b\n1,2\n3,word\n")), "b.csv:3:3: ");
+  refused(predict(folder_.write("b.svm", libsvm_of(rows_))), "b.svm");
+  refused(predict(path("none.csv")), "none.csv: there is no such file");
+  refused(
+      bilevel_program({"predict", "--model", path("none"), "--input", train, "--out", path("scores.tsv")}),
+      "there is no model");
+  const Outcome json = predict(train, {"--json"});
+  EXPECT_EQ(json.code, 0);
+  EXPECT_EQ(Json::parse(json.out).at("rows"), rows_.size());
+  EXPECT_EQ(predict(train, {"--quiet"}).out, "");
+}
+
+// ---- numerical failure ----
+
+TEST_F(CliTest, NonFiniteLossEndsTheRun) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const auto fails = [&](const Arguments& more, const std::string& folder) {
+    const Outcome run = bilevel_program(
+        joined(auc_arguments(joined(columns(train), more), path(folder)), {"--json", "--quiet"}));
+    EXPECT_EQ(run.code, 3) << run.err;
+    EXPECT_CONTAINS(run.err, "not finite");
+    EXPECT_CONTAINS(run.err, "last good checkpoint is kept");
+    const Json summary = Json::parse(run.out);
+    EXPECT_EQ(summary.at("stop_reason"), "nonfinite");
+    EXPECT_GT(fs::file_size(path(folder + "/checkpoint.safetensors")), 0U);
+    EXPECT_FALSE(fs::exists(path(folder + "/model.safetensors")));
+    EXPECT_FALSE(fs::exists(path(folder + "/summary.json")));
+    EXPECT_EQ(bilevel_program({"auc", "--resume", path(folder), "--quiet"}).code, 3);
+  };
+  fails({"--set", "upper_step_size=1e30"}, "upper");
+  fails({"--set", "lower_step_size=1e30"}, "lower");
+  fails({"--set", "upper_step_size=1e30", "--encoder", "mlp"}, "mlp");
+}
+
+// ---- resume ----
+
+/// A run of some seconds in each of its two passes, and what it gives when nothing disturbs it.
+class ResumeTest : public CliTest {
+ protected:
+  static constexpr double kPassSeconds = 6;  // longer than the time between two checkpoints
+
+  static void SetUpTestSuite() {
+    shared_ = std::make_unique<TemporaryFolder>();
+    const std::string train = shared_->write("a.csv", table_of(make_rows(400), ','));
+    options_ = columns(train);
+    const auto start = Clock::now();
+    const Outcome trial =
+        bilevel_program(auc_arguments(joined(options_, {"--steps", "400"}), shared_->path("trial")));
+    ASSERT_EQ(trial.code, 0) << trial.err;
+    const double seconds = duration<double>(Clock::now() - start).count();
+    const int steps = std::clamp(static_cast<int>(kPassSeconds / (seconds / 800)), 1000, 8000);
+    options_ = joined(options_, {"--steps", std::to_string(steps), "--quiet"});
+    const Outcome whole = bilevel_program(auc_arguments(options_, whole_folder()));
+    ASSERT_EQ(whole.code, 0) << whole.err;
+  }
+  static void TearDownTestSuite() { shared_.reset(); }
+
+  static std::string whole_folder() { return shared_->path("whole"); }
+  Arguments begin() const { return auc_arguments(options_, out()); }
+  Arguments resume() const { return {"auc", "--resume", out(), "--quiet"}; }
+
+  /// Waits until a checkpoint of the pass exists; false when the process ended before.
+  bool wait_for_pass(Process& process, const std::string& pass) const {
+    while (process.running()) {
+      std::ifstream file(out() + "/checkpoint.safetensors", std::ios::binary);
+      std::string head(1 << 16, '\0');
+      file.read(head.data(), static_cast<std::streamsize>(head.size()));
+      if (head.find("\"phase\":\"" + pass + "\"") != std::string::npos) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  }
+
+  void expect_the_undisturbed_result() const {
+    EXPECT_EQ(read_bytes(out() + "/model.safetensors"), read_bytes(whole_folder() + "/model.safetensors"));
+    EXPECT_EQ(read_bytes(out() + "/predictions.tsv"), read_bytes(whole_folder() + "/predictions.tsv"));
+    EXPECT_EQ(trace_of(out()), trace_of(whole_folder()));
+    Json found = Json::parse(read_bytes(out() + "/summary.json"));
+    Json expected = Json::parse(read_bytes(whole_folder() + "/summary.json"));
+    for (Json* summary : {&found, &expected}) {
+      for (const char* key : {"seconds", "peak_rss_bytes", "out", "oracle_calls_apart"}) summary->erase(key);
+    }
+    EXPECT_EQ(found, expected);
+    for (const auto& entry : fs::directory_iterator(out()))
+      EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
+  }
+
+  static inline std::unique_ptr<TemporaryFolder> shared_;
+  static inline Arguments options_;
+};
+
+TEST_F(ResumeTest, AKilledRunEndsInTheSameBytes) {
+  std::mt19937 random(20);
+  const auto moment = [&](double least, double most) {
+    return duration<double>(least + (most - least) * static_cast<double>(random()) / 4294967296.0);
+  };
+  int kills = 0;
+  const auto kill_after = [&](Process& process, duration<double> wait) {
+    std::this_thread::sleep_for(wait);
+    process.send(SIGKILL);
+    kills += process.wait().code == -SIGKILL ? 1 : 0;
+  };
+  const auto start_or_resume = [&] { return fs::exists(out() + "/options.json") ? resume() : begin(); };
+  for (int i = 0; i < 3; ++i) {  // while it starts
+    Process process(start_or_resume());
+    kill_after(process, moment(0.02, 0.6));
+  }
+  for (const char* pass : {"select", "refit"}) {
+    for (int i = 0; i < 2; ++i) {  // at any moment of the pass: on, before and after its later checkpoints
+      Process process(start_or_resume());
+      if (wait_for_pass(process, pass)) kill_after(process, moment(0.05, kPassSeconds));
+    }
+  }
+  EXPECT_GE(kills, 4);
+  const Outcome last = bilevel_program(start_or_resume());
+  EXPECT_EQ(last.code, 0) << last.err;
+  expect_the_undisturbed_result();
+}
+
+TEST_F(ResumeTest, AnInterruptedRunEndsInTheSameBytes) {
+  Process first(begin());
+  ASSERT_TRUE(wait_for_pass(first, "select"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(700));
+  first.send(SIGINT);
+  const Outcome in_select = first.wait();
+  EXPECT_EQ(in_select.code, 130) << in_select.err;
+  EXPECT_CONTAINS(in_select.err, "bilevel auc --resume " + out());
+  EXPECT_FALSE(fs::exists(out() + "/summary.json"));
+
+  Process second(resume());
+  ASSERT_TRUE(wait_for_pass(second, "refit"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(700));
+  second.send(SIGINT);
+  const Outcome in_refit = second.wait();
+  EXPECT_EQ(in_refit.code, 130) << in_refit.err;
+  EXPECT_CONTAINS(in_refit.err, "bilevel auc --resume " + out());
+  EXPECT_FALSE(fs::exists(out() + "/summary.json"));
+  EXPECT_FALSE(fs::exists(out() + "/model.safetensors"));
+
+  const Outcome last = bilevel_program(resume());
+  EXPECT_EQ(last.code, 0) << last.err;
+  expect_the_undisturbed_result();
+}
+
+TEST_F(ResumeTest, TheLockDiesWithItsProcess) {
+  Process first(begin());
+  ASSERT_TRUE(wait_for_pass(first, "select"));
+  for (const Arguments& arguments : {resume(), begin()}) {
+    const Outcome refused = bilevel_program(arguments);
+    EXPECT_EQ(refused.code, 2) << refused.err;
+    EXPECT_CONTAINS(refused.err, out());
+  }
+  EXPECT_CONTAINS(bilevel_program(resume()).err, "another process");
+  first.send(SIGKILL);
+  EXPECT_EQ(first.wait().code, -SIGKILL);
+  Process second(resume());
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  second.send(SIGINT);
+  EXPECT_EQ(second.wait().code, 130);
+}
+
+TEST_F(ResumeTest, AFinishedRunIsDone) {
+  const auto before = files_in(whole_folder());
+  const auto start = Clock::now();
+  const Outcome run = bilevel_program({"auc", "--resume", whole_folder(), "--json"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(Json::parse(run.out), Json::parse(read_bytes(whole_folder() + "/summary.json")));
+  EXPECT_LT(duration<double>(Clock::now() - start).count(), kPassSeconds);
+  EXPECT_EQ(files_in(whole_folder()), before);
+}
+
+TEST_F(ResumeTest, RefusesWhatCannotBeContinued) {
+  const Outcome none = bilevel_program({"auc", "--resume", path("none")});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_CONTAINS(none.err, "no run to resume");
+  EXPECT_FALSE(fs::exists(path("none")));
+  fs::create_directory(path("empty"));
+  EXPECT_EQ(bilevel_program({"auc", "--resume", path("empty")}).code, 2);
+  EXPECT_TRUE(fs::is_empty(path("empty")));
+  const Outcome other = bilevel_program({"auc", "--resume", whole_folder(), "--steps", "5"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_CONTAINS(other.err, "--steps cannot be changed");
+
+  // A run whose file changes meanwhile.
+  const std::string train = folder_.write("c.csv", table_of(make_rows(400), ','));
+  Process process(auc_arguments(joined(columns(train), {"--steps", "100000", "--quiet"}), out()));
+  ASSERT_TRUE(wait_for_pass(process, "select"));
+  process.send(SIGINT);
+  EXPECT_EQ(process.wait().code, 130);
+  const auto before = files_in(out());
+  folder_.write("c.csv", table_of(make_rows(400, 9), ','));
+  const Outcome changed = bilevel_program(resume());
+  EXPECT_EQ(changed.code, 2);
+  EXPECT_CONTAINS(changed.err, "changed");
+  EXPECT_EQ(files_in(out()), before);
+}
+
+}  // namespace
+}  // namespace bilevel

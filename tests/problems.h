@@ -1,0 +1,60 @@
+// Small problems for tests of whole runs.
+#pragma once
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <memory>
+
+#include "bilevel/problem/problem.h"
+
+namespace bilevel {
+
+/// Ridge regression y with one regularization exp(x_j) per feature, chosen on validation rows (float64):
+/// random batches and, with dropout, randomness inside the lower loss. Every object has the same data and the
+/// given start.
+struct Ridge {
+  torch::Tensor x, y;
+  torch::Tensor train, train_target, valid, valid_target;
+  double dropout = 0.3;
+
+  explicit Ridge(double start = 0) {
+    at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(91);
+    const auto random = [&](at::IntArrayRef shape) {
+      return torch::randn(shape, generator, torch::kFloat64);
+    };
+    const torch::Tensor truth = torch::tensor({1.0, -2.0, 0.0}, torch::kFloat64);
+    train = random({12, 3});
+    train_target = train.mv(truth) + 0.5 * random({12});
+    valid = random({9, 3});
+    valid_target = valid.mv(truth) + 0.5 * random({9});
+    x = torch::full({3}, start, torch::kFloat64).requires_grad_();
+    y = torch::full({3}, start, torch::kFloat64).requires_grad_();
+  }
+
+  Problem problem() const {
+    return {.upper = {.parameters = {x},
+                      .loss = [y = y](const Batch& b) { return (b[0].mv(y) - b[1]).square().mean(); },
+                      .batches = shuffled({valid, valid_target}, {.batch_size = 4}),
+                      .names = {"x"}},
+            .lower = {.parameters = {y},
+                      .loss =
+                          [x = x, y = y, p = dropout](const Batch& b) {
+                            const torch::Tensor rows = p > 0 ? torch::dropout(b[0], p, true) : b[0];
+                            return (rows.mv(y) - b[1]).square().mean() + (x.exp() * y.square()).sum();
+                          },
+                      .batches = shuffled({train, train_target}, {.batch_size = 5}),
+                      .names = {"y"}}};
+  }
+
+  /// The problem whose upper loss is multiplied by `factor` from its `count`-th evaluation on.
+  Problem spoiled(int count, double factor) const {
+    Problem spoiled = problem();
+    spoiled.upper.loss = [loss = spoiled.upper.loss, count, factor, calls = std::make_shared<int>(0)](
+                             const Batch& b) { return ++*calls >= count ? loss(b) * factor : loss(b); };
+    return spoiled;
+  }
+};
+
+}  // namespace bilevel

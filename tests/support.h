@@ -1,0 +1,60 @@
+// What several tests need.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include <functional>
+#include <string>
+
+#include "bilevel/core/parameters.h"
+#include "bilevel/data/test_files.h"
+
+namespace bilevel {
+
+/// The text of the exception that `function` must throw.
+template <typename Exception, typename Function>
+std::string message_of(Function&& function) {
+  try {
+    function();
+  } catch (const Exception& error) {
+    return error.what();
+  }
+  ADD_FAILURE() << "no exception of the expected type";
+  return {};
+}
+
+#define EXPECT_CONTAINS(text, part) \
+  EXPECT_NE(std::string(text).find(part), std::string::npos) << "in: " << (text) << "\nmissing: " << (part)
+
+/// Largest absolute difference of two tensors.
+inline double distance(const torch::Tensor& a, const torch::Tensor& b) {
+  return (a.detach() - b.detach()).abs().max().item<double>();
+}
+
+/// Euclidean distance relative to `expected`.
+inline double relative_error(const torch::Tensor& found, const torch::Tensor& expected) {
+  return ((found - expected).norm() / expected.norm()).item<double>();
+}
+
+/// d value / d variable by central differences: [variable] for a scalar value, [value, variable] for a
+/// vector. Every value is computed at a new point; the variable ends where it was. Error about h^2 f'''/6 +
+/// 1e-16 |f|/h.
+inline torch::Tensor numerical_derivative(Parameters& variable, const std::function<torch::Tensor()>& value,
+                                          double h = 1e-5) {
+  const torch::Tensor at = variable.flat().clone();
+  std::vector<torch::Tensor> columns;
+  for (int64_t i = 0; i < at.numel(); ++i) {
+    torch::Tensor shifted = at.clone();
+    shifted[i] += h;
+    variable.assign(shifted);
+    const torch::Tensor above = value().detach().clone();
+    shifted[i] -= 2 * h;
+    variable.assign(shifted);
+    columns.push_back((above - value().detach()) / (2 * h));
+  }
+  variable.assign(at);
+  return torch::stack(columns, -1);
+}
+
+}  // namespace bilevel
