@@ -44,12 +44,13 @@ std::string Range::describe() const {
   return "a finite number";
 }
 
-void Fields::number(const std::string& name, double& value, const Range& range, const std::string& meaning) {
+Field& Fields::number(const std::string& name, double& value, const Range& range, const std::string& meaning) {
   fields_.push_back({name, meaning, "number", range.describe(), [&value] { return json(value); },
                      [&value, name, range](const json& given) { value = as_number(name, given, range); }});
+  return fields_.back();
 }
 
-void Fields::integer(const std::string& name, int64_t& value, const Range& range,
+Field& Fields::integer(const std::string& name, int64_t& value, const Range& range,
                      const std::string& meaning) {
   fields_.push_back({name, meaning, "integer", range.describe(), [&value] { return json(value); },
                      [&value, name, range](const json& given) {
@@ -58,6 +59,7 @@ void Fields::integer(const std::string& name, int64_t& value, const Range& range
                        if (std::abs(x) > 0x1p53) refuse(name, given, "must be at most 2^53");
                        value = static_cast<int64_t>(x);
                      }});
+  return fields_.back();
 }
 
 void Fields::flag(const std::string& name, bool& value, const std::string& meaning) {
@@ -80,7 +82,7 @@ void Fields::choice(const std::string& name, std::string& value, const std::vect
        }});
 }
 
-void Fields::step_size(const std::string& name, StepSize& value, const std::string& meaning) {
+Field& Fields::step_size(const std::string& name, StepSize& value, const std::string& meaning) {
   fields_.push_back({name, meaning, "number|auto", "> 0",
                      [&value] { return value.automatic() ? json("auto") : json(*value.value); },
                      [&value, name](const json& given) {
@@ -91,6 +93,39 @@ void Fields::step_size(const std::string& name, StepSize& value, const std::stri
                        } else {
                          value.value = as_number(name, given, kPositive);
                        }
+                     }});
+  return fields_.back();
+}
+
+void Fields::course(const std::string& name, std::string& value, const std::vector<std::string>& choices,
+                    const std::string& meaning) {
+  const auto check = [name, choices](const json& given) {
+    const std::string text = given.is_string() ? given.get<std::string>() : "";
+    const size_t colon = text.find(':');
+    const std::string kind = text.substr(0, colon);
+    if (std::find(choices.begin(), choices.end(), kind) == choices.end()) {
+      refuse(name, given, fmt::format("must be one of {}", fmt::join(choices, ", ")));
+    }
+    if (colon == std::string::npos) return;
+    const json parameter = json::parse(text.substr(colon + 1), nullptr, /*allow_exceptions=*/false);
+    const bool possible = parameter.is_number() && parameter.get<double>() > 0 && parameter.get<double>() <= 1;
+    if ((kind != "polynomial" && kind != "warm-up") || !possible) {
+      refuse(name, given, "only polynomial and warm-up take a number, in (0, 1], after the colon");
+    }
+  };
+  fields_.push_back({name, meaning, fmt::format("{}", fmt::join(choices, "|")),
+                     "polynomial and warm-up may be followed by :number", [&value] { return json(value); },
+                     [&value, check](const json& given) {
+                       check(given);
+                       value = given.get<std::string>();
+                     }});
+}
+
+void Fields::text(const std::string& name, std::string& value, const std::string& meaning) {
+  fields_.push_back({name, meaning, "text", "", [&value] { return json(value); },
+                     [&value, name](const json& given) {
+                       if (!given.is_string()) refuse(name, given, "must be a text");
+                       value = given.get<std::string>();
                      }});
 }
 

@@ -37,27 +37,45 @@ inline constexpr Range kNonNegative{.low = 0};
 inline constexpr Range kAtLeastOne{.low = 1};
 inline constexpr Range kWeight{.low = 0, .high = 1, .low_open = true};
 
+/// Where a random search looks for a value: uniformly in the logarithm.
+struct SearchRange {
+  double low = 0, high = 0;
+};
+
 /// One option of a struct, bound to a variable.
 struct Field {
   std::string name;
   std::string meaning;
-  std::string type;  ///< "number", "integer", "true|false", "number|auto", or the choices joined by '|'
+  std::string type;  ///< "number", "integer", "true|false", "number|auto", "text", or the choices joined by '|'
   std::string rule;  ///< the range in words, may be empty
   std::function<nlohmann::json()> get;
   /// Throws InputError naming the field, the value and the rule.
   std::function<void(const nlohmann::json&)> set;
+  std::optional<SearchRange> range = {};  ///< for random search; none: the option is not searched
+
+  /// Declares where a random search looks: log-uniformly in [low, high].
+  Field& search(double low, double high) {
+    range = SearchRange{low, high};
+    return *this;
+  }
 };
 
 /// The fields of one struct instance. A struct gives `void fields(Fields&)`, which lists each member once;
 /// the struct must outlive the list.
 class Fields {
  public:
-  void number(const std::string& name, double& value, const Range& range, const std::string& meaning);
-  void integer(const std::string& name, int64_t& value, const Range& range, const std::string& meaning);
+  Field& number(const std::string& name, double& value, const Range& range, const std::string& meaning);
+  Field& integer(const std::string& name, int64_t& value, const Range& range, const std::string& meaning);
   void flag(const std::string& name, bool& value, const std::string& meaning);
   void choice(const std::string& name, std::string& value, const std::vector<std::string>& choices,
               const std::string& meaning);
-  void step_size(const std::string& name, StepSize& value, const std::string& meaning);
+  Field& step_size(const std::string& name, StepSize& value, const std::string& meaning);
+  /// The course of a step size: one of `choices`; polynomial and warm-up take a number after a colon
+  /// ("polynomial:0.6"). See `Course`.
+  void course(const std::string& name, std::string& value, const std::vector<std::string>& choices,
+              const std::string& meaning);
+  /// Any text, such as the name of a file.
+  void text(const std::string& name, std::string& value, const std::string& meaning);
 
   const std::vector<Field>& list() const { return fields_; }
 

@@ -14,7 +14,8 @@ void State::tensor(const std::string& name, torch::Tensor& value) {
   }
   const auto found = tensors_.find(path);
   if (found == tensors_.end()) throw FileError("the checkpoint does not hold '" + path + "'");
-  value = found->second.clone();
+  value = found->second.to(value.defined() ? value.device() : torch::kCPU, found->second.scalar_type(),
+                           /*non_blocking=*/false, /*copy=*/true);
 }
 
 void State::values(const std::string& name, std::vector<double>& numbers) {

@@ -28,7 +28,8 @@ class State {
   bool loading() const { return loading_; }
   const std::map<std::string, torch::Tensor>& tensors() const { return tensors_; }
 
-  /// Saves a copy of `value`, or replaces `value` by what was saved (on the CPU).
+  /// Saves a copy of `value`, or replaces `value` by what was saved, on the device that `value` was on (undefined: the
+  /// CPU).
   void tensor(const std::string& name, torch::Tensor& value);
 
   /// Saves or restores a number, exactly.

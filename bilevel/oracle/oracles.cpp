@@ -1,5 +1,6 @@
 #include "bilevel/oracle/oracles.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 #include <torch/autograd.h>
 
@@ -247,6 +248,91 @@ torch::Tensor Oracles::hypergradient(UpperPoint& upper, LowerPoint& lower, const
   upper.count();
   ++counts().cross_vjp;
   return gradient_of(upper.loss_ - (lower.gradient() * z).sum(), upper_, false, false);
+}
+
+std::pair<torch::Tensor, torch::Tensor> Oracles::gradient_in_both(const torch::Tensor& scalar) {
+  std::vector<torch::Tensor> variables = upper_.tensors();
+  variables.insert(variables.end(), lower_.tensors().begin(), lower_.tensors().end());
+  const auto parts = torch::autograd::grad({scalar}, variables, {}, false, false, /*allow_unused=*/true);
+  const auto middle = parts.begin() + static_cast<std::ptrdiff_t>(upper_.tensors().size());
+  return {upper_.pack({parts.begin(), middle}), lower_.pack({middle, parts.end()})};
+}
+
+LinearStep Oracles::linear_step(UpperPoint& upper, const torch::Tensor& gradient, const torch::Tensor& z) {
+  upper.count();
+  ++counts().hvp;
+  ++counts().cross_vjp;
+  const auto [x, y] = gradient_in_both(upper.loss_ - (gradient * z).sum());
+  return {.hypergradient = x, .residual = y.neg()};
+}
+
+LinearStep Oracles::hypergradient_and_residual(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z) {
+  upper.check_fresh();
+  return linear_step(upper, lower.gradient(), z);
+}
+
+LinearStep Oracles::aggregated_step(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z,
+                                    double weight) {
+  upper.check_fresh();
+  const torch::Tensor of_f = gradient_of(upper.loss_, lower_, true, true);
+  ++counts().upper_hvp;
+  ++counts().upper_cross_vjp;
+  return linear_step(upper, weight * of_f + (1 - weight) * lower.gradient(), z);
+}
+
+JointGradient Oracles::lower_joint_gradient(const Sample& sample) {
+  const LowerPoint point = lower_point(sample, Graph::both);
+  ++counts().lower_joint_gradient;
+  const auto [x, y] = gradient_in_both(point.loss_);
+  return {.value = point.value(), .x = x, .y = y};
+}
+
+JointGradient Oracles::upper_gradient(const Sample& sample) {
+  UpperPoint point = upper_point(sample);
+  point.count();
+  const auto [x, y] = gradient_in_both(point.loss_);
+  return {.value = point.value(), .x = x, .y = y};
+}
+
+void Oracles::move_x(const torch::Tensor& direction, double scale) {
+  upper_.add(direction, scale);
+  project_x();
+}
+
+void Oracles::project_x() {
+  if (problem_.upper.project) upper_.assign(problem_.upper.project(upper_.flat()));
+}
+
+const std::vector<std::vector<int64_t>>& Oracles::slots(const std::string& level) {
+  auto found = slots_.find(level);
+  if (found == slots_.end()) {
+    const BatchSource& source = level == "upper" ? problem_.upper.batches : problem_.lower.batches;
+    at::Generator generator =
+        at::make_generator<at::CPUGeneratorImpl>(derive_seed(streams_.seed(), level + ".slots"));
+    found = slots_.emplace(level, source.slots(generator)).first;
+  }
+  return found->second;
+}
+
+int64_t Oracles::lower_slots() { return static_cast<int64_t>(slots("lower").size()); }
+int64_t Oracles::upper_slots() { return static_cast<int64_t>(slots("upper").size()); }
+int64_t Oracles::lower_slot_size(int64_t slot) {
+  return static_cast<int64_t>(slots("lower").at(static_cast<size_t>(slot)).size());
+}
+int64_t Oracles::upper_slot_size(int64_t slot) {
+  return static_cast<int64_t>(slots("upper").at(static_cast<size_t>(slot)).size());
+}
+
+Sample Oracles::lower_slot(int64_t slot) {
+  const auto& rows = slots("lower").at(static_cast<size_t>(slot));
+  counts().lower_samples += static_cast<int64_t>(rows.size());
+  return {problem_.lower.batches.gather(rows).to(device()), streams_.draw("lower.slots.model")};
+}
+
+Sample Oracles::upper_slot(int64_t slot) {
+  const auto& rows = slots("upper").at(static_cast<size_t>(slot));
+  counts().upper_samples += static_cast<int64_t>(rows.size());
+  return {problem_.upper.batches.gather(rows).to(device()), streams_.draw("upper.slots.model")};
 }
 
 torch::Tensor Oracles::lower_hessian(const torch::Tensor& v) {

@@ -88,6 +88,18 @@ class UpperPoint {
   uint64_t upper_version_, lower_version_;
 };
 
+/// A loss and its gradient in both variables, without graph.
+struct JointGradient {
+  torch::Tensor value;  ///< 0-dim
+  torch::Tensor x, y;   ///< flat [dim x], [dim y]
+};
+
+/// What single-loop methods need from one pass.
+struct LinearStep {
+  torch::Tensor hypergradient;  ///< grad_x F - (d2G/dxdy) z, flat [dim x]
+  torch::Tensor residual;       ///< (d2G/dy2) z - grad_y F, flat [dim y]
+};
+
 /// What to do about an upper or lower parameter that influences neither loss.
 enum class UnusedParameters { error, warn };
 
@@ -124,6 +136,32 @@ class Oracles {
   /// grad_x F - (d2G/dxdy) z from one backward pass of the scalar F - <grad_y G, z>; flat [dim x]. Frees the
   /// graphs of both points, which give no further derivative afterwards.
   torch::Tensor hypergradient(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z);
+
+  /// The same and the residual of the linear system, still from one backward pass in (x, y). Frees the graphs.
+  LinearStep hypergradient_and_residual(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z);
+
+  /// Both for the aggregated lower objective weight F + (1 - weight) G in place of G: grad_x F - J z and
+  /// H z - grad_y F with J, H its second derivatives (sl-BAMM). Frees the graphs.
+  LinearStep aggregated_step(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z, double weight);
+
+  /// G or F with its gradient in x and y: one forward and one backward pass.
+  JointGradient lower_joint_gradient(const Sample& sample);
+  JointGradient upper_gradient(const Sample& sample);
+
+  /// x <- x + scale * direction, then the projection on the upper level's feasible set, if it has one.
+  void move_x(const torch::Tensor& direction, double scale);
+  /// Only the projection.
+  void project_x();
+
+  /// Fixed slots: the lower (upper) rows dealt into batches once and for all, classes in proportion; a slot's
+  /// sample has the same rows whenever it is asked for. The number of slots is rows / batch size, rounded up.
+  int64_t lower_slots();
+  int64_t upper_slots();
+  /// Rows of a slot.
+  int64_t lower_slot_size(int64_t slot);
+  int64_t upper_slot_size(int64_t slot);
+  Sample lower_slot(int64_t slot);
+  Sample upper_slot(int64_t slot);
 
   /// True when the lower Hessian needs no data.
   bool has_lower_hessian() const { return static_cast<bool>(problem_.lower_hessian); }
@@ -170,13 +208,41 @@ class Oracles {
   torch::Tensor encode(const Sample& sample);
   std::pair<torch::Tensor, torch::Tensor> encode_together(const Sample& upper, const Sample& lower);
   torch::Device device() const { return upper_.flat().device(); }
+  /// Gradient of a scalar in x and y from one backward pass; frees the graph.
+  std::pair<torch::Tensor, torch::Tensor> gradient_in_both(const torch::Tensor& scalar);
+  LinearStep linear_step(UpperPoint& upper, const torch::Tensor& gradient, const torch::Tensor& z);
+  /// The level's slots, dealt at the first use from the run's seed.
+  const std::vector<std::vector<int64_t>>& slots(const std::string& level);
 
   Problem problem_;
   Parameters upper_, lower_;
   Streams streams_;
   std::map<std::string, Sampler> upper_samplers_, lower_samplers_;
+  std::map<std::string, std::vector<std::vector<int64_t>>> slots_;  // follow from the seed: no state
   OracleLedger ledger_;
   Purpose purpose_ = Purpose::steps;
+};
+
+/// For its lifetime (x, y) is another point; afterwards it is what it was, bit for bit. Two-point estimators
+/// evaluate one sample here and at the present point.
+class PointScope {
+ public:
+  /// Flat values of both variables.
+  PointScope(Oracles& oracles, const torch::Tensor& x, const torch::Tensor& y)
+      : oracles_(oracles), x_(oracles.x().flat().clone()), y_(oracles.y().flat().clone()) {
+    move(x, y);
+  }
+  ~PointScope() { move(x_, y_); }
+  PointScope(const PointScope&) = delete;
+  PointScope& operator=(const PointScope&) = delete;
+
+ private:
+  void move(const torch::Tensor& x, const torch::Tensor& y) {
+    oracles_.x().assign(x);
+    oracles_.y().assign(y);
+  }
+  Oracles& oracles_;
+  torch::Tensor x_, y_;
 };
 
 }  // namespace bilevel

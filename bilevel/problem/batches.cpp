@@ -67,6 +67,21 @@ BatchSource::BatchSource(std::vector<int64_t> rows, Gather gather, const Samplin
 
 int64_t BatchSource::rows() const { return static_cast<int64_t>(all_rows_.size()); }
 
+std::vector<std::vector<int64_t>> BatchSource::slots(at::Generator& generator) const {
+  const auto count = static_cast<size_t>((rows() + batch_size_ - 1) / batch_size_);
+  if (count == 1) return {all_rows_};
+  std::vector<std::vector<int64_t>> slots(count);
+  size_t next = 0;  // goes on from class to class, which evens out the sizes
+  for (const std::vector<int64_t>& stratum : strata_) {
+    const torch::Tensor order = torch::randperm(static_cast<int64_t>(stratum.size()), generator, torch::kInt64);
+    const auto* index = order.data_ptr<int64_t>();
+    for (size_t i = 0; i < stratum.size(); ++i) {
+      slots[next++ % count].push_back(stratum[static_cast<size_t>(index[i])]);
+    }
+  }
+  return slots;
+}
+
 Batch BatchSource::all() const { return gather_(all_rows_); }
 
 Sampler::Sampler(BatchSource source, at::Generator generator)

@@ -45,6 +45,9 @@ class BatchSource {
   int64_t batch_size() const { return batch_size_; }
   /// True when a batch always is the whole data set (a deterministic oracle).
   bool full_batch() const { return batch_size_ == rows() && !with_replacement_; }
+  /// The rows dealt into batches once and for all, each class round-robin in random order, so that every slot
+  /// has the classes in proportion; ceil(rows / batch size) slots, whose sizes differ by at most one row.
+  std::vector<std::vector<int64_t>> slots(at::Generator& generator) const;
   /// All rows as one batch, in their order.
   Batch all() const;
   /// The batch of given rows.

@@ -28,6 +28,9 @@ struct Level {
   FeatureLoss feature_loss = nullptr;   ///< f or g on encoded features
   BatchSource batches = {};             ///< where its batches come from
   std::vector<std::string> names = {};  ///< names of the parameters, for messages; may be empty
+  /// Upper level only: the nearest point of the feasible set to a flat x; solvers apply it after every step on
+  /// x. Not given: x is free. See sets.h for boxes, balls and simplices.
+  std::function<torch::Tensor(const torch::Tensor& flat)> project = nullptr;
 };
 
 /// The two levels. When both objectives see x through one encoder, give `encode` and `feature_loss`es instead

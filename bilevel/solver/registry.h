@@ -17,6 +17,8 @@ struct SolverEntry {
   std::function<std::unique_ptr<Solver>()> make;  ///< with default options
   /// Documented oracle calls of `steps` steps under the options that the solver has now, without warm start.
   std::function<OracleCounts(Solver& solver, int64_t steps)> documented_calls;
+  /// Whether the method's theory asks that g be strongly convex in y.
+  bool needs_strong_convexity = true;
 };
 
 /// All solvers, by name.

@@ -497,6 +497,7 @@ TEST(Run, RefusesImpossibleSolverOptionsBeforeAnyStep) {
       {{.order = "random"}, "order = random"},
       {{.samples = "none"}, "samples = none"},
       {{.schedule = "linear"}, "schedule = linear"},
+      {{.lower_schedule = "cosine:2"}, "lower_schedule = cosine:2"},
   };
   AdamBOOptions defaults;
   EXPECT_EQ(cases.size(), fields_of(defaults).list().size()) << "every field once";

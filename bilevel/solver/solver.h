@@ -53,4 +53,16 @@ class Solver {
   virtual nlohmann::ordered_json chosen() const { return nlohmann::ordered_json::object(); }
 };
 
+/// A solver with an option struct.
+template <typename Options>
+class SolverWith : public Solver {
+ public:
+  explicit SolverWith(const Options& options = {}) : options_(options) {}
+  void fields(Fields& fields) override { options_.fields(fields); }
+  const Options& options() const { return options_; }
+
+ protected:
+  Options options_;
+};
+
 }  // namespace bilevel

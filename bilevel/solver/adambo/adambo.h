@@ -1,23 +1,23 @@
 // AdamBO: Adam on x, SGD on y, hypergradient by a Neumann series (arXiv 2503.03908, algorithm box).
 //
-// Iteration t = 1, 2, ... reads x_t and y_t only:
+// After T0 steps on y alone at x_1, iteration t = 1, 2, ... reads x_t and y_t only:
 //   y_{t+1} = y_t - eta_y grad_y G(x_t, y_t; zeta_t)
-//   g_t     = grad_x F(x_t,y_t; xi_t) - (d2G(zeta0_t)/dxdy) [ eta_N sum_{q<Q} prod_{j<=q} (I - eta_N
-//   d2G(zeta_tj)/dy2) ] grad_y F m_t     = (1-theta_m) m_{t-1} + theta_m g_t,   v_t = (1-theta_v) v_{t-1} +
-//   theta_v g_t*g_t x_{t+1} = x_t - eta_x m_hat_t / (sqrt(v_hat_t) + lambda),   m_hat, v_hat bias-corrected
-// after T0 steps on y alone at x_1.
+//   z_t     = eta_N sum_{q<Q} prod_{j<=q} (I - eta_N d2G(zeta_tj)/dy2) grad_y F(x_t, y_t; xi_t)
+//   g_t     = grad_x F(x_t, y_t; xi_t) - (d2G(zeta_t0)/dxdy) z_t
+//   m_t     = (1-theta_m) m_{t-1} + theta_m g_t
+//   v_t     = (1-theta_v) v_{t-1} + theta_v g_t*g_t
+//   x_{t+1} = x_t - eta_x m_hat_t / (sqrt(v_hat_t) + lambda)      m_hat, v_hat bias-corrected
 //
 // Differs from the paper:
-// - The Neumann sum is nested (the samples of the factors are shared between the summands): the same
-// expectation, Q-1
-//   instead of Q(Q-1)/2 Hessian-vector products, another variance.
-// - `lower_rule`, `lower_steps`, `order = gauss_seidel`, `samples = shared` and `schedule` offer variants;
-// the defaults are
-//   the paper's form. With shared samples the theory's decoupling of y's noise from x does not hold.
+// - The Neumann sum is nested (its summands share the samples of the factors): the same expectation, Q-1 instead
+//   of Q(Q-1)/2 Hessian-vector products, another variance.
+// - `lower_rule`, `lower_steps`, `order = gauss_seidel`, `samples = shared` and the schedules offer variants; the
+//   defaults are the paper's form. With shared samples the theory's decoupling of y's noise from x does not hold.
 #pragma once
 
 #include "bilevel/solver/parts/adam.h"
 #include "bilevel/solver/parts/lower_rule.h"
+#include "bilevel/solver/parts/step_sizes.h"
 #include "bilevel/solver/registry.h"
 
 namespace bilevel {
@@ -36,7 +36,8 @@ struct AdamBOOptions {
   int64_t lower_steps = 1;              ///< steps on y an iteration
   std::string order = "simultaneous";   ///< simultaneous | gauss_seidel
   std::string samples = "independent";  ///< independent | shared
-  std::string schedule = "constant";    ///< of eta_x: constant | cosine (to zero at the run's last step)
+  std::string schedule = "constant";    ///< course of eta_x and, unless it has its own, of eta_y: see Course
+  std::string lower_schedule = "same";  ///< course of eta_y
 
   void fields(Fields& fields);
 };
@@ -46,28 +47,22 @@ struct AdamBOOptions {
 /// data-free lower Hessian); with `samples = shared`, one upper and one lower batch. Encoder passes, when y
 /// is a head on an encoder in x and the lower Hessian needs no data: independent 3 forward (one of them
 /// without graph) and 2 backward, shared 2 and 2; the two with a graph run as one over the joined batch.
-class AdamBO : public Solver {
+class AdamBO : public SolverWith<AdamBOOptions> {
  public:
-  explicit AdamBO(const AdamBOOptions& options = {}) : options_(options) {}
+  using SolverWith::SolverWith;
 
   std::string name() const override { return "adambo"; }
-  void fields(Fields& fields) override { options_.fields(fields); }
   void start(Oracles& oracles, int64_t max_steps) override;
   void warm_start(Oracles& oracles) override;
   StepReport step(Oracles& oracles) override;
   void state(State& state) override;
-  nlohmann::ordered_json chosen() const override;
-
-  const AdamBOOptions& options() const { return options_; }
+  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  double upper_step_size() const;
-
-  AdamBOOptions options_;
-  double lower_step_size_ = 0, neumann_step_size_ = 0;  // as chosen
+  StepSizes steps_;
   LowerRule lower_rule_;
   Adam adam_;
-  int64_t t_ = 0, max_steps_ = 0;
+  int64_t k_ = 0;  // iterations done
 };
 
 SolverEntry adambo_entry();

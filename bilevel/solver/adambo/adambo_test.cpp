@@ -16,6 +16,7 @@ struct ScalarAdamBO {
   AdamBOOptions o;
   double eta_y, eta_n;
   P1 p{1};
+  double lower_rate = 1;
   double x, y, m = 0, v = 0, my = 0, vy = 0;
   int t = 0, ty = 0;
 
@@ -28,7 +29,7 @@ struct ScalarAdamBO {
   }
   void lower_step() {
     const double g = p.mu * (y - p.a * x);
-    y -= eta_y * (o.lower_rule == "adam" ? adam(my, vy, ++ty, g) : g);
+    y -= lower_rate * eta_y * (o.lower_rule == "adam" ? adam(my, vy, ++ty, g) : g);
   }
   double hypergradient() const {
     double z = 0;
@@ -39,12 +40,13 @@ struct ScalarAdamBO {
     for (int k = 0; k < o.warm_start_steps; ++k) lower_step();
   }
   void step(int total) {
+    const double rate = o.schedule == "cosine" ? 0.5 * (1 + std::cos(std::acos(-1.0) * t / total)) : 1;
+    lower_rate = o.lower_schedule == "same" ? rate : 1;
     if (o.order == "gauss_seidel")
       for (int k = 0; k < o.lower_steps; ++k) lower_step();
     const double g = hypergradient();
     if (o.order == "simultaneous")
       for (int k = 0; k < o.lower_steps; ++k) lower_step();
-    const double rate = o.schedule == "cosine" ? 0.5 * (1 + std::cos(std::acos(-1.0) * t / total)) : 1;
     x -= o.upper_step_size * rate * adam(m, v, ++t, g);
   }
 };
@@ -107,7 +109,8 @@ TEST(AdamBO, EqualsScalarComputationInEveryVariant) {
                                     .lower_steps = lower_steps,
                                     .order = order,
                                     .samples = samples,
-                                    .schedule = lower_steps == 1 ? "constant" : "cosine"},
+                                    .schedule = lower_steps == 1 ? "constant" : "cosine",
+                                    .lower_schedule = rule == "sgd" ? "same" : "constant"},
                                    0.1, 0.5);
         }
       }

@@ -24,14 +24,9 @@ void Adam::step(Parameters& variable, const torch::Tensor& gradient, double step
 }
 
 void Adam::state(State& state) {
-  const torch::Device device = m_.device();
   state.tensor("m", m_);
   state.tensor("v", v_);
   state.value("t", t_);
-  if (state.loading()) {
-    m_ = m_.to(device);
-    v_ = v_.to(device);
-  }
 }
 
 }  // namespace bilevel

@@ -2,27 +2,45 @@
 
 namespace bilevel {
 
-LowerRule::LowerRule(const std::string& rule, int64_t steps, double step_size, const AdamWeights& weights,
+LowerRule::LowerRule(const std::string& rule, int64_t steps, const AdamWeights& weights,
                      const torch::Tensor& like)
-    : steps_(steps), step_size_(step_size) {
+    : steps_(steps) {
   if (rule == "adam") adam_.emplace(weights, like);
 }
 
-void LowerRule::advance(Parameters& y, const std::function<torch::Tensor()>& gradient) {
-  for (int64_t k = 0; k < steps_; ++k) step(y, gradient());
+void LowerRule::advance(Parameters& y, double step_size, const std::function<torch::Tensor()>& gradient) {
+  for (int64_t k = 0; k < steps_; ++k) step(y, step_size, gradient());
 }
 
-void LowerRule::step(Parameters& y, const torch::Tensor& gradient) {
+void LowerRule::step(Parameters& y, double step_size, const torch::Tensor& gradient) {
   if (adam_) {
-    adam_->step(y, gradient, step_size_);
+    adam_->step(y, gradient, step_size);
   } else {
-    y.add(gradient, -step_size_);
+    y.add(gradient, -step_size);
   }
 }
 
 void LowerRule::state(State& state) {
-  state.value("step_size", step_size_);
   if (adam_) adam_->state(state);
+}
+
+AveragedNesterov::AveragedNesterov(const torch::Tensor& y, double nesterov_momentum, double averaging_weight)
+    : before_(y.clone()), averaged_(y.clone()), momentum_(nesterov_momentum), weight_(averaging_weight) {}
+
+void AveragedNesterov::step(Parameters& y, double step_size, const std::function<torch::Tensor()>& gradient) {
+  const torch::Tensor present = y.flat().clone();
+  y.add(present - before_, momentum_);  // w
+  y.add(gradient(), -step_size);
+  before_ = present;
+}
+
+void AveragedNesterov::average(const torch::Tensor& y) {
+  averaged_ = (1 - weight_) * averaged_ + weight_ * y;
+}
+
+void AveragedNesterov::state(State& state) {
+  state.tensor("before", before_);
+  state.tensor("averaged", averaged_);
 }
 
 }  // namespace bilevel

@@ -21,4 +21,42 @@ torch::Tensor P1::gradient(const torch::Tensor& at) const {
   return c * torch::sinh(c * at) + a * b * torch::cos(a * at);
 }
 
+namespace {
+
+class KnownP1 : public KnownProblem {
+ public:
+  void fields(Fields& f) override {
+    f.number("c", c_, kPositive, "growth of the upper objective cosh(c x)");
+    f.number("a", a_, kAny, "y* = a x");
+    f.number("b", b_, kAny, "weight of sin(y) in the upper objective");
+    f.number("mu", mu_, kPositive, "curvature of the lower objective");
+    f.integer("dim", dim_, kAtLeastOne, "dimension of x and y");
+  }
+  void build(uint64_t) override {
+    fields_of(*this).validate();
+    p1_ = P1(dim_);
+    p1_.c = c_;
+    p1_.a = a_;
+    p1_.b = b_;
+    p1_.mu = mu_;
+  }
+  Problem problem() const override { return p1_.problem(); }
+  torch::Tensor x() const override { return p1_.x; }
+  torch::Tensor y() const override { return p1_.y; }
+  torch::Tensor best_lower(const torch::Tensor& x) const override { return a_ * x; }
+  torch::Tensor gradient(const torch::Tensor& x) const override { return p1_.gradient(x); }
+
+ private:
+  double c_ = 2, a_ = 1, b_ = 1, mu_ = 1;
+  int64_t dim_ = 4;
+  P1 p1_;
+};
+
+}  // namespace
+
+KnownProblemEntry p1_entry() {
+  return {"p1", "cosh upward, a parabola below: unbounded smoothness, known solution",
+          [] { return std::make_unique<KnownP1>(); }};
+}
+
 }  // namespace bilevel

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bilevel/problem/problem.h"
+#include "bilevel/task/known_problem.h"
 
 namespace bilevel {
 
@@ -20,5 +21,7 @@ struct P1 {
   Problem problem() const;
   torch::Tensor gradient(const torch::Tensor& x) const;  ///< grad Phi(x)
 };
+
+KnownProblemEntry p1_entry();
 
 }  // namespace bilevel

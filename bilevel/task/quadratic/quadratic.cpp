@@ -68,4 +68,48 @@ torch::Tensor Quadratic::value(const torch::Tensor& at) const {
   return 0.5 * at.dot(P.mv(at)) + 0.5 * y_at.dot(R.mv(y_at)) + at.dot(S.mv(y_at)) + p.dot(at) + r.dot(y_at);
 }
 
+namespace {
+
+class KnownQuadratic : public KnownProblem {
+ public:
+  void fields(Fields& f) override {
+    f.integer("upper_size", options_.upper_size, kAtLeastOne, "dimension of x");
+    f.integer("lower_size", options_.lower_size, kAtLeastOne, "dimension of y");
+    f.number("lower_curvature_min", options_.lower_curvature_min, kPositive, "smallest eigenvalue of d2g/dy2");
+    f.number("lower_curvature_max", options_.lower_curvature_max, kPositive, "largest eigenvalue of d2g/dy2");
+  }
+  void build(uint64_t seed) override {
+    fields_of(*this).validate();
+    options_.seed = seed;
+    quadratic_ = std::make_unique<Quadratic>(options_);
+  }
+  Problem problem() const override { return quadratic_->problem(); }
+  torch::Tensor x() const override { return quadratic_->x; }
+  torch::Tensor y() const override { return quadratic_->y; }
+  torch::Tensor best_lower(const torch::Tensor& x) const override { return quadratic_->best_lower(x); }
+  torch::Tensor gradient(const torch::Tensor& x) const override { return quadratic_->gradient(x); }
+  torch::Tensor solution() const override {  // Phi is quadratic: grad Phi(x) = K x + grad Phi(0)
+    const torch::Tensor zero = torch::zeros_like(x()).detach();
+    const torch::Tensor at_zero = gradient(zero);
+    std::vector<torch::Tensor> columns;
+    for (int64_t i = 0; i < zero.numel(); ++i) {
+      torch::Tensor unit = zero.clone();
+      unit[i] = 1;
+      columns.push_back(gradient(unit) - at_zero);
+    }
+    return -at::linalg_solve(torch::stack(columns, 1), at_zero);
+  }
+
+ private:
+  QuadraticOptions options_;
+  std::unique_ptr<Quadratic> quadratic_;
+};
+
+}  // namespace
+
+KnownProblemEntry quadratic_entry() {
+  return {"quadratic", "random quadratics of chosen spectrum, closed-form solution",
+          [] { return std::make_unique<KnownQuadratic>(); }};
+}
+
 }  // namespace bilevel

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "bilevel/problem/problem.h"
+#include "bilevel/task/known_problem.h"
 
 namespace bilevel {
 
@@ -40,5 +41,7 @@ class Quadratic {
  private:
   double noise_;
 };
+
+KnownProblemEntry quadratic_entry();
 
 }  // namespace bilevel

@@ -1,0 +1,35 @@
+#include "bilevel/problem/sets.h"
+
+#include <fmt/format.h>
+#include <torch/utils.h>
+
+#include "bilevel/core/error.h"
+
+namespace bilevel {
+
+Projection box(double low, double high) {
+  if (!(low <= high)) throw InputError(fmt::format("box: low = {} must be at most high = {}", low, high));
+  return [=](const torch::Tensor& flat) { return flat.clamp(low, high); };
+}
+
+Projection ball(double radius, const torch::Tensor& centre) {
+  if (!(radius >= 0)) throw InputError(fmt::format("ball: radius = {} must be >= 0", radius));
+  return [=](const torch::Tensor& flat) {
+    const torch::Tensor offset = centre.defined() ? flat - centre : flat;
+    const torch::Tensor inside = offset * (radius / offset.norm().clamp_min(radius));
+    return centre.defined() ? centre + inside : inside;
+  };
+}
+
+Projection simplex(double total) {
+  if (!(total > 0)) throw InputError(fmt::format("simplex: total = {} must be > 0", total));
+  return [=](const torch::Tensor& flat) {
+    const torch::Tensor sorted = std::get<0>(flat.sort(/*dim=*/0, /*descending=*/true));
+    const torch::Tensor count = torch::arange(1, flat.numel() + 1, flat.options());
+    const torch::Tensor thresholds = (sorted.cumsum(0) - total) / count;
+    const int64_t last = (sorted > thresholds).nonzero().max().item<int64_t>();
+    return (flat - thresholds[last]).clamp_min(0);
+  };
+}
+
+}  // namespace bilevel

@@ -1,0 +1,22 @@
+// Projections on simple sets, for `Level::project`.
+#pragma once
+
+#include <torch/types.h>
+
+#include <functional>
+
+namespace bilevel {
+
+/// flat -> the nearest point of a closed convex set.
+using Projection = std::function<torch::Tensor(const torch::Tensor& flat)>;
+
+/// {x : low <= x_i <= high}. Throws InputError unless low <= high.
+Projection box(double low, double high);
+
+/// {x : ||x - centre|| <= radius}; an undefined centre is the origin. Throws InputError for a negative radius.
+Projection ball(double radius, const torch::Tensor& centre = {});
+
+/// {x : x_i >= 0, sum x_i = total} (Duchi et al. 2008: sort and threshold). Throws InputError unless total > 0.
+Projection simplex(double total = 1);
+
+}  // namespace bilevel

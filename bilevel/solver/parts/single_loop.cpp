@@ -1,0 +1,48 @@
+#include "bilevel/solver/parts/single_loop.h"
+
+namespace bilevel {
+
+SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const SingleLoopOptions& options) {
+  const Sample xi = oracles.draw_upper("upper_batches");
+  const bool moves_y = options.lower_step_size.has_value();
+  const Sample zeta =
+      options.shared || moves_y ? oracles.draw_lower("lower_batches") : Sample{};  // of y, or of everything
+  const Sample cross = options.shared ? zeta : oracles.draw_lower("cross_batches");
+
+  torch::Tensor lower_gradient;
+  const auto step_y = [&] {
+    if (!moves_y) return;
+    if (!lower_gradient.defined()) lower_gradient = oracles.lower_gradient(zeta);
+    oracles.y().add(lower_gradient, -*options.lower_step_size);
+  };
+
+  if (options.gauss_seidel) step_y();
+  SingleLoopStep result;
+  {
+    auto [upper, lower] = oracles.points(xi, cross);
+    result.upper_loss = upper.value();
+    if (options.shared) {
+      if (moves_y && !options.gauss_seidel) lower_gradient = lower.grad_y();
+      const LinearStep step = oracles.hypergradient_and_residual(upper, lower, z);
+      result.hypergradient = step.hypergradient;
+      result.residual = step.residual;
+    } else {
+      const torch::Tensor b = upper.grad_y();
+      const torch::Tensor hz =
+          oracles.has_lower_hessian()
+              ? oracles.lower_hessian(z)
+              : oracles.lower_point(oracles.draw_lower("linear_batches"), Graph::lower_only).hvp(z);
+      result.residual = hz - b;
+      result.hypergradient = oracles.hypergradient(upper, lower, z);
+    }
+  }
+  if (!options.gauss_seidel) step_y();
+  return result;
+}
+
+void normalized_step(Oracles& oracles, const torch::Tensor& m, double step_size) {
+  const double norm = m.norm().item<double>();
+  if (norm > 0) oracles.move_x(m, -step_size / norm);
+}
+
+}  // namespace bilevel

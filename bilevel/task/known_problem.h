@@ -1,0 +1,60 @@
+// Problems whose answers are known: what `solve`, `check` and `compare` run on without data of anybody's own.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bilevel/core/fields.h"
+#include "bilevel/problem/problem.h"
+
+namespace bilevel {
+
+/// A bilevel problem in float64 with an independent way to its true hypergradient. Use: set the fields, `build`,
+/// then everything else.
+class KnownProblem {
+ public:
+  virtual ~KnownProblem() = default;
+
+  /// Lists the options; each is a flag of `bilevel solve`.
+  virtual void fields(Fields& fields) = 0;
+
+  /// Checks the options and makes data and variables, x and y at their starts. Throws InputError or FileError.
+  virtual void build(uint64_t seed) = 0;
+
+  /// The problem over x() and y(), which it shares. Every oracle is exact: without noise, every batch is the
+  /// whole data set.
+  virtual Problem problem() const = 0;
+
+  virtual torch::Tensor x() const = 0;  ///< leaf [dim x], float64
+  virtual torch::Tensor y() const = 0;  ///< leaf [dim y], float64
+
+  /// y*(x) for a flat x, flat; where it is not unique, one that the upper level likes best.
+  virtual torch::Tensor best_lower(const torch::Tensor& x) const = 0;
+  /// The true hypergradient grad Phi(x), flat, without the library's oracles.
+  virtual torch::Tensor gradient(const torch::Tensor& x) const = 0;
+  /// x*, flat; undefined where it is not known.
+  virtual torch::Tensor solution() const { return {}; }
+  /// Empty where g is strongly convex in y; else a sentence that says what it is instead, so that methods whose
+  /// theory needs strong convexity can be told from those that do not.
+  virtual std::string lower_level_caveat() const { return ""; }
+};
+
+/// One known problem as the command line sees it.
+struct KnownProblemEntry {
+  std::string name;     ///< as in `bilevel solve NAME`
+  std::string summary;  ///< one line
+  std::function<std::unique_ptr<KnownProblem>()> make;
+};
+
+/// All known problems.
+const std::vector<KnownProblemEntry>& known_problem_registry();
+
+/// A known problem with default options. Throws InputError, naming the known ones, for an unknown name.
+std::unique_ptr<KnownProblem> make_known_problem(const std::string& name);
+
+}  // namespace bilevel
