@@ -1,14 +1,15 @@
 # Two commands for a new machine: `make run` and `make test`. Everything else is CMake (see CMakePresets.json).
 jobs := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help setup build run test format clean
+.PHONY: help setup build run test format docs-tables clean
 
 help:
-	@echo 'make run     build, then train on the built-in example'
-	@echo 'make test    build everything and run all tests'
-	@echo 'make build   build the program: build/bilevel'
-	@echo 'make format  clang-format all sources in place'
-	@echo 'make clean   remove the build folder'
+	@echo 'make run          build, then train on the built-in example'
+	@echo 'make test         build everything and run all tests'
+	@echo 'make build        build the program: build/bilevel'
+	@echo 'make docs-tables  write the options of the solvers into their pages'
+	@echo 'make format       clang-format all sources in place'
+	@echo 'make clean        remove the build folder'
 	@echo 'All but the last two first install what is missing (Debian packages, LibTorch in build/venv).'
 	@echo 'CMAKE_PREFIX_PATH may lead to a LibTorch of your own; CMAKE_ARGS is handed to the configuration.'
 
@@ -27,6 +28,10 @@ test: setup
 
 format:
 	@git ls-files -z --cached --others --exclude-standard '*.h' '*.cpp' | xargs -0 clang-format -i
+
+docs-tables: setup
+	@cmake --build build -j $(jobs) --target bilevel_cli extra_program
+	@cmake/docs_tables.sh
 
 clean:
 	@rm -rf build

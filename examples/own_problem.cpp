@@ -15,7 +15,7 @@ int main() {
   const auto train = std::vector{points.slice(0, 0, 400), label.slice(0, 0, 400)};
   const auto valid = std::vector{points.slice(0, 400), label.slice(0, 400)};
 
-  // [readme]
+  // [shown]
   using namespace torch::nn;
   Sequential encoder(Linear(2, 64), Tanh(), Linear(64, 64), Tanh());
   Linear head(64, 2);
@@ -34,7 +34,7 @@ int main() {
   bilevel::AdamBO solver({.upper_step_size = 3e-3, .lower_step_size = 0.05, .neumann_step_size = 0.05});
   const bilevel::Result result = bilevel::run(problem, solver, {.max_steps = 1500, .seed = 7});
   std::cout << result.brief() << "\n";
-  // [readme]
+  // [shown]
 
   const auto predicted = head(encoder->forward(points)).argmax(1);
   const double accuracy = predicted.eq(label).to(torch::kFloat64).mean().item<double>();

@@ -5,24 +5,36 @@
 #include <memory>
 
 #include "bilevel/cli/command.h"
+#include "bilevel/core/error.h"
 #include "bilevel/model/network.h"
+#include "bilevel/report/options_table.h"
 #include "bilevel/solver/registry.h"
 
 namespace bilevel::cli {
 namespace {
 
+void list_options(Solver& solver, const char* indent) {
+  const Fields fields = fields_of(solver);
+  for (const Field& field : fields.list()) {
+    std::cout << fmt::format("{}{:<24} {}  [{}; default {}]\n", indent, field.name, field.meaning,
+                             values_of(field), value_of(field));
+  }
+}
+
 void list_solvers() {
   std::cout << "solvers:\n";
   for (const SolverEntry& entry : solver_registry()) {
     std::cout << fmt::format("  {:<14} {}\n", entry.name, entry.summary);
-    const std::unique_ptr<Solver> solver = entry.make();
-    const Fields fields = fields_of(*solver);
-    for (const Field& field : fields.list()) {
-      const auto value = field.get();
-      std::cout << fmt::format("    {:<24} {}  [{}; default {}]\n", field.name, field.meaning,
-                               field.rule.empty() ? field.type : field.type + " " + field.rule,
-                               value.is_string() ? value.get<std::string>() : value.dump());
-    }
+    list_options(*entry.make(), "    ");
+  }
+}
+
+/// The table of docs/solvers.md.
+void list_solvers_as_markdown() {
+  std::cout << "| solver | in one line | strong convexity of g in y |\n|---|---|---|\n";
+  for (const SolverEntry& entry : solver_registry()) {
+    std::cout << fmt::format("| {} | {} | {} |\n", entry.name, entry.summary,
+                             entry.needs_strong_convexity ? "assumed" : "not needed");
   }
 }
 
@@ -41,15 +53,42 @@ void list_tasks() {
 }  // namespace
 
 void add_list(CLI::App& program, Body& body) {
-  auto what = std::make_shared<std::string>();
+  struct Arguments {
+    std::string what, name;
+    bool markdown = false;
+  };
+  auto given = std::make_shared<Arguments>();
   CLI::App* c = program.add_subcommand("list", "list solvers (with their options), encoders or tasks");
-  c->add_option("what", *what, "solvers, encoders or tasks; all when left out")
-      ->check(CLI::IsMember({"solvers", "encoders", "tasks"}));
-  c->callback([what, &body] {
-    body = [what] {
-      if (what->empty() || *what == "solvers") list_solvers();
-      if (what->empty() || *what == "encoders") list_encoders();
-      if (what->empty() || *what == "tasks") list_tasks();
+  c->add_option("what", given->what,
+                "solvers, options (of the solver NAME), encoders or tasks; all when left out")
+      ->check(CLI::IsMember({"solvers", "options", "encoders", "tasks"}));
+  c->add_option("name", given->name, "the solver whose options are listed");
+  c->add_flag("--markdown", given->markdown, "as a table for a Markdown page (solvers, options)");
+  c->callback([given, &body] {
+    body = [given] {
+      const auto& [what, name, markdown] = *given;
+      if ((what == "options") == name.empty()) {
+        throw InputError("a NAME belongs to 'list options NAME', and nowhere else");
+      }
+      if (markdown && what != "solvers" && what != "options") {
+        throw InputError("--markdown: only 'list solvers' and 'list options NAME' have a Markdown form");
+      }
+      if (what == "options") {
+        const std::unique_ptr<Solver> solver = make_solver(name);
+        if (markdown) {
+          std::cout << options_table(fields_of(*solver));
+        } else {
+          list_options(*solver, "");
+        }
+        return static_cast<int>(kDone);
+      }
+      if (markdown) {
+        list_solvers_as_markdown();
+        return static_cast<int>(kDone);
+      }
+      if (what.empty() || what == "solvers") list_solvers();
+      if (what.empty() || what == "encoders") list_encoders();
+      if (what.empty() || what == "tasks") list_tasks();
       return static_cast<int>(kDone);
     };
   });

@@ -1,0 +1,67 @@
+# cmake -DSOURCE=<source folder> -DPROGRAM=<program> -DCONFORMANCE=<test program> -DWORK=<folder> -P add_a_solver_test.cmake
+# docs/add-a-solver.md holds the files of its solver word for word; PROGRAM and CONFORMANCE, linked with that folder and
+# nothing else, know the solver.
+set(name aid-cg)
+set(folder "${SOURCE}/tests/add_a_solver/bilevel/solver/${name}")
+
+# ---- the page is the code ----
+file(READ "${SOURCE}/docs/add-a-solver.md" page)
+foreach(file IN ITEMS ${name}.h ${name}.cpp ${name}_test.cpp ${name}.md)
+  file(READ "${folder}/${file}" content)
+  set(language cpp)
+  if(file MATCHES "\\.md$")
+    set(language markdown)
+  endif()
+  string(FIND "${page}" "`${file}`:\n\n```${language}\n${content}```\n" found)
+  if(found EQUAL -1)
+    message(FATAL_ERROR "docs/add-a-solver.md does not show ${folder}/${file} word for word after a line that ends with "
+      "`${file}`: ('cmake/docs_tables.sh' copies the files into the page)")
+  endif()
+endforeach()
+
+# ---- the folder is enough ----
+function(execute out)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE errors)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "failed (${status}): ${ARGN}\n${output}\n${errors}")
+  endif()
+  set(${out} "${output}" PARENT_SCOPE)
+endfunction()
+function(expect text part)
+  string(FIND "${text}" "${part}" found)
+  if(found EQUAL -1)
+    message(FATAL_ERROR "missing: ${part}\nin: ${text}")
+  endif()
+endfunction()
+
+file(REMOVE_RECURSE "${WORK}")
+file(MAKE_DIRECTORY "${WORK}")
+
+execute(solvers "${PROGRAM}" list solvers)
+expect("${solvers}" "\n  ${name} ")
+expect("${solvers}" "\n  adambo ")
+execute(options "${PROGRAM}" list options ${name} --markdown)
+file(READ "${folder}/${name}.md" solver_page)
+expect("${solver_page}" "<!-- options:begin -->\n${options}<!-- options:end -->\n")
+
+execute(solved "${PROGRAM}" solve quadratic --solver ${name} --steps 400 --set upper_step_size=0.1 --json)
+string(JSON distance GET "${solved}" metrics distance)
+if(NOT distance LESS 1e-3)
+  message(FATAL_ERROR "solve quadratic --solver ${name} ended at a distance of ${distance}:\n${solved}")
+endif()
+
+execute(compared "${PROGRAM}" compare quadratic --solvers adambo,${name} --seeds 2 --out "${WORK}/compare")
+expect("${compared}" "${name}")
+expect("${compared}" "adambo")
+
+# Every test of the conformance suite, and each one for this solver; GoogleTest has '_' for '-'.
+execute(tests "${CONFORMANCE}" --gtest_list_tests)
+string(REGEX MATCHALL "/aid.?cg" cases "${tests}")
+list(LENGTH cases count)
+string(REGEX MATCHALL "/adambo" others "${tests}")
+list(LENGTH others expected)
+if(count EQUAL 0 OR NOT count EQUAL expected)
+  message(FATAL_ERROR "${count} conformance tests for ${name}, ${expected} for adambo:\n${tests}")
+endif()
+execute(conformance "${CONFORMANCE}" "--gtest_filter=*/aid?cg:*/aidcg")
+expect("${conformance}" "[  PASSED  ] ${count} tests.")
