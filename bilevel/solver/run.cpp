@@ -97,7 +97,7 @@ class Run {
     const StepReport report = solver_.step(oracles_);
     ++step_;
     if (!report.failure.empty()) {
-      if (!std::isfinite(report.upper_loss.item<double>())) {  // of which the failure is a consequence
+      if (report.upper_loss.defined() && !std::isfinite(report.upper_loss.item<double>())) {  // the cause
         stop(StopReason::nonfinite, fmt::format("the upper loss is not finite at step {}", step_));
       } else {
         stop(StopReason::linear_solve_failed, fmt::format("step {}: {}", step_, report.failure));
