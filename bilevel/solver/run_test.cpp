@@ -366,15 +366,16 @@ TEST(Run, StopsWhenInterrupted) {
   EXPECT_EQ(saved_step(folder / "c"), 3);
 }
 
-/// Moves x by -1 a step; its second step reports a failed linear solve.
+/// Moves x by -1 a step; its second step reports a failed linear solve, and an upper loss if given one.
 class Failing : public Solver {
  public:
+  explicit Failing(torch::Tensor upper_loss = {}) : upper_loss_(std::move(upper_loss)) {}
   std::string name() const override { return "failing"; }
   void fields(Fields&) override {}
   void start(Oracles&, int64_t) override {}
   StepReport step(Oracles& oracles) override {
     if (++t_ == 2)
-      return {.upper_loss = {},
+      return {.upper_loss = upper_loss_,
               .hypergradient = {},
               .linear_residual = {},
               .failure = "the lower Hessian is singular"};
@@ -387,8 +388,19 @@ class Failing : public Solver {
   void state(State& state) override { state.value("t", t_); }
 
  private:
+  torch::Tensor upper_loss_;
   int64_t t_ = 0;
 };
+
+TEST(Run, NamesTheLossThatIsNotFiniteWhenTheLinearSolveFailsForIt) {
+  const Ridge ridge;
+  for (const double loss : {1.0, static_cast<double>(NAN)}) {
+    Failing solver(torch::tensor(loss));
+    const Result result = run(ridge.problem(), solver, {.max_steps = 5});
+    EXPECT_EQ(result.reason, std::isnan(loss) ? StopReason::nonfinite : StopReason::linear_solve_failed);
+    EXPECT_EQ(result.steps, 2);
+  }
+}
 
 TEST(Run, StopsWhenTheLinearSolveFails) {
   const TemporaryFolder folder;
@@ -462,7 +474,7 @@ TEST(Nonfinite, AnAutomaticStepSizeWithoutCurvatureIsTheCallersBusiness) {
   flat.lower.loss = [x = ridge.x, y = ridge.y](const Batch&) { return (x * y).sum(); };
   AdamBO solver(quick());
   EXPECT_CONTAINS(message_of<InputError>([&] { run(flat, solver, {.max_steps = 3}); }),
-                  "neumann_step_size = auto");
+                  "lower_step_size = auto");
 }
 
 // ---- what is refused, and what is left alone ----
