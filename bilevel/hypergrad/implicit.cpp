@@ -1,5 +1,9 @@
 #include "bilevel/hypergrad/implicit.h"
 
+#include <torch/types.h>
+
+#include <limits>
+
 namespace bilevel {
 
 Hypergradient implicit_hypergradient(Oracles& oracles, UpperPoint& upper, LowerPoint& lower,
@@ -8,7 +12,10 @@ Hypergradient implicit_hypergradient(Oracles& oracles, UpperPoint& upper, LowerP
   estimate.upper_loss = upper.value();
   const torch::Tensor b = upper.grad_y();
   estimate.linear = solve(b);
-  estimate.value = oracles.hypergradient(upper, lower, estimate.linear.z);
+  estimate.value =
+      estimate.linear.failed
+          ? torch::full({oracles.x().size()}, std::numeric_limits<double>::quiet_NaN(), oracles.x().options())
+          : oracles.hypergradient(upper, lower, estimate.linear.z);
   return estimate;
 }
 

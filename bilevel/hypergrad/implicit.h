@@ -20,7 +20,8 @@ struct Hypergradient {
 };
 
 /// grad_x F(xi) - (d2G(zeta)/dxdy) z with z = solve(grad_y F(xi)), given both points, whose graphs it frees.
-/// One backward pass in y for b, what `solve` needs, and one backward pass in x.
+/// One backward pass in y for b, what `solve` needs, and one backward pass in x. When the solve failed there
+/// is no estimate: `value` is NaN, not the rest of the formula.
 Hypergradient implicit_hypergradient(Oracles& oracles, UpperPoint& upper, LowerPoint& lower,
                                      const LinearSolve& solve);
 

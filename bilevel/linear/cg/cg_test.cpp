@@ -69,6 +69,39 @@ TEST(Cg, NegativeAndZeroCurvatureFail) {
   }
 }
 
+TEST(Cg, TheCurvatureReportedIsThatOfTheDirection) {
+  const torch::Tensor h = torch::diag(torch::tensor({3.0, -0.5}, torch::kFloat64));
+  const LinearSolution first = conjugate_gradients(product(h), torch::tensor({0.0, 2.0}, torch::kFloat64));
+  EXPECT_TRUE(first.failed);
+  EXPECT_CONTAINS(first.message, "curvature -0.5 after 1 products");
+  EXPECT_EQ(first.residual.item<double>(), 2) << "of z = 0";
+  // Met at the second direction: z and residual are those of the first step, alpha = b'b / b'Hb = 2 / 2.5.
+  const torch::Tensor b = torch::ones({2}, torch::kFloat64);
+  const LinearSolution second = conjugate_gradients(product(h), b);
+  EXPECT_TRUE(second.failed);
+  EXPECT_CONTAINS(second.message, "after 2 products");
+  EXPECT_LT(distance(second.z, 0.8 * b), 1e-15);
+  EXPECT_NEAR(second.residual.item<double>(), (b - h.mv(second.z)).norm().item<double>(), 1e-14);
+}
+
+TEST(Cg, EveryIterateMinimizesTheQuadraticOnItsKrylovSpace) {
+  // Catches the iterate before the last, and a step length of which only one part is rescaled.
+  const torch::Tensor h = with_spectrum(torch::tensor({1.0, 2.0, 5.0, 9.0, 11.0}, torch::kFloat64), 34);
+  const torch::Tensor b = torch::linspace(-1, 2, 5, torch::kFloat64);
+  for (const int64_t k : {1, 2, 3, 4, 5}) {
+    std::vector<torch::Tensor> powers{b};
+    for (int64_t j = 1; j < k; ++j) powers.push_back(h.mv(powers.back()));
+    const torch::Tensor space = torch::stack(powers, 1);  // z = space c with space' (H space c - b) = 0
+    const torch::Tensor c = at::linalg_solve(space.t().mm(h).mm(space), space.t().mv(b));
+    for (const double scale : {1.0, 1e-4, 1e4}) {  // scaling H scales z alone
+      const LinearSolution found =
+          conjugate_gradients(product(scale * h), b, {.max_iterations = k, .tolerance = 0});
+      EXPECT_LT(relative_error(scale * found.z, space.mv(c)), 1e-8) << k;
+      EXPECT_NEAR(found.residual.item<double>(), (b - scale * h.mv(found.z)).norm().item<double>(), 1e-10);
+    }
+  }
+}
+
 TEST(Cg, TooFewIterationsAreSaid) {
   const torch::Tensor h = with_spectrum(torch::pow(1e4, torch::linspace(0, 1, 30, torch::kFloat64)), 33);
   const torch::Tensor b = torch::ones({30}, torch::kFloat64);
@@ -87,6 +120,55 @@ TEST(Cg, NumbersThatAreNotFiniteFail) {
   EXPECT_TRUE(conjugate_gradients(product(torch::eye(2, torch::kFloat64)), b * nan).failed);
   EXPECT_TRUE(conjugate_gradients(product(torch::eye(2, torch::kFloat64) * nan), b).failed);
   EXPECT_TRUE(conjugate_gradients(product(torch::eye(2, torch::kFloat64) * HUGE_VAL), b).failed);
+  EXPECT_CONTAINS(conjugate_gradients(product(torch::eye(2, torch::kFloat64) * nan), b).message,
+                  "not finite");
+  for (const torch::Tensor& h : {torch::eye(2, torch::kFloat64), torch::eye(2, torch::kFloat64) * nan}) {
+    EXPECT_TRUE(conjugate_gradients_normal(product(h), h.isnan().any().item<bool>() ? b : b * nan).failed);
+  }
+}
+
+TEST(CgNormal, SolvesIndefiniteAndNonsymmetricSystems) {
+  const torch::Tensor exact = torch::linspace(-1, 2, 6, torch::kFloat64);
+  const torch::Tensor indefinite =
+      with_spectrum(torch::tensor({-3.0, -1.0, 0.5, 1.0, 2.0, 4.0}, torch::kFloat64), 35);
+  const LinearSolution symmetric = conjugate_gradients_normal(product(indefinite), indefinite.mv(exact));
+  EXPECT_FALSE(symmetric.failed) << symmetric.message;
+  EXPECT_LT(relative_error(symmetric.z, exact), 1e-8);
+  EXPECT_LE(symmetric.products, 2 * 6 + 3);
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(36);
+  const torch::Tensor a = torch::randn({6, 6}, generator, torch::kFloat64);
+  const LinearSolution general = conjugate_gradients_normal(product(a), product(a.t()), a.mv(exact),
+                                                            {.max_iterations = 100, .tolerance = 1e-12});
+  EXPECT_FALSE(general.failed) << general.message;
+  EXPECT_LT(relative_error(general.z, exact), 1e-9);
+}
+
+TEST(CgNormal, TwoProductsAnIterationAndOneMoreAndItsOwnResidual) {
+  const torch::Tensor h = with_spectrum(torch::linspace(-2, 3, 20, torch::kFloat64), 37);
+  const torch::Tensor b = torch::ones({20}, torch::kFloat64);
+  double previous = b.norm().item<double>();
+  for (const int64_t k : {1, 3, 6}) {
+    const LinearSolution found = conjugate_gradients_normal(product(h), b, {.max_iterations = k});
+    EXPECT_EQ(found.products, 2 * k + 1);
+    EXPECT_NEAR(found.residual.item<double>(), (b - h.mv(found.z)).norm().item<double>(), 1e-12);
+    EXPECT_LT(found.residual.item<double>(), previous) << "falls with every iteration";
+    previous = found.residual.item<double>();
+    EXPECT_CONTAINS(found.message, "relative residual");
+    EXPECT_FALSE(found.failed);
+  }
+}
+
+TEST(CgNormal, ASingularSystemWithoutSolutionFails) {
+  const torch::Tensor h = torch::diag(torch::tensor({2.0, -1.0, 0.0}, torch::kFloat64));
+  const LinearSolution none = conjugate_gradients_normal(product(h), torch::ones({3}, torch::kFloat64));
+  EXPECT_TRUE(none.failed);
+  EXPECT_CONTAINS(none.message, "singular");
+  EXPECT_NEAR(none.residual.item<double>(), 1, 1e-12) << "what lies outside the range";
+  // Inside the range there is one.
+  const LinearSolution consistent =
+      conjugate_gradients_normal(product(h), torch::tensor({2.0, 3.0, 0.0}, torch::kFloat64));
+  EXPECT_FALSE(consistent.failed) << consistent.message;
+  EXPECT_LT(distance(consistent.z, torch::tensor({1.0, -3.0, 0.0}, torch::kFloat64)), 1e-9);
 }
 
 }  // namespace

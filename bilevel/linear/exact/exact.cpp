@@ -13,8 +13,9 @@ LinearSolution exact_solve(const LinearOperator& hessian, const torch::Tensor& b
   for (int64_t i = 0; i < n; ++i) columns.push_back(hessian(identity[i]));
   const torch::Tensor h = torch::stack(columns, 1).to(torch::kFloat64);
   const torch::Tensor rhs = b.to(torch::kFloat64);
-  LinearSolution solution{
-      .z = torch::zeros_like(b), .residual = b.norm(), .products = n, .failed = false, .message = ""};
+  // Until there is a solution there are no numbers: a zero would pass for one.
+  const torch::Tensor none = torch::full_like(b, std::numeric_limits<double>::quiet_NaN());
+  LinearSolution solution{.z = none, .residual = b.norm(), .products = n, .failed = false, .message = ""};
   const auto [lu, pivots, info] = at::linalg_lu_factor_ex(h);
   const torch::Tensor z = at::linalg_lu_solve(lu, pivots, rhs.unsqueeze(1)).squeeze(1);
   const torch::Tensor u = lu.diagonal().abs();

@@ -1,0 +1,104 @@
+#include "bilevel/hypergrad/estimator.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "bilevel/core/error.h"
+#include "bilevel/hypergrad/finite_difference/finite_difference.h"
+#include "bilevel/hypergrad/implicit.h"
+#include "bilevel/hypergrad/unrolled/unrolled.h"
+#include "bilevel/hypergrad/value_function/value_function.h"
+
+namespace bilevel {
+namespace {
+
+/// An estimator made of an option struct, a function and its memory.
+template <typename Options>
+class EstimatorWith : public Estimator {
+ public:
+  using Function = Estimate (*)(Oracles&, const Sample&, const Sample&, const Options&);
+  using Memory = int64_t (*)(int64_t lower_size, int64_t element_size, const Options&);
+
+  EstimatorWith(std::string name, const Options& options, Function function, Memory memory)
+      : name_(std::move(name)), options_(options), function_(function), memory_(memory) {}
+
+  std::string name() const override { return name_; }
+  void fields(Fields& fields) override { options_.fields(fields); }
+  int64_t memory_bytes(int64_t lower_size, int64_t element_size) const override {
+    return memory_(lower_size, element_size, options_);
+  }
+  Estimate estimate(Oracles& oracles, const Sample& upper, const Sample& lower) const override {
+    return function_(oracles, upper, lower, options_);
+  }
+
+ private:
+  std::string name_;
+  Options options_;
+  Function function_;
+  Memory memory_;
+};
+
+template <typename Options>
+EstimatorEntry entry(const std::string& name, const std::string& summary, const Options& options,
+                     typename EstimatorWith<Options>::Function function,
+                     typename EstimatorWith<Options>::Memory memory) {
+  return {name, summary,
+          [=] { return std::make_unique<EstimatorWith<Options>>(name, options, function, memory); }};
+}
+
+EstimatorEntry implicit(const std::string& linear_solver, const std::string& summary) {
+  return entry<LinearSolverOptions>(
+      linear_solver, "implicit; H z = b by " + summary, {.linear_solver = linear_solver}, implicit_estimate,
+      [](int64_t n, int64_t bytes, const LinearSolverOptions& o) {
+        // The dense matrix, its factors and the columns; else a handful of vectors.
+        return o.linear_solver == "exact" ? 3 * n * n * int64_t{8} : 6 * n * bytes;
+      });
+}
+
+}  // namespace
+
+const std::vector<EstimatorEntry>& estimator_registry() {
+  static const std::vector<EstimatorEntry> entries{
+      implicit("neumann", "a truncated Neumann sum"),
+      implicit("sgd", "gradient descent steps of a given number"),
+      implicit("cg", "conjugate gradients"),
+      implicit("cg-normal", "conjugate gradients on the normal equations"),
+      implicit("fixed-point", "the fixed-point iteration, until it has converged"),
+      implicit("exact", "a dense factorization"),
+      entry<UnrolledOptions>("unrolled", "adjoint recursion through gradient descent on y", {},
+                             unrolled_estimate, unrolled_memory_bytes),
+      entry<FiniteDifferenceOptions>(
+          "finite-difference", "implicit; products as differences of first derivatives", {},
+          finite_difference_estimate,
+          [](int64_t n, int64_t bytes, const FiniteDifferenceOptions&) { return 8 * n * bytes; }),
+      entry<ValueFunctionOptions>(
+          "value-function", "gradient of the penalty f + lambda (g - min g)", {}, value_function_estimate,
+          [](int64_t n, int64_t bytes, const ValueFunctionOptions&) { return 10 * n * bytes; })};
+  return entries;
+}
+
+std::unique_ptr<Estimator> make_estimator(const std::string& name) {
+  std::vector<std::string> names;
+  for (const EstimatorEntry& e : estimator_registry()) {
+    if (e.name == name) return e.make();
+    names.push_back(e.name);
+  }
+  throw InputError(fmt::format("there is no estimator '{}'; known: {}", name, fmt::join(names, ", ")));
+}
+
+Estimate implicit_estimate(Oracles& oracles, const Sample& upper_sample, const Sample& lower_sample,
+                           const LinearSolverOptions& options) {
+  const EstimateScope scope(oracles);
+  // Apart, not together: joined batches would share one draw of the encoder's randomness, and the samples'
+  // own would not be what other estimates on them see.
+  UpperPoint upper = oracles.upper_point(upper_sample);
+  LowerPoint lower = oracles.lower_point(lower_sample, Graph::both);
+  const Hypergradient found = implicit_hypergradient(oracles, upper, lower, [&](const torch::Tensor& b) {
+    return solve_linear(point_hessian(lower), b, options);
+  });
+  return scope.finish(found.value, found.linear.residual, found.linear.failed, found.linear.message);
+}
+
+}  // namespace bilevel

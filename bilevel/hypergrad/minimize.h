@@ -1,0 +1,39 @@
+// Minimizing a lower objective accurately, from gradients alone.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "bilevel/oracle/oracles.h"
+
+namespace bilevel {
+
+/// The value and the gradient of a function of a flat variable.
+using ValueAndGradient = std::function<std::pair<double, torch::Tensor>(const torch::Tensor& y)>;
+
+struct MinimizeOptions {
+  int64_t max_gradients = 20000;  ///< evaluations of the function with its gradient
+};
+
+struct Minimum {
+  torch::Tensor y;  ///< flat
+  double value = 0;
+  double gradient_norm = 0;  ///< the residual
+  double distance = 0;       ///< length of the last Newton step computed: an estimate of ||y - y*||
+  int64_t gradients = 0;     ///< evaluations spent
+  bool converged = false;    ///< the last Newton step is round-off, or the gradient zero
+  std::string message;       ///< why not
+};
+
+/// A local minimum near `start` to round-off, where there is one: truncated Newton with conjugate gradients
+/// and a backtracking line search. Products with the Hessian are differences of gradients along the
+/// direction, so that the answer depends on no second derivative that somebody may have got wrong.
+/// Deterministic.
+Minimum minimize(const ValueAndGradient& function, const torch::Tensor& start,
+                 const MinimizeOptions& options = {});
+
+/// Moves y to a minimum of G(x, .; sample) near the present y, at the present x. Counts `lower_gradient`.
+Minimum solve_lower(Oracles& oracles, const Sample& lower, const MinimizeOptions& options = {});
+
+}  // namespace bilevel
