@@ -31,7 +31,10 @@ class NeumannEstimator {
 
   /// Factors of all estimates drawn so far.
   int64_t factors_drawn() const { return factors_drawn_; }
-  void state(State& state) { state.value("factors_drawn", factors_drawn_); }
+  void state(State& state) {
+    state.value("step_size", step_size_);  // an automatic one was derived where the run began
+    state.value("factors_drawn", factors_drawn_);
+  }
 
  private:
   double step_size_ = 0;
