@@ -5,28 +5,43 @@
 #include <cmath>
 
 namespace bilevel {
+namespace {
+
+/// 1 - (1-theta)^t without cancellation for a small theta; exactly 1 for theta = 1.
+double correction(double theta, int64_t t) {
+  return -std::expm1(static_cast<double>(t) * std::log1p(-theta));
+}
+
+}  // namespace
+
+SecondMoment::SecondMoment(const AdamWeights& weights, const torch::Tensor& like)
+    : weight_(weights.second_moment_weight), epsilon_(weights.epsilon), v_(torch::zeros_like(like)) {}
+
+torch::Tensor SecondMoment::update(const torch::Tensor& gradient) {
+  const torch::NoGradGuard no_grad;
+  ++t_;
+  v_.mul_(1 - weight_).addcmul_(gradient, gradient, weight_);
+  return (v_ / correction(weight_, t_)).sqrt_().add_(epsilon_);
+}
+
+void SecondMoment::state(State& state) {
+  state.tensor("v", v_);
+  state.value("t", t_);
+}
 
 Adam::Adam(const AdamWeights& weights, const torch::Tensor& like)
-    : weights_(weights), m_(torch::zeros_like(like)), v_(torch::zeros_like(like)) {}
+    : momentum_weight_(weights.momentum_weight), m_(torch::zeros_like(like)), second_(weights, like) {}
 
 void Adam::step(Parameters& variable, const torch::Tensor& gradient, double step_size) {
   const torch::NoGradGuard no_grad;
-  const auto [theta_m, theta_v, lambda] = weights_;
-  ++t_;
-  const auto t = static_cast<double>(t_);
-  m_.mul_(1 - theta_m).add_(gradient, theta_m);
-  v_.mul_(1 - theta_v).addcmul_(gradient, gradient, theta_v);
-  // 1 - (1-theta)^t without cancellation for a small theta; exactly 1 for theta = 1.
-  const double m_correction = -std::expm1(t * std::log1p(-theta_m));
-  const double v_correction = -std::expm1(t * std::log1p(-theta_v));
-  const torch::Tensor denominator = (v_ / v_correction).sqrt_().add_(lambda);
-  variable.add(m_ / denominator, -step_size / m_correction);
+  m_.mul_(1 - momentum_weight_).add_(gradient, momentum_weight_);
+  const torch::Tensor denominator = second_.update(gradient);
+  variable.add(m_ / denominator, -step_size / correction(momentum_weight_, second_.t()));
 }
 
 void Adam::state(State& state) {
   state.tensor("m", m_);
-  state.tensor("v", v_);
-  state.value("t", t_);
+  second_.state(state);
 }
 
 }  // namespace bilevel

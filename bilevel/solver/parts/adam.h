@@ -17,6 +17,26 @@ struct AdamWeights {
   double epsilon = 1e-8;                ///< lambda, added outside the root
 };
 
+/// Adam's denominator for one flat variable.
+class SecondMoment {
+ public:
+  SecondMoment() = default;
+  /// v = 0, t = 0. Only `second_moment_weight` and `epsilon` of `weights` are used.
+  SecondMoment(const AdamWeights& weights, const torch::Tensor& like);
+
+  /// v <- (1-theta_v) v + theta_v g*g; returns sqrt(v_hat) + epsilon with v_hat = v / (1 - (1-theta_v)^t).
+  torch::Tensor update(const torch::Tensor& gradient);
+
+  /// Updates so far.
+  int64_t t() const { return t_; }
+  void state(State& state);
+
+ private:
+  double weight_ = 0, epsilon_ = 0;
+  torch::Tensor v_;
+  int64_t t_ = 0;
+};
+
 /// Adam (Kingma and Ba 2015) with both bias corrections on one flat variable. Four passes over memory a step.
 class Adam {
  public:
@@ -31,9 +51,9 @@ class Adam {
   void state(State& state);
 
  private:
-  AdamWeights weights_;
-  torch::Tensor m_, v_;
-  int64_t t_ = 0;
+  double momentum_weight_ = 0;
+  torch::Tensor m_;
+  SecondMoment second_;
 };
 
 }  // namespace bilevel

@@ -42,7 +42,7 @@ SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const 
 
 void normalized_step(Oracles& oracles, const torch::Tensor& m, double step_size) {
   const double norm = m.norm().item<double>();
-  if (norm > 0) oracles.move_x(m, -step_size / norm);
+  if (norm != 0) oracles.move_x(m, -step_size / norm);  // a norm that is not finite shows in x
 }
 
 }  // namespace bilevel

@@ -1,0 +1,83 @@
+#include "bilevel/solver/accbo/accbo.h"
+
+#include "bilevel/solver/parts/single_loop.h"
+
+namespace bilevel {
+
+void AccBOOptions::fields(Fields& f) {
+  upper_step_size_field(f, upper_step_size);
+  lower_step_size_field(f, lower_step_size);
+  neumann_fields(f, neumann_step_size, neumann_terms, "summands of the Neumann series (Q)");
+  warm_start_field(f, warm_start_steps);
+  momentum_weight_field(f, momentum_weight, "weight of the new gradient in the recursive momentum (theta)");
+  averaged_lower_fields(f, *this);
+  schedule_field(f, schedule);
+  lower_schedule_field(f, lower_schedule);
+}
+
+void AccBO::start(Oracles& oracles, int64_t max_steps) {
+  fields_of(options_).validate();
+  steps_ = StepSizes(oracles,
+                     {.upper = options_.upper_step_size,
+                      .lower = options_.lower_step_size,
+                      .neumann = options_.neumann_step_size,
+                      .schedule = options_.schedule,
+                      .lower_schedule = options_.lower_schedule},
+                     max_steps);
+  lower_ = AveragedLower(averaged_lower_options(options_), oracles.y().flat());
+  estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms, /*random_truncation=*/false);
+  momentum_ = RecursiveMomentum(oracles.x().flat());
+  before_ = Point::present(oracles);
+  k_ = 0;
+}
+
+void AccBO::warm_start(Oracles& oracles) {
+  lower_.warm_start(oracles, options_.warm_start_steps, steps_.lower());
+}
+
+StepReport AccBO::step(Oracles& oracles) {
+  const EstimateSample xi = estimator_.draw(oracles);
+  const Point here{.x = oracles.x().flat().clone(), .y = lower_.averaged()};  // (x_t, yhat_t)
+  const Hypergradient h = hypergradient_at(oracles, estimator_, xi, here);
+  torch::Tensor h_before;  // h(x_{t-1}, yhat_{t-1}; xi_t)
+  if (k_ > 0) h_before = hypergradient_at(oracles, estimator_, xi, before_).value;
+  momentum_.update(h.value, h_before, options_.momentum_weight);  // m_t
+  before_ = here;
+  lower_.advance(oracles, k_, steps_.lower(k_));                  // y_{t+1} and yhat_{t+1}, at x_t
+  normalized_step(oracles, momentum_.value(), steps_.upper(k_));  // x_{t+1}
+  ++k_;
+  return {.upper_loss = h.upper_loss,
+          .hypergradient = h.value,
+          .linear_residual = h.linear.residual,
+          .failure = ""};
+}
+
+void AccBO::state(State& state) {
+  state.value("k", k_);
+  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+  state.scope("lower", [&](State& inner) { lower_.state(inner); });
+  state.scope("estimator", [&](State& inner) { estimator_.state(inner); });
+  state.scope("momentum", [&](State& inner) { momentum_.state(inner); });
+  state.scope("before", [&](State& inner) { before_.state(inner); });
+}
+
+SolverEntry accbo_entry() {
+  return {.name = "accbo",
+          .summary =
+              "normalized recursive momentum on x, accelerated and averaged steps on y; one loop, for upper "
+              "objectives of unbounded smoothness",
+          .make = [] { return std::make_unique<AccBO>(); },
+          .documented_calls =
+              [](Solver& solver, int64_t steps) {
+                const AccBOOptions& options = dynamic_cast<AccBO&>(solver).options();
+                const int64_t evaluations = steps > 0 ? 2 * steps - 1 : 0;
+                OracleCounts calls;
+                calls.lower_gradient = AveragedLower::gradients(averaged_lower_options(options), steps);
+                calls.upper_gradient = calls.cross_vjp = evaluations;
+                calls.hvp = evaluations * (options.neumann_terms - 1);
+                return calls;
+              },
+          .unbounded_smoothness = true};
+}
+
+}  // namespace bilevel

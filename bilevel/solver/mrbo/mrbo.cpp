@@ -1,0 +1,44 @@
+#include "bilevel/solver/mrbo/mrbo.h"
+
+namespace bilevel {
+
+void MrboOptions::fields(Fields& f) {
+  upper_step_size_field(f, upper_step_size);
+  lower_step_size_field(f, lower_step_size);
+  neumann_fields(f, neumann_step_size, neumann_terms,
+                 "Hessian-vector products of the Neumann series (Q); Q + 1 summands");
+  storm_weight_fields(f, *this);
+  schedule_field(f, schedule);
+  lower_schedule_field(f, lower_schedule);
+}
+
+void Mrbo::start(Oracles& oracles, int64_t max_steps) {
+  fields_of(options_).validate();
+  storm_ = Storm(oracles,
+                 {.step_sizes = {.upper = options_.upper_step_size,
+                                 .lower = options_.lower_step_size,
+                                 .neumann = options_.neumann_step_size,
+                                 .schedule = options_.schedule,
+                                 .lower_schedule = options_.lower_schedule},
+                  .momentum_weight = options_.momentum_weight,
+                  .lower_momentum_weight = options_.lower_momentum_weight,
+                  .summands = options_.neumann_terms + 1,
+                  .random_truncation = false},
+                 max_steps);
+}
+
+SolverEntry mrbo_entry() {
+  return {.name = "mrbo",
+          .summary = "recursive momentum on x and y, Neumann hypergradient; one loop",
+          .make = [] { return std::make_unique<Mrbo>(); },
+          .documented_calls =
+              [](Solver& solver, int64_t steps) {
+                const int64_t evaluations = steps > 0 ? 2 * steps - 1 : 0;
+                OracleCounts calls;
+                calls.lower_gradient = calls.upper_gradient = calls.cross_vjp = evaluations;
+                calls.hvp = evaluations * dynamic_cast<Mrbo&>(solver).options().neumann_terms;
+                return calls;
+              }};
+}
+
+}  // namespace bilevel

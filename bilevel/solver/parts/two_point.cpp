@@ -1,0 +1,20 @@
+#include "bilevel/solver/parts/two_point.h"
+
+namespace bilevel {
+
+Hypergradient hypergradient_at(Oracles& oracles, const NeumannEstimator& estimator,
+                               const EstimateSample& sample, const Point& point) {
+  const PointScope there(oracles, point.x, point.y);
+  return estimator.evaluate(oracles, sample);
+}
+
+torch::Tensor lower_gradient_at(Oracles& oracles, const Sample& sample, const Point& point) {
+  const PointScope there(oracles, point.x, point.y);
+  return oracles.lower_gradient(sample);
+}
+
+void RecursiveMomentum::update(const torch::Tensor& present, const torch::Tensor& before, double weight) {
+  value_ = before.defined() ? present + (1 - weight) * (value_ - before) : present.clone();
+}
+
+}  // namespace bilevel
