@@ -57,4 +57,55 @@ struct Ridge {
   }
 };
 
+/// Both levels on one encoder tanh(rows w'), with w in x and a linear head y (float64); the lower Hessian A
+/// is constant:
+///   f = mean (features y - target)^2 + 0.05 ||w||^2,   g = 1/2 y'Ay - <y, mean of target * features>.
+struct SharedEncoder {
+  torch::Tensor w, y;
+  torch::Tensor train, train_target, valid, valid_target, A;
+
+  SharedEncoder() {
+    at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(92);
+    const auto random = [&](at::IntArrayRef shape) {
+      return torch::randn(shape, generator, torch::kFloat64);
+    };
+    train = random({12, 3});
+    valid = random({9, 3});
+    train_target = random({12});
+    valid_target = random({9});
+    A = torch::tensor({{1.5, 0.4}, {0.4, 0.8}}, torch::kFloat64);
+    w = random({2, 3}).requires_grad_();
+    y = random({2}).requires_grad_();
+  }
+
+  /// @param split as `encode` and `feature_loss`es, else as plain losses. @param hessian with
+  /// `lower_hessian`.
+  /// @param batch_size of both levels; 99: every batch is the whole data set.
+  Problem problem(bool split, bool hessian, int64_t batch_size) const {
+    const Encode encode = [w = w](const Batch& b) { return torch::tanh(b[0].mm(w.t())); };
+    const FeatureLoss f = [w = w, y = y](const torch::Tensor& features, const Batch& b) {
+      return (features.mv(y) - b[1]).square().mean() + 0.05 * w.square().sum();
+    };
+    const FeatureLoss g = [y = y, A = A](const torch::Tensor& features, const Batch& b) {
+      return 0.5 * y.dot(A.mv(y)) - (features.mv(y) * b[1]).mean();
+    };
+    Problem problem{.upper = {.parameters = {w},
+                              .batches = shuffled({valid, valid_target}, {.batch_size = batch_size}),
+                              .names = {"w"}},
+                    .lower = {.parameters = {y},
+                              .batches = shuffled({train, train_target}, {.batch_size = batch_size}),
+                              .names = {"y"}}};
+    if (split) {
+      problem.encode = encode;
+      problem.upper.feature_loss = f;
+      problem.lower.feature_loss = g;
+    } else {
+      problem.upper.loss = [=](const Batch& b) { return f(encode(b), b); };
+      problem.lower.loss = [=](const Batch& b) { return g(encode(b), b); };
+    }
+    if (hessian) problem.lower_hessian = [A = A](const torch::Tensor& v) { return A.mv(v); };
+    return problem;
+  }
+};
+
 }  // namespace bilevel

@@ -44,14 +44,15 @@ std::string Range::describe() const {
   return "a finite number";
 }
 
-Field& Fields::number(const std::string& name, double& value, const Range& range, const std::string& meaning) {
+Field& Fields::number(const std::string& name, double& value, const Range& range,
+                      const std::string& meaning) {
   fields_.push_back({name, meaning, "number", range.describe(), [&value] { return json(value); },
                      [&value, name, range](const json& given) { value = as_number(name, given, range); }});
   return fields_.back();
 }
 
 Field& Fields::integer(const std::string& name, int64_t& value, const Range& range,
-                     const std::string& meaning) {
+                       const std::string& meaning) {
   fields_.push_back({name, meaning, "integer", range.describe(), [&value] { return json(value); },
                      [&value, name, range](const json& given) {
                        const double x = as_number(name, given, range);
@@ -108,7 +109,8 @@ void Fields::course(const std::string& name, std::string& value, const std::vect
     }
     if (colon == std::string::npos) return;
     const json parameter = json::parse(text.substr(colon + 1), nullptr, /*allow_exceptions=*/false);
-    const bool possible = parameter.is_number() && parameter.get<double>() > 0 && parameter.get<double>() <= 1;
+    const bool possible =
+        parameter.is_number() && parameter.get<double>() > 0 && parameter.get<double>() <= 1;
     if ((kind != "polynomial" && kind != "warm-up") || !possible) {
       refuse(name, given, "only polynomial and warm-up take a number, in (0, 1], after the colon");
     }
@@ -143,9 +145,12 @@ void Fields::set_text(const std::string& assignment) const {
   if (equals == std::string::npos || equals == 0) {
     throw InputError(fmt::format("'{}' is not of the form key=value", assignment));
   }
+  const std::string name = assignment.substr(0, equals);
   const std::string text = assignment.substr(equals + 1);
+  const bool is_text = std::ranges::any_of(
+      fields_, [&](const Field& field) { return field.name == name && field.type == "text"; });
   const json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  set(assignment.substr(0, equals), parsed.is_number() || parsed.is_boolean() ? parsed : json(text));
+  set(name, !is_text && (parsed.is_number() || parsed.is_boolean()) ? parsed : json(text));
 }
 
 void Fields::validate() const {

@@ -123,5 +123,74 @@ TEST(Fields, DescribeThemselves) {
   EXPECT_EQ(fields.list()[4].rule, "> 0");
 }
 
+/// A struct with a course, a text and search ranges.
+struct Searched {
+  double rate = 0.5;
+  int64_t count = 3;
+  StepSize step = {};
+  std::string schedule = "constant";
+  std::string file;
+
+  void fields(Fields& fields) {
+    fields.number("rate", rate, kWeight, "a weight").search(0.01, 1);
+    fields.integer("count", count, kAtLeastOne, "how many").search(1, 20);
+    fields.step_size("step", step, "how far").search(1e-3, 1);
+    fields.course("schedule", schedule, {"constant", "polynomial", "cosine", "warm-up"}, "course");
+    fields.text("file", file, "where");
+  }
+};
+
+TEST(Fields, ACourseIsAWordWithANumberWhereItTakesOne) {
+  Searched options;
+  const Fields fields = fields_of(options);
+  for (const char* course :
+       {"constant", "cosine", "polynomial", "polynomial:0.6", "polynomial:1", "warm-up:5e-2"}) {
+    fields.set("schedule", course);
+    EXPECT_EQ(options.schedule, course);
+    EXPECT_EQ(fields.to_json()["schedule"], course);
+    EXPECT_NO_THROW(fields.validate());
+  }
+  const auto refusal = [&](const json& value) {
+    return message_of<InputError>([&] { fields.set("schedule", value); });
+  };
+  EXPECT_EQ(refusal("linear"), "schedule = linear: must be one of constant, polynomial, cosine, warm-up");
+  EXPECT_CONTAINS(refusal(""), "must be one of");
+  EXPECT_CONTAINS(refusal(1), "must be one of");
+  for (const char* course : {"cosine:0.5", "constant:1", "polynomial:", "polynomial:0", "polynomial:-1",
+                             "polynomial:1.5", "polynomial:half", "polynomial:0.5:1", "warm-up:true"}) {
+    EXPECT_CONTAINS(refusal(course), "only polynomial and warm-up take a number, in (0, 1], after the colon");
+  }
+  EXPECT_EQ(options.schedule, "warm-up:5e-2") << "a refused value changes nothing";
+  options.schedule = "warm-up:2";
+  EXPECT_THROW(fields.validate(), InputError);
+  EXPECT_EQ(fields.list()[3].type, "constant|polynomial|cosine|warm-up");
+}
+
+TEST(Fields, ATextIsTakenAsItIs) {
+  Searched options;
+  const Fields fields = fields_of(options);
+  for (const char* text : {"a file.svm", "", "true=1", "naïve", "123", "true"}) {
+    fields.set_text("file=" + std::string(text));
+    EXPECT_EQ(options.file, text);
+  }
+  EXPECT_EQ(message_of<InputError>([&] { fields.set("file", 3); }), "file = 3: must be a text");
+  EXPECT_EQ(fields.list()[4].type, "text");
+}
+
+TEST(Fields, SearchRangesAreDeclaredWithTheField) {
+  Searched options;
+  const Fields fields = fields_of(options);
+  const auto range = [&](size_t i) { return fields.list()[i].range.value(); };
+  EXPECT_EQ(range(0).low, 0.01);
+  EXPECT_EQ(range(0).high, 1);
+  EXPECT_EQ(range(1).high, 20);
+  EXPECT_EQ(range(2).low, 1e-3);
+  EXPECT_FALSE(fields.list()[3].range.has_value()) << "not searched";
+  EXPECT_FALSE(fields.list()[4].range.has_value());
+  Options plain;
+  const Fields unsearched = fields_of(plain);
+  for (const Field& field : unsearched.list()) EXPECT_FALSE(field.range.has_value()) << field.name;
+}
+
 }  // namespace
 }  // namespace bilevel

@@ -83,6 +83,11 @@ void LowerPoint::check_fresh() const {
   }
 }
 
+void LowerPoint::check_graph_through_x() const {
+  if (graph_ != Graph::both)
+    throw std::logic_error("a hypergradient needs a lower point with a graph through x");
+}
+
 const torch::Tensor& LowerPoint::gradient() {
   check_fresh();
   if (!gradient_.defined()) gradient_ = gradient_of(loss_, oracles_->lower_, true, true);
@@ -243,8 +248,7 @@ torch::Tensor Oracles::lower_gradient(const Sample& sample) {
 
 torch::Tensor Oracles::hypergradient(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z) {
   upper.check_fresh();
-  if (lower.graph_ != Graph::both)
-    throw std::logic_error("a hypergradient needs a lower point with a graph through x");
+  lower.check_graph_through_x();
   upper.count();
   ++counts().cross_vjp;
   return gradient_of(upper.loss_ - (lower.gradient() * z).sum(), upper_, false, false);
@@ -268,12 +272,14 @@ LinearStep Oracles::linear_step(UpperPoint& upper, const torch::Tensor& gradient
 
 LinearStep Oracles::hypergradient_and_residual(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z) {
   upper.check_fresh();
+  lower.check_graph_through_x();
   return linear_step(upper, lower.gradient(), z);
 }
 
 LinearStep Oracles::aggregated_step(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z,
                                     double weight) {
   upper.check_fresh();
+  lower.check_graph_through_x();
   const torch::Tensor of_f = gradient_of(upper.loss_, lower_, true, true);
   ++counts().upper_hvp;
   ++counts().upper_cross_vjp;

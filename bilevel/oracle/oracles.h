@@ -52,6 +52,8 @@ class LowerPoint {
   friend class Oracles;
   LowerPoint(Oracles& oracles, torch::Tensor loss, Graph graph);
   void check_fresh() const;
+  /// Throws std::logic_error for a point without a graph through x, whose cross product would be zero in silence.
+  void check_graph_through_x() const;
   /// grad_y G with its graph.
   const torch::Tensor& gradient();
 

@@ -2,6 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
@@ -182,6 +183,98 @@ TEST_P(BothForms, TheHypergradientIsOnePassOfItsParts) {
   EXPECT_NO_THROW(f.value());
 }
 
+TEST_P(BothForms, JointGradientsMatchFiniteDifferences) {
+  Oracles oracles(problem(), 1);
+  const Sample upper = oracles.draw_upper("a");
+  const Sample lower = oracles.draw_lower("a");
+  const auto f = [&] { return oracles.upper_point(upper).value(); };
+  const auto g = [&] { return oracles.lower_point(lower, Graph::both).value(); };
+  const OracleCounts before = oracles.ledger().steps;
+  const JointGradient of_f = oracles.upper_gradient(upper);
+  const JointGradient of_g = oracles.lower_joint_gradient(lower);
+  OracleCounts expected = before;
+  expected.upper_gradient += 1;
+  expected.lower_joint_gradient += 1;
+  EXPECT_EQ(oracles.ledger().steps, expected);
+  for (const auto& [found, value] : {std::pair<JointGradient, std::function<Tensor()>>{of_f, f}, {of_g, g}}) {
+    EXPECT_EQ(distance(found.value, value()), 0);
+    EXPECT_LT(distance(found.x, numerical_derivative(oracles.x(), value)), kDifference);
+    EXPECT_LT(distance(found.y, numerical_derivative(oracles.y(), value)), kDifference);
+    EXPECT_FALSE(found.value.requires_grad() || found.x.requires_grad() || found.y.requires_grad());
+  }
+}
+
+// grad_x F - J z and H z - grad_y F, where J and H are derivatives of weight F + (1 - weight) G, all from
+// differences of gradients.
+TEST_P(BothForms, TheLinearStepsMatchFiniteDifferencesOfGradients) {
+  Oracles oracles(problem(), 1);
+  const Sample upper = oracles.draw_upper("a");
+  const Sample lower = oracles.draw_lower("a");
+  const Tensor z = direction(oracles.y().size(), 72);
+  const JointGradient f = oracles.upper_gradient(upper);
+  const auto of_f = [&] { return oracles.upper_gradient(upper).y; };
+  const auto of_g = [&] { return oracles.lower_gradient(lower); };
+  const Tensor hf = numerical_derivative(oracles.y(), of_f), jf = numerical_derivative(oracles.x(), of_f);
+  const Tensor hg = numerical_derivative(oracles.y(), of_g), jg = numerical_derivative(oracles.x(), of_g);
+  const auto check = [&](const LinearStep& step, double weight) {
+    const Tensor h = weight * hf + (1 - weight) * hg;
+    const Tensor j = weight * jf + (1 - weight) * jg;  // [y, x]
+    EXPECT_LT(distance(step.hypergradient, f.x - j.t().mv(z)), kDifference) << weight;
+    EXPECT_LT(distance(step.residual, h.mv(z) - f.y), kDifference) << weight;
+    EXPECT_FALSE(step.hypergradient.requires_grad() || step.residual.requires_grad());
+  };
+  {
+    auto [upper_point, lower_point] = oracles.points(upper, lower);
+    const OracleCounts before = oracles.ledger().steps;
+    check(oracles.hypergradient_and_residual(upper_point, lower_point, z), 0);
+    OracleCounts expected = before;
+    expected.upper_gradient += 1;
+    expected.hvp += 1;
+    expected.cross_vjp += 1;
+    EXPECT_EQ(oracles.ledger().steps, expected);
+    EXPECT_ANY_THROW(lower_point.hvp(z)) << "its graph is gone";
+  }
+  for (const double weight : {0.0, 0.25, 0.9}) {
+    auto [upper_point, lower_point] = oracles.points(upper, lower);
+    const OracleCounts before = oracles.ledger().steps;
+    check(oracles.aggregated_step(upper_point, lower_point, z, weight), weight);
+    OracleCounts expected = before;
+    expected.upper_gradient += 1;
+    expected.hvp += 1;
+    expected.cross_vjp += 1;
+    expected.upper_hvp += 1;
+    expected.upper_cross_vjp += 1;
+    EXPECT_EQ(oracles.ledger().steps, expected);
+  }
+  EXPECT_GT(jf.abs().max().item<double>(), 1e-3) << "the upper loss has cross derivatives too";
+}
+
+TEST_P(BothForms, APointScopeIsAnotherPointAndLeavesNoTrace) {
+  Oracles oracles(problem(), 1);
+  const Sample lower = oracles.draw_lower("a");
+  const Tensor x = oracles.x().flat().clone(), y = oracles.y().flat().clone();
+  const Tensor other_x = x + 0.1 * direction(x.numel(), 73), other_y = y - 0.1 * direction(y.numel(), 74);
+  const Tensor here = oracles.lower_gradient(lower);
+  LowerPoint old = oracles.lower_point(lower, Graph::both);
+  Tensor there;
+  {
+    const PointScope scope(oracles, other_x, other_y);
+    EXPECT_TRUE(torch::equal(oracles.x().flat(), other_x) && torch::equal(oracles.y().flat(), other_y));
+    there = oracles.lower_gradient(lower);
+    EXPECT_THROW(old.grad_y(), std::logic_error);
+  }
+  EXPECT_TRUE(torch::equal(oracles.x().flat(), x) && torch::equal(oracles.y().flat(), y));
+  EXPECT_TRUE(torch::equal(oracles.lower_gradient(lower), here));
+  oracles.x().assign(other_x);
+  oracles.y().assign(other_y);
+  EXPECT_TRUE(torch::equal(oracles.lower_gradient(lower), there));
+  {  // the present buffers themselves may be given
+    const PointScope scope(oracles, oracles.x().flat(), y);
+    EXPECT_TRUE(torch::equal(oracles.x().flat(), other_x));
+  }
+  EXPECT_TRUE(torch::equal(oracles.y().flat(), other_y));
+}
+
 TEST_P(BothForms, ThePresentPointIsTheOnlyOne) {
   Oracles oracles(problem(), 1);
   const Sample upper = oracles.draw_upper("a");
@@ -201,11 +294,15 @@ TEST_P(BothForms, ThePresentPointIsTheOnlyOne) {
     EXPECT_THROW(g.hvp(z), std::logic_error);
     EXPECT_THROW(g.cross_vjp(z), std::logic_error);
     EXPECT_THROW(oracles.hypergradient(f, g, z), std::logic_error);
+    EXPECT_THROW(oracles.hypergradient_and_residual(f, g, z), std::logic_error);
+    EXPECT_THROW(oracles.aggregated_step(f, g, z, 0.5), std::logic_error);
   }
   LowerPoint without_x = oracles.lower_point(lower, Graph::lower_only);
   EXPECT_THROW(without_x.cross_vjp(z), std::logic_error);
   UpperPoint f = oracles.upper_point(upper);
   EXPECT_THROW(oracles.hypergradient(f, without_x, z), std::logic_error);
+  EXPECT_THROW(oracles.hypergradient_and_residual(f, without_x, z), std::logic_error);
+  EXPECT_THROW(oracles.aggregated_step(f, without_x, z, 0.5), std::logic_error);
 }
 
 TEST_P(BothForms, PointsOwnTheirGraphWhenTheyMove) {
@@ -525,6 +622,100 @@ TEST(OwnLowerHessian, ServesEveryProduct) {
   oracles.x().add(torch::zeros_like(oracles.x().flat()), 1);
   EXPECT_THROW(point.hvp(z), std::logic_error);
   EXPECT_EQ(calls, 2);
+}
+
+// ---- steps on x ----
+
+TEST(MoveX, StepsAndThenProjects) {
+  Net net;
+  for (const bool bounded : {false, true}) {
+    Problem problem = net.split();
+    int projections = 0;
+    if (bounded) {
+      problem.upper.project = [&](const Tensor& flat) {
+        ++projections;
+        return flat.clamp(-0.5, 0.5);
+      };
+    }
+    Oracles oracles(problem, 1);
+    const Tensor x = direction(oracles.x().size(), 75), d = direction(oracles.x().size(), 76);
+    oracles.x().assign(x);
+    const uint64_t version = oracles.x().version();
+    oracles.move_x(d, -0.3);
+    const Tensor moved = x - 0.3 * d;
+    EXPECT_LT(distance(oracles.x().flat(), bounded ? moved.clamp(-0.5, 0.5) : moved), 1e-15);
+    EXPECT_GT(oracles.x().version(), version);
+    oracles.x().assign(3 * x);
+    oracles.project_x();
+    EXPECT_EQ(distance(oracles.x().flat(), bounded ? (3 * x).clamp(-0.5, 0.5) : 3 * x), 0);
+    EXPECT_EQ(projections, bounded ? 2 : 0);
+    EXPECT_TRUE(torch::equal(net.w.flatten(), oracles.x().flat().narrow(0, 0, 12))) << "the module sees it";
+  }
+}
+
+// ---- fixed slots ----
+
+TEST(Slots, AreTheRowsOfTheLevelDealtOnceAndForAll) {
+  Net net;
+  Oracles oracles(net.split(4, 3), 1), same(net.split(4, 3), 1), other(net.split(4, 3), 2);
+  EXPECT_EQ(oracles.upper_slots(), 3);  // 10 rows in batches of 4
+  EXPECT_EQ(oracles.lower_slots(), 4);
+  std::vector<int64_t> upper, lower, of_same, of_other;
+  for (int64_t i = 0; i < 3; ++i) {
+    const Sample slot = oracles.upper_slot(i);
+    EXPECT_EQ(slot.batch.size(), oracles.upper_slot_size(i));
+    upper.insert(upper.end(), slot.batch.rows.begin(), slot.batch.rows.end());
+  }
+  for (int64_t i = 0; i < 4; ++i) {
+    const Sample slot = oracles.lower_slot(i);
+    EXPECT_EQ(slot.batch.size(), oracles.lower_slot_size(i));
+    for (size_t r = 0; r < slot.batch.rows.size(); ++r) {
+      EXPECT_EQ(distance(slot.batch[0][static_cast<int64_t>(r)], net.data[slot.batch.rows[r]]), 0);
+    }
+    EXPECT_EQ(oracles.lower_slot(i).batch.rows, slot.batch.rows) << "whenever it is asked for";
+    EXPECT_NE(oracles.lower_slot(i).model_seed, slot.model_seed) << "with fresh randomness inside the loss";
+    lower.insert(lower.end(), slot.batch.rows.begin(), slot.batch.rows.end());
+    for (auto [o, rows] : {std::pair{&same, &of_same}, {&other, &of_other}}) {
+      const auto theirs = o->lower_slot(i).batch.rows;
+      rows->insert(rows->end(), theirs.begin(), theirs.end());
+    }
+  }
+  EXPECT_EQ(of_same, lower) << "they follow from the seed";
+  EXPECT_NE(of_other, lower);
+  for (std::vector<int64_t>* rows : {&upper, &lower}) {
+    std::ranges::sort(*rows);
+    EXPECT_EQ(*rows, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  }
+  EXPECT_EQ(oracles.ledger().steps.upper_samples, 10);
+  EXPECT_EQ(oracles.ledger().steps.lower_samples, 3 * 10) << "every slot was asked for three times";
+  EXPECT_THROW(oracles.lower_slot(4), std::out_of_range);
+  EXPECT_THROW(oracles.upper_slot(-1), std::out_of_range);
+}
+
+TEST(Slots, DoNotDisturbTheBatches) {
+  Net net;
+  Oracles oracles(net.split(), 1), fresh(net.split(), 1);
+  oracles.lower_slot(0);
+  oracles.upper_slot(0);
+  for (int i = 0; i < 3; ++i) {
+    const Sample a = oracles.draw_lower("lower_batches"), b = fresh.draw_lower("lower_batches");
+    EXPECT_EQ(a.batch.rows, b.batch.rows);
+    EXPECT_EQ(a.model_seed, b.model_seed);
+  }
+}
+
+TEST(Slots, AreTheSameAfterARestart) {
+  Net net, again;
+  Oracles oracles(net.split(), 5), restored(again.split(), 5);
+  oracles.lower_slot(2);
+  State saved;
+  oracles.state(saved);
+  const Sample expected = oracles.lower_slot(1);
+  State loading(saved.tensors());
+  restored.state(loading);
+  const Sample found = restored.lower_slot(1);
+  EXPECT_EQ(found.batch.rows, expected.batch.rows);
+  EXPECT_EQ(found.model_seed, expected.model_seed);
 }
 
 // ---- what is refused ----

@@ -237,6 +237,51 @@ TEST(Stratified, ClassNumbersMayHaveHoles) {
   }
 }
 
+TEST(Slots, DealEveryRowOnceIntoEqualParts) {
+  for (const auto& [rows, batch_size] : {std::pair{12, 4}, {13, 4}, {7, 3}, {5, 1}, {100, 7}}) {
+    const BatchSource source(range(50, 50 + rows), rows_alone, {.batch_size = batch_size});
+    at::Generator one = generator(16);
+    const std::vector<Rows> slots = source.slots(one);
+    ASSERT_EQ(static_cast<int>(slots.size()), (rows + batch_size - 1) / batch_size);
+    Rows all;
+    for (const Rows& slot : slots) {
+      EXPECT_LE(static_cast<int>(slot.size()), batch_size);
+      EXPECT_LE(slots[0].size() - slot.size(), 1u) << "sizes differ by at most one row";
+      all.insert(all.end(), slot.begin(), slot.end());
+    }
+    EXPECT_EQ(sorted(all), range(50, 50 + rows));
+  }
+}
+
+TEST(Slots, FollowFromTheGenerator) {
+  const BatchSource source(range(0, 30), rows_alone, {.batch_size = 4});
+  at::Generator one = generator(17), same = generator(17), other = generator(18);
+  const std::vector<Rows> slots = source.slots(one);
+  EXPECT_EQ(source.slots(same), slots);
+  EXPECT_NE(source.slots(other), slots);
+}
+
+TEST(Slots, HoldTheClassesInProportion) {
+  const std::vector<int64_t> sizes{61, 23, 16};
+  const BatchSource source = stratified(sizes, {.batch_size = 10});
+  at::Generator one = generator(19);
+  const std::vector<Rows> slots = source.slots(one);
+  ASSERT_EQ(slots.size(), 10u);
+  for (const Rows& slot : slots) {
+    const auto counts = class_counts(slot, sizes);
+    for (size_t k = 0; k < sizes.size(); ++k) {
+      EXPECT_LT(std::abs(static_cast<double>(counts[k]) - static_cast<double>(sizes[k]) / 10), 1)
+          << "class " << k;
+    }
+  }
+}
+
+TEST(Slots, AFullBatchIsTheOnlySlotInItsOrder) {
+  at::Generator one = generator(20);
+  EXPECT_EQ(full_batch({torch::zeros({6})}).slots(one), std::vector<Rows>{range(0, 6)});
+  EXPECT_EQ(no_data().slots(one).size(), 1u);
+}
+
 class SamplerState : public ::testing::TestWithParam<int> {};
 
 TEST_P(SamplerState, ContinuesExactlyFromEveryPosition) {

@@ -1,11 +1,16 @@
 // What every registered solver must do, whatever its algorithm. A new solver is tested here without a change.
 
+#include <ATen/CPUGeneratorImpl.h>
+
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <map>
 #include <sstream>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/safetensors.h"
+#include "bilevel/problem/sets.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/solver/run.h"
 #include "bilevel/task/p1/p1.h"
@@ -22,18 +27,42 @@ class Conformance : public ::testing::TestWithParam<SolverEntry> {
  protected:
   std::unique_ptr<Solver> make() const { return GetParam().make(); }
 
-  /// A solver with `upper_step_size` as given, where it has one, and a diminishing schedule, where it has
-  /// one.
-  std::unique_ptr<Solver> stepping(double upper_step_size) const {
+  /// A solver with the given values of those options that it has.
+  std::unique_ptr<Solver> with(const std::map<std::string, json>& values) const {
     auto solver = make();
     const Fields fields = fields_of(*solver);
     for (const Field& field : fields.list()) {
-      if (field.name == "upper_step_size") field.set(upper_step_size);
-      if (field.name == "schedule") field.set("cosine");
+      if (values.contains(field.name)) field.set(values.at(field.name));
     }
     return solver;
   }
+
+  /// A solver in its form for a strongly convex g, with this upper step size and a diminishing schedule.
+  std::unique_ptr<Solver> stepping(double upper_step_size) const {
+    auto solver = with({{"upper_step_size", upper_step_size}, {"schedule", "cosine"}});
+    fields_of(*solver).from_json(GetParam().strongly_convex_options);
+    return solver;
+  }
 };
+
+bool has_field(Solver& solver, const std::string& name) {
+  const Fields fields = fields_of(solver);
+  return std::ranges::any_of(fields.list(), [&](const Field& field) { return field.name == name; });
+}
+
+/// x and y after every step.
+using Path = std::vector<std::pair<torch::Tensor, torch::Tensor>>;
+
+Path path_of(const Problem& problem, Solver& solver, RunOptions options) {
+  Path path;
+  options.callback = [&](const TraceRow&, Oracles& oracles) {
+    path.emplace_back(oracles.x().flat().clone(), oracles.y().flat().clone());
+    return true;
+  };
+  const Result result = run(problem, solver, options);
+  EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
+  return path;
+}
 
 INSTANTIATE_TEST_SUITE_P(Registry, Conformance, ::testing::ValuesIn(solver_registry()),
                          [](const auto& entry) {  // the names of tests have no '-'
@@ -173,28 +202,203 @@ TEST_P(Conformance, CountsEqualTheDocumentedCalls) {
   }
 }
 
-TEST_P(Conformance, ConvergesOnTheQuadratic) {
-  const Quadratic quadratic({.lower_curvature_min = 0.5, .lower_curvature_max = 1});
-  const torch::Tensor start = quadratic.x.detach().clone();
-  const Result result = run(quadratic.problem(), *stepping(0.05), {.max_steps = 1500});
-  EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
-  const torch::Tensor x = quadratic.x.detach();
-  EXPECT_LT(quadratic.gradient(x).norm().item<double>(),
-            0.02 * quadratic.gradient(start).norm().item<double>());
-  EXPECT_LT(quadratic.value(x).item<double>(), quadratic.value(start).item<double>());
-  EXPECT_LT(relative_error(quadratic.y.detach(), quadratic.best_lower(x)), 0.02);
+/// Calls an iteration as the papers have them, by the options: grad_y G, grad F, H v, J v. A negative number:
+/// random.
+using CallsOfAPaper = std::function<std::array<double, 4>(const json& options)>;
+
+const std::map<std::string, CallsOfAPaper>& calls_of_the_papers() {
+  const auto single_loop = [](const json&) { return std::array<double, 4>{1, 1, 1, 1}; };
+  static const std::map<std::string, CallsOfAPaper> calls{
+      {"adambo",
+       [](const json& o) {
+         return std::array<double, 4>{1, 1, o["neumann_terms"].get<double>() - 1, 1};
+       }},
+      {"vr-adambo",
+       [](const json& o) {
+         return std::array<double, 4>{1, 2, 2 * (o["neumann_terms"].get<double>() - 1), 2};
+       }},
+      {"accbo",
+       [](const json& o) {
+         return std::array<double, 4>{1, 2, 2 * (o["neumann_terms"].get<double>() - 1), 2};
+       }},
+      {"bo-rep",
+       [](const json& o) {
+         return std::array<double, 4>{o["lower_steps"].get<double>() / o["period"].get<double>(), 1, 1, 1};
+       }},
+      {"slip", single_loop},
+      {"sl-bamm", single_loop},
+      {"soba", single_loop},
+      {"saba", single_loop},
+      {"ma-soba", single_loop},
+      {"stocbio",
+       [](const json& o) {
+         return std::array<double, 4>{o["lower_steps"].get<double>(), 1, o["neumann_terms"].get<double>(), 1};
+       }},
+      {"ttsa",
+       [](const json&) {
+         return std::array<double, 4>{1, 1, -1, 1};
+       }},
+      {"sustain",
+       [](const json&) {
+         return std::array<double, 4>{2, 2, -1, 2};
+       }},
+  };
+  return calls;
+}
+
+// The first iterations may differ (initial estimates), so the difference between two lengths counts.
+TEST_P(Conformance, TheDocumentedCallsAreThoseOfThePaper) {
+  const auto found = calls_of_the_papers().find(GetParam().name);
+  if (found == calls_of_the_papers().end()) GTEST_SKIP() << "no numbers of a paper are known";
+  const auto solver = make();
+  const auto paper = found->second(fields_of(*solver).to_json());
+  constexpr int64_t kSteps = 60;  // a multiple of every period
+  const OracleCounts more = GetParam().documented_calls(*solver, 2 * kSteps);
+  const OracleCounts less = GetParam().documented_calls(*solver, kSteps);
+  const auto per_step = [&](int64_t OracleCounts::*kind) {
+    return static_cast<double>(more.*kind - less.*kind) / kSteps;
+  };
+  EXPECT_EQ(per_step(&OracleCounts::lower_gradient), paper[0]);
+  EXPECT_EQ(per_step(&OracleCounts::upper_gradient), paper[1]);
+  if (paper[2] >= 0) EXPECT_EQ(per_step(&OracleCounts::hvp), paper[2]);
+  EXPECT_EQ(per_step(&OracleCounts::cross_vjp), paper[3]);
+}
+
+// An encoder of its own and a constant lower Hessian save passes and batches, and change nothing else.
+TEST_P(Conformance, EncodersAndLowerHessiansChangeNothing) {
+  for (const int64_t batch_size : {99, 4}) {
+    Path plain;
+    for (const bool split : {false, true}) {
+      for (const bool hessian : {false, true}) {
+        const auto solver = make();
+        if (batch_size == 4) {  // the curvature of random batches depends on which ones are drawn
+          const Fields fields = fields_of(*solver);
+          for (const Field& field : fields.list()) {
+            if (field.type == "number|auto") field.set(0.1);
+          }
+        }
+        const SharedEncoder encoder;
+        const Path path =
+            path_of(encoder.problem(split, hessian, batch_size), *solver, {.max_steps = 12, .seed = 4});
+        if (plain.empty()) plain = path;
+        ASSERT_EQ(path.size(), plain.size());
+        for (size_t k = 0; k < path.size(); ++k) {
+          // Float64, some thousand operations, moments that are divided by their own roots.
+          EXPECT_LT(distance(path[k].first, plain[k].first), 1e-10) << "x after step " << k + 1;
+          EXPECT_LT(distance(path[k].second, plain[k].second), 1e-10) << "y after step " << k + 1;
+        }
+        EXPECT_GT(distance(path.back().first, path.front().first), 0) << "x moved";
+        if (::testing::Test::HasFailure()) FAIL() << "encode " << split << ", lower_hessian " << hessian;
+      }
+    }
+  }
+}
+
+// The solution of P1 is negative, so on [0.1, 1.2] every method ends at 0.1, and is feasible on the way.
+TEST_P(Conformance, EveryStepEndsInTheFeasibleSet) {
+  const P1 p1(4, 1.0);
+  Problem problem = p1.problem();
+  problem.upper.project = box(0.1, 1.2);
+  const Path path = path_of(problem, *stepping(0.05), {.max_steps = 150});
+  for (size_t k = 0; k < path.size(); ++k) {
+    ASSERT_GE(path[k].first.min().item<double>(), 0.1) << "after step " << k + 1;
+    ASSERT_LE(path[k].first.max().item<double>(), 1.2) << "after step " << k + 1;
+  }
+  EXPECT_LT(distance(path.back().first, torch::full({4}, 0.1, torch::kFloat64)), 1e-12);
+}
+
+TEST_P(Conformance, StepSizesHaveSearchRanges) {
+  const auto solver = make();
+  EXPECT_TRUE(has_field(*solver, "upper_step_size"));
+  const Fields fields = fields_of(*solver);
+  for (const Field& field : fields.list()) {
+    if (field.name.ends_with("_step_size") || field.name == "momentum_weight") {
+      EXPECT_TRUE(field.range.has_value()) << field.name;
+    }
+    if (!field.range) continue;
+    const auto [low, high] = *field.range;
+    EXPECT_GT(low, 0) << field.name << ": the search is uniform in the logarithm";
+    EXPECT_LT(low, high) << field.name;
+    EXPECT_TRUE(field.type == "number" || field.type == "integer" || field.type == "number|auto")
+        << field.name;
+    for (const double value : {low, std::sqrt(low * high), high}) {
+      const json given = field.type == "integer" ? json(std::llround(value)) : json(value);
+      EXPECT_NO_THROW(field.set(given)) << field.name;
+      EXPECT_EQ(field.get(), given);
+    }
+  }
+}
+
+// A hypergradient that is the same everywhere: a step on x is as long as its step size says.
+TEST_P(Conformance, EveryScheduleIsAcceptedAndFollowed) {
+  constexpr int64_t kSteps = 20;
+  const auto step_lengths = [&](const std::string& schedule) {
+    const torch::Tensor x = torch::ones({2}, torch::kFloat64).requires_grad_();
+    const torch::Tensor y = torch::ones({2}, torch::kFloat64).requires_grad_();
+    const Problem problem{.upper = {.parameters = {x},
+                                    .loss = [=](const Batch&) { return x.sum() + 0.1 * y.sum(); },
+                                    .batches = no_data()},
+                          .lower = {.parameters = {y},
+                                    .loss = [=](const Batch&) { return 0.5 * (y - x).square().sum(); },
+                                    .batches = no_data()}};
+    const auto solver = with({{"upper_step_size", 0.01},
+                              {"schedule", schedule},
+                              {"lower_schedule", "constant"},
+                              {"linear_schedule", "constant"}});
+    const Path path = path_of(problem, *solver, {.max_steps = kSteps});
+    std::vector<double> lengths;
+    for (size_t k = 1; k < path.size(); ++k) {
+      lengths.push_back((path[k].first - path[k - 1].first).norm().item<double>());
+    }
+    return lengths;  // of steps 2, 3, ...: iterations k = 1, 2, ...
+  };
+  ASSERT_TRUE(has_field(*make(), "schedule"));
+  const std::vector<double> constant = step_lengths("constant");
+  ASSERT_GT(constant.back(), 0);
+  for (const auto& [schedule, last] : std::map<std::string, double>{{"polynomial", 1 / std::sqrt(20.0)},
+                                                                    {"polynomial:1", 1 / 20.0},
+                                                                    {"cosine", 0.00616},
+                                                                    {"warm-up", 1}}) {
+    EXPECT_NEAR(step_lengths(schedule).back() / constant.back(), last, 0.05 * last) << schedule;
+  }
+  EXPECT_NEAR(step_lengths("warm-up:1")[8] / constant[8], 0.5, 0.05);
+  EXPECT_GT(step_lengths("paper").back(), 0);
+}
+
+/// Seeds of problems that no option was tuned on.
+constexpr uint64_t kSeeds[] = {20301, 20302, 20303};
+
+TEST_P(Conformance, ConvergesOnQuadratics) {
+  for (const uint64_t seed : kSeeds) {
+    const Quadratic quadratic({.lower_curvature_min = 0.5, .lower_curvature_max = 1, .seed = seed});
+    const torch::Tensor start = quadratic.x.detach().clone();
+    const Result result =
+        run(quadratic.problem(), *stepping(0.1), {.max_steps = 400, .seed = seed, .trace_every = 400});
+    EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
+    const torch::Tensor x = quadratic.x.detach();
+    EXPECT_LT(quadratic.gradient(x).norm().item<double>(),
+              0.02 * quadratic.gradient(start).norm().item<double>())
+        << "seed " << seed;
+    EXPECT_LT(quadratic.value(x).item<double>(), quadratic.value(start).item<double>());
+    EXPECT_LT(relative_error(quadratic.y.detach(), quadratic.best_lower(x)), 0.05) << "seed " << seed;
+  }
 }
 
 TEST_P(Conformance, ConvergesWhereTheUpperHessianIsUnbounded) {
-  const P1 p1;
-  const torch::Tensor start = p1.x.detach().clone();
-  // Plain gradient steps must fit the steepest place, which is the start: Phi'' = c^2 cosh(c x) + ... there.
-  const double smoothness = p1.c * p1.c * std::cosh(p1.c * start.abs().max().item<double>());
-  const double step_size = GetParam().unbounded_smoothness ? 0.1 : 0.5 / smoothness;
-  const Result result = run(p1.problem(), *stepping(step_size), {.max_steps = 1500});
-  EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
-  EXPECT_LT(p1.gradient(p1.x.detach()).norm().item<double>(),
-            1e-3 * p1.gradient(start).norm().item<double>());
+  for (const uint64_t seed : kSeeds) {
+    at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+    const torch::Tensor x0 = 3 * torch::rand({4}, generator, torch::kFloat64) - 1.5;
+    const P1 p1(std::vector<double>(x0.data_ptr<double>(), x0.data_ptr<double>() + 4));
+    // Plain gradient steps must fit the steepest place, which is the start: Phi'' = c^2 cosh(c x) + ...
+    // there.
+    const double smoothness = p1.c * p1.c * std::cosh(p1.c * x0.abs().max().item<double>());
+    const double step_size = GetParam().unbounded_smoothness ? 0.05 : 0.5 / smoothness;
+    const Result result =
+        run(p1.problem(), *stepping(step_size), {.max_steps = 400, .seed = seed, .trace_every = 400});
+    EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
+    EXPECT_LT(p1.gradient(p1.x.detach()).norm().item<double>(), 0.01 * p1.gradient(x0).norm().item<double>())
+        << "seed " << seed;
+  }
 }
 
 TEST(MakeSolver, NamesTheKnownOnes) {

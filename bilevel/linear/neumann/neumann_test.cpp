@@ -3,6 +3,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
+#include <functional>
 
 #include "tests/support.h"
 
@@ -109,29 +110,99 @@ class RandomFactors {
   at::Generator generator_;
 };
 
-TEST(Neumann, IndependentFactorsGiveAnUnbiasedTruncatedSum) {
-  const int64_t n = 3;
-  const int64_t draws = 40000;
-  const int64_t terms = 4;
-  const double step = 0.5;
-  RandomFactors factors(n, 26);
-  const torch::Tensor b = torch::tensor({1.0, -2.0, 0.5}, torch::kFloat64);
-  torch::Tensor sum = torch::zeros_like(b);
-  torch::Tensor squares = torch::zeros_like(b);
-  for (int64_t i = 0; i < draws; ++i) {
-    const torch::Tensor z = neumann([&](const torch::Tensor& v) { return factors(v); }, b, step, terms).z;
-    sum += z;
-    squares += z * z;
+/// Mean and standard error of the mean, by coordinate.
+struct Estimate {
+  torch::Tensor mean, error;
+
+  Estimate(int64_t draws, const std::function<torch::Tensor()>& draw) {
+    torch::Tensor sum, squares;
+    for (int64_t i = 0; i < draws; ++i) {
+      const torch::Tensor z = draw();
+      sum = sum.defined() ? sum + z : z;
+      squares = squares.defined() ? squares + z * z : z * z;
+    }
+    mean = sum / draws;
+    error = ((squares / draws - mean * mean) / draws).sqrt();
   }
-  const torch::Tensor mean = sum / draws;
-  const torch::Tensor standard_error = ((squares / draws - mean * mean) / draws).sqrt();
-  // The mean factor is I/2, so the truncated sum is step * sum_q (1 - step/2)^q b.
-  const double expected_factor = step * (1 - std::pow(1 - step / 2, terms)) / (step / 2);
-  const torch::Tensor deviation = ((mean - expected_factor * b) / standard_error).abs();
-  EXPECT_LT(deviation.max().item<double>(), 4) << mean << standard_error;
-  // The test can tell: one summand more or less is off by far more than four standard errors.
-  const double other = step * (1 - std::pow(1 - step / 2, terms - 1)) / (step / 2);
-  EXPECT_GT(((mean - other * b) / standard_error).abs().min().item<double>(), 8);
+  /// Largest and smallest deviation from a value, in standard errors.
+  double most(const torch::Tensor& value) const {
+    return ((mean - value) / error).abs().max().item<double>();
+  }
+  double least(const torch::Tensor& value) const {
+    return ((mean - value) / error).abs().min().item<double>();
+  }
+};
+
+constexpr int64_t kDraws = 40000;
+constexpr int64_t kTerms = 4;
+constexpr double kStep = 0.5;
+const torch::Tensor kRight = torch::tensor({1.0, -2.0, 0.5}, torch::kFloat64);
+
+/// The truncated sum of `terms` summands for the mean factor I/2: step * sum_q (1 - step/2)^q b.
+torch::Tensor mean_sum(int64_t terms) {
+  return kStep * (1 - std::pow(1 - kStep / 2, terms)) / (kStep / 2) * kRight;
+}
+
+TEST(Neumann, IndependentFactorsGiveAnUnbiasedTruncatedSum) {
+  RandomFactors factors(3, 26);
+  const Estimate nested(kDraws, [&] { return neumann(std::ref(factors), kRight, kStep, kTerms).z; });
+  EXPECT_LT(nested.most(mean_sum(kTerms)), 4);
+  // The test can tell: one summand less is off by far more than four standard errors.
+  EXPECT_GT(nested.least(mean_sum(kTerms - 1)), 8);
+}
+
+TEST(Neumann, DoublyIndexedFactorsHaveTheSameMean) {
+  RandomFactors factors(3, 27), others(3, 28);
+  const Estimate doubly(kDraws,
+                        [&] { return neumann_doubly_indexed(std::ref(factors), kRight, kStep, kTerms).z; });
+  const Estimate nested(kDraws, [&] { return neumann(std::ref(others), kRight, kStep, kTerms).z; });
+  EXPECT_LT(doubly.most(mean_sum(kTerms)), 4);
+  EXPECT_GT(doubly.least(mean_sum(kTerms - 1)), 8);
+  const torch::Tensor error = (doubly.error.square() + nested.error.square()).sqrt();
+  EXPECT_LT(((doubly.mean - nested.mean) / error).abs().max().item<double>(), 4);
+  // Independent summands vary less than summands that share their factors.
+  EXPECT_LT(doubly.error.sum().item<double>(), 0.9 * nested.error.sum().item<double>());
+}
+
+TEST(Neumann, DoublyIndexedIsTheSameSumForAConstantMatrix) {
+  for (const int64_t terms : {1, 2, 3, 8}) {
+    System system(5, 0.05, 1, 29), same(5, 0.05, 1, 29);
+    const LinearSolution doubly = neumann_doubly_indexed(system.product(), system.b, 0.7, terms);
+    const LinearSolution nested = neumann(same.product(), same.b, 0.7, terms);
+    EXPECT_LT(distance(doubly.z, nested.z), 1e-14);
+    EXPECT_NEAR(doubly.residual.item<double>(), nested.residual.item<double>(), 1e-14);
+    EXPECT_EQ(doubly.products, terms * (terms - 1) / 2);
+    EXPECT_EQ(system.calls, terms * (terms - 1) / 2);
+  }
+}
+
+TEST(Neumann, RandomTruncationHasTheMeanOfTheSum) {
+  for (const int64_t terms : {1, 5, 12}) {  // over all p, equally likely, exactly
+    System system(5, 0.05, 1, 30);
+    torch::Tensor mean = torch::zeros_like(system.b);
+    int calls = 0;
+    for (int64_t p = 0; p < terms; ++p) {
+      const LinearSolution one = neumann_random_truncation(system.product(), system.b, 0.7, terms, p);
+      EXPECT_EQ(one.products, p);
+      EXPECT_EQ(system.calls - calls, p);
+      EXPECT_FALSE(one.residual.defined());
+      calls = system.calls;
+      mean += one.z / static_cast<double>(terms);
+    }
+    EXPECT_LT(distance(mean, neumann(system.product(), system.b, 0.7, terms).z), 1e-14);
+  }
+}
+
+TEST(Neumann, RandomTruncationOfRandomFactorsIsUnbiased) {
+  RandomFactors factors(3, 31);
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(32);
+  const Estimate truncated(2 * kDraws, [&] {
+    const auto p = torch::randint(kTerms, {1}, generator, torch::kInt64).item<int64_t>();
+    return neumann_random_truncation(std::ref(factors), kRight, kStep, kTerms, p).z;
+  });
+  EXPECT_LT(truncated.most(mean_sum(kTerms)), 4);
+  EXPECT_GT(truncated.least(mean_sum(kTerms - 1)), 8);
+  EXPECT_GT(truncated.least(mean_sum(kTerms) / kTerms), 100) << "the mean without the factor Q";
 }
 
 }  // namespace
