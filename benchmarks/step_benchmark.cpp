@@ -4,6 +4,7 @@
 //
 //   build/benchmarks/step_benchmark [PAIRS [THREADS]]
 #include <fmt/format.h>
+#include <torch/autograd.h>
 
 #include <algorithm>
 #include <chrono>

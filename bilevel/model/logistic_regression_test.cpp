@@ -1,6 +1,7 @@
 #include "bilevel/model/logistic_regression.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 #include <torch/types.h>
 #include <zlib.h>
 

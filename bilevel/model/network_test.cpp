@@ -1,6 +1,7 @@
 #include "bilevel/model/network.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 #include <torch/types.h>
 
 #include <nlohmann/json.hpp>

@@ -1,6 +1,7 @@
 #include "bilevel/model/sparse.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 #include <torch/types.h>
 
 #include "bilevel/core/error.h"

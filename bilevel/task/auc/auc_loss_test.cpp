@@ -1,6 +1,7 @@
 #include "bilevel/task/auc/auc_loss.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 #include <torch/types.h>
 
 namespace bilevel {

@@ -1,6 +1,7 @@
 #include "bilevel/task/auc/auc_model.h"
 
 #include <gtest/gtest.h>
+#include <torch/autograd.h>
 
 #include <numeric>
 
