@@ -59,8 +59,8 @@ TEST_P(EveryEstimator, NaNIsAFailureAndNeverAZero) {
     const P1 p1(std::vector<double>{0.3, -0.2});
     Problem problem = p1.problem();
     Loss& loss = in_upper ? problem.upper.loss : problem.lower.loss;
-    // The values are fine; only derivatives with respect to y[1] are not numbers.
-    loss = [loss, nan, y = p1.y](const Batch& b) { return loss(b) + (nan * (y[1] - y[1].detach())); };
+    // The loss and its derivatives in y[1] are not numbers.
+    loss = [loss, nan, y = p1.y](const Batch& b) { return loss(b) + nan * (y[1] - y[1].detach()).square(); };
     Oracles oracles(problem, 1);
     const Estimate found =
         thorough(GetParam())->estimate(oracles, oracles.draw_upper("test"), oracles.draw_lower("test"));
