@@ -258,10 +258,10 @@ TEST_P(Conformance, TheDocumentedCallsAreThoseOfThePaper) {
   const auto per_step = [&](int64_t OracleCounts::*kind) {
     return static_cast<double>(more.*kind - less.*kind) / kSteps;
   };
-  EXPECT_EQ(per_step(&OracleCounts::lower_gradient), paper[0]);
-  EXPECT_EQ(per_step(&OracleCounts::upper_gradient), paper[1]);
-  if (paper[2] >= 0) EXPECT_EQ(per_step(&OracleCounts::hvp), paper[2]);
-  EXPECT_EQ(per_step(&OracleCounts::cross_vjp), paper[3]);
+  EXPECT_DOUBLE_EQ(per_step(&OracleCounts::lower_gradient), paper[0]);
+  EXPECT_DOUBLE_EQ(per_step(&OracleCounts::upper_gradient), paper[1]);
+  if (paper[2] >= 0) EXPECT_DOUBLE_EQ(per_step(&OracleCounts::hvp), paper[2]);
+  EXPECT_DOUBLE_EQ(per_step(&OracleCounts::cross_vjp), paper[3]);
 }
 
 // An encoder of its own and a constant lower Hessian save passes and batches, and change nothing else.
