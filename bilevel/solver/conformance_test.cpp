@@ -1,5 +1,8 @@
 // What every registered solver must do, whatever its algorithm. A new solver is tested here without a change.
 
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -21,11 +24,12 @@ class Conformance : public ::testing::TestWithParam<SolverEntry> {
  protected:
   std::unique_ptr<Solver> make() const { return GetParam().make(); }
 
-  /// A solver with `upper_step_size` as given, where it has one, and a diminishing schedule, where it has
-  /// one.
+  /// A solver in its form for a strongly convex g, with `upper_step_size` as given, where it has one, and a
+  /// diminishing schedule, where it has one.
   std::unique_ptr<Solver> stepping(double upper_step_size) const {
     auto solver = make();
     const Fields fields = fields_of(*solver);
+    fields.from_json(GetParam().strongly_convex_options);
     for (const Field& field : fields.list()) {
       if (field.name == "upper_step_size") field.set(upper_step_size);
       if (field.name == "schedule") field.set("cosine");
@@ -35,7 +39,11 @@ class Conformance : public ::testing::TestWithParam<SolverEntry> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Registry, Conformance, ::testing::ValuesIn(solver_registry()),
-                         [](const auto& entry) { return entry.param.name; });
+                         [](const auto& entry) {  // the names of tests have no '-'
+                           std::string name = entry.param.name;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 void expect_same(const std::vector<TraceRow>& found, const std::vector<TraceRow>& expected) {
   ASSERT_EQ(found.size(), expected.size());
@@ -168,6 +176,55 @@ TEST_P(Conformance, CountsEqualTheDocumentedCalls) {
   }
 }
 
+/// Features tanh(A w) of fixed rows. y tracks their mean: g = ||y||^2 - y' mean, so that d2g/dy2 = 2 needs no
+/// data; f = mean of (features y - t)^2, and a little of w.
+struct Encoded {
+  torch::Tensor w, y;
+  torch::Tensor data, target;
+
+  Encoded() {
+    at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(29);
+    const auto random = [&](at::IntArrayRef shape) {
+      return torch::randn(shape, generator, torch::kFloat64);
+    };
+    w = random({4, 3}).requires_grad_();
+    y = random({3}).requires_grad_();
+    data = random({10, 4});
+    target = random({10});
+  }
+  Problem problem(bool split) const {
+    const Encode encode = [w = w](const Batch& b) { return torch::tanh(b[0].mm(w)); };
+    const FeatureLoss f = [w = w, y = y](const torch::Tensor& features, const Batch& b) {
+      return (features.mv(y) - b[1]).square().mean() + 0.05 * w.square().sum();
+    };
+    const FeatureLoss g = [y = y](const torch::Tensor& features, const Batch&) {
+      return y.square().sum() - y.dot(features.mean(0));
+    };
+    Problem problem{.upper = {.parameters = {w}, .batches = full_batch({data, target})},
+                    .lower = {.parameters = {y}, .batches = full_batch({data, target})}};
+    if (split) {
+      problem.upper.feature_loss = f;
+      problem.lower.feature_loss = g;
+      problem.encode = encode;
+      problem.lower_hessian = [](const torch::Tensor& v) { return 2 * v; };
+    } else {
+      problem.upper.loss = [=](const Batch& b) { return f(encode(b), b); };
+      problem.lower.loss = [=](const Batch& b) { return g(encode(b), b); };
+    }
+    return problem;
+  }
+};
+
+TEST_P(Conformance, AnEncoderAndAConstantLowerHessianChangeNothing) {
+  const Encoded plain, split;
+  const Result expected = run(plain.problem(false), *make(), {.max_steps = 12, .seed = 4});
+  const Result found = run(split.problem(true), *make(), {.max_steps = 12, .seed = 4});
+  EXPECT_EQ(found.oracle_calls.steps.to_json(), expected.oracle_calls.steps.to_json());
+  EXPECT_LT(distance(split.w, plain.w), 1e-9);
+  EXPECT_LT(distance(split.y, plain.y), 1e-9);
+  EXPECT_GT(distance(split.w, Encoded().w), 0) << "x moved";
+}
+
 TEST_P(Conformance, ConvergesOnTheQuadratic) {
   const Quadratic quadratic({.lower_curvature_min = 0.5, .lower_curvature_max = 1});
   const torch::Tensor start = quadratic.x.detach().clone();
@@ -183,7 +240,10 @@ TEST_P(Conformance, ConvergesOnTheQuadratic) {
 TEST_P(Conformance, ConvergesWhereTheUpperHessianIsUnbounded) {
   const P1 p1;
   const torch::Tensor start = p1.x.detach().clone();
-  const Result result = run(p1.problem(), *stepping(0.1), {.max_steps = 1500});
+  // Plain gradient steps must fit the steepest place, which is the start: Phi'' = c^2 cosh(c x) + ... there.
+  const double smoothness = p1.c * p1.c * std::cosh(p1.c * start.abs().max().item<double>());
+  const double step_size = GetParam().unbounded_smoothness ? 0.1 : 0.5 / smoothness;
+  const Result result = run(p1.problem(), *stepping(step_size), {.max_steps = 1500});
   EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
   EXPECT_LT(p1.gradient(p1.x.detach()).norm().item<double>(),
             1e-3 * p1.gradient(start).norm().item<double>());

@@ -19,6 +19,12 @@ struct SolverEntry {
   std::function<OracleCounts(Solver& solver, int64_t steps)> documented_calls;
   /// Whether the method's theory asks that g be strongly convex in y.
   bool needs_strong_convexity = true;
+  /// Whether its theory lets the smoothness of f in x grow with the gradient ("unbounded smoothness"), so
+  /// that one step size on x serves steep and flat places alike: normalized steps and steps of Adam's type.
+  bool unbounded_smoothness = false;
+  /// Options to set where g is strongly convex in y, for a method whose defaults are its form for other
+  /// cases.
+  nlohmann::json strongly_convex_options = nlohmann::json::object();
 };
 
 /// All solvers, by name.

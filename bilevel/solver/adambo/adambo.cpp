@@ -103,7 +103,8 @@ SolverEntry adambo_entry() {
                 calls.hvp = steps * (options.neumann_terms - 1);
                 calls.cross_vjp = steps;
                 return calls;
-              }};
+              },
+          .unbounded_smoothness = true};
 }
 
 }  // namespace bilevel
