@@ -13,7 +13,7 @@ namespace bilevel {
 struct OracleCounts {
   int64_t lower_gradient = 0;        ///< grad_y G
   int64_t lower_joint_gradient = 0;  ///< grad_x G and grad_y G together
-  int64_t upper_gradient = 0;        ///< grad_x F and grad_y F
+  int64_t upper_gradient = 0;        ///< grad_x F and grad_y F, on one batch or each on a batch of its own
   int64_t hvp = 0;                   ///< (d2G/dy2) v
   int64_t cross_vjp = 0;             ///< (d2G/dxdy) v
   int64_t upper_hvp = 0;             ///< (d2F/dy2) v

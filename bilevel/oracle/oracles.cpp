@@ -116,6 +116,15 @@ torch::Tensor LowerPoint::cross_vjp(const torch::Tensor& v) {
   return gradient_of(product, oracles_->upper_, true, false);
 }
 
+LowerProducts LowerPoint::products(const torch::Tensor& v) {
+  check_graph_through_x();
+  const torch::Tensor product = (gradient() * v).sum();
+  ++oracles_->counts().hvp;
+  ++oracles_->counts().cross_vjp;
+  const auto [x, y] = oracles_->gradient_in_both(product);
+  return {.hvp = y, .cross_vjp = x};
+}
+
 UpperPoint::UpperPoint(Oracles& oracles, torch::Tensor loss)
     : oracles_(&oracles),
       loss_(std::move(loss)),
@@ -136,7 +145,7 @@ void UpperPoint::count() {
 torch::Tensor UpperPoint::grad_y() {
   check_fresh();
   count();
-  return gradient_of(loss_, oracles_->lower_, true, false);
+  return gradient_.defined() ? gradient_.detach() : gradient_of(loss_, oracles_->lower_, true, false);
 }
 
 torch::Tensor UpperPoint::grad_x() {
@@ -208,17 +217,21 @@ std::pair<torch::Tensor, torch::Tensor> Oracles::encode_together(const Sample& u
 LowerPoint Oracles::lower_point(const Sample& sample, Graph graph) {
   upper_.check();
   lower_.check();
-  torch::Tensor features;
   if (graph == Graph::both) {
-    if (problem_.lower.feature_loss) features = encode(sample);
+    const torch::Tensor features = problem_.lower.feature_loss ? encode(sample) : torch::Tensor();
     return LowerPoint(*this, loss(problem_.lower, sample, features), graph);
   }
+  return LowerPoint(*this, loss_in_y(problem_.lower, sample), graph);
+}
+
+torch::Tensor Oracles::loss_in_y(const Level& level, const Sample& sample) {
   const FrozenScope frozen(upper_);
-  if (problem_.lower.feature_loss) {
+  torch::Tensor features;
+  if (level.feature_loss) {
     const torch::NoGradGuard no_grad;
     features = encode(sample);
   }
-  return LowerPoint(*this, loss(problem_.lower, sample, features), graph);
+  return loss(level, sample, features);
 }
 
 UpperPoint Oracles::upper_point(const Sample& sample) {
@@ -255,6 +268,9 @@ torch::Tensor Oracles::hypergradient(UpperPoint& upper, LowerPoint& lower, const
 }
 
 std::pair<torch::Tensor, torch::Tensor> Oracles::gradient_in_both(const torch::Tensor& scalar) {
+  if (!scalar.requires_grad()) {
+    return {torch::zeros({upper_.size()}, upper_.options()), torch::zeros({lower_.size()}, lower_.options())};
+  }
   std::vector<torch::Tensor> variables = upper_.tensors();
   variables.insert(variables.end(), lower_.tensors().begin(), lower_.tensors().end());
   const auto parts = torch::autograd::grad({scalar}, variables, {}, false, false, /*allow_unused=*/true);
@@ -280,10 +296,10 @@ LinearStep Oracles::aggregated_step(UpperPoint& upper, LowerPoint& lower, const 
                                     double weight) {
   upper.check_fresh();
   lower.check_graph_through_x();
-  const torch::Tensor of_f = gradient_of(upper.loss_, lower_, true, true);
+  upper.gradient_ = gradient_of(upper.loss_, lower_, true, true);
   ++counts().upper_hvp;
   ++counts().upper_cross_vjp;
-  return linear_step(upper, weight * of_f + (1 - weight) * lower.gradient(), z);
+  return linear_step(upper, weight * upper.gradient_ + (1 - weight) * lower.gradient(), z);
 }
 
 JointGradient Oracles::lower_joint_gradient(const Sample& sample) {
@@ -298,6 +314,12 @@ JointGradient Oracles::upper_gradient(const Sample& sample) {
   point.count();
   const auto [x, y] = gradient_in_both(point.loss_);
   return {.value = point.value(), .x = x, .y = y};
+}
+
+torch::Tensor Oracles::upper_gradient_in_y(const Sample& sample) {
+  upper_.check();
+  lower_.check();
+  return gradient_of(loss_in_y(problem_.upper, sample), lower_, false, false);
 }
 
 void Oracles::move_x(const torch::Tensor& direction, double scale) {
@@ -403,6 +425,7 @@ void Oracles::state(State& state) {
     parameters->assign(flat);
   }
   streams_.state(state);
+  if (state.loading()) slots_.clear();  // they follow from the seed, which was restored
   const auto samplers = [&](const std::string& level, std::map<std::string, Sampler>& map,
                             const BatchSource& source) {
     state.scope(level + "_samplers", [&](State& inner) {

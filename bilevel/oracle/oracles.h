@@ -25,6 +25,12 @@ struct Sample {
   uint64_t model_seed = 0;
 };
 
+/// Second derivatives of a lower sample times one vector.
+struct LowerProducts {
+  torch::Tensor hvp;        ///< (d2G/dy2) v, flat [dim y]
+  torch::Tensor cross_vjp;  ///< (d2G/dxdy) v, flat [dim x]
+};
+
 /// Which variables a lower point can be differentiated in. `lower_only` builds no graph through x, so an
 /// encoder in x costs a forward pass without graph.
 enum class Graph { lower_only, both };
@@ -47,6 +53,8 @@ class LowerPoint {
   torch::Tensor hvp(const torch::Tensor& v);
   /// (d2G/dxdy) v, flat [dim x]. Needs Graph::both.
   torch::Tensor cross_vjp(const torch::Tensor& v);
+  /// Both products from one backward pass. Needs Graph::both; frees the graph.
+  LowerProducts products(const torch::Tensor& v);
 
  private:
   friend class Oracles;
@@ -73,7 +81,7 @@ class UpperPoint {
 
   /// F, a scalar without graph.
   torch::Tensor value() const { return loss_.detach(); }
-  /// grad_y F, flat [dim y]; keeps the graph.
+  /// grad_y F, flat [dim y]; keeps the graph. No pass after `aggregated_step`.
   torch::Tensor grad_y();
   /// grad_x F, flat [dim x]; keeps the graph.
   torch::Tensor grad_x();
@@ -86,6 +94,7 @@ class UpperPoint {
 
   Oracles* oracles_;
   torch::Tensor loss_;
+  torch::Tensor gradient_;  // grad_y F, where aggregated_step needed it
   bool counted_ = false;
   uint64_t upper_version_, lower_version_;
 };
@@ -139,16 +148,23 @@ class Oracles {
   /// graphs of both points, which give no further derivative afterwards.
   torch::Tensor hypergradient(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z);
 
-  /// The same and the residual of the linear system, still from one backward pass in (x, y). Frees the graphs.
+  /// The same and the residual of the linear system, still from one backward pass in (x, y). Frees the
+  /// graphs.
   LinearStep hypergradient_and_residual(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z);
 
   /// Both for the aggregated lower objective weight F + (1 - weight) G in place of G: grad_x F - J z and
-  /// H z - grad_y F with J, H its second derivatives (sl-BAMM). Frees the graphs.
+  /// H z - grad_y F with J, H its second derivatives (sl-BAMM). Counts one product of G and one of F of
+  /// either kind. Frees the graphs; `grad_y` of both points still answers, without a pass.
   LinearStep aggregated_step(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z, double weight);
 
   /// G or F with its gradient in x and y: one forward and one backward pass.
   JointGradient lower_joint_gradient(const Sample& sample);
   JointGradient upper_gradient(const Sample& sample);
+
+  /// grad_y F alone, flat [dim y], without graph through x: for methods that give z a sample xi' of its own,
+  /// apart from the xi of grad_x F. The two halves count as one upper_gradient, that of the hypergradient
+  /// which brings the other half; the rows of both samples are counted.
+  torch::Tensor upper_gradient_in_y(const Sample& sample);
 
   /// x <- x + scale * direction, then the projection on the upper level's feasible set, if it has one.
   void move_x(const torch::Tensor& direction, double scale);
@@ -205,6 +221,8 @@ class Oracles {
 
   Sampler& sampler(std::map<std::string, Sampler>& samplers, const BatchSource& source,
                    const std::string& level, const std::string& stream);
+  /// A level's loss on a sample without graph through x.
+  torch::Tensor loss_in_y(const Level& level, const Sample& sample);
   /// A level's loss on a sample; `features` may hold the batch's features already.
   torch::Tensor loss(const Level& level, const Sample& sample, const torch::Tensor& features);
   torch::Tensor encode(const Sample& sample);

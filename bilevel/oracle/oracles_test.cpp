@@ -275,6 +275,74 @@ TEST_P(BothForms, APointScopeIsAnotherPointAndLeavesNoTrace) {
   EXPECT_TRUE(torch::equal(oracles.y().flat(), other_y));
 }
 
+TEST_P(BothForms, BothLowerProductsComeFromOnePass) {
+  Oracles oracles(problem(), 1);
+  const Sample lower = oracles.draw_lower("a");
+  const Tensor z = direction(oracles.y().size(), 67);
+  LowerPoint apart = oracles.lower_point(lower, Graph::both);
+  LowerPoint together = oracles.lower_point(lower, Graph::both);
+  const OracleCounts before = oracles.counts();
+  const LowerProducts products = together.products(z);
+  EXPECT_EQ(oracles.counts().hvp, before.hvp + 1);
+  EXPECT_EQ(oracles.counts().cross_vjp, before.cross_vjp + 1);
+  EXPECT_LT(distance(products.hvp, apart.hvp(z)), 1e-14);
+  EXPECT_LT(distance(products.cross_vjp, apart.cross_vjp(z)), 1e-14);
+  EXPECT_THROW(oracles.lower_point(lower, Graph::lower_only).products(z), std::logic_error);
+}
+
+TEST_P(BothForms, TheUpperGradientInYAloneIsOneHalf) {
+  Oracles oracles(problem(), 1);
+  const Sample upper = oracles.draw_upper("a");
+  const Tensor expected = oracles.upper_point(upper).grad_y();
+  const OracleCounts before = oracles.counts();
+  EXPECT_EQ(distance(oracles.upper_gradient_in_y(upper), expected), 0);
+  EXPECT_EQ(oracles.counts(), before) << "the other half counts";
+}
+
+TEST_P(BothForms, SingleLoopDirectionsAreTheirParts) {
+  Oracles oracles(problem(), 1);
+  const Sample upper = oracles.draw_upper("a");
+  const Sample lower = oracles.draw_lower("a");
+  const Tensor z = direction(oracles.y().size(), 67);
+  auto [f, g] = oracles.points(upper, lower);
+  const LinearStep step = oracles.hypergradient_and_residual(f, g, z);
+  UpperPoint f_apart = oracles.upper_point(upper);
+  LowerPoint g_apart = oracles.lower_point(lower, Graph::both);
+  EXPECT_LT(distance(step.hypergradient, f_apart.grad_x() - g_apart.cross_vjp(z)), 1e-14);
+  EXPECT_LT(distance(step.residual, g_apart.hvp(z) - f_apart.grad_y()), 1e-14);
+}
+
+TEST_P(BothForms, TheAggregatedStepIsThatOfTheAggregatedObjective) {
+  constexpr double kWeight = 0.3, h = 1e-5;
+  Oracles oracles(problem(), 1);
+  const Sample upper = oracles.draw_upper("a");
+  const Sample lower = oracles.draw_lower("a");
+  const Tensor z = direction(oracles.y().size(), 67);
+  auto [f, g] = oracles.points(upper, lower);
+  const OracleCounts before = oracles.counts();
+  const LinearStep step = oracles.aggregated_step(f, g, z, kWeight);
+  const Tensor fy = f.grad_y(), gy = g.grad_y();
+  OracleCounts expected = before;
+  for (int64_t* count : {&expected.upper_gradient, &expected.lower_gradient, &expected.hvp,
+                         &expected.cross_vjp, &expected.upper_hvp, &expected.upper_cross_vjp}) {
+    ++*count;
+  }
+  EXPECT_EQ(oracles.counts(), expected);
+  UpperPoint f_apart = oracles.upper_point(upper);
+  const Tensor fx = f_apart.grad_x();
+  EXPECT_LT(distance(fy, f_apart.grad_y()), 1e-14);
+  EXPECT_EQ(distance(gy, oracles.lower_gradient(lower)), 0);
+
+  // d/dx and d/dy of <grad_y phi, z> by central differences.
+  const auto slope = [&] {
+    const Tensor gradient =
+        kWeight * oracles.upper_gradient_in_y(upper) + (1 - kWeight) * oracles.lower_gradient(lower);
+    return gradient.dot(z);
+  };
+  EXPECT_LT(distance(step.hypergradient, fx - numerical_derivative(oracles.x(), slope, h)), kDifference);
+  EXPECT_LT(distance(step.residual, numerical_derivative(oracles.y(), slope, h) - fy), kDifference);
+}
+
 TEST_P(BothForms, ThePresentPointIsTheOnlyOne) {
   Oracles oracles(problem(), 1);
   const Sample upper = oracles.draw_upper("a");

@@ -128,8 +128,9 @@ class Run {
 
   /// Whether the step's numbers and both iterates are finite; otherwise stops and says what is not.
   bool finite(const TraceRow& row) {
-    const char* what = !std::isfinite(row.upper_loss)                             ? "the upper loss"
-                       : !std::isfinite(row.hypergradient_norm)                   ? "the hypergradient"
+    const char* what = !std::isfinite(row.upper_loss)           ? "the upper loss"
+                       : !std::isfinite(row.hypergradient_norm) ? "the hypergradient"
+                       : !std::isfinite(row.linear_residual)    ? "the residual of the linear system"
                        : !std::isfinite(oracles_.x().flat().sum().item<double>()) ? "the upper variable"
                        : !std::isfinite(oracles_.y().flat().sum().item<double>()) ? "the lower variable"
                                                                                   : nullptr;

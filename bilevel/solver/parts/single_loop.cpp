@@ -1,6 +1,16 @@
 #include "bilevel/solver/parts/single_loop.h"
 
 namespace bilevel {
+namespace {
+
+/// H z - grad_y F on samples of their own.
+torch::Tensor independent_residual(Oracles& oracles, const torch::Tensor& z) {
+  const torch::Tensor b = oracles.upper_gradient_in_y(oracles.draw_upper("linear_batches"));
+  if (oracles.has_lower_hessian()) return oracles.lower_hessian(z) - b;
+  return oracles.lower_point(oracles.draw_lower("linear_batches"), Graph::lower_only).hvp(z) - b;
+}
+
+}  // namespace
 
 SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const SingleLoopOptions& options) {
   const Sample xi = oracles.draw_upper("upper_batches");
@@ -18,6 +28,7 @@ SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const 
 
   if (options.gauss_seidel) step_y();
   SingleLoopStep result;
+  if (!options.shared) result.residual = independent_residual(oracles, z);
   {
     auto [upper, lower] = oracles.points(xi, cross);
     result.upper_loss = upper.value();
@@ -27,17 +38,21 @@ SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const 
       result.hypergradient = step.hypergradient;
       result.residual = step.residual;
     } else {
-      const torch::Tensor b = upper.grad_y();
-      const torch::Tensor hz =
-          oracles.has_lower_hessian()
-              ? oracles.lower_hessian(z)
-              : oracles.lower_point(oracles.draw_lower("linear_batches"), Graph::lower_only).hvp(z);
-      result.residual = hz - b;
       result.hypergradient = oracles.hypergradient(upper, lower, z);
     }
   }
   if (!options.gauss_seidel) step_y();
   return result;
+}
+
+OracleCounts single_loop_calls(int64_t steps) {
+  return {.lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
+}
+
+void single_loop_samples_field(Fields& f, std::string& value) {
+  f.choice(
+      "samples", value, {"independent", "shared"},
+      "whether every derivative has a sample of its own, or one lower and one upper sample serve the step");
 }
 
 void normalized_step(Oracles& oracles, const torch::Tensor& m, double step_size) {

@@ -1,0 +1,67 @@
+#include "bilevel/solver/ma-soba/ma-soba.h"
+
+#include "bilevel/solver/parts/single_loop.h"
+
+namespace bilevel {
+
+void MASOBAOptions::fields(Fields& f) {
+  upper_step_size_field(f, upper_step_size);
+  lower_step_size_field(f, lower_step_size);
+  linear_step_size_field(f, linear_step_size);
+  momentum_weight_field(f, momentum_weight, "weight of the new hypergradient in the average (theta)");
+  f.choice("average", average, {"old", "new"},
+           "whether x moves by the average before this step's hypergradient (the paper's form) or with it");
+  order_field(f, order);
+  single_loop_samples_field(f, samples);
+  schedule_field(f, schedule);
+  lower_schedule_field(f, lower_schedule);
+  linear_schedule_field(f, linear_schedule);
+}
+
+void MASOBA::start(Oracles& oracles, int64_t max_steps) {
+  fields_of(options_).validate();
+  steps_ = StepSizes(oracles,
+                     {.upper = options_.upper_step_size,
+                      .lower = options_.lower_step_size,
+                      .linear = options_.linear_step_size,
+                      .schedule = options_.schedule,
+                      .lower_schedule = options_.lower_schedule,
+                      .linear_schedule = options_.linear_schedule},
+                     max_steps);
+  z_ = torch::zeros_like(oracles.y().flat());
+  h_ = torch::zeros_like(oracles.x().flat());
+  k_ = 0;
+}
+
+StepReport MASOBA::step(Oracles& oracles) {
+  const double theta = options_.momentum_weight;
+  const SingleLoopStep at = single_loop_step(oracles, z_,
+                                             {.lower_step_size = steps_.lower(k_),  // y_{k+1}
+                                              .gauss_seidel = options_.order == "gauss_seidel",
+                                              .shared = options_.samples == "shared"});
+  const torch::Tensor old = h_;
+  z_ = z_ - steps_.linear(k_) * at.residual;                                // z_{k+1}
+  h_ = (1 - theta) * h_ + theta * at.hypergradient;                         // h_{k+1}, from z_k
+  oracles.move_x(options_.average == "old" ? old : h_, -steps_.upper(k_));  // x_{k+1}
+  ++k_;
+  return {.upper_loss = at.upper_loss,
+          .hypergradient = at.hypergradient,
+          .linear_residual = at.residual.norm(),
+          .failure = ""};
+}
+
+void MASOBA::state(State& state) {
+  state.value("k", k_);
+  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+  state.tensor("z", z_);
+  state.tensor("h", h_);
+}
+
+SolverEntry ma_soba_entry() {
+  return {.name = "ma-soba",
+          .summary = "SOBA whose x follows a moving average of the hypergradients",
+          .make = [] { return std::make_unique<MASOBA>(); },
+          .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); }};
+}
+
+}  // namespace bilevel

@@ -1,0 +1,170 @@
+#include "bilevel/solver/saba/saba.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <functional>
+
+#include "bilevel/core/error.h"
+
+namespace bilevel {
+namespace {
+
+/// A slot, drawn as the slot of a uniformly drawn row.
+int64_t draw_slot(Oracles& oracles, const std::string& stream, const std::vector<double>& weights) {
+  const double u = std::ldexp(static_cast<double>(oracles.streams().draw(stream) >> 11), -53);  // in [0, 1)
+  double reached = 0;
+  const auto last = static_cast<int64_t>(weights.size()) - 1;
+  for (int64_t slot = 0; slot < last; ++slot) {
+    reached += weights[static_cast<size_t>(slot)];
+    if (u < reached) return slot;
+  }
+  return last;
+}
+
+std::vector<double> slot_weights(int64_t slots, int64_t rows, const std::function<int64_t(int64_t)>& size) {
+  std::vector<double> weights;
+  for (int64_t slot = 0; slot < slots; ++slot) {
+    weights.push_back(static_cast<double>(size(slot)) / static_cast<double>(rows));
+  }
+  return weights;
+}
+
+}  // namespace
+
+SagaMemory::SagaMemory(std::vector<double> weights, const torch::Tensor& like)
+    : weights_(std::move(weights)),
+      rows_(torch::zeros({static_cast<int64_t>(weights_.size()), like.numel()}, like.options())),
+      mean_(torch::zeros({like.numel()}, like.options())) {}
+
+torch::Tensor SagaMemory::exchange(int64_t slot, const torch::Tensor& fresh) {
+  torch::Tensor remembered = rows_[slot];
+  const torch::Tensor change = fresh - remembered;
+  const torch::Tensor direction = change + mean_;
+  mean_.add_(change, weights_[static_cast<size_t>(slot)]);
+  remembered.copy_(fresh);
+  return direction;
+}
+
+void SagaMemory::state(State& state) {
+  state.tensor("rows", rows_);
+  state.tensor("mean", mean_);
+}
+
+void SABAOptions::fields(Fields& f) {
+  upper_step_size_field(f, upper_step_size);
+  lower_step_size_field(f, lower_step_size);
+  linear_step_size_field(f, linear_step_size);
+  f.choice("memory", memory, {"zero", "full"},
+           "the memory's first content: zero, or the gradients of a pass over all slots");
+  f.number(
+      "memory_limit", memory_limit, kNonNegative,
+      "bytes that the memory may take: about the size of y twice and of x for every lower batch of the data "
+      "set, and of both once for every upper one");
+  order_field(f, order);
+  schedule_field(f, schedule);
+  lower_schedule_field(f, lower_schedule);
+  linear_schedule_field(f, linear_schedule);
+}
+
+void SABA::start(Oracles& oracles, int64_t max_steps) {
+  fields_of(options_).validate();
+  const int64_t n = oracles.lower_slots(), m = oracles.upper_slots();
+  const torch::Tensor &x = oracles.x().flat(), &y = oracles.y().flat();
+  const double numbers = static_cast<double>(n + 1) * static_cast<double>(2 * y.numel() + x.numel()) +
+                         static_cast<double>(m + 1) * static_cast<double>(y.numel() + x.numel());
+  const double bytes = numbers * static_cast<double>(x.element_size());
+  if (bytes > options_.memory_limit) {
+    throw InputError(
+        fmt::format("memory_limit = {:.0f}: the memory of {} lower and {} upper slots needs {:.0f} bytes",
+                    options_.memory_limit, n, m, bytes));
+  }
+  steps_ = StepSizes(oracles,
+                     {.upper = options_.upper_step_size,
+                      .lower = options_.lower_step_size,
+                      .linear = options_.linear_step_size,
+                      .schedule = options_.schedule,
+                      .lower_schedule = options_.lower_schedule,
+                      .linear_schedule = options_.linear_schedule},
+                     max_steps);
+  lower_weights_ = slot_weights(n, oracles.problem().lower.batches.rows(),
+                                [&](int64_t slot) { return oracles.lower_slot_size(slot); });
+  upper_weights_ = slot_weights(m, oracles.problem().upper.batches.rows(),
+                                [&](int64_t slot) { return oracles.upper_slot_size(slot); });
+  lower_gradient_ = SagaMemory(lower_weights_, y);
+  hvp_ = SagaMemory(lower_weights_, y);
+  cross_vjp_ = SagaMemory(lower_weights_, x);
+  upper_gradient_y_ = SagaMemory(upper_weights_, y);
+  upper_gradient_x_ = SagaMemory(upper_weights_, x);
+  z_ = torch::zeros_like(y);
+  k_ = 0;
+}
+
+void SABA::warm_start(Oracles& oracles) {
+  if (options_.memory == "zero") return;
+  for (int64_t i = 0; i < oracles.lower_slots(); ++i) {
+    lower_gradient_.exchange(i, oracles.lower_gradient(oracles.lower_slot(i)));
+  }
+  for (int64_t j = 0; j < oracles.upper_slots(); ++j) {
+    const JointGradient f = oracles.upper_gradient(oracles.upper_slot(j));
+    upper_gradient_y_.exchange(j, f.y);
+    upper_gradient_x_.exchange(j, f.x);
+  }
+}
+
+StepReport SABA::step(Oracles& oracles) {
+  const int64_t i = draw_slot(oracles, "lower_slot", lower_weights_);
+  const int64_t j = draw_slot(oracles, "upper_slot", upper_weights_);
+  const Sample zeta = oracles.lower_slot(i);
+  const bool gauss_seidel = options_.order == "gauss_seidel";
+  const auto step_y = [&](const torch::Tensor& gradient) {  // y_{k+1}
+    oracles.y().add(lower_gradient_.exchange(i, gradient), -steps_.lower(k_));
+  };
+
+  if (gauss_seidel) step_y(oracles.lower_gradient(zeta));
+  const JointGradient f = oracles.upper_gradient(oracles.upper_slot(j));
+  LowerProducts of_g;  // H z and J z
+  torch::Tensor lower_gradient;
+  {
+    LowerPoint lower = oracles.lower_point(zeta, Graph::both);
+    if (!gauss_seidel) lower_gradient = lower.grad_y();
+    of_g = lower.products(z_);
+  }
+  const torch::Tensor residual = hvp_.exchange(i, of_g.hvp) - upper_gradient_y_.exchange(j, f.y);
+  const torch::Tensor hypergradient =
+      upper_gradient_x_.exchange(j, f.x) - cross_vjp_.exchange(i, of_g.cross_vjp);
+  if (!gauss_seidel) step_y(lower_gradient);
+  z_ = z_ - steps_.linear(k_) * residual;            // z_{k+1}
+  oracles.move_x(hypergradient, -steps_.upper(k_));  // x_{k+1}
+  ++k_;
+  return {.upper_loss = f.value,
+          .hypergradient = hypergradient,
+          .linear_residual = residual.norm(),
+          .failure = ""};
+}
+
+void SABA::state(State& state) {
+  state.value("k", k_);
+  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+  state.tensor("z", z_);
+  for (auto [name, memory] :
+       {std::pair{"lower_gradient", &lower_gradient_}, std::pair{"hvp", &hvp_},
+        std::pair{"cross_vjp", &cross_vjp_}, std::pair{"upper_gradient_y", &upper_gradient_y_},
+        std::pair{"upper_gradient_x", &upper_gradient_x_}}) {
+    state.scope(name, [&, kept = memory](State& inner) { kept->state(inner); });
+  }
+}
+
+SolverEntry saba_entry() {
+  return {
+      .name = "saba",
+      .summary = "SOBA with SAGA's memory of every derivative: no noise left at the solution of a finite sum",
+      .make = [] { return std::make_unique<SABA>(); },
+      .documented_calls =
+          [](Solver&, int64_t steps) {
+            return OracleCounts{
+                .lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
+          }};
+}
+
+}  // namespace bilevel

@@ -1,0 +1,109 @@
+#include "bilevel/solver/sl-bamm/sl-bamm.h"
+
+#include <cmath>
+
+namespace bilevel {
+
+void SLBAMMOptions::fields(Fields& f) {
+  upper_step_size_field(f, upper_step_size);
+  lower_step_size_field(f, lower_step_size);
+  linear_step_size_field(f, linear_step_size);
+  f.number(
+       "aggregation_weight", aggregation_weight, {.low = 0, .high = 1, .high_open = true},
+       "weight of the upper objective in the aggregated lower one (mu); 0: no aggregation, for a strongly "
+       "convex lower objective")
+      .search(0.1, 0.9);
+  order_field(f, order);
+  schedule_field(f, schedule);
+  lower_schedule_field(f, lower_schedule);
+  linear_schedule_field(f, linear_schedule);
+  f.course("aggregation_schedule", aggregation_schedule, {"constant", "polynomial", "cosine", "paper"},
+           "course of aggregation_weight");
+}
+
+void SLBAMM::start(Oracles& oracles, int64_t max_steps) {
+  fields_of(options_).validate();
+  const bool aggregates = options_.aggregation_weight > 0;
+  const double tau = aggregates ? 1.0 / 40 : 1.0 / 1000;
+  steps_ = StepSizes(oracles,
+                     {.upper = options_.upper_step_size,
+                      .lower = options_.lower_step_size,
+                      .linear = options_.linear_step_size,
+                      .schedule = options_.schedule,
+                      .lower_schedule = options_.lower_schedule,
+                      .linear_schedule = options_.linear_schedule,
+                      .paper_upper = aggregates ? 1.5 * tau : tau,
+                      .paper_lower = 0,
+                      .paper_linear = 0.5 * tau},
+                     max_steps);
+  aggregation_course_ = Course(options_.aggregation_schedule, 0.1);
+  total_steps_ = max_steps;
+  z_ = torch::zeros_like(oracles.y().flat());
+  k_ = 0;
+}
+
+StepReport SLBAMM::step(Oracles& oracles) {
+  const bool aggregates = options_.aggregation_weight > 0;
+  const bool gauss_seidel = options_.order == "gauss_seidel";
+  const double mu = options_.aggregation_weight * aggregation_course_.at(k_, total_steps_);
+  const double share = aggregates && options_.schedule == "paper" ? mu * mu * mu : 1;
+  const double alpha = steps_.upper(k_) * share, beta = steps_.lower(k_), eta = steps_.linear(k_);
+  const Sample xi = oracles.draw_upper("upper_batches");
+  const Sample zeta = oracles.draw_lower("lower_batches");
+
+  if (gauss_seidel) {  // y_{k+1}
+    torch::Tensor gradient = (1 - mu) * oracles.lower_gradient(zeta);
+    if (aggregates) gradient = gradient + mu * oracles.upper_point(xi).grad_y();
+    oracles.y().add(gradient, -beta);
+  }
+  torch::Tensor upper_loss, gradient;  // grad_y phi_mu(x_k, y_k)
+  LinearStep at;                       // the directions of x and z, from z_k
+  {
+    auto [upper, lower] = oracles.points(xi, zeta);
+    upper_loss = upper.value();
+    at = aggregates ? oracles.aggregated_step(upper, lower, z_, mu)
+                    : oracles.hypergradient_and_residual(upper, lower, z_);
+    if (!gauss_seidel) {
+      gradient = aggregates ? mu * upper.grad_y() + (1 - mu) * lower.grad_y() : lower.grad_y();
+    }
+  }
+  if (!gauss_seidel) oracles.y().add(gradient, -beta);  // y_{k+1}
+  z_ = z_ - eta * at.residual;                          // z_{k+1}
+  oracles.move_x(at.hypergradient, -alpha);             // x_{k+1}, projected
+  ++k_;
+  return {.upper_loss = upper_loss,
+          .hypergradient = at.hypergradient,
+          .linear_residual = at.residual.norm(),
+          .failure = ""};
+}
+
+void SLBAMM::state(State& state) {
+  state.value("k", k_);
+  state.value("total_steps", total_steps_);
+  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+  state.tensor("z", z_);
+}
+
+SolverEntry sl_bamm_entry() {
+  return {.name = "sl-bamm",
+          .summary =
+              "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one "
+              "loop, for "
+              "lower levels that are merely convex",
+          .make = [] { return std::make_unique<SLBAMM>(); },
+          .documented_calls =
+              [](Solver& solver, int64_t steps) {
+                const SLBAMMOptions& options = dynamic_cast<SLBAMM&>(solver).options();
+                OracleCounts calls{
+                    .lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
+                if (options.aggregation_weight > 0) {
+                  calls.upper_hvp = calls.upper_cross_vjp = steps;
+                  if (options.order == "gauss_seidel") calls.upper_gradient += steps;
+                }
+                return calls;
+              },
+          .needs_strong_convexity = false,
+          .strongly_convex_options = {{"aggregation_weight", 0}}};
+}
+
+}  // namespace bilevel

@@ -1,0 +1,75 @@
+#include "bilevel/solver/slip/slip.h"
+
+#include "bilevel/solver/parts/single_loop.h"
+
+namespace bilevel {
+
+void SLIPOptions::fields(Fields& f) {
+  upper_step_size_field(f, upper_step_size);
+  lower_step_size_field(f, lower_step_size);
+  linear_step_size_field(f, linear_step_size);
+  warm_start_field(f, warm_start_steps);
+  momentum_weight_field(f, momentum_weight, "weight of the new hypergradient in the momentum (theta)");
+  order_field(f, order);
+  single_loop_samples_field(f, samples);
+  schedule_field(f, schedule);
+  lower_schedule_field(f, lower_schedule);
+  linear_schedule_field(f, linear_schedule);
+}
+
+void SLIP::start(Oracles& oracles, int64_t max_steps) {
+  fields_of(options_).validate();
+  steps_ = StepSizes(oracles,
+                     {.upper = options_.upper_step_size,
+                      .lower = options_.lower_step_size,
+                      .linear = options_.linear_step_size,
+                      .schedule = options_.schedule,
+                      .lower_schedule = options_.lower_schedule,
+                      .linear_schedule = options_.linear_schedule},
+                     max_steps);
+  z_ = torch::zeros_like(oracles.y().flat());
+  m_ = torch::zeros_like(oracles.x().flat());
+  k_ = 0;
+}
+
+void SLIP::warm_start(Oracles& oracles) {
+  for (int64_t k = 0; k < options_.warm_start_steps; ++k) {  // y <- y - eta_y grad_y G(x_0, y; pi_k)
+    oracles.y().add(oracles.lower_gradient(oracles.draw_lower("warm_start")), -steps_.lower());
+  }
+}
+
+StepReport SLIP::step(Oracles& oracles) {
+  const double theta = options_.momentum_weight;
+  const SingleLoopStep at = single_loop_step(oracles, z_,
+                                             {.lower_step_size = steps_.lower(k_),  // y_{t+1}
+                                              .gauss_seidel = options_.order == "gauss_seidel",
+                                              .shared = options_.samples == "shared"});
+  z_ = z_ - steps_.linear(k_) * at.residual;         // z_{t+1}
+  m_ = (1 - theta) * m_ + theta * at.hypergradient;  // m_{t+1}, from z_t
+  normalized_step(oracles, m_, steps_.upper(k_));    // x_{t+1}
+  ++k_;
+  return {.upper_loss = at.upper_loss,
+          .hypergradient = at.hypergradient,
+          .linear_residual = at.residual.norm(),
+          .failure = ""};
+}
+
+void SLIP::state(State& state) {
+  state.value("k", k_);
+  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+  state.tensor("z", z_);
+  state.tensor("m", m_);
+}
+
+SolverEntry slip_entry() {
+  return {
+      .name = "slip",
+      .summary =
+          "normalized momentum on x, SGD on y and on the linear system; one loop, for upper objectives of "
+          "unbounded smoothness",
+      .make = [] { return std::make_unique<SLIP>(); },
+      .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); },
+      .unbounded_smoothness = true};
+}
+
+}  // namespace bilevel

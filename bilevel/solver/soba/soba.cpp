@@ -1,0 +1,62 @@
+#include "bilevel/solver/soba/soba.h"
+
+#include "bilevel/solver/parts/single_loop.h"
+
+namespace bilevel {
+
+void SOBAOptions::fields(Fields& f) {
+  upper_step_size_field(f, upper_step_size);
+  lower_step_size_field(f, lower_step_size);
+  linear_step_size_field(f, linear_step_size);
+  order_field(f, order);
+  single_loop_samples_field(f, samples);
+  schedule_field(f, schedule);
+  lower_schedule_field(f, lower_schedule);
+  linear_schedule_field(f, linear_schedule);
+}
+
+void SOBA::start(Oracles& oracles, int64_t max_steps) {
+  fields_of(options_).validate();
+  steps_ = StepSizes(oracles,
+                     {.upper = options_.upper_step_size,
+                      .lower = options_.lower_step_size,
+                      .linear = options_.linear_step_size,
+                      .schedule = options_.schedule,
+                      .lower_schedule = options_.lower_schedule,
+                      .linear_schedule = options_.linear_schedule,
+                      .paper_upper = 0.5,
+                      .paper_lower = 0.5,
+                      .paper_linear = 0.5},
+                     max_steps);
+  z_ = torch::zeros_like(oracles.y().flat());
+  k_ = 0;
+}
+
+StepReport SOBA::step(Oracles& oracles) {
+  const SingleLoopStep at = single_loop_step(oracles, z_,
+                                             {.lower_step_size = steps_.lower(k_),  // y_{k+1}
+                                              .gauss_seidel = options_.order == "gauss_seidel",
+                                              .shared = options_.samples == "shared"});
+  z_ = z_ - steps_.linear(k_) * at.residual;            // z_{k+1}
+  oracles.move_x(at.hypergradient, -steps_.upper(k_));  // x_{k+1}
+  ++k_;
+  return {.upper_loss = at.upper_loss,
+          .hypergradient = at.hypergradient,
+          .linear_residual = at.residual.norm(),
+          .failure = ""};
+}
+
+void SOBA::state(State& state) {
+  state.value("k", k_);
+  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+  state.tensor("z", z_);
+}
+
+SolverEntry soba_entry() {
+  return {.name = "soba",
+          .summary = "SGD on x, y and the linear system from one lower and one upper batch; one loop",
+          .make = [] { return std::make_unique<SOBA>(); },
+          .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); }};
+}
+
+}  // namespace bilevel
