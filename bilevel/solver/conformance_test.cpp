@@ -179,8 +179,10 @@ TEST_P(Conformance, ConvergesOnTheQuadratic) {
   const Result result = run(quadratic.problem(), *stepping(0.05), {.max_steps = 1500});
   EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
   const torch::Tensor x = quadratic.x.detach();
+  // A random estimate has a standard deviation of about sqrt(Q) ||J z||, here twice the gradient at the
+  // start, and the last few hundred steps average it.
   EXPECT_LT(quadratic.gradient(x).norm().item<double>(),
-            0.02 * quadratic.gradient(start).norm().item<double>());
+            (GetParam().random_estimate ? 0.3 : 0.02) * quadratic.gradient(start).norm().item<double>());
   EXPECT_LT(quadratic.value(x).item<double>(), quadratic.value(start).item<double>());
   EXPECT_LT(relative_error(quadratic.y.detach(), quadratic.best_lower(x)), 0.02);
 }
@@ -194,7 +196,7 @@ TEST_P(Conformance, ConvergesWhereTheUpperHessianIsUnbounded) {
   const Result result = run(p1.problem(), *stepping(step_size), {.max_steps = 1500});
   EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
   EXPECT_LT(p1.gradient(p1.x.detach()).norm().item<double>(),
-            1e-3 * p1.gradient(start).norm().item<double>());
+            (GetParam().random_estimate ? 5e-3 : 1e-3) * p1.gradient(start).norm().item<double>());
 }
 
 TEST(MakeSolver, NamesTheKnownOnes) {

@@ -22,6 +22,9 @@ struct SolverEntry {
   /// Whether its theory lets the smoothness of f in x grow with the gradient ("unbounded smoothness"), so
   /// that one step size on x serves steep and flat places alike: normalized steps and steps of Adam's type.
   bool unbounded_smoothness = false;
+  /// Whether its estimate of the hypergradient is random even where every oracle is exact (a series truncated
+  /// at random), so that it ends near a solution and not at it.
+  bool random_estimate = false;
 };
 
 /// All solvers, by name.
