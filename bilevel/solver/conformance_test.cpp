@@ -376,11 +376,16 @@ TEST_P(Conformance, ConvergesOnQuadratics) {
         run(quadratic.problem(), *stepping(0.1), {.max_steps = 400, .seed = seed, .trace_every = 400});
     EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
     const torch::Tensor x = quadratic.x.detach();
+    // A random estimate has a standard deviation of about sqrt(Q) ||J z||, more than the gradient at the start,
+    // which the last steps average: over 300 random problems the 99 % quantiles of the two quotients below, for
+    // SUSTAIN and TTSA, were 0.27 and 0.22.
+    const bool random = GetParam().random_estimate;
     EXPECT_LT(quadratic.gradient(x).norm().item<double>(),
-              0.02 * quadratic.gradient(start).norm().item<double>())
+              (random ? 0.4 : 0.02) * quadratic.gradient(start).norm().item<double>())
         << "seed " << seed;
     EXPECT_LT(quadratic.value(x).item<double>(), quadratic.value(start).item<double>());
-    EXPECT_LT(relative_error(quadratic.y.detach(), quadratic.best_lower(x)), 0.05) << "seed " << seed;
+    EXPECT_LT(relative_error(quadratic.y.detach(), quadratic.best_lower(x)), random ? 0.3 : 0.05)
+        << "seed " << seed;
   }
 }
 
@@ -396,7 +401,9 @@ TEST_P(Conformance, ConvergesWhereTheUpperHessianIsUnbounded) {
     const Result result =
         run(p1.problem(), *stepping(step_size), {.max_steps = 400, .seed = seed, .trace_every = 400});
     EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
-    EXPECT_LT(p1.gradient(p1.x.detach()).norm().item<double>(), 0.01 * p1.gradient(x0).norm().item<double>())
+    EXPECT_LT(p1.gradient(p1.x.detach()).norm().item<double>(),
+              (GetParam().random_estimate ? 0.35 : 0.01) *  // random: the 99 % quantile was 0.22, as above
+                  p1.gradient(x0).norm().item<double>())
         << "seed " << seed;
   }
 }

@@ -25,6 +25,9 @@ struct SolverEntry {
   /// Options to set where g is strongly convex in y, for a method whose defaults are its form for other
   /// cases.
   nlohmann::json strongly_convex_options = nlohmann::json::object();
+  /// Whether its estimate of the hypergradient is random even where every oracle is exact (a series truncated
+  /// at random), so that it ends near a solution and not at it.
+  bool random_estimate = false;
 };
 
 /// All solvers, by name.

@@ -38,7 +38,8 @@ SolverEntry sustain_entry() {
                 calls.lower_gradient = calls.upper_gradient = calls.cross_vjp = evaluations;
                 calls.hvp = dynamic_cast<Sustain&>(solver).factors_applied();
                 return calls;
-              }};
+              },
+          .random_estimate = true};
 }
 
 }  // namespace bilevel

@@ -55,7 +55,8 @@ SolverEntry ttsa_entry() {
                 calls.hvp = dynamic_cast<TTSA&>(solver).factors_drawn();
                 calls.cross_vjp = steps;
                 return calls;
-              }};
+              },
+          .random_estimate = true};
 }
 
 }  // namespace bilevel
