@@ -18,6 +18,7 @@ void add_predict(CLI::App& program, Body& body);
 void add_list(CLI::App& program, Body& body);
 void add_demo(CLI::App& program, Body& body);
 void add_check(CLI::App& program, Body& body);
+void add_solve(CLI::App& program, Body& body);
 
 /// Set by the first Ctrl-C (or SIGTERM); a second one ends the process at once.
 const std::atomic<bool>& interrupted();

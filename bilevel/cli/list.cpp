@@ -1,6 +1,7 @@
 // `bilevel list`: what there is.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -9,6 +10,7 @@
 #include "bilevel/model/network.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/solver/registry.h"
+#include "bilevel/task/known_problem.h"
 
 namespace bilevel::cli {
 namespace {
@@ -38,6 +40,22 @@ void list_solvers_as_markdown() {
   }
 }
 
+void list_problems() {
+  std::cout << "problems:\n";
+  for (const KnownProblemEntry& entry : known_problem_registry()) {
+    std::cout << fmt::format("  {:<16} {}\n", entry.name, entry.summary);
+    const std::unique_ptr<KnownProblem> problem = entry.make();
+    const Fields fields = fields_of(*problem);
+    for (const Field& field : fields.list()) {
+      std::string flag = "--" + field.name;
+      std::replace(flag.begin(), flag.end(), '_', '-');
+      const std::string value = value_of(field);
+      std::cout << fmt::format("    {:<24} {}  [{}; default {}]\n", flag, field.meaning, values_of(field),
+                               value.empty() ? "none" : value);
+    }
+  }
+}
+
 void list_encoders() {
   std::cout << "encoders:\n";
   for (const EncoderEntry& entry : encoder_registry())
@@ -58,10 +76,11 @@ void add_list(CLI::App& program, Body& body) {
     bool markdown = false;
   };
   auto given = std::make_shared<Arguments>();
-  CLI::App* c = program.add_subcommand("list", "list solvers (with their options), encoders or tasks");
+  CLI::App* c =
+      program.add_subcommand("list", "list solvers and problems (with their options), encoders or tasks");
   c->add_option("what", given->what,
-                "solvers, options (of the solver NAME), encoders or tasks; all when left out")
-      ->check(CLI::IsMember({"solvers", "options", "encoders", "tasks"}));
+                "solvers, options (of the solver NAME), encoders, tasks or problems; all when left out")
+      ->check(CLI::IsMember({"solvers", "options", "encoders", "tasks", "problems"}));
   c->add_option("name", given->name, "the solver whose options are listed");
   c->add_flag("--markdown", given->markdown, "as a table for a Markdown page (solvers, options)");
   c->callback([given, &body] {
@@ -89,6 +108,7 @@ void add_list(CLI::App& program, Body& body) {
       if (what.empty() || what == "solvers") list_solvers();
       if (what.empty() || what == "encoders") list_encoders();
       if (what.empty() || what == "tasks") list_tasks();
+      if (what.empty() || what == "problems") list_problems();
       return static_cast<int>(kDone);
     };
   });

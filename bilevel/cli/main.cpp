@@ -51,6 +51,7 @@ int run_program(int argc, char** argv) {
   add_list(program, body);
   add_demo(program, body);
   add_check(program, body);
+  add_solve(program, body);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

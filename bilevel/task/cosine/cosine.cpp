@@ -1,0 +1,42 @@
+#include "bilevel/task/cosine/cosine.h"
+
+#include <torch/types.h>
+
+namespace bilevel {
+namespace {
+
+class Cosine : public KnownProblem {
+ public:
+  void fields(Fields& f) override { f.integer("dim", dim_, kAtLeastOne, "dimension of x and y"); }
+  void build(uint64_t) override {
+    fields_of(*this).validate();
+    x_ = torch::full({dim_}, 2.0, torch::kFloat64).requires_grad_();
+    y_ = torch::zeros({dim_}, torch::kFloat64).requires_grad_();
+  }
+  Problem problem() const override {
+    const auto f = [x = x_, y = y_](const Batch&) {
+      return torch::cos(x).sum() + x.dot(y) - 0.5 * y.square().sum();
+    };
+    const auto g = [x = x_, y = y_](const Batch&) { return 0.5 * (y - x).square().sum(); };
+    return {.upper = {.parameters = {x_}, .loss = f, .batches = no_data(), .names = {"x"}},
+            .lower = {.parameters = {y_}, .loss = g, .batches = no_data(), .names = {"y"}}};
+  }
+  torch::Tensor x() const override { return x_; }
+  torch::Tensor y() const override { return y_; }
+  torch::Tensor best_lower(const torch::Tensor& x) const override { return x; }
+  torch::Tensor gradient(const torch::Tensor& x) const override { return x - torch::sin(x); }
+  torch::Tensor solution() const override { return torch::zeros({dim_}, torch::kFloat64); }
+
+ private:
+  int64_t dim_ = 1;
+  torch::Tensor x_, y_;
+};
+
+}  // namespace
+
+KnownProblemEntry cosine_entry() {
+  return {"cosine", "cos x + x y - y^2/2 over a parabola: x* = 0, where the curvature vanishes",
+          [] { return std::make_unique<Cosine>(); }};
+}
+
+}  // namespace bilevel

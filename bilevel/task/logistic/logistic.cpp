@@ -1,0 +1,119 @@
+#include "bilevel/task/logistic/logistic.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <limits>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/streams.h"
+#include "bilevel/task/newton.h"
+#include "bilevel/task/problem_data.h"
+
+namespace bilevel {
+namespace {
+
+constexpr int64_t kMostFeatures = 5000;  // of the exact Hessian, which takes 8 bytes times the square
+
+class Logistic : public KnownProblem {
+ public:
+  void fields(Fields& f) override {
+    f.text("train", options_.train, "LIBSVM file of the lower level, two labels; none: generated rows");
+    f.text("valid", options_.valid, "LIBSVM file of the upper level; none: a random part of train");
+    f.integer("train_rows", options_.train_rows, kNonNegative, "use at most so many training rows; 0: all");
+    f.integer("valid_rows", options_.valid_rows, kNonNegative,
+              "use at most so many validation rows; 0: all, or a fifth of train");
+    f.integer("batch_size", batch_size_, kNonNegative, "rows a batch; 0: all, every oracle is exact");
+  }
+  void build(uint64_t seed) override {
+    fields_of(*this).validate();
+    options_.seed = seed;
+    ProblemData data;
+    if (options_.train.empty()) {
+      if (!options_.valid.empty()) throw InputError("valid is given, but train is not");
+      data = generated_problem_data(2, 10, 200, 200);
+    } else {
+      data = read_problem_data(options_);
+    }
+    if (data.labels.size() != 2) {
+      throw InputError(
+          fmt::format("{}: {} different labels, but logistic takes two", options_.train, data.labels.size()));
+    }
+    const int64_t width = data.train.features.size(1);
+    if (width > kMostFeatures) {
+      throw InputError(fmt::format("{}: {} features, but the exact Hessian of logistic takes at most {}",
+                                   options_.train, width, kMostFeatures));
+    }
+    train_ = data.train.features;
+    train_sign_ = 2 * data.train.classes.to(torch::kFloat64) - 1;
+    valid_ = data.valid.features;
+    valid_sign_ = 2 * data.valid.classes.to(torch::kFloat64) - 1;
+    at::Generator random = at::make_generator<at::CPUGeneratorImpl>(derive_seed(seed, "logistic.start"));
+    x_ = torch::rand({width}, random, torch::kFloat64).clamp_min(1e-8).log().requires_grad_();
+    y_ = torch::randn({width}, random, torch::kFloat64).requires_grad_();
+  }
+  Problem problem() const override {
+    const SamplingOptions sampling{.batch_size =
+                                       batch_size_ > 0 ? batch_size_ : std::numeric_limits<int64_t>::max()};
+    const auto f = [y = y_](const Batch& b) { return torch::softplus(-b[1] * b[0].mv(y)).mean(); };
+    const auto g = [x = x_, y = y_](const Batch& b) {
+      return torch::softplus(-b[1] * b[0].mv(y)).mean() + 0.5 * (x.exp() * y.square()).sum();
+    };
+    return {.upper = {.parameters = {x_},
+                      .loss = f,
+                      .batches = shuffled({valid_, valid_sign_}, sampling),
+                      .names = {"x"}},
+            .lower = {.parameters = {y_},
+                      .loss = g,
+                      .batches = shuffled({train_, train_sign_}, sampling),
+                      .names = {"y"}}};
+  }
+  torch::Tensor x() const override { return x_; }
+  torch::Tensor y() const override { return y_; }
+  torch::Tensor best_lower(const torch::Tensor& x) const override {
+    return minimize(lower(x), torch::zeros_like(x));
+  }
+  torch::Tensor gradient(const torch::Tensor& x) const override {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor y = best_lower(x);
+    if (!y.isfinite().all().item<bool>()) return torch::full_like(x, NAN);
+    const torch::Tensor slope = -valid_sign_ * torch::sigmoid(-valid_sign_ * valid_.mv(y));
+    const torch::Tensor b = valid_.t().mv(slope) / static_cast<double>(valid_.size(0));
+    return -x.exp() * y * lower(x).solve(y, b, 0);
+  }
+  int64_t evaluations() const override { return train_.numel() <= 100'000 ? 500 : 50; }
+
+ private:
+  ConvexFunction lower(const torch::Tensor& x) const {
+    const torch::Tensor strength = x.detach().exp();
+    const auto rows = static_cast<double>(train_.size(0));
+    const auto value_and_gradient = [this, strength, rows](const torch::Tensor& y) {
+      const torch::Tensor margin = train_sign_ * train_.mv(y);
+      // log(1 + exp(-m)), exact for large |m| on either side
+      const torch::Tensor loss = torch::log1p(torch::exp(-margin.abs())) + (-margin).clamp_min(0);
+      const double value = (loss.mean() + 0.5 * (strength * y.square()).sum()).item<double>();
+      const torch::Tensor slope = -train_sign_ * torch::sigmoid(-margin);
+      return std::pair{value, train_.t().mv(slope) / rows + strength * y};
+    };
+    const auto solve = [this, strength, rows](const torch::Tensor& y, const torch::Tensor& b, double) {
+      const torch::Tensor p = torch::sigmoid(train_.mv(y));
+      const torch::Tensor weighted = train_ * (p * (1 - p) / rows).unsqueeze(1);
+      return at::linalg_solve(train_.t().mm(weighted) + torch::diag(strength), b);
+    };
+    return {value_and_gradient, solve};
+  }
+
+  ProblemDataOptions options_;
+  int64_t batch_size_ = 0;
+  torch::Tensor train_, train_sign_, valid_, valid_sign_, x_, y_;
+};
+
+}  // namespace
+
+KnownProblemEntry logistic_entry() {
+  return {"logistic", "logistic regression with one L2 strength a feature, on LIBSVM files or generated rows",
+          [] { return std::make_unique<Logistic>(); }};
+}
+
+}  // namespace bilevel

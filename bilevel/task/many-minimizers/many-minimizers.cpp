@@ -1,0 +1,51 @@
+#include "bilevel/task/many-minimizers/many-minimizers.h"
+
+#include <torch/types.h>
+
+namespace bilevel {
+namespace {
+
+class ManyMinimizers : public KnownProblem {
+ public:
+  void fields(Fields& f) override {
+    f.integer("dim", dim_, kAtLeastOne, "dimension of x; y has twice as many");
+  }
+  void build(uint64_t) override {
+    fields_of(*this).validate();
+    x_ = torch::zeros({dim_}, torch::kFloat64).requires_grad_();
+    y_ = torch::zeros({2 * dim_}, torch::kFloat64).requires_grad_();
+  }
+  Problem problem() const override {
+    const auto f = [x = x_, y = y_, n = dim_](const Batch&) {
+      return 0.5 * ((y.narrow(0, 0, n) + 1).square().sum() + (y.narrow(0, n, n) - 2 * x).square().sum());
+    };
+    const auto g = [x = x_, y = y_, n = dim_](const Batch&) {
+      return 0.5 * (y.narrow(0, 0, n) + y.narrow(0, n, n) - x).square().sum();
+    };
+    return {.upper = {.parameters = {x_}, .loss = f, .batches = no_data(), .names = {"x"}},
+            .lower = {.parameters = {y_}, .loss = g, .batches = no_data(), .names = {"y"}}};
+  }
+  torch::Tensor x() const override { return x_; }
+  torch::Tensor y() const override { return y_; }
+  torch::Tensor best_lower(const torch::Tensor& x) const override {
+    return torch::cat({-0.5 * (x + 1), 0.5 * (3 * x + 1)});
+  }
+  torch::Tensor gradient(const torch::Tensor& x) const override { return 0.5 * (x - 1); }
+  torch::Tensor solution() const override { return torch::ones({dim_}, torch::kFloat64); }
+  std::string lower_level_caveat() const override {
+    return "g is convex in y but not strongly convex: it has a flat valley of minimizers";
+  }
+
+ private:
+  int64_t dim_ = 10;
+  torch::Tensor x_, y_;
+};
+
+}  // namespace
+
+KnownProblemEntry many_minimizers_entry() {
+  return {"many-minimizers", "a lower level with a flat valley: x* = 1 if the upper level may choose in it",
+          [] { return std::make_unique<ManyMinimizers>(); }};
+}
+
+}  // namespace bilevel

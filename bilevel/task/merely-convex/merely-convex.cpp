@@ -1,0 +1,50 @@
+#include "bilevel/task/merely-convex/merely-convex.h"
+
+#include <torch/types.h>
+
+namespace bilevel {
+namespace {
+
+class MerelyConvex : public KnownProblem {
+ public:
+  void fields(Fields& f) override {
+    f.integer("dim", dim_, kAtLeastOne, "dimension of x; y has twice as many");
+  }
+  void build(uint64_t) override {
+    fields_of(*this).validate();
+    x_ = torch::full({dim_}, 0.01, torch::kFloat64).requires_grad_();
+    y_ = torch::full({2 * dim_}, 0.01, torch::kFloat64).requires_grad_();
+  }
+  Problem problem() const override {
+    const auto f = [x = x_, y = y_, n = dim_](const Batch&) {
+      return 0.5 * (x - y.narrow(0, n, n)).square().sum() + 0.5 * (y.narrow(0, 0, n) - 1).square().sum();
+    };
+    const auto g = [x = x_, y = y_, n = dim_](const Batch&) {
+      const torch::Tensor u = y.narrow(0, 0, n);
+      return 0.5 * u.square().sum() - x.dot(u);
+    };
+    return {.upper = {.parameters = {x_}, .loss = f, .batches = no_data(), .names = {"x"}},
+            .lower = {.parameters = {y_}, .loss = g, .batches = no_data(), .names = {"y"}}};
+  }
+  torch::Tensor x() const override { return x_; }
+  torch::Tensor y() const override { return y_; }
+  torch::Tensor best_lower(const torch::Tensor& x) const override { return torch::cat({x, x}); }
+  torch::Tensor gradient(const torch::Tensor& x) const override { return x - 1; }
+  torch::Tensor solution() const override { return torch::ones({dim_}, torch::kFloat64); }
+  std::string lower_level_caveat() const override {
+    return "g is convex in y but not strongly convex: it does not depend on half of y's coordinates";
+  }
+
+ private:
+  int64_t dim_ = 100;
+  torch::Tensor x_, y_;
+};
+
+}  // namespace
+
+KnownProblemEntry merely_convex_entry() {
+  return {"merely-convex", "a lower level that leaves half of y free: x* = 1 if the upper level may choose",
+          [] { return std::make_unique<MerelyConvex>(); }};
+}
+
+}  // namespace bilevel

@@ -1,0 +1,397 @@
+#include "bilevel/task/solve_job.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/files.h"
+#include "bilevel/core/safetensors.h"
+#include "bilevel/report/page.h"
+#include "bilevel/report/plot.h"
+#include "bilevel/report/trace.h"
+#include "bilevel/solver/registry.h"
+#include "bilevel/task/known_problem.h"
+#include "bilevel/task/run_folder.h"
+
+namespace bilevel {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SolveJobOptions, problem, problem_options, solver, set, steps, noise,
+                                   start, seed, max_seconds, tolerance, threads)
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kMostShown = 200;  // coordinates of x and y in the summary
+
+int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+void check(const SolveJobOptions& o) {
+  const auto refuse = [](const char* field, double value, const char* rule) {
+    throw InputError(fmt::format("{} = {:g}: {}", field, value, rule));
+  };
+  if (o.steps < 1) refuse("steps", static_cast<double>(o.steps), "must be >= 1");
+  if (!(o.max_seconds >= 0)) refuse("max_seconds", o.max_seconds, "must be > 0");
+  if (!(o.tolerance >= 0)) refuse("tolerance", o.tolerance, "must be > 0");
+  if (o.threads < 1) refuse("threads", static_cast<double>(o.threads), "must be >= 1");
+}
+
+const SolverEntry& solver_entry(const std::string& name) {
+  make_solver(name);  // refuses an unknown name
+  return *std::find_if(solver_registry().begin(), solver_registry().end(),
+                       [&](const SolverEntry& entry) { return entry.name == name; });
+}
+
+Json values_of(const torch::Tensor& variable) {
+  if (variable.numel() > kMostShown) return nullptr;
+  const torch::Tensor flat = variable.detach().flatten().contiguous();
+  const auto* value = flat.data_ptr<double>();
+  return std::vector<double>(value, value + flat.numel());
+}
+
+/// What is known about a point, by exact computation on all rows and without noise.
+class Metrics {
+ public:
+  explicit Metrics(const KnownProblem& known)
+      : known_(known),
+        problem_(known.problem()),
+        solution_(known.solution()),
+        upper_batch_(problem_.upper.batches.all()),
+        lower_batch_(problem_.lower.batches.all()) {}
+
+  /// At the present x and y.
+  Json at_present() const {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor x = known_.x().detach();
+    const torch::Tensor gradient = known_.gradient(x);
+    Json metrics{{"distance", nullptr}};
+    if (solution_.defined()) {
+      metrics["distance"] = (x - solution_).norm().item<double>() / std::sqrt(static_cast<double>(x.numel()));
+    }
+    metrics["gradient_norm"] = gradient.norm().item<double>();
+    metrics["upper"] = problem_.upper.loss(upper_batch_).item<double>();
+    metrics["lower"] = problem_.lower.loss(lower_batch_).item<double>();
+    if (problem_.upper.project) {
+      metrics["projected_gradient_norm"] = (x - problem_.upper.project(x - gradient)).norm().item<double>();
+    }
+    return metrics;
+  }
+
+  /// What `tolerance` speaks of.
+  static double stationarity(const Json& metrics) {
+    return metrics.value("projected_gradient_norm", metrics.at("gradient_norm").get<double>());
+  }
+
+ private:
+  const KnownProblem& known_;
+  Problem problem_;
+  torch::Tensor solution_;
+  Batch upper_batch_, lower_batch_;
+};
+
+class Job {
+ public:
+  Job(SolveJobOptions options, std::string out, const SolveJobCallbacks& callbacks, bool resume)
+      : o_(std::move(options)), out_(std::move(out)), callbacks_(callbacks), resume_(resume) {}
+
+  SolveJobResult run() {
+    check(o_);
+    at::set_num_threads(static_cast<int>(o_.threads));
+    const SolverEntry& entry = solver_entry(o_.solver);
+    const std::unique_ptr<Solver> solver = entry.make();
+    for (const std::string& assignment : o_.set) fields_of(*solver).set_text(assignment);
+    known_ = make_known_problem(o_.problem);
+    fields_of(*known_).from_json(o_.problem_options);
+    known_->build(o_.seed);
+    set_start(*known_, o_.start);
+    const Problem problem = with_noise(known_->problem(), o_.noise);
+    if (const std::string caveat = known_->lower_level_caveat();
+        entry.needs_strong_convexity && !caveat.empty()) {
+      outside_theory_ = fmt::format(
+          "{} is outside of its theory here: it needs a lower level that is strongly convex, "
+          "but {}",
+          o_.solver, caveat);
+      say(outside_theory_);
+    }
+    metrics_.emplace(*known_);
+    const std::optional<FolderLock> lock = open_folder();
+    const Result result = bilevel::run(problem, *solver, run_options());
+    return finish(result);
+  }
+
+ private:
+  void say(const std::string& line) const {
+    if (callbacks_.message) callbacks_.message(line);
+  }
+
+  std::string path(const char* name) const { return (fs::path(out_) / name).string(); }
+
+  std::vector<std::string> input_files() const {
+    std::vector<std::string> paths;
+    const Fields fields = fields_of(*known_);
+    for (const Field& field : fields.list()) {
+      if (field.type != "text") continue;
+      if (const auto value = field.get().get<std::string>(); !value.empty()) paths.push_back(value);
+    }
+    return paths;
+  }
+
+  std::optional<FolderLock> open_folder() {
+    if (out_.empty()) {
+      first_row();
+      return std::nullopt;
+    }
+    const Json files = fingerprints(input_files());
+    std::optional<FolderLock> lock =
+        resume_ ? continue_run_folder(out_, files)
+                : new_run_folder(out_, "solve", {{"options", nlohmann::json(o_)}, {"files", files}});
+    resume_ = resume_ && fs::exists(path("checkpoint.safetensors"));
+    if (resume_) {
+      const auto [tensors, metadata] = load_safetensors(path("checkpoint.safetensors"));
+      State state(tensors);
+      state.scope("task", [&](State& inner) { task_state(inner); });
+      trace_.emplace(path("trace.jsonl"), trace_bytes_);
+    } else {
+      trace_.emplace(path("trace.jsonl"));
+      first_row();
+    }
+    return lock;
+  }
+
+  RunOptions run_options() {
+    const int64_t evaluations = std::max<int64_t>(1, known_->evaluations());
+    every_ = (o_.steps + evaluations - 1) / evaluations;
+    RunOptions options;
+    options.max_steps = o_.steps;
+    options.seed = o_.seed;
+    options.interrupt = callbacks_.interrupt;
+    options.trace_every = std::numeric_limits<int64_t>::max();
+    if (!out_.empty()) options.checkpoint = path("checkpoint.safetensors");
+    options.resume = resume_;
+    options.task_state = [this](State& state) { task_state(state); };
+    options.callback = [this](const TraceRow& row, Oracles&) { return after_step(row); };
+    return options;
+  }
+
+  /// After every step; false ends the run.
+  bool after_step(const TraceRow& row) {
+    last_ = row;
+    last_.seconds -= evaluation_seconds_;
+    if (row.step % every_ == 0 || row.step == o_.steps) {
+      evaluate();
+      write_row();
+      if (o_.tolerance > 0 && Metrics::stationarity(latest_) <= o_.tolerance) {
+        early_end_ = StopReason::converged;
+        early_message_ = fmt::format("the true hypergradient's norm is {:.3g} at step {}",
+                                     Metrics::stationarity(latest_), row.step);
+      }
+    }
+    if (callbacks_.progress) {
+      callbacks_.progress({.step = row.step, .steps = o_.steps, .upper = latest_.at("upper").get<double>()});
+    }
+    if (!early_end_ && o_.max_seconds > 0 && last_.seconds >= o_.max_seconds && row.step < o_.steps) {
+      early_end_ = StopReason::max_seconds;
+      early_message_ = fmt::format("the time of {:g} s was over after step {}", o_.max_seconds, row.step);
+    }
+    return !early_end_;
+  }
+
+  void first_row() {
+    evaluate();
+    write_row();
+    evaluation_seconds_ = 0;  // the run's clock does not tick yet
+  }
+
+  void evaluate() {
+    const auto start = Clock::now();
+    latest_ = metrics_->at_present();
+    evaluation_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  void write_row() {
+    written_step_ = last_.step;
+    if (!trace_) return;
+    Json row{{"step", last_.step}, {"seconds", last_.seconds}, {"metrics", latest_}};
+    if (last_.step > 0) {
+      row["upper_loss"] = last_.upper_loss;
+      row["hypergradient_norm"] = last_.hypergradient_norm;
+      row["linear_residual"] = last_.linear_residual;
+    }
+    row["oracle_calls"] = last_.oracle_calls.to_json();
+    row["samples"] = {{"upper", last_.oracle_calls.upper_samples},
+                      {"lower", last_.oracle_calls.lower_samples}};
+    trace_->append(row);
+  }
+
+  void task_state(State& state) {
+    if (!state.loading()) trace_bytes_ = trace_ ? trace_->flush() : 0;
+    state.value("trace_bytes", trace_bytes_);
+    state.value("evaluation_seconds", evaluation_seconds_);
+    double upper = latest_.is_object() ? latest_.at("upper").get<double>() : NAN;
+    state.value("upper", upper);
+    if (state.loading()) latest_["upper"] = upper;  // what progress shows until the next evaluation
+  }
+
+  SolveJobResult finish(const Result& run) {
+    SolveJobResult result;
+    result.reason = run.reason;
+    result.message = run.message;
+    if (run.reason == StopReason::stopped_by_callback && early_end_) {
+      result.reason = *early_end_;
+      result.message = early_message_;
+    }
+    result.finished = result.reason == StopReason::max_steps || result.reason == StopReason::max_seconds ||
+                      result.reason == StopReason::converged;
+    const double seconds = run.seconds - evaluation_seconds_;
+    if (run.steps > written_step_ || !latest_.contains("distance")) {
+      evaluate();
+      if (!run.trace.empty()) last_ = run.trace.back();
+      last_.step = run.steps;
+      last_.seconds = seconds;
+      last_.oracle_calls = run.oracle_calls.steps;
+      write_row();
+    }
+    if (trace_) trace_->flush();
+
+    std::vector<std::string> warnings = run.warnings;
+    if (!outside_theory_.empty()) warnings.insert(warnings.begin(), outside_theory_);
+    const OracleLedger& calls = run.oracle_calls;
+    result.summary = {
+        {"command", "solve"},
+        {"problem", o_.problem},
+        {"solver", o_.solver},
+        {"seed", o_.seed},
+        {"steps", run.steps},
+        {"seconds", seconds},
+        {"evaluation_seconds", evaluation_seconds_},
+        {"stop_reason", to_string(result.reason)},
+        {"metrics", latest_},
+        {"x", values_of(known_->x())},
+        {"y", values_of(known_->y())},
+        {"problem_options", fields_of(*known_).to_json()},
+        {"noise", o_.noise},
+        {"oracle_calls", calls.steps.to_json()},
+        {"oracle_calls_apart",
+         {{"warm_start", calls.warm_start.to_json()},
+          {"automatic", calls.automatic.to_json()},
+          {"evaluation", calls.evaluation.to_json()}}},
+        {"samples", {{"upper", calls.steps.upper_samples}, {"lower", calls.steps.lower_samples}}},
+        {"solver_options", run.options},
+        {"chosen_step_sizes", run.chosen},
+        {"within_theory", outside_theory_.empty()},
+        {"warnings", warnings},
+        {"peak_rss_bytes", peak_rss_bytes()},
+        {"out", out_.empty() ? Json(nullptr) : Json(out_)}};
+    if (!out_.empty() && result.finished) {
+      write_report(result);
+      result.summary["peak_rss_bytes"] = peak_rss_bytes();
+      write_file_atomically(path("summary.json"),
+                            result.summary.dump(2) + "\n");  // last: the run is finished
+    }
+    return result;
+  }
+
+  void write_report(const SolveJobResult& result) const {
+    const Trace trace = read_trace(path("trace.jsonl"));
+    const auto series = [&](const char* metric, const char* label) {
+      return series_from_trace(trace, "step", std::string("/metrics/") + metric, label);
+    };
+    std::vector<Figure> figures;
+    const auto add = [&](const char* file, const LinePlot& plot) {
+      figures.push_back({draw(plot), ""});
+      if (!figures.back().plot.svg.empty()) write_file_atomically(path(file), figures.back().plot.svg);
+    };
+    if (result.summary.at("metrics").at("distance").is_number()) {
+      add("distance.svg", {.title = "Distance to the solution",
+                           .x_label = "step",
+                           .y_label = "|x - x*| / sqrt(dim x)",
+                           .series = {series("distance", o_.solver.c_str())},
+                           .log_y = true});
+    }
+    const bool projected = result.summary.at("metrics").contains("projected_gradient_norm");
+    add("gradient_norm.svg",
+        {.title = projected ? "True hypergradient, projected" : "True hypergradient",
+         .x_label = "step",
+         .y_label = "norm",
+         .series = {series(projected ? "projected_gradient_norm" : "gradient_norm", o_.solver.c_str())},
+         .log_y = true});
+    add("objectives.svg", {.title = "Objectives at (x, y)",
+                           .x_label = "step",
+                           .y_label = "value",
+                           .series = {series("upper", "upper, f"), series("lower", "lower, g")}});
+
+    Json shown = result.summary;
+    for (const char* key : {"metrics", "x", "y", "oracle_calls", "oracle_calls_apart", "solver_options",
+                            "problem_options", "warnings"}) {
+      shown.erase(key);
+    }
+    std::string body = "<section>\n" + table_of("Result", result.summary.at("metrics"));
+    for (const auto& warning : result.summary.at("warnings")) {
+      body += "<p class=\"note\">" + text_of(warning) + "</p>\n";
+    }
+    body += "</section>\n" + figures_section("Curves", figures);
+    body += "<section>\n" + table_of("Run", shown) +
+            table_of("Problem", result.summary.at("problem_options")) +
+            table_of("Solver", result.summary.at("solver_options")) +
+            table_of("Oracle calls of the steps", result.summary.at("oracle_calls")) + "</section>\n";
+    write_file_atomically(path("report.html"),
+                          html_page(fmt::format("{} on {}", o_.solver, o_.problem), body));
+  }
+
+  SolveJobOptions o_;
+  std::string out_;
+  const SolveJobCallbacks& callbacks_;
+  bool resume_;
+
+  std::unique_ptr<KnownProblem> known_;
+  std::optional<Metrics> metrics_;
+  std::string outside_theory_;  // a warning, or empty
+  std::optional<TraceWriter> trace_;
+  int64_t trace_bytes_ = 0;
+  int64_t every_ = 1;          // steps between two evaluations
+  Json latest_;                // the latest metrics
+  TraceRow last_;              // the latest step; its seconds are without evaluations
+  int64_t written_step_ = -1;  // the last one in the trace
+  double evaluation_seconds_ = 0;
+  std::optional<StopReason> early_end_;
+  std::string early_message_;
+};
+
+}  // namespace
+
+SolveJobResult run_solve_job(const SolveJobOptions& options, const std::string& out,
+                             const SolveJobCallbacks& callbacks) {
+  return Job(options, out, callbacks, false).run();
+}
+
+SolveJobResult resume_solve_job(const std::string& out, const SolveJobCallbacks& callbacks) {
+  const Json saved = read_run_options(out, "solve");
+  const fs::path summary = fs::path(out) / "summary.json";
+  try {
+    if (fs::exists(summary)) {
+      SolveJobResult result;
+      result.summary = Json::parse(read_file(summary.string()));
+      result.message = "this run had finished";
+      result.finished = true;
+      return result;
+    }
+    return Job(nlohmann::json(saved.at("options")).get<SolveJobOptions>(), out, callbacks, true).run();
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(fmt::format("{}: {}", (fs::path(out) / "options.json").string(), error.what()));
+  }
+}
+
+}  // namespace bilevel
