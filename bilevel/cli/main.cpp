@@ -50,6 +50,7 @@ int run_program(int argc, char** argv) {
   add_predict(program, body);
   add_list(program, body);
   add_demo(program, body);
+  add_compare(program, body);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -10,97 +10,20 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/report/escape.h"
+#include "bilevel/report/page.h"
 
 namespace bilevel {
 namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::string_view kAbsent = "–";
 constexpr size_t kMaxCellBytes = 300;
 
-constexpr std::string_view kStyle = R"css(
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0; background: #f4f6f8; color: #1c2733; font: 16px/1.5 system-ui, "Segoe UI", Roboto, Arial, sans-serif; }
-main { max-width: 1000px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 0 0 12px; }
-h3 { font-size: 1rem; margin: 18px 0 6px; }
-p { margin: 0 0 10px; }
-section, details { background: #fff; border: 1px solid #dde3e9; border-radius: 10px; padding: 20px 24px; margin-top: 18px; }
-summary { font-size: 1.2rem; font-weight: 600; cursor: pointer; }
-.subtle { color: #55636f; }
-.headline { display: flex; flex-wrap: wrap; gap: 16px 40px; align-items: flex-end; margin-bottom: 14px; }
-.figure-number { font-size: 3.1rem; font-weight: 650; line-height: 1.05; color: #005a8e; }
-.figure-number.second { color: #55636f; }
-.sentence { font-size: 1.1rem; }
-.note { border-left: 4px solid #d55e00; background: #fdf3ec; padding: 8px 14px; margin: 10px 0 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 0.95rem; }
-th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e6ebef; vertical-align: top; }
-thead th { color: #55636f; font-weight: 600; border-bottom: 2px solid #cfd8df; }
-tbody th { font-weight: 500; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-table.pairs th { width: 40%; }
-td.text { overflow-wrap: anywhere; min-width: 8rem; }
-.tag { display: inline-block; padding: 0 9px; border-radius: 9px; font-size: 0.86rem; background: #e9edf0; color: #45525d;
-  white-space: nowrap; max-width: 14rem; overflow: hidden; text-overflow: ellipsis; vertical-align: bottom; }
-.tag.positive { background: #d8efe6; color: #00573f; }
-.figures { display: flex; flex-wrap: wrap; gap: 18px; justify-content: center; }
-figure { margin: 0; max-width: 100%; }
-figure img { max-width: 100%; height: auto; display: block; }
-figcaption { color: #55636f; font-size: 0.92rem; text-align: center; }
-pre { background: #f0f3f6; border-radius: 6px; padding: 12px 14px; overflow-x: auto; margin: 8px 0; }
-code, pre { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 0.92rem; }
-@media print { body { background: #fff; } section, details { break-inside: avoid; } }
-)css";
-
 // ---- numbers in words that a person reads ----
-
-/// A share as "98.4 %"; more digits near 100 %, so that 99.97 % does not read as 100 %.
-std::string percent(double share) {
-  if (!std::isfinite(share)) return std::string(kAbsent);
-  int digits = 1;
-  while (digits < 4 && share < 1 && 100 * (1 - share) < std::pow(10, -digits)) ++digits;
-  return fmt::format("{:.{}f}&nbsp;%", 100 * share, digits);
-}
-
-/// A metric with four decimals.
-std::string metric(double value) {
-  return std::isfinite(value) ? fmt::format("{:.4f}", value) : std::string(kAbsent);
-}
 
 /// An AUC for the headline: three decimals, four near 1.
 std::string headline_number(double auc) {
   return fmt::format("{:.{}f}", auc, auc > 0.995 && auc < 1 ? 4 : 3);
-}
-
-/// A whole number with thin spaces between thousands.
-std::string grouped(int64_t number) {
-  std::string digits = std::to_string(number);
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3) {
-    digits.insert(static_cast<size_t>(at), "\u202f");
-  }
-  return digits;
-}
-
-std::string duration(double seconds) {
-  if (!std::isfinite(seconds) || seconds < 0) return std::string(kAbsent);
-  if (seconds < 120) return fmt::format("{:.1f} s", seconds);
-  const auto whole = static_cast<int64_t>(std::llround(seconds));
-  if (whole < 7200) return fmt::format("{} min {} s", whole / 60, whole % 60);
-  return fmt::format("{} h {} min", whole / 3600, whole / 60 % 60);
-}
-
-/// A JSON value as text (escaped): strings without quotes, absent ones as a dash.
-std::string text_of(const ordered_json& value) {
-  if (value.is_null()) return std::string(kAbsent);
-  if (value.is_string()) return escape_markup(value.get<std::string>());
-  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
-  if (value.is_number_integer()) return std::to_string(value.get<int64_t>());
-  if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
-  return escape_markup(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
 
 /// The value at a path of keys, or null.
@@ -152,17 +75,11 @@ class Page {
   explicit Page(const AucReport& report) : report_(report) {}
 
   std::string write() {
-    const std::string title = escape_markup(report_.title.empty() ? "bilevel auc" : report_.title);
-    add("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width, "
-        "initial-scale=1\">\n<title>{}</title>\n<style>{}</style>\n"
-        "</head>\n<body>\n<main>\n<h1>{}</h1>\n",
-        title, kStyle, title);
     add("<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps in {}, seed {}.</p>\n",
         text("encoder"), text("solver"), count_at(report_.summary, {"steps"}),
-        duration(number_at(report_.summary, {"seconds"})), text("seed"));
+        duration_text(number_at(report_.summary, {"seconds"})), text("seed"));
     headline();
-    figures();
+    out_ += figures_section("Curves", report_.figures);
     threshold();
     metrics();
     data();
@@ -172,8 +89,7 @@ class Page {
          report_.doubtful);
     predict();
     details();
-    out_ += "</main>\n</body>\n</html>\n";
-    return std::move(out_);
+    return html_page(report_.title.empty() ? "bilevel auc" : report_.title, out_);
   }
 
  private:
@@ -252,26 +168,6 @@ class Page {
                        interval);
   }
 
-  void figures() {
-    if (report_.figures.empty()) return;
-    out_ += "<section>\n<h2>Curves</h2>\n<div class=\"figures\">\n";
-    for (const Figure& figure : report_.figures) {
-      if (figure.plot.svg.empty()) continue;
-      const std::string caption = escape_markup(figure.caption);
-      add("<figure><img alt=\"{}\" src=\"data:image/svg+xml;base64,{}\">", caption.empty() ? "plot" : caption,
-          base64(figure.plot.svg));
-      if (!caption.empty()) add("<figcaption>{}</figcaption>", caption);
-      out_ += "</figure>\n";
-    }
-    out_ += "</div>\n";
-    for (const Figure& figure : report_.figures) {
-      if (!figure.plot.svg.empty()) continue;
-      add("<p class=\"note\">{}</p>\n",
-          escape_markup(figure.plot.note.empty() ? "No picture: " + figure.caption : figure.plot.note));
-    }
-    out_ += "</section>\n";
-  }
-
   void threshold() {
     if (!report_.threshold) return;
     const ReportThreshold& t = *report_.threshold;
@@ -316,8 +212,8 @@ class Page {
          {std::pair("train", "training"), std::pair("valid", "validation"), std::pair("test", "test")}) {
       add("<tr><th>{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td><td "
           "class=\"number\">{}</td></tr>\n",
-          name, metric(number_at(report_.summary, {"metrics", key, "auc"})),
-          metric(number_at(report_.summary, {"metrics", key, "average_precision"})),
+          name, metric_text(number_at(report_.summary, {"metrics", key, "auc"})),
+          metric_text(number_at(report_.summary, {"metrics", key, "average_precision"})),
           text_of(at(report_.summary, {"metrics", key, "loss"})));
     }
     out_ += "</tbody></table></div>\n</section>\n";
@@ -385,34 +281,16 @@ class Page {
         escape_markup(shell_word(report_.predict_input)), positive_name());
   }
 
-  /// A table of names and values; nested objects become "outer.inner".
-  void table_of(const ordered_json& object, const std::string& prefix) {
-    for (const auto& [key, value] : object.items()) {
-      if (value.is_object() && !value.empty()) {
-        table_of(value, prefix + key + ".");
-      } else {
-        add("<tr><th><code>{}</code></th><td class=\"text\">{}</td></tr>\n", escape_markup(prefix + key),
-            text_of(value));
-      }
-    }
-  }
-
-  void section_of(const char* heading, const ordered_json& object) {
-    if (!object.is_object() || object.empty()) return;
-    add("<h3>{}</h3>\n<div class=\"scroll\"><table class=\"pairs\"><tbody>\n", heading);
-    table_of(object, "");
-    out_ += "</tbody></table></div>\n";
-  }
-
   void details() {
     out_ += "<details>\n<summary>Options and cost</summary>\n";
-    section_of("Options", report_.options);
-    section_of("Oracle calls (stochastic derivatives evaluated)", at(report_.summary, {"oracle_calls"}));
-    section_of("Rows drawn", at(report_.summary, {"samples"}));
+    out_ += table_of("Options", report_.options);
+    out_ +=
+        table_of("Oracle calls (stochastic derivatives evaluated)", at(report_.summary, {"oracle_calls"}));
+    out_ += table_of("Rows drawn", at(report_.summary, {"samples"}));
     out_ += "<h3>Run</h3>\n<div class=\"scroll\"><table class=\"pairs\"><tbody>\n";
     const double memory = number_at(report_.summary, {"peak_rss_bytes"});
     add("<tr><th>time</th><td>{}</td></tr>\n<tr><th>peak memory</th><td>{}</td></tr>\n",
-        duration(number_at(report_.summary, {"seconds"})),
+        duration_text(number_at(report_.summary, {"seconds"})),
         std::isfinite(memory) ? fmt::format("{:.0f} MiB", memory / (1024 * 1024)) : std::string(kAbsent));
     add("<tr><th>command</th><td class=\"text\"><code>{}</code></td></tr>\n<tr><th>output folder</th><td "
         "class=\"text\"><code>{}</code></td></tr>\n</tbody></table></div>\n</details>\n",

@@ -9,15 +9,9 @@
 #include <vector>
 
 #include "bilevel/report/metrics.h"
-#include "bilevel/report/plot.h"
+#include "bilevel/report/page.h"
 
 namespace bilevel {
-
-/// A picture (or the note that stands for it) with a caption, which may be empty.
-struct Figure {
-  PlotResult plot;
-  std::string caption;
-};
 
 /// A simpler model on the same rows.
 struct ReportBaseline {

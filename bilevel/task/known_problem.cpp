@@ -3,15 +3,56 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
+
 #include "bilevel/core/error.h"
-#include "bilevel/task/p1/p1.h"
-#include "bilevel/task/quadratic/quadratic.h"
 
 namespace bilevel {
 
-const std::vector<KnownProblemEntry>& known_problem_registry() {
-  static const std::vector<KnownProblemEntry> entries{quadratic_entry(), p1_entry()};
-  return entries;
+Problem with_noise(Problem problem, double noise) {
+  if (!(noise >= 0) || !std::isfinite(noise)) {
+    throw InputError(fmt::format("noise = {:g}: must be a finite number >= 0", noise));
+  }
+  if (noise == 0) return problem;
+  std::vector<torch::Tensor> variables = problem.upper.parameters;
+  variables.insert(variables.end(), problem.lower.parameters.begin(), problem.lower.parameters.end());
+  for (Level* level : {&problem.upper, &problem.lower}) {
+    const auto noisy = [variables, noise](torch::Tensor value) {
+      for (const torch::Tensor& variable : variables) {
+        const torch::Tensor e = torch::randn(variable.sizes(), variable.options().requires_grad(false));
+        value = value + noise * (e * variable).sum();
+      }
+      return value;
+    };
+    if (level->loss) {
+      level->loss = [loss = level->loss, noisy](const Batch& b) { return noisy(loss(b)); };
+    } else {
+      level->feature_loss = [loss = level->feature_loss, noisy](const torch::Tensor& features,
+                                                                const Batch& b) {
+        return noisy(loss(features, b));
+      };
+    }
+  }
+  return problem;
+}
+
+void set_start(const KnownProblem& problem, const std::vector<double>& values) {
+  if (values.empty()) return;
+  const torch::Tensor x = problem.x();
+  const auto given = static_cast<int64_t>(values.size());
+  if (given != 1 && given != x.numel()) {
+    throw InputError(fmt::format(
+        "start: {} values, but x has {} coordinates; give one for all, or one for each", given, x.numel()));
+  }
+  for (const double value : values) {
+    if (!std::isfinite(value)) throw InputError(fmt::format("start = {:g}: must be a finite number", value));
+  }
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor start = torch::tensor(values, torch::kFloat64).expand({x.numel()}).clone();
+  if (const auto project = problem.problem().upper.project; project && !torch::equal(project(start), start)) {
+    throw InputError("start: lies outside of the set that x must stay in");
+  }
+  x.copy_(start);
 }
 
 std::unique_ptr<KnownProblem> make_known_problem(const std::string& name) {

@@ -14,8 +14,8 @@
 
 namespace bilevel {
 
-/// A bilevel problem in float64 with an independent way to its true hypergradient. Use: set the fields, `build`,
-/// then everything else.
+/// A bilevel problem in float64 with an independent way to its true hypergradient. Use: set the fields,
+/// `build`, then everything else.
 class KnownProblem {
  public:
   virtual ~KnownProblem() = default;
@@ -23,26 +23,40 @@ class KnownProblem {
   /// Lists the options; each is a flag of `bilevel solve`.
   virtual void fields(Fields& fields) = 0;
 
-  /// Checks the options and makes data and variables, x and y at their starts. Throws InputError or FileError.
+  /// Checks the options and makes data and variables, x and y at their starts. Throws InputError or
+  /// FileError.
   virtual void build(uint64_t seed) = 0;
 
-  /// The problem over x() and y(), which it shares. Every oracle is exact: without noise, every batch is the
-  /// whole data set.
+  /// The problem over x() and y(), which it shares. Every oracle is exact (every batch is the whole data set)
+  /// unless an option `batch_size` says otherwise. See `with_noise`.
   virtual Problem problem() const = 0;
 
   virtual torch::Tensor x() const = 0;  ///< leaf [dim x], float64
   virtual torch::Tensor y() const = 0;  ///< leaf [dim y], float64
 
-  /// y*(x) for a flat x, flat; where it is not unique, one that the upper level likes best.
+  /// y*(x) for a flat x, flat; where it is not unique, one that the upper level likes best. NaN where it
+  /// could not be computed to full precision.
   virtual torch::Tensor best_lower(const torch::Tensor& x) const = 0;
-  /// The true hypergradient grad Phi(x), flat, without the library's oracles.
+  /// The true hypergradient grad Phi(x), flat, without the library's oracles; NaN as above.
   virtual torch::Tensor gradient(const torch::Tensor& x) const = 0;
   /// x*, flat; undefined where it is not known.
   virtual torch::Tensor solution() const { return {}; }
-  /// Empty where g is strongly convex in y; else a sentence that says what it is instead, so that methods whose
-  /// theory needs strong convexity can be told from those that do not.
+  /// Empty where g is strongly convex in y; else a sentence that says what it is instead, so that methods
+  /// whose theory needs strong convexity can be told from those that do not.
   virtual std::string lower_level_caveat() const { return ""; }
+  /// How often a run should evaluate `gradient` for its trace, at most: less where it costs more than a step.
+  virtual int64_t evaluations() const { return 2000; }
 };
+
+/// The problem with additive Gaussian noise of standard deviation `noise` per coordinate in every first
+/// derivative of both losses: loss + noise <e, (x, y)>, e ~ N(0, I) anew for every sample, from the model's
+/// random stream, so that a sample has the same noise wherever it is evaluated. Second derivatives stay
+/// exact; values are shifted. 0: the problem as it is. Throws InputError unless noise is finite and >= 0.
+Problem with_noise(Problem problem, double noise);
+
+/// Starts x elsewhere: one value for all coordinates, or one for each; none: x stays. Throws InputError for
+/// another number of values, a value that is not finite, and a point outside of the feasible set.
+void set_start(const KnownProblem& problem, const std::vector<double>& values);
 
 /// One known problem as the command line sees it.
 struct KnownProblemEntry {
@@ -51,7 +65,7 @@ struct KnownProblemEntry {
   std::function<std::unique_ptr<KnownProblem>()> make;
 };
 
-/// All known problems.
+/// All known problems, by name; generated from the folders of bilevel/task/ (cmake/Registry.cmake).
 const std::vector<KnownProblemEntry>& known_problem_registry();
 
 /// A known problem with default options. Throws InputError, naming the known ones, for an unknown name.

@@ -2,6 +2,8 @@
 
 #include <torch/types.h>
 
+#include <cmath>
+
 namespace bilevel {
 
 P1::P1(int64_t size, double start) : P1(std::vector<double>(static_cast<size_t>(size), start)) {}
@@ -19,6 +21,18 @@ Problem P1::problem() const {
 
 torch::Tensor P1::gradient(const torch::Tensor& at) const {
   return c * torch::sinh(c * at) + a * b * torch::cos(a * at);
+}
+
+torch::Tensor P1::solution() const {
+  if (c * c < a * a * std::abs(b)) return {};
+  // c sinh(c x) = -a b cos(a x) has one root, where |sinh(c x)| <= |a b|/c.
+  const auto slope = [&](double at) { return c * std::sinh(c * at) + a * b * std::cos(a * at); };
+  double high = std::asinh(std::abs(a * b) / c) / c, low = -high;
+  for (int i = 0; i < 200 && low < high; ++i) {
+    const double middle = 0.5 * (low + high);
+    (slope(middle) < 0 ? low : high) = middle;
+  }
+  return torch::full_like(x.detach(), 0.5 * (low + high));
 }
 
 namespace {
@@ -45,6 +59,7 @@ class KnownP1 : public KnownProblem {
   torch::Tensor y() const override { return p1_.y; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return a_ * x; }
   torch::Tensor gradient(const torch::Tensor& x) const override { return p1_.gradient(x); }
+  torch::Tensor solution() const override { return p1_.solution(); }
 
  private:
   double c_ = 2, a_ = 1, b_ = 1, mu_ = 1;

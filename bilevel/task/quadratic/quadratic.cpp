@@ -1,7 +1,10 @@
 #include "bilevel/task/quadratic/quadratic.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <fmt/format.h>
 #include <torch/types.h>
+
+#include "bilevel/core/error.h"
 
 namespace bilevel {
 namespace {
@@ -68,6 +71,16 @@ torch::Tensor Quadratic::value(const torch::Tensor& at) const {
   return 0.5 * at.dot(P.mv(at)) + 0.5 * y_at.dot(R.mv(y_at)) + at.dot(S.mv(y_at)) + p.dot(at) + r.dot(y_at);
 }
 
+torch::Tensor Quadratic::curvature() const {
+  const torch::Tensor w = at::linalg_solve(A, C.t());  // -dy*/dx
+  const torch::Tensor coupling = S.mm(w);
+  return P - coupling - coupling.t() + w.t().mm(R).mm(w);
+}
+
+void Quadratic::make_convex() {
+  while (at::linalg_eigvalsh(curvature()).min().item<double>() < 0.1) S = 0.5 * S;
+}
+
 namespace {
 
 class KnownQuadratic : public KnownProblem {
@@ -75,29 +88,27 @@ class KnownQuadratic : public KnownProblem {
   void fields(Fields& f) override {
     f.integer("upper_size", options_.upper_size, kAtLeastOne, "dimension of x");
     f.integer("lower_size", options_.lower_size, kAtLeastOne, "dimension of y");
-    f.number("lower_curvature_min", options_.lower_curvature_min, kPositive, "smallest eigenvalue of d2g/dy2");
+    f.number("lower_curvature_min", options_.lower_curvature_min, kPositive,
+             "smallest eigenvalue of d2g/dy2");
     f.number("lower_curvature_max", options_.lower_curvature_max, kPositive, "largest eigenvalue of d2g/dy2");
   }
   void build(uint64_t seed) override {
     fields_of(*this).validate();
+    if (options_.lower_curvature_min > options_.lower_curvature_max) {
+      throw InputError(fmt::format("lower_curvature_min = {:g}: must be at most lower_curvature_max = {:g}",
+                                   options_.lower_curvature_min, options_.lower_curvature_max));
+    }
     options_.seed = seed;
     quadratic_ = std::make_unique<Quadratic>(options_);
+    quadratic_->make_convex();
   }
   Problem problem() const override { return quadratic_->problem(); }
   torch::Tensor x() const override { return quadratic_->x; }
   torch::Tensor y() const override { return quadratic_->y; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return quadratic_->best_lower(x); }
   torch::Tensor gradient(const torch::Tensor& x) const override { return quadratic_->gradient(x); }
-  torch::Tensor solution() const override {  // Phi is quadratic: grad Phi(x) = K x + grad Phi(0)
-    const torch::Tensor zero = torch::zeros_like(x()).detach();
-    const torch::Tensor at_zero = gradient(zero);
-    std::vector<torch::Tensor> columns;
-    for (int64_t i = 0; i < zero.numel(); ++i) {
-      torch::Tensor unit = zero.clone();
-      unit[i] = 1;
-      columns.push_back(gradient(unit) - at_zero);
-    }
-    return -at::linalg_solve(torch::stack(columns, 1), at_zero);
+  torch::Tensor solution() const override {  // Phi is quadratic
+    return -at::linalg_solve(quadratic_->curvature(), gradient(torch::zeros_like(x()).detach()));
   }
 
  private:
@@ -108,7 +119,7 @@ class KnownQuadratic : public KnownProblem {
 }  // namespace
 
 KnownProblemEntry quadratic_entry() {
-  return {"quadratic", "random quadratics of chosen spectrum, closed-form solution",
+  return {"quadratic", "random quadratics of chosen spectrum; closed-form solution",
           [] { return std::make_unique<KnownQuadratic>(); }};
 }
 

@@ -35,6 +35,11 @@ class Quadratic {
                               const torch::Tensor& y) const;  ///< grad_x f - C z at any (x, y)
   torch::Tensor gradient(const torch::Tensor& x) const;       ///< grad Phi(x)
   torch::Tensor value(const torch::Tensor& x) const;          ///< Phi(x), 0-dim
+  torch::Tensor curvature() const;                            ///< d2Phi/dx2, [upper_size, upper_size]
+
+  /// Halves S until the smallest eigenvalue of `curvature()` is at least 0.1 (with S = 0 it is at least 1):
+  /// large problems, and a few small ones, are not convex otherwise.
+  void make_convex();
 
   torch::Tensor A, C, a, P, R, S, p, r;
 

@@ -1,0 +1,46 @@
+// What the HTML pages of all commands share: the frame, figures, tables of options, numbers as a person reads
+// them.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bilevel/report/plot.h"
+
+namespace bilevel {
+
+/// What stands where there is no value.
+inline constexpr std::string_view kAbsent = "–";
+
+/// A picture (or the note that stands for it) with a caption, which may be empty.
+struct Figure {
+  PlotResult plot;
+  std::string caption;
+};
+
+/// A complete page, HTML5 in UTF-8 without scripts and outside resources, around `body` (markup).
+/// @param title plain text, also the heading.
+std::string html_page(const std::string& title, const std::string& body);
+
+/// A section of figures side by side, then the notes of those that could not be drawn; empty for no figures.
+std::string figures_section(const std::string& heading, const std::vector<Figure>& figures);
+
+/// A heading and a table of an object's names and values, nested ones as "outer.inner"; empty for an empty
+/// object.
+std::string table_of(const std::string& heading, const nlohmann::ordered_json& object);
+
+/// A share as "98.4 %"; more digits near 100 %, so that 99.97 % does not read as 100 %.
+std::string percent(double share);
+/// A metric with four decimals.
+std::string metric_text(double value);
+/// A whole number with thin spaces between thousands.
+std::string grouped(int64_t number);
+/// "12.3 s", "5 min 7 s", "2 h 3 min".
+std::string duration_text(double seconds);
+/// A JSON value as text (escaped): strings without quotes, absent ones as a dash.
+std::string text_of(const nlohmann::ordered_json& value);
+
+}  // namespace bilevel

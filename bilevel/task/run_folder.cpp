@@ -1,0 +1,81 @@
+#include "bilevel/task/run_folder.h"
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "bilevel/core/error.h"
+
+namespace bilevel {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+std::string options_path(const std::string& folder) { return (fs::path(folder) / "options.json").string(); }
+
+/// Whether a folder is empty but for the lock and the half-written options of a process that was killed
+/// there.
+bool holds_nothing(const std::string& folder) {
+  return std::all_of(fs::directory_iterator(folder), fs::directory_iterator(), [](const auto& entry) {
+    const std::string name = entry.path().filename().string();
+    return name == ".lock" || name.starts_with(".options.json.");
+  });
+}
+
+}  // namespace
+
+Json fingerprints(const std::vector<std::string>& paths) {
+  Json files = Json::array();
+  for (const std::string& path : paths) {
+    const std::string bytes = read_file(path);
+    const auto sum = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+    files.push_back({{"path", fs::absolute(path).string()}, {"bytes", bytes.size()}, {"crc32", sum}});
+  }
+  return files;
+}
+
+FolderLock new_run_folder(const std::string& out, const std::string& command, const Json& content) {
+  if (fs::exists(out) && !(fs::is_directory(out) && holds_nothing(out))) {
+    throw InputError(
+        fs::exists(options_path(out))
+            ? fmt::format(
+                  "{} holds another run; continue it with 'bilevel {} --resume {}', or give another --out",
+                  out, command, out)
+            : fmt::format("{} exists and is not an empty folder; give another --out", out));
+  }
+  create_folder(out);
+  FolderLock lock(out);
+  Json saved{{"command", command}, {"version", BILEVEL_VERSION}};
+  saved.update(content);
+  write_file_atomically(options_path(out), saved.dump(2) + "\n");
+  return lock;
+}
+
+Json read_run_options(const std::string& out, const std::string& command) {
+  if (!fs::exists(options_path(out)))
+    throw InputError(fmt::format("{}: there is no run to resume (no options.json)", out));
+  const Json saved = Json::parse(read_file(options_path(out)), nullptr, /*allow_exceptions=*/false);
+  if (!saved.is_object() || !saved.contains("command"))
+    throw FileError(options_path(out) + ": is not the options of a run");
+  if (saved["command"] != command) {
+    throw InputError(fmt::format("{} holds a run of 'bilevel {}', not of 'bilevel {}'", out,
+                                 saved["command"].is_string() ? saved["command"].get<std::string>() : "?",
+                                 command));
+  }
+  return saved;
+}
+
+FolderLock continue_run_folder(const std::string& out, const Json& files) {
+  FolderLock lock(out);
+  const Json saved = Json::parse(read_file(options_path(out)));
+  if (saved.at("files") != files) {
+    throw InputError(
+        fmt::format("{}: an input file has changed since this run began, so it cannot be continued", out));
+  }
+  return lock;
+}
+
+}  // namespace bilevel

@@ -1,0 +1,29 @@
+// The output folder of a command: taken by one run, recognised when it is continued.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bilevel/core/files.h"
+
+namespace bilevel {
+
+/// Absolute path, size and checksum of every file, to notice that one changed. Throws as `read_file` does.
+nlohmann::ordered_json fingerprints(const std::vector<std::string>& paths);
+
+/// Makes and locks `out` and writes options.json there: the command, the program's version and the members of
+/// `content`. Throws InputError when `out` holds anything already (what a process left that was killed before
+/// it wrote options.json does not count).
+FolderLock new_run_folder(const std::string& out, const std::string& command,
+                          const nlohmann::ordered_json& content);
+
+/// The options.json of a run. Throws InputError when there is none or it is that of another command,
+/// FileError when it is broken.
+nlohmann::ordered_json read_run_options(const std::string& out, const std::string& command);
+
+/// Locks the folder of a run that is to be continued. Throws InputError when `files` are not what they were,
+/// or another process works there.
+FolderLock continue_run_folder(const std::string& out, const nlohmann::ordered_json& files);
+
+}  // namespace bilevel
