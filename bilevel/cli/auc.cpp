@@ -2,22 +2,14 @@
 #include "bilevel/cli/auc.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <iostream>
 
+#include "bilevel/cli/auc_flags.h"
 #include "bilevel/cli/command.h"
-#include "bilevel/model/network.h"
-#include "bilevel/solver/registry.h"
 
 namespace bilevel::cli {
 namespace {
-
-std::string encoder_names() {
-  std::vector<std::string> names;
-  for (const EncoderEntry& entry : encoder_registry()) names.push_back(entry.name);
-  return fmt::format("{}", fmt::join(names, ", "));
-}
 
 std::string shortened(const std::string& text, size_t bytes) {
   if (text.size() <= bytes) return text;
@@ -25,25 +17,6 @@ std::string shortened(const std::string& text, size_t bytes) {
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)
     --end;  // not inside a UTF-8 character
   return text.substr(0, end) + "...";
-}
-
-/// CLI11's own checks answer with the whole range of a double.
-CLI::Validator number_that(const std::string& rule, const std::function<bool(double)>& holds) {
-  return CLI::Validator(
-      [=](const std::string& text) {
-        double value = 0;
-        const bool fits = CLI::detail::lexical_cast(text, value) && holds(value);
-        return fits ? std::string() : fmt::format("'{}' is not a number {}", text, rule);
-      },
-      "");
-}
-
-CLI::Validator positive_number() {
-  return number_that("> 0", [](double value) { return value > 0; });
-}
-
-CLI::Validator not_negative_number() {
-  return number_that(">= 0", [](double value) { return value >= 0; });
 }
 
 }  // namespace
@@ -106,82 +79,18 @@ int show_auc(const std::function<AucJobResult(const AucJobCallbacks&)>& job, con
 
 void add_auc(CLI::App& program, Body& body) {
   struct Given {
-    AucJobOptions job;
+    std::shared_ptr<AucFlags> flags = std::make_shared<AucFlags>();
     Presentation how;
     std::string out, resume;
-    bool no_refit = false, no_header = false, header = false;
+    bool no_refit = false;
   };
   auto given = std::make_shared<Given>();
-  AucJobOptions& o = given->job;
+  AucJobOptions& o = given->flags->job;
   CLI::App* c = program.add_subcommand("auc", "train a classifier that maximizes AUC");
   c->footer("A first try:  bilevel auc --train reviews.tsv --text text --label class --positive spam");
 
-  const char* data = "Data";
-  c->add_option("--train", o.train, "training file: csv, tsv, jsonl or libsvm, each also gzipped")
-      ->group(data)
-      ->type_name("FILE");
-  c->add_option("--valid", o.valid, "validation file; default: a share of the training rows")
-      ->group(data)
-      ->type_name("FILE");
-  c->add_option("--test", o.test, "test file; default: a share of the training rows")
-      ->group(data)
-      ->type_name("FILE");
-  c->add_option("--text", o.text, "the column that holds a text")->group(data)->type_name("COL");
-  c->add_option("--features", o.features,
-                "feature columns: 'all' (but the label), or a list; the default without --text")
-      ->group(data)
-      ->type_name("all|COL,...");
-  c->add_option("--categorical", o.categorical,
-                "columns whose values are categories, even if they are numbers")
-      ->group(data)
-      ->type_name("COL,...");
-  c->add_option("--label", o.label, "the column that holds the class (libsvm files need none)")
-      ->group(data)
-      ->type_name("COL");
-  c->add_option("--positive", o.positive, "the label value of the positive class; all others are negative")
-      ->group(data)
-      ->type_name("VALUE");
-  c->add_option("--format", o.format, "automatic (by file name), csv, tsv, jsonl or libsvm")
-      ->group(data)
-      ->type_name("NAME");
-  c->add_flag("--header", given->header, "the first row names the columns")->group(data);
-  c->add_flag("--no-header", given->no_header, "the first row is data; columns are 1, 2, ...")->group(data);
-  c->add_option("--split", o.split, "shares of training, validation and test rows cut from the training file")
-      ->group(data)
-      ->type_name("T,V,S");
-  c->add_option("--positive-fraction", o.positive_fraction,
-                "thin one class of the training part to this positive share (the test part is never touched)")
-      ->group(data)
-      ->type_name("R");
-
+  add_auc_flags(*c, given->flags);
   const char* model = "Model and training";
-  c->add_option("--encoder", o.encoder,
-                "one of " + encoder_names() + "; default: bag for text, linear for columns")
-      ->group(model)
-      ->type_name("NAME");
-  c->add_option("--hidden", o.hidden, "width of the encoder")
-      ->group(model)
-      ->type_name("N")
-      ->check(positive_number());
-  c->add_option("--layers", o.layers, "depth of the encoder")
-      ->group(model)
-      ->type_name("N")
-      ->check(positive_number());
-  c->add_option("--embedding", o.embedding, "word vectors in GloVe's text format, also gzipped; frozen")
-      ->group(model)
-      ->type_name("FILE");
-  c->add_flag("--train-embedding", o.train_embedding, "update the word vectors too")->group(model);
-  c->add_option("--loss", o.loss, "form of the AUC-margin loss: libauc, ppd or authors")
-      ->group(model)
-      ->type_name("NAME");
-  c->add_option("--levels", o.levels,
-                "train: both levels on training rows; papers: upper level on validation rows, without refit")
-      ->group(model)
-      ->type_name("train|papers");
-  c->add_option("--l2", o.l2, "strength of the L2 term, in rows; default by encoder")
-      ->group(model)
-      ->type_name("KAPPA")
-      ->check(not_negative_number());
   c->add_option("--solver", o.solver, "see 'bilevel list solvers'")->group(model)->type_name("NAME");
   c->add_option("--set", o.set, "an option of the solver; may be repeated; see 'bilevel list solvers'")
       ->group(model)
@@ -200,10 +109,6 @@ void add_auc(CLI::App& program, Body& body) {
       ->group(model)
       ->type_name("S")
       ->check(positive_number());
-  c->add_option("--batch-size", o.batch_size, "rows a batch")
-      ->group(model)
-      ->type_name("N")
-      ->check(positive_number());
   c->add_flag("--no-refit", given->no_refit,
               "keep the model of the chosen step instead of training again with the validation rows")
       ->group(model);
@@ -211,11 +116,6 @@ void add_auc(CLI::App& program, Body& body) {
       ->group(model)
       ->type_name("N")
       ->check(not_negative_number());
-  c->add_option("--threads", o.threads, "threads of the numerical library")
-      ->group(model)
-      ->type_name("N")
-      ->check(positive_number());
-  c->add_option("--device", o.device, "cpu or cuda")->group(model)->type_name("cpu|cuda");
 
   const char* output = "Output";
   c->add_option("--out", given->out, "folder for model, trace and report; default: ./bilevel-auc-N")
@@ -242,14 +142,11 @@ void add_auc(CLI::App& program, Body& body) {
             [&](const AucJobCallbacks& callbacks) { return resume_auc_job(given->resume, callbacks); },
             given->how, given->resume);
       }
-      if (given->header && given->no_header) throw InputError("give --header or --no-header, not both");
-      if (given->header) given->job.header = "yes";
-      if (given->no_header) given->job.header = "no";
-      given->job.refit = !given->no_refit;
+      AucJobOptions job = options_of(*given->flags);
+      job.refit = !given->no_refit;
       const std::string out = given->out.empty() ? free_folder("bilevel-auc") : given->out;
-      return show_auc(
-          [&](const AucJobCallbacks& callbacks) { return run_auc_job(given->job, out, callbacks); },
-          given->how, out);
+      return show_auc([&](const AucJobCallbacks& callbacks) { return run_auc_job(job, out, callbacks); },
+                      given->how, out);
     };
   });
 }

@@ -52,6 +52,7 @@ int run_program(int argc, char** argv) {
   add_demo(program, body);
   add_check(program, body);
   add_solve(program, body);
+  add_compare(program, body);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

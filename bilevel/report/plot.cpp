@@ -172,6 +172,19 @@ std::string style(size_t index) {
                      1 + index / kColours.size() % 5);
 }
 
+/// The band's points as "x low high".
+std::string band_block(size_t index, const Series& series, bool log_x, bool log_y) {
+  const auto shows = [](double value, bool log) { return std::isfinite(value) && (!log || value > 0); };
+  const size_t stride = 1 + series.x.size() / (2 * kThinnedBuckets);
+  std::string block;
+  for (size_t i = 0; i < series.low.size(); ++i) {
+    if (i % stride != 0 && i + 1 != series.low.size()) continue;
+    if (shows(series.x[i], log_x) && shows(series.low[i], log_y) && shows(series.high[i], log_y))
+      fmt::format_to(std::back_inserter(block), "{} {} {}\n", series.x[i], series.low[i], series.high[i]);
+  }
+  return block.empty() ? block : fmt::format("$band{} << END_OF_DATA\n{}END_OF_DATA\n", index, block);
+}
+
 std::string data_block(size_t index, const std::vector<Point>& points) {
   std::string block = fmt::format("$data{} << END_OF_DATA\n", index);
   for (const Point& point : points) fmt::format_to(std::back_inserter(block), "{} {}\n", point.x, point.y);
@@ -186,32 +199,48 @@ PlotResult draw(const LinePlot& plot, const std::string& gnuplot) {
                                  plot.width, plot.height));
   }
   std::string data;
+  std::string bands;  // below all lines
   std::string lines;
   double low = INFINITY;
   double high = -INFINITY;
+  double top = -INFINITY;
   for (size_t index = 0; index < plot.series.size(); ++index) {
     const Series& series = plot.series[index];
     if (series.x.size() != series.y.size()) {
       throw InputError(fmt::format("The series '{}' has {} x and {} y values.", series.label, series.x.size(),
                                    series.y.size()));
     }
+    if (series.low.size() != series.high.size() ||
+        (!series.low.empty() && series.low.size() != series.x.size())) {
+      throw InputError(fmt::format("The band of the series '{}' has {} and {} limits for {} points.",
+                                   series.label, series.low.size(), series.high.size(), series.x.size()));
+    }
     const std::vector<Point> points = drawable(series, plot.log_x, plot.log_y);
     if (points.empty()) continue;
     for (const Point& point : points) {
       low = std::min(low, point.x);
       high = std::max(high, point.x);
+      top = std::max(top, point.y);
     }
-    data += data_block(index, thinned(points));
-    lines +=
-        fmt::format("{}$data{} using 1:2 with {} {} title {}", lines.empty() ? "plot " : ", \\\n  ", index,
-                    points.size() <= kFewPoints ? "linespoints pointtype 7 pointsize 0.5" : "lines",
-                    style(index), quoted(series.label));
+    const std::string band = band_block(index, series, plot.log_x, plot.log_y);
+    data += band + data_block(index, thinned(points));
+    if (!band.empty()) {
+      bands += fmt::format(
+          "{}$band{} using 1:2:3 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.14 "
+          "noborder "
+          "notitle",
+          bands.empty() ? "" : ", \\\n  ", index, kColours[index % kColours.size()]);
+    }
+    lines += fmt::format("{}$data{} using 1:2 with {} {} title {}", lines.empty() ? "" : ", \\\n  ", index,
+                         points.size() <= kFewPoints ? "linespoints pointtype 7 pointsize 0.5" : "lines",
+                         style(index), quoted(series.label));
   }
   if (lines.empty())
     return {"", fmt::format("No picture of \"{}\": there is no finite value to draw.", plot.title)};
 
   std::string script = common_settings(plot.title, plot.x_label, plot.y_label, plot.width, plot.height);
   if (low < high) script += fmt::format("set xrange [{}:{}]\n", low, high);
+  if (top > plot.y_most) script += fmt::format("set yrange [*:{}]\n", plot.y_most);
   if (plot.log_x) script += "set logscale x\n";
   if (plot.log_y) script += "set logscale y\n";
   for (const Marker& marker : plot.markers) {
@@ -224,7 +253,8 @@ PlotResult draw(const LinePlot& plot, const std::string& gnuplot) {
         "set label {1} at first {0},graph 0.06 {2} offset character {3},0 textcolor rgb '#333333' front\n",
         marker.x, quoted(marker.label), right ? "right" : "left", right ? -0.7 : 0.7);
   }
-  return run_gnuplot(gnuplot, script + data + lines + "\n", plot.title);
+  const std::string curves = "plot " + bands + (bands.empty() ? "" : ", \\\n  ") + lines;
+  return run_gnuplot(gnuplot, script + data + curves + "\n", plot.title);
 }
 
 PlotResult draw_roc(const std::string& title, const std::vector<RocSeries>& curves,

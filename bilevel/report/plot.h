@@ -1,6 +1,7 @@
 // Pictures from numbers: line plots and ROC curves as SVG, drawn by gnuplot.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,10 @@ struct Series {
   std::string label;  ///< for the legend
   std::vector<double> x;
   std::vector<double> y;
+  /// A band around the line, in a light shade: empty, or of the length of x. It is left out where a limit
+  /// cannot be drawn.
+  std::vector<double> low = {};
+  std::vector<double> high = {};
 };
 
 /// A vertical dashed line, for example at the chosen step.
@@ -33,8 +38,9 @@ struct LinePlot {
   std::vector<Marker> markers = {};
   bool log_x = false;
   bool log_y = false;
-  int width = 720;   ///< pixels, >= 200
-  int height = 380;  ///< pixels, >= 150
+  double y_most = std::numeric_limits<double>::infinity();  ///< where the y axis ends at the latest
+  int width = 720;                                          ///< pixels, >= 200
+  int height = 380;                                         ///< pixels, >= 150
 };
 
 /// A picture, or the reason why there is none.

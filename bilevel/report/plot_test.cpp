@@ -163,6 +163,34 @@ TEST(Plot, NothingToDrawIsSaid) {
             std::string::npos);
 }
 
+TEST(Plot, BandsAndACutAxis) {
+  REQUIRE_GNUPLOT();
+  LinePlot plot = example();
+  EXPECT_EQ(count(draw(plot).svg, "fill-opacity"), 0U);
+  plot.series[0].low = {0.4, 0.7, 0.8, 0.9};
+  plot.series[0].high = {0.6, 0.9, 0.95, 1};
+  const PlotResult banded = draw(plot);
+  keep("band", banded);
+  EXPECT_EQ(banded.note, "");
+  EXPECT_GE(count(banded.svg, "fill-opacity"), 1U);
+  EXPECT_NE(banded.svg.find("validation rows"), std::string::npos);
+  // A limit that cannot be drawn leaves a hole, not an error.
+  plot.series[0].low[1] = std::nan("");
+  EXPECT_EQ(draw(plot).note, "");
+  plot.series[0].low.pop_back();
+  EXPECT_THROW(draw(plot), InputError);
+
+  LinePlot wild = example();
+  wild.series[1].y = {1, 10, 100, 1e30};
+  wild.log_y = true;
+  const std::string free = draw(wild).svg;
+  wild.y_most = 1000;
+  const std::string cut = draw(wild).svg;
+  EXPECT_NE(free.find("1e+30<"), std::string::npos);
+  EXPECT_EQ(cut.find("1e+"), std::string::npos);
+  EXPECT_NE(cut.find("1000<"), std::string::npos);
+}
+
 TEST(Plot, BadInput) {
   EXPECT_THROW(draw({.title = "t", .x_label = "", .y_label = "", .series = {{"s", {1, 2}, {1}}}}),
                InputError);

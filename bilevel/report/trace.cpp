@@ -42,6 +42,16 @@ void name_infinities(ordered_json& value) {
   for (ordered_json& item : value) name_infinities(item);
 }
 
+/// A row as a line of the file.
+std::string line_of(const ordered_json& row) {
+  if (!row.is_object()) throw InputError("A row of a trace must be a JSON object.");
+  constexpr auto kReplace = ordered_json::error_handler_t::replace;
+  if (!holds_infinity(row)) return row.dump(-1, ' ', false, kReplace) + '\n';
+  ordered_json named = row;
+  name_infinities(named);
+  return named.dump(-1, ' ', false, kReplace) + '\n';
+}
+
 }  // namespace
 
 TraceWriter::TraceWriter(const std::string& path) : path_(path) {
@@ -95,16 +105,7 @@ TraceWriter& TraceWriter::operator=(TraceWriter&& other) noexcept {
 }
 
 void TraceWriter::append(const ordered_json& row) {
-  if (!row.is_object()) throw InputError("A row of a trace must be a JSON object.");
-  constexpr auto kReplace = ordered_json::error_handler_t::replace;
-  if (holds_infinity(row)) {
-    ordered_json named = row;
-    name_infinities(named);
-    buffer_ += named.dump(-1, ' ', false, kReplace);
-  } else {
-    buffer_ += row.dump(-1, ' ', false, kReplace);
-  }
-  buffer_ += '\n';
+  buffer_ += line_of(row);
   if (buffer_.size() >= kBufferBytes) write_buffer();
 }
 
@@ -129,6 +130,12 @@ void TraceWriter::write_buffer() {
     size_ += written;
   }
   buffer_.clear();
+}
+
+void write_trace(const std::string& path, const std::vector<ordered_json>& rows) {
+  std::string text;
+  for (const ordered_json& row : rows) text += line_of(row);
+  write_file_atomically(path, text);
 }
 
 Trace read_trace(const std::string& path) {

@@ -44,6 +44,10 @@ class TraceWriter {
   int64_t size_ = 0;
 };
 
+/// A whole trace at once, atomically: the file is there with all rows or not at all. Numbers as above. Throws
+/// as `TraceWriter::append` and `write_file_atomically` do.
+void write_trace(const std::string& path, const std::vector<nlohmann::ordered_json>& rows);
+
 /// A trace that was read.
 struct Trace {
   std::vector<nlohmann::ordered_json> rows;

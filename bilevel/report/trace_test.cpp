@@ -148,6 +148,23 @@ TEST_F(TraceTest, ACutLastLineIsToleratedOthersAreNot) {
   EXPECT_THROW(read_trace((folder_ / "no").string()), InputError);
 }
 
+TEST_F(TraceTest, AWholeTraceIsWrittenLikeItsRows) {
+  const std::vector<ordered_json> rows{{{"step", 1}, {"loss", std::nan("")}},
+                                       {{"step", 2}, {"loss", INFINITY}, {"text", "\xff"}}};
+  {
+    TraceWriter writer(path_);
+    for (const ordered_json& row : rows) writer.append(row);
+  }
+  const std::string one_by_one = read_file(path_);
+  put("something else");
+  write_trace(path_, rows);
+  EXPECT_EQ(read_file(path_), one_by_one);
+  EXPECT_EQ(read_trace(path_).rows.size(), 2U);
+  EXPECT_THROW(write_trace(path_, {{{"step", 1}}, {1, 2}}), InputError);
+  EXPECT_EQ(read_file(path_), one_by_one);
+  EXPECT_THROW(write_trace((folder_ / "none" / "trace.jsonl").string(), rows), FileError);
+}
+
 TEST_F(TraceTest, ARowIsAnObject) {
   TraceWriter writer(path_);
   EXPECT_THROW(writer.append(ordered_json::array({1})), InputError);

@@ -8,37 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/task/auc/auc_training.h"
+#include "bilevel/task/auc/auc_setup.h"
 
 namespace bilevel {
-
-/// The options of `bilevel auc`, as the command line gives them. Empty or zero means: not given, take the
-/// default.
-struct AucJobOptions {
-  std::string train, valid, test;    ///< files
-  std::string format = "automatic";  ///< of all files: automatic | csv | tsv | jsonl | libsvm
-  std::string header = "automatic";  ///< automatic | yes | no
-  std::string text;                  ///< text column
-  std::string features;              ///< "all" or a comma-separated list of columns
-  std::string categorical;           ///< comma-separated list of columns
-  std::string label, positive;
-  std::string encoder;  ///< default: bag for text, linear for columns
-  int64_t hidden = 0, layers = 0;
-  std::string embedding;         ///< GloVe file
-  bool train_embedding = false;  ///< update pretrained vectors too
-  std::string loss = "libauc", levels = "train", solver = "adambo";
-  std::vector<std::string> set;  ///< key=value for the solver
-  double epochs = 0;
-  int64_t steps = 0, batch_size = 0;
-  double max_seconds = 0;
-  double l2 = -1;                ///< strength kappa; negative: the encoder's default
-  double positive_fraction = 0;  ///< thin the training part to this positive share; 0: as it is
-  std::string split;             ///< "T,V,S" shares of training, validation and test rows
-  bool refit = true;
-  uint64_t seed = 0;
-  int64_t threads = 0;
-  std::string device = "cpu";
-};
 
 /// How a job tells where it stands; all may be empty.
 struct AucJobCallbacks {

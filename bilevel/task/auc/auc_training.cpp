@@ -16,16 +16,14 @@ namespace {
 
 enum class Phase : int64_t { select = 0, refit = 1 };
 
-/// What the first pass chose so far. The choice is made online: a new evaluation is chosen when it lies
-/// within one standard error of the best so far, itself included; so one snapshot is enough.
+/// What the first pass chose so far.
 struct Choice {
-  double best_auc = -1, best_error = 0;
+  StepRule rule;
   int64_t step = 0;
   torch::Tensor upper, lower;  // x and y at the chosen step
 
   void state(State& state) {
-    state.value("best_auc", best_auc);
-    state.value("best_error", best_error);
+    rule.state(state);
     state.value("step", step);
     for (torch::Tensor* t : {&upper, &lower}) {
       if (!t->defined()) *t = torch::empty({0});
@@ -50,10 +48,7 @@ class AucTraining {
     pool_ = parts.train;
     pool_.insert(pool_.end(), parts.valid.begin(), parts.valid.end());
     std::sort(pool_.begin(), pool_.end());
-    double positives = 0;
-    const auto* label = parts.labels.data_ptr<float>();
-    for (const int64_t row : pool_) positives += label[row];
-    positive_share_ = positives / static_cast<double>(pool_.size());
+    positive_share_ = positive_share(parts);
   }
 
   AucOutcome execute() {
@@ -118,7 +113,7 @@ class AucTraining {
                    .step = row.step,
                    .steps = steps,
                    .upper_loss = row.upper_loss,
-                   .valid_auc = choice_.best_auc,
+                   .valid_auc = choice_.rule.best_auc,
                    .seconds = earlier_seconds_ + row.seconds});
       }
       return true;
@@ -169,11 +164,7 @@ class AucTraining {
 
   void consider(const AucEstimate& estimate, int64_t step, const torch::Tensor& upper,
                 const torch::Tensor& lower) {
-    if (estimate.auc > choice_.best_auc) {
-      choice_.best_auc = estimate.auc;
-      choice_.best_error = std::isfinite(estimate.standard_error) ? estimate.standard_error : 0;
-    }
-    if (estimate.auc < choice_.best_auc - choice_.best_error) return;
+    if (!choice_.rule.consider(estimate)) return;
     choice_.step = step;
     choice_.upper = upper.detach().to(torch::kCPU, upper.scalar_type(), false, /*copy=*/true);
     choice_.lower = lower.detach().to(torch::kCPU, lower.scalar_type(), false, /*copy=*/true);
@@ -297,6 +288,28 @@ class AucTraining {
 };
 
 }  // namespace
+
+bool StepRule::consider(const AucEstimate& estimate) {
+  if (estimate.auc > best_auc) {
+    best_auc = estimate.auc;
+    best_error = std::isfinite(estimate.standard_error) ? estimate.standard_error : 0;
+  }
+  return estimate.auc >= best_auc - best_error;
+}
+
+void StepRule::state(State& state) {
+  state.value("best_auc", best_auc);
+  state.value("best_error", best_error);
+}
+
+double positive_share(const AucParts& parts) {
+  double positives = 0;
+  const auto* label = parts.labels.data_ptr<float>();
+  for (const auto* rows : {&parts.train, &parts.valid}) {
+    for (const int64_t row : *rows) positives += label[row];
+  }
+  return positives / static_cast<double>(parts.train.size() + parts.valid.size());
+}
 
 AucOutcome train_auc(const AucParts& parts,
                      const std::function<FittedInputs(const std::vector<int64_t>&)>& fit_inputs,

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/report/metrics.h"
 #include "bilevel/solver/run.h"
 #include "bilevel/task/auc/auc_model.h"
 
@@ -47,6 +48,19 @@ struct AucTrainingOptions {
   const std::atomic<bool>* interrupt = nullptr;
 };
 
+/// Chooses a step by its validation AUC, online, so that one snapshot is enough: the latest evaluation that
+/// is within one standard error (DeLong, at the best so far) of the best so far, itself included.
+struct StepRule {
+  double best_auc = -1, best_error = 0;
+
+  /// Takes the next evaluation; true when it is the chosen one from now on.
+  bool consider(const AucEstimate& estimate);
+  void state(State& state);
+};
+
+/// Share of positive rows among training and validation rows, which the AUC loss needs.
+double positive_share(const AucParts& parts);
+
 /// Where the training stands, after every step.
 struct AucProgress {
   bool refit = false;  ///< second pass
@@ -72,12 +86,12 @@ struct AucOutcome {
   std::vector<std::string> warnings;
 };
 
-/// First pass: trains on `train` and measures the validation AUC `evaluations` times. The chosen step is the
-/// latest one whose validation AUC is within one standard error (DeLong, at the best) of the best: an earlier
-/// peak is noise unless it is clearly higher, and the later step of a run whose step size falls to zero lies
-/// closer to the regularized optimum. Second pass (`refit`): features and model anew on `train` and `valid`,
-/// for the chosen number of steps of the same schedule. `fit_inputs(rows)` gives the features of all rows,
-/// fitted on the given ones. Files: the checkpoint and the trace, continued bit for bit with `resume`.
+/// First pass: trains on `train` and measures the validation AUC `evaluations` times. `StepRule` chooses the
+/// step: an earlier peak is noise unless it is clearly higher, and the later step of a run whose step size
+/// falls to zero lies closer to the regularized optimum. Second pass (`refit`): features and model anew on
+/// `train` and `valid`, for the chosen number of steps of the same schedule. `fit_inputs(rows)` gives the
+/// features of all rows, fitted on the given ones. Files: the checkpoint and the trace, continued bit for bit
+/// with `resume`.
 AucOutcome train_auc(const AucParts& parts,
                      const std::function<FittedInputs(const std::vector<int64_t>& rows)>& fit_inputs,
                      const std::function<std::unique_ptr<Solver>()>& make_solver,

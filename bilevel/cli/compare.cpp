@@ -1,0 +1,206 @@
+// `bilevel compare`: solvers on one task, with the same data, the same starts and the same budgets.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include "bilevel/cli/auc.h"
+#include "bilevel/cli/auc_flags.h"
+#include "bilevel/cli/command.h"
+#include "bilevel/cli/problem_flags.h"
+#include "bilevel/core/error.h"
+#include "bilevel/task/compare/auc_contest.h"
+#include "bilevel/task/compare/comparison.h"
+#include "bilevel/task/compare/known_contest.h"
+#include "bilevel/task/compare/results.h"
+
+namespace bilevel::cli {
+namespace {
+
+struct Given {
+  std::string problem, solvers, out, resume;
+  std::vector<std::string> set;
+  CompareOptions options;
+  std::vector<double> start;
+  double noise = 0;
+  bool replot = false;
+  Presentation how;
+  std::shared_ptr<AucFlags> auc = std::make_shared<AucFlags>();
+  std::shared_ptr<ProblemFlags> fields = std::make_shared<ProblemFlags>();
+};
+
+/// Shows a comparison with progress on standard error and the result on standard output.
+int show(const std::function<CompareResult(const CompareCallbacks&)>& comparison, const Presentation& how,
+         const std::string& out) {
+  catch_interrupts();
+  const ProgressOptions look{.stream = stderr, .is_terminal = is_terminal(stderr), .quiet = how.quiet};
+  std::string run;
+  std::unique_ptr<Progress> progress;
+  const auto say = [&](const std::string& line) {
+    if (!how.quiet) std::cerr << line << "\n";
+  };
+  const CompareResult result =
+      comparison({.message = say,
+                  .begins = [&](const std::string& name) { run = name; },
+                  .progress =
+                      [&](const PlayProgress& p) {
+                        if (!look.is_terminal) return;  // elsewhere one line a run is enough
+                        if (!progress) progress = std::make_unique<Progress>(run, p.steps, look);
+                        progress->update({.step = p.step, .loss = p.upper_loss});
+                      },
+                  .ended =
+                      [&](const std::string& outcome) {
+                        progress.reset();  // the line of the run's end takes its place
+                        say(run + ": " + outcome);
+                      },
+                  .interrupt = &interrupted()});
+  progress.reset();
+  if (result.interrupted) {
+    std::cerr << fmt::format("bilevel: interrupted; continue with: bilevel compare --resume {}\n", out);
+    return kInterrupted;
+  }
+  if (how.json) std::cout << result.summary.dump(2) << "\n";
+  if (!how.json && !how.quiet)
+    std::cout << "\n" << table_text(result.summary) << "\nreport: " << out << "/report.html\n";
+  if (!result.any_finished) {
+    std::cerr << "bilevel: no run of any solver has finished; see the notes\n";
+    return kNumerical;
+  }
+  return kDone;
+}
+
+int compare(const CLI::App& command, const CLI::App& auc, const Given& given) {
+  if (!given.resume.empty()) {
+    for (const CLI::Option* option : command.get_options()) {
+      const std::string& name = option->get_name();
+      if (option->count() > 0 && name != "--resume" && name != "--replot" && name != "--json" &&
+          name != "--quiet")
+        throw InputError(
+            fmt::format("--resume continues a comparison with its own options; {} cannot be changed", name));
+    }
+    if (auc.parsed()) throw InputError("--resume continues a comparison with its own task; leave out 'auc'");
+    return show(
+        [&](const CompareCallbacks& callbacks) {
+          return given.replot ? replot_comparison(given.resume) : resume_comparison(given.resume, callbacks);
+        },
+        given.how, given.resume);
+  }
+  if (given.replot) throw InputError("--replot draws a comparison again; say which with --resume DIR");
+  if (given.problem.empty() && !auc.parsed())
+    throw InputError("compare on what? Give auc or a problem; see 'bilevel list'");
+  if (!given.problem.empty() && auc.parsed())
+    throw InputError(fmt::format("give auc or the problem {}, not both", given.problem));
+  if (given.solvers.empty()) throw InputError("--solvers NAME,... is missing: whom shall I compare?");
+  CompareOptions options = given.options;
+  options.competitors = parse_competitors(given.solvers, given.set);
+  const std::string out = given.out.empty() ? free_folder("bilevel-compare") : given.out;
+  return show(
+      [&](const CompareCallbacks& callbacks) {
+        std::unique_ptr<Contest> contest;
+        if (auc.parsed()) {
+          AucJobOptions job = options_of(*given.auc);
+          job.seed = options.seed;
+          contest = std::make_unique<AucContest>(std::move(job), callbacks.message);
+        } else {
+          contest = std::make_unique<KnownContest>(KnownContestOptions{.problem = given.problem,
+                                                                       .fields = *given.fields,
+                                                                       .noise = given.noise,
+                                                                       .start = given.start,
+                                                                       .seed = options.seed});
+        }
+        return run_comparison(*contest, options, out, callbacks);
+      },
+      given.how, out);
+}
+
+}  // namespace
+
+void add_compare(CLI::App& program, Body& body) {
+  auto given = std::make_shared<Given>();
+  CompareOptions& o = given->options;
+  CLI::App* c = program.add_subcommand(
+      "compare", "compare solvers on a problem or on a task with data, each with the same budget");
+  c->require_subcommand(0, 1);
+  c->footer(
+      "A first try:  bilevel compare quadratic --solvers all --seeds 3\n"
+      "On data:      bilevel compare auc --train reviews.tsv --text text --label class --positive spam \\\n"
+      "                --solvers all --seeds 5 --tune 20\n"
+      "The flags of data and model: 'bilevel compare auc --help'.");
+  std::string names;
+  for (const KnownProblemEntry& entry : known_problem_registry())
+    names += (names.empty() ? "" : ", ") + entry.name;
+  c->add_option("problem", given->problem, "a problem with a known answer (" + names + "), or auc")
+      ->type_name("");
+
+  const char* who = "Solvers";
+  c->add_option("--solvers", given->solvers,
+                "names, separated by commas, or all; 'fast=adambo' is adambo under a name of its own")
+      ->group(who)
+      ->type_name("NAME,...");
+  c->add_option(
+       "--set", given->set,
+       "an option of all solvers that have it (key=value) or of one (name.key=value); may be repeated")
+      ->group(who)
+      ->type_name("[NAME.]KEY=VALUE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--tune", o.tune, "trials of random search for every solver, the defaults first; default: 0")
+      ->group(who)
+      ->type_name("TRIALS");
+
+  const char* runs = "Runs";
+  c->add_option("--seeds", o.seeds, "runs of every solver; default: 5")->group(runs)->type_name("N");
+  c->add_option("--seed", o.seed, "the first of the seeds, and the seed of the data")
+      ->group(runs)
+      ->type_name("N")
+      ->check(not_negative_number());
+  const auto budget = [&](const char* name, auto& value, const char* type, const char* meaning) {
+    c->add_option(name, value, meaning)->group(runs)->type_name(type)->check(positive_number());
+  };
+  budget("--steps", o.budget.steps, "N", "steps of every run; the default budget, by task");
+  budget("--samples", o.budget.samples, "N", "rows that every run may draw, for both levels together");
+  budget("--oracle-calls", o.budget.oracle_calls, "N", "stochastic derivatives that every run may evaluate");
+  budget("--max-seconds", o.budget.max_seconds, "S", "time of every run, measurements left out");
+
+  const char* problems = "Problems";
+  c->add_option("--noise", given->noise,
+                "standard deviation of the noise in every first derivative; default: 0")
+      ->group(problems)
+      ->type_name("S")
+      ->check(not_negative_number());
+  c->add_option("--start", given->start, "x at the start: one value, or one per coordinate")
+      ->group(problems)
+      ->type_name("V,...")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+
+  const char* output = "Output";
+  c->add_option("--out", given->out, "folder for traces, table and report; default: ./bilevel-compare-N")
+      ->group(output)
+      ->type_name("DIR");
+  c->add_option("--resume", given->resume, "do what is missing of the comparison in this folder")
+      ->group(output)
+      ->type_name("DIR");
+  c->add_flag("--replot", given->replot,
+              "with --resume: only write table, pictures and report again, from the traces")
+      ->group(output);
+  c->add_flag("--json", given->how.json, "print one JSON object on standard output")->group(output);
+  c->add_flag("--quiet", given->how.quiet, "no progress")->group(output);
+  add_problem_flags(*c, given->fields);
+
+  CLI::App* auc =
+      c->add_subcommand("auc", "AUC maximization on a data file; the options above stand here too");
+  auc->fallthrough();
+  add_auc_flags(*auc, given->auc);
+  c->callback([c, auc, given, &body] {
+    body = [c, auc, given] {
+      if (auc->parsed() && (given->noise != 0 || !given->start.empty() || !given->fields->empty()))
+        throw InputError("--noise, --start and the options of the problems mean nothing to auc");
+      return compare(*c, *auc, *given);
+    };
+  });
+}
+
+}  // namespace bilevel::cli

@@ -1,0 +1,406 @@
+#include "bilevel/task/compare/comparison.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "bilevel/core/files.h"
+#include "bilevel/core/streams.h"
+#include "bilevel/task/compare/random_search.h"
+#include "bilevel/task/compare/results.h"
+#include "bilevel/task/run_folder.h"
+
+namespace bilevel {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+const SolverEntry& entry_of(const std::string& name) {
+  const std::vector<SolverEntry>& all = solver_registry();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& e) { return e.name == name; });
+  if (found == all.end()) {
+    make_solver(name);  // throws, naming the known ones
+    throw std::logic_error("a solver is known and not in the registry: " + name);
+  }
+  return *found;
+}
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    parts.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+bool is_label(const std::string& text) {
+  return !text.empty() && text.find_first_not_of(
+                              "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                              "0123456789-_") == std::string::npos;
+}
+
+std::string key_of(const std::string& assignment) { return assignment.substr(0, assignment.find('=')); }
+
+bool has_option(const std::string& solver, const std::string& name) {
+  const std::unique_ptr<Solver> made = make_solver(solver);
+  const Fields fields = fields_of(*made);
+  return std::any_of(fields.list().begin(), fields.list().end(),
+                     [&](const Field& field) { return field.name == name; });
+}
+
+void check(const CompareOptions& o) {
+  const auto refuse = [](const char* field, double value, const char* rule) {
+    throw InputError(fmt::format("{} = {:g}: {}", field, value, rule));
+  };
+  if (o.competitors.empty()) throw InputError("--solvers NAME,... is missing: whom shall I compare?");
+  if (o.seeds < 1) refuse("seeds", static_cast<double>(o.seeds), "must be >= 1");
+  if (o.tune < 0) refuse("tune", static_cast<double>(o.tune), "must be >= 0");
+  const Budget& b = o.budget;
+  if (b.steps < 0) refuse("steps", static_cast<double>(b.steps), "must be >= 1");
+  if (b.samples < 0) refuse("samples", static_cast<double>(b.samples), "must be >= 1");
+  if (b.oracle_calls < 0) refuse("oracle_calls", static_cast<double>(b.oracle_calls), "must be >= 1");
+  if (!(b.max_seconds >= 0) || !std::isfinite(b.max_seconds))
+    refuse("max_seconds", b.max_seconds, "must be > 0");
+}
+
+Json to_json(const CompareOptions& o) {
+  Json competitors = Json::array();
+  for (const Competitor& c : o.competitors) {
+    competitors.push_back({{"label", c.label},
+                           {"solver", c.solver},
+                           {"set", c.set},
+                           {"needs_strong_convexity", entry_of(c.solver).needs_strong_convexity}});
+  }
+  return {{"competitors", competitors},
+          {"seeds", o.seeds},
+          {"seed", o.seed},
+          {"tune", o.tune},
+          {"budget", o.budget}};
+}
+
+CompareOptions options_from(const Json& json) {
+  CompareOptions o{.competitors = {},
+                   .seeds = json.at("seeds"),
+                   .seed = json.at("seed"),
+                   .tune = json.at("tune"),
+                   .budget = json.at("budget").get<Budget>()};
+  for (const Json& c : json.at("competitors")) {
+    o.competitors.push_back({c.at("label"), c.at("solver"), c.at("set").get<std::vector<std::string>>()});
+  }
+  return o;
+}
+
+fs::path trace_path(const std::string& out, const std::string& label, const std::string& run) {
+  return fs::path(out) / "runs" / label / run / "trace.jsonl";
+}
+std::string trial_name(int64_t trial) { return fmt::format("trial-{}", trial); }
+std::string seed_name(uint64_t seed) { return fmt::format("seed-{}", seed); }
+
+/// The seed of every trial: none of those of the runs.
+uint64_t tuning_seed(const CompareOptions& o) {
+  uint64_t seed = derive_seed(o.seed, "tuning") >> 11;  // 53 bits: whole in every JSON reader
+  while (seed >= o.seed && seed - o.seed < static_cast<uint64_t>(o.seeds)) ++seed;
+  return seed;
+}
+
+TrialScore score_of(const Trace& trace, const std::string& key) {
+  const double score = result_of(trace, key);
+  return {.usable = end_of(trace).at("end") == "finished" && std::isfinite(score), .score = score};
+}
+
+int64_t chosen_trial(const std::vector<Trace>& trials, const Measure& metric) {
+  std::vector<TrialScore> scores;
+  for (const Trace& trace : trials) scores.push_back(score_of(trace, metric.key));
+  return best_trial(scores, metric.higher_is_better);
+}
+
+/// Everything that a complete comparison holds.
+Comparison read_comparison(const std::string& out, const Json& saved) {
+  Comparison c{.options = options_from(saved.at("compare")),
+               .facts = saved.at("facts").get<ContestFacts>(),
+               .competitors = {}};
+  const auto read = [&](const std::string& label, const std::string& run) {
+    const fs::path path = trace_path(out, label, run);
+    if (!fs::exists(path)) {
+      throw InputError(
+          fmt::format("{}: the comparison is not complete ({} of {} is missing); finish it with "
+                      "'bilevel compare --resume {}'",
+                      out, run, label, out));
+    }
+    return read_trace(path.string());
+  };
+  const Json& described = saved.at("compare").at("competitors");
+  for (size_t i = 0; i < c.options.competitors.size(); ++i) {
+    CompetitorRuns runs{.competitor = c.options.competitors[i],
+                        .needs_strong_convexity = described[i].at("needs_strong_convexity")};
+    const std::string& label = runs.competitor.label;
+    for (int64_t t = 0; t < c.options.tune; ++t) runs.trials.push_back(read(label, trial_name(t)));
+    for (int64_t s = 0; s < c.options.seeds; ++s)
+      runs.runs.push_back(read(label, seed_name(c.options.seed + static_cast<uint64_t>(s))));
+    c.competitors.push_back(std::move(runs));
+  }
+  return c;
+}
+
+/// Table, pictures and page, from files alone; summary.json last.
+CompareResult write_results(const std::string& out, const Json& saved) {
+  const Comparison comparison = read_comparison(out, saved);
+  CompareResult result;
+  result.summary = summarize(comparison);
+  result.summary["out"] = out;
+  for (const Json& entry : result.summary.at("table"))
+    result.any_finished = result.any_finished || entry.at("finished").get<int64_t>() > 0;
+  const std::vector<NamedFigure> figures = curves(comparison, result.summary);
+  const auto write = [&](const std::string& name, const std::string& content) {
+    write_file_atomically((fs::path(out) / name).string(), content);
+  };
+  for (const NamedFigure& figure : figures) {
+    if (!figure.figure.plot.svg.empty()) write(figure.name + ".svg", figure.figure.plot.svg);
+  }
+  write("table.tsv", table_tsv(result.summary));
+  write("report.html", compare_report_html(comparison, result.summary, figures));
+  write("summary.json", result.summary.dump(2) + "\n");
+  return result;
+}
+
+/// The runs of a comparison.
+class Runner {
+ public:
+  Runner(Contest& contest, const CompareOptions& options, std::string out, const CompareCallbacks& callbacks)
+      : contest_(contest),
+        o_(options),
+        out_(std::move(out)),
+        callbacks_(callbacks),
+        facts_(contest.facts()),
+        total_(static_cast<int64_t>(o_.competitors.size()) * (o_.tune + o_.seeds)) {}
+
+  /// Refuses options that no run of a competitor could have.
+  void check_competitors() const {
+    for (const Competitor& c : o_.competitors) {
+      try {
+        make(c, Json::object());
+      } catch (const InputError& error) {
+        throw InputError(fmt::format("{}: {}", c.label, error.what()));
+      }
+    }
+  }
+
+  /// False when it was interrupted. Competitors alternate, so that a machine that slows down slows all of
+  /// them.
+  bool execute() const {
+    for (int64_t t = 0; t < o_.tune; ++t) {
+      for (const Competitor& c : o_.competitors) {
+        if (!run_one(c, trial_name(t), "trial", t, tuning_seed(o_))) return false;
+      }
+    }
+    std::vector<int64_t> chosen;
+    for (const Competitor& c : o_.competitors) {
+      std::vector<Trace> trials;
+      for (int64_t t = 0; t < o_.tune; ++t)
+        trials.push_back(read_trace(trace_path(out_, c.label, trial_name(t)).string()));
+      chosen.push_back(chosen_trial(trials, facts_.tuning_metric));
+    }
+    for (int64_t s = 0; s < o_.seeds; ++s) {
+      const uint64_t seed = o_.seed + static_cast<uint64_t>(s);
+      for (size_t i = 0; i < chosen.size(); ++i) {
+        if (!run_one(o_.competitors[i], seed_name(seed), "run", chosen[i], seed)) return false;
+      }
+    }
+    return true;
+  }
+
+ private:
+  std::unique_ptr<Solver> make(const Competitor& c, const Json& drawn) const {
+    std::unique_ptr<Solver> solver = contest_.solver(c.solver);
+    const Fields fields = fields_of(*solver);
+    for (const std::string& assignment : c.set) fields.set_text(assignment);
+    fields.from_json(nlohmann::json(drawn));
+    contest_.check(*solver);
+    return solver;
+  }
+
+  Json drawn(const Competitor& c, int64_t trial) const {
+    const std::unique_ptr<Solver> solver = contest_.solver(c.solver);
+    std::set<std::string> fixed;
+    for (const std::string& assignment : c.set) fixed.insert(key_of(assignment));
+    return draw_options(fields_of(*solver), fixed, o_.seed, trial);
+  }
+
+  /// Makes a run unless its trace is there already; false when it was interrupted.
+  bool run_one(const Competitor& c, const std::string& name, const char* kind, int64_t trial,
+               uint64_t seed) const {
+    ++number_;
+    const fs::path path = trace_path(out_, c.label, name);
+    if (fs::exists(path)) return true;
+    if (callbacks_.interrupt != nullptr && callbacks_.interrupt->load()) return false;
+    if (callbacks_.begins) {
+      callbacks_.begins(
+          fmt::format("{}, {} {} (run {} of {})", c.label, std::string(kind) == "run" ? "seed" : "trial",
+                      std::string(kind) == "run" ? seed : static_cast<uint64_t>(trial), number_, total_));
+    }
+    const Json options = drawn(c, trial);
+    const Played played = play(contest_, entry_of(c.solver), [&] { return make(c, options); },
+                               {.seed = seed,
+                                .budget = o_.budget,
+                                .interrupt = callbacks_.interrupt,
+                                .progress = callbacks_.progress});
+    if (played.interrupted) return false;
+    const Json head{{"run",
+                     {{"competitor", c.label},
+                      {"solver", c.solver},
+                      {"kind", kind},
+                      {"trial", trial},
+                      {"seed", seed},
+                      {"options", options}}}};
+    create_folder(path.parent_path().string());
+    std::vector<Json> lines{head};
+    lines.insert(lines.end(), played.rows.begin(), played.rows.end());
+    lines.push_back(played.end);
+    write_trace(path.string(), lines);
+    if (callbacks_.ended) callbacks_.ended(outcome(played.end, std::string(kind) == "run"));
+    return true;
+  }
+
+  std::string outcome(const Json& end, bool final_run) const {
+    const std::string status = end.at("end");
+    if (status != "finished") return fmt::format("{}: {}", status, end.at("message").get<std::string>());
+    const Measure& metric = final_run ? facts_.metric : facts_.tuning_metric;
+    return fmt::format("{} {:.6g} after {} steps", metric.name, trace_number(end.at("result").at(metric.key)),
+                       end.at("steps").get<int64_t>());
+  }
+
+  Contest& contest_;
+  const CompareOptions& o_;
+  std::string out_;
+  const CompareCallbacks& callbacks_;
+  ContestFacts facts_;
+  int64_t total_;
+  mutable int64_t number_ = 0;
+};
+
+CompareResult finish(const Runner& runner, const std::string& out, const Json& saved) {
+  if (!runner.execute()) {
+    CompareResult result;
+    result.interrupted = true;
+    return result;
+  }
+  return write_results(out, saved);
+}
+
+/// Calls `body` and turns the JSON library's complaints about a file of ours into a FileError.
+template <typename Body>
+CompareResult with_saved(const std::string& out, Body body) {
+  const Json saved = read_run_options(out, "compare");
+  try {
+    return body(saved);
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(fmt::format("{}: is not a comparison that can be read: {}", out, error.what()));
+  }
+}
+
+}  // namespace
+
+std::vector<Competitor> parse_competitors(const std::string& solvers, const std::vector<std::string>& set) {
+  std::vector<Competitor> competitors;
+  if (solvers == "all") {
+    for (const SolverEntry& entry : solver_registry()) competitors.push_back({entry.name, entry.name, {}});
+  } else {
+    for (const std::string& word : split(solvers)) {
+      const size_t equals = word.find('=');
+      Competitor c{.label = word.substr(0, equals),
+                   .solver = equals == std::string::npos ? word : word.substr(equals + 1),
+                   .set = {}};
+      if (c.solver.empty() && c.label.empty()) {
+        throw InputError(fmt::format("solvers = {}: must be names, separated by commas, or all", solvers));
+      }
+      entry_of(c.solver);
+      if (!is_label(c.label)) {
+        throw InputError(
+            fmt::format("solvers: the name '{}' must consist of letters, digits, '-' and '_'", c.label));
+      }
+      competitors.push_back(std::move(c));
+    }
+  }
+  std::set<std::string> labels;
+  for (const Competitor& c : competitors) {
+    if (!labels.insert(c.label).second) {
+      throw InputError(
+          fmt::format("solvers: '{}' stands there twice; give one of them a name of its own, as in "
+                      "'other={}'",
+                      c.label, c.solver));
+    }
+  }
+
+  for (const std::string& given : set) {
+    const std::string key = key_of(given);
+    if (given.find('=') == std::string::npos || key.empty())
+      throw InputError(fmt::format("'{}' is not of the form key=value or solver.key=value", given));
+    const size_t dot = key.find('.');
+    const std::string who = dot == std::string::npos ? "" : key.substr(0, dot);
+    const std::string assignment = dot == std::string::npos ? given : given.substr(dot + 1);
+    const auto is_meant = [&](const Competitor& c) {
+      if (who.empty()) return has_option(c.solver, key);
+      return c.label == who || (c.solver == who && labels.count(who) == 0);
+    };
+    bool used = false;
+    for (Competitor& c : competitors) {
+      if (!is_meant(c)) continue;
+      used = true;
+      const std::unique_ptr<Solver> solver = make_solver(c.solver);
+      try {
+        fields_of(*solver).set_text(assignment);
+      } catch (const InputError& error) {
+        throw InputError(fmt::format("{}: {}", c.label, error.what()));
+      }
+      c.set.push_back(assignment);
+    }
+    if (!used && who.empty())
+      throw InputError(
+          fmt::format("there is no option '{}' in any of the solvers {}", key, fmt::join(labels, ", ")));
+    if (!used) {
+      throw InputError(fmt::format("--set {}: there is no competitor '{}'; known: {}", given, who,
+                                   fmt::join(labels, ", ")));
+    }
+  }
+  return competitors;
+}
+
+CompareResult run_comparison(Contest& contest, const CompareOptions& given, const std::string& out,
+                             const CompareCallbacks& callbacks) {
+  check(given);
+  CompareOptions options = given;
+  if (options.budget.empty()) options.budget.steps = contest.default_steps();
+  const Runner runner(contest, options, out, callbacks);
+  runner.check_competitors();
+  const FolderLock lock = new_run_folder(out, "compare",
+                                         {{"contest", contest.to_json()},
+                                          {"facts", contest.facts()},
+                                          {"compare", to_json(options)},
+                                          {"files", fingerprints(contest.files())}});
+  return finish(runner, out, read_run_options(out, "compare"));
+}
+
+CompareResult resume_comparison(const std::string& out, const CompareCallbacks& callbacks) {
+  return with_saved(out, [&](const Json& saved) {
+    const std::unique_ptr<Contest> contest = make_contest(saved.at("contest"), callbacks.message);
+    const FolderLock lock = continue_run_folder(out, fingerprints(contest->files()));
+    const CompareOptions options = options_from(saved.at("compare"));
+    return finish(Runner(*contest, options, out, callbacks), out, saved);
+  });
+}
+
+CompareResult replot_comparison(const std::string& out) {
+  return with_saved(out, [&](const Json& saved) {
+    const FolderLock lock(out);
+    return write_results(out, saved);
+  });
+}
+
+}  // namespace bilevel

@@ -1,0 +1,72 @@
+// `bilevel compare`: solvers on one task with the same data, the same starts and the same budgets.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bilevel/task/compare/contest.h"
+
+namespace bilevel {
+
+/// Who takes part: a solver, and what is fixed about it.
+struct Competitor {
+  std::string label;             ///< unique; letters, digits, '-' and '_'
+  std::string solver;            ///< a name of the registry
+  std::vector<std::string> set;  ///< "option=value"; not searched by tuning
+};
+
+/// Reads "a,b,name=c" (or "all": every registered solver), where "name=c" is the solver c under another name,
+/// and options "key=value" for everybody who has that option or "name.key=value" for a competitor or for all
+/// that use the solver `name`; later ones win. Throws InputError for an unknown solver, name or option, a
+/// value that the option refuses, a name given twice, and an empty list.
+std::vector<Competitor> parse_competitors(const std::string& solvers, const std::vector<std::string>& set);
+
+struct CompareOptions {
+  std::vector<Competitor> competitors;
+  int64_t seeds = 5;  ///< runs of every competitor, with the seeds seed, seed + 1, ...
+  uint64_t seed = 0;
+  int64_t tune = 0;  ///< trials of every competitor; 0: everybody runs with the task's defaults
+  Budget budget;     ///< of every run and of every trial; empty: the task's number of steps
+};
+
+/// How a comparison tells where it stands; all may be empty.
+struct CompareCallbacks {
+  std::function<void(const std::string&)> message;  ///< a line for a person
+  /// A run begins: "adambo, seed 2 (run 7 of 30)".
+  std::function<void(const std::string& run)> begins;
+  std::function<void(const PlayProgress&)> progress;
+  /// It has ended: "test AUC 0.9123 after 1000 steps", or why there is no result.
+  std::function<void(const std::string& outcome)> ended;
+  const std::atomic<bool>* interrupt = nullptr;
+};
+
+/// How a comparison ended.
+struct CompareResult {
+  nlohmann::ordered_json summary;  ///< the object of `--json`; null when it was interrupted
+  bool interrupted = false;
+  bool any_finished = false;  ///< at least one run has a result
+};
+
+/// Runs every trial and every run, in an order in which competitors alternate, and writes into `out`:
+///   options.json                           before the first run
+///   runs/NAME/{trial-T,seed-S}/trace.jsonl when that run has ended, whole or not at all
+///   summary.json, table.tsv, *.svg, report.html
+/// The folder is made after the options have been checked. Throws InputError (also when `out` is taken) and
+/// FileError.
+CompareResult run_comparison(Contest& contest, const CompareOptions& options, const std::string& out,
+                             const CompareCallbacks& callbacks = {});
+
+/// Does what is missing of the comparison in `out` and writes the results again. Throws InputError when there
+/// is no comparison, an input file has changed, or another process works there.
+CompareResult resume_comparison(const std::string& out, const CompareCallbacks& callbacks = {});
+
+/// Writes the results of a complete comparison again from its options.json and its traces alone; reads no
+/// data and runs nothing. Throws InputError when a run is missing.
+CompareResult replot_comparison(const std::string& out);
+
+}  // namespace bilevel

@@ -1,0 +1,132 @@
+// What solvers are compared on, and one run of one of them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bilevel/solver/registry.h"
+#include "bilevel/solver/run.h"
+
+namespace bilevel {
+
+/// A number that is measured along a run.
+struct Measure {
+  std::string key;   ///< under "metrics" in a trace row, and in the result of a run
+  std::string name;  ///< for people: "test AUC"
+  bool higher_is_better = false;
+  bool log_scale = false;  ///< how it is drawn
+  /// What it can be: an interval of a mean is cut there.
+  double least = -std::numeric_limits<double>::infinity();
+  double most = std::numeric_limits<double>::infinity();
+};
+void to_json(nlohmann::ordered_json& json, const Measure& measure);
+void from_json(const nlohmann::ordered_json& json, Measure& measure);
+
+/// What is known about a contest before anybody has run.
+struct ContestFacts {
+  std::string task;       ///< the word on the command line: "auc", "quadratic"
+  std::string title;      ///< for the report
+  Measure metric;         ///< what the final runs are ranked by
+  Measure tuning_metric;  ///< what the trials are ranked by; never of data that the metric is taken from
+  std::vector<Measure> further;  ///< others worth a column and a curve
+  std::string caveat;            ///< see KnownProblem::lower_level_caveat; empty: strongly convex
+  std::string seeds_mean;        ///< a sentence: what differs between two seeds
+  std::vector<std::pair<std::string, std::string>> data = {};  ///< facts for the report, name and value
+};
+void to_json(nlohmann::ordered_json& json, const ContestFacts& facts);
+void from_json(const nlohmann::ordered_json& json, ContestFacts& facts);
+
+/// The problem at the start of one run, and the measurements along it.
+class Attempt {
+ public:
+  virtual ~Attempt() = default;
+  /// The problem over this attempt's variables, at their starts.
+  virtual Problem problem() = 0;
+  /// Measures at the present point; before step 1 (`step` 0) and then now and again. Values that do not exist
+  /// are NaN. Uses no oracle of the run.
+  virtual nlohmann::ordered_json measure(int64_t step) = 0;
+  /// What the run came to, by the keys of the facts' measures; called after the last `measure`.
+  virtual nlohmann::ordered_json result() const = 0;
+};
+
+/// A task with its data: everything that all competitors have in common. A new kind of task plugs in with a
+/// subclass and a line in `make_contest`.
+class Contest {
+ public:
+  virtual ~Contest() = default;
+  virtual ContestFacts facts() const = 0;
+  /// A start that depends on `seed` alone, never on the solver.
+  virtual std::unique_ptr<Attempt> attempt(uint64_t seed) = 0;
+  /// A solver with this task's defaults. Throws InputError for an unknown name.
+  virtual std::unique_ptr<Solver> solver(const std::string& name) const { return make_solver(name); }
+  /// Refuses options that this task cannot run with (InputError).
+  virtual void check(Solver&) const {}
+  /// Steps of a run where no budget was given.
+  virtual int64_t default_steps() const = 0;
+  /// Measurements along a run, besides the first.
+  virtual int64_t evaluations() const { return 100; }
+  /// What `make_contest` makes it from again; holds "kind".
+  virtual nlohmann::ordered_json to_json() const = 0;
+  /// Files that are read, to notice when one changed.
+  virtual std::vector<std::string> files() const { return {}; }
+};
+
+/// The contest that a saved one was. `message` gets lines for a person. Throws InputError and FileError.
+std::unique_ptr<Contest> make_contest(const nlohmann::ordered_json& saved,
+                                      const std::function<void(const std::string&)>& message = nullptr);
+
+/// What a run may use; 0: no limit. The limit that is reached first ends it.
+struct Budget {
+  int64_t steps = 0;
+  int64_t samples = 0;       ///< rows drawn for both levels, warm start and automatic step sizes included
+  int64_t oracle_calls = 0;  ///< stochastic derivatives of all kinds, each counted as one; included as above
+  double max_seconds = 0;    ///< clock time without the measurements
+
+  bool empty() const { return steps == 0 && samples == 0 && oracle_calls == 0 && max_seconds == 0; }
+  /// "1000 steps or 20 s, whichever is first".
+  std::string describe() const;
+};
+void to_json(nlohmann::ordered_json& json, const Budget& budget);
+void from_json(const nlohmann::ordered_json& json, Budget& budget);
+
+/// Where a run stands.
+struct PlayProgress {
+  int64_t step = 0;
+  int64_t steps = 0;  ///< about what the budget allows
+  double upper_loss = 0;
+};
+
+struct PlayOptions {
+  uint64_t seed = 0;
+  Budget budget;
+  const std::atomic<bool>* interrupt = nullptr;
+  std::function<void(const PlayProgress&)> progress = nullptr;
+};
+
+/// One run, as its trace file keeps it.
+struct Played {
+  /// {"step", "seconds", "samples": {upper, lower, all}, "oracle_calls": {by kind, all}, "upper_loss",
+  /// "hypergradient_norm", "linear_residual", "metrics": {...}}, from step 0 on.
+  std::vector<nlohmann::ordered_json> rows;
+  /// {"end": "finished" | "diverged" | "failed", "reason", "message", "steps", "seconds", "samples",
+  /// "oracle_calls", "result", "schedule_steps", "solver_options", "chosen", "warnings"}. Diverged: a number
+  /// was not finite, or a linear system could not be solved; "result" is then null. Failed: the solver
+  /// refused to start, with its message.
+  nlohmann::ordered_json end;
+  bool interrupted = false;
+};
+
+/// Runs a solver on a fresh attempt until the budget is used. The length of step-size schedules is the number
+/// of steps that the budget allows: given, or, for samples, oracle calls and seconds, found by a short run
+/// apart that counts its cost. Whoever refuses to start is reported, not thrown.
+Played play(Contest& contest, const SolverEntry& entry,
+            const std::function<std::unique_ptr<Solver>()>& make_solver, const PlayOptions& options);
+
+}  // namespace bilevel

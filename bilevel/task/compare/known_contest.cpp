@@ -1,0 +1,139 @@
+#include "bilevel/task/compare/known_contest.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "bilevel/problem/sets.h"
+
+namespace bilevel {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+class KnownAttempt : public Attempt {
+ public:
+  KnownAttempt(const KnownProblem& problem, const torch::Tensor& solution, double noise)
+      : known_(problem), project_(problem.problem().upper.project), solution_(solution), noise_(noise) {}
+
+  Problem problem() override { return with_noise(known_.problem(), noise_); }
+
+  Json measure(int64_t) override {
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor x = known_.x().detach();
+    const torch::Tensor gradient = known_.gradient(x);
+    last_ = {{"gradient_norm", gradient.norm().item<double>()}};
+    if (project_) last_["projected_gradient_norm"] = (x - project_(x - gradient)).norm().item<double>();
+    if (solution_.defined()) {
+      last_["distance"] = (x - solution_).norm().item<double>() / std::sqrt(static_cast<double>(x.numel()));
+    }
+    return last_;
+  }
+
+  Json result() const override { return last_; }
+
+ private:
+  const KnownProblem& known_;
+  Projection project_;
+  torch::Tensor solution_;
+  double noise_;
+  Json last_;
+};
+
+}  // namespace
+
+KnownContest::KnownContest(KnownContestOptions options) : options_(std::move(options)) {
+  at::set_num_threads(1);  // small vectors: a second thread would only wait
+  problem_ = make_known_problem(options_.problem);
+  const Fields fields = fields_of(*problem_);
+  for (const auto& [name, text] : options_.fields) fields.set_text(name + "=" + text);
+  problem_->build(options_.seed);
+  with_noise(problem_->problem(), options_.noise);  // refuses an impossible noise
+  set_start(*problem_, options_.start);
+  x_start_ = problem_->x().detach().clone();
+  y_start_ = problem_->y().detach().clone();
+  solution_ = problem_->solution();
+  if (solution_.defined()) solution_ = solution_.detach();
+}
+
+ContestFacts KnownContest::facts() const {
+  const auto& registry = known_problem_registry();
+  const auto entry = std::find_if(registry.begin(), registry.end(),
+                                  [&](const KnownProblemEntry& e) { return e.name == options_.problem; });
+  const Problem problem = problem_->problem();
+  // On a set the gradient need not vanish at a solution; the step that the projection leaves of it does.
+  const Measure gradient =
+      problem.upper.project
+          ? Measure{.key = "projected_gradient_norm",
+                    .name = "projected true hypergradient norm",
+                    .log_scale = true,
+                    .least = 0}
+          : Measure{.key = "gradient_norm", .name = "true hypergradient norm", .log_scale = true, .least = 0};
+  ContestFacts facts{.task = options_.problem,
+                     .title = fmt::format("{} ({})", options_.problem, entry->summary),
+                     .metric = gradient,
+                     .tuning_metric = gradient,
+                     .further = {},
+                     .caveat = problem_->lower_level_caveat(),
+                     .seeds_mean = ""};
+  const bool exact =
+      options_.noise == 0 && problem.upper.batches.full_batch() && problem.lower.batches.full_batch();
+  facts.seeds_mean =
+      exact ? "Problem and start are the same in all runs, and every oracle is exact: seeds change only "
+              "what a solver draws by itself."
+            : "The seeds change noise and batches; problem and start are the same in all runs.";
+  if (solution_.defined()) {
+    facts.further.push_back(
+        {.key = "distance", .name = "distance to the solution", .log_scale = true, .least = 0});
+  }
+  facts.data = {{"problem", entry->summary},
+                {"dimension of x", std::to_string(x_start_.numel())},
+                {"dimension of y", std::to_string(y_start_.numel())},
+                {"noise", fmt::format("{:g}", options_.noise)},
+                {"seed of the data", std::to_string(options_.seed)}};
+  const Fields fields = fields_of(*problem_);
+  for (const Field& field : fields.list()) {
+    const nlohmann::json value = field.get();
+    facts.data.emplace_back(field.name, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return facts;
+}
+
+std::unique_ptr<Attempt> KnownContest::attempt(uint64_t) {
+  const torch::NoGradGuard no_grad;
+  problem_->x().copy_(x_start_);
+  problem_->y().copy_(y_start_);
+  return std::make_unique<KnownAttempt>(*problem_, solution_, options_.noise);
+}
+
+int64_t KnownContest::evaluations() const { return std::min<int64_t>(200, problem_->evaluations()); }
+
+Json KnownContest::to_json() const {
+  return {{"kind", "known"},         {"problem", options_.problem}, {"fields", options_.fields},
+          {"noise", options_.noise}, {"start", options_.start},     {"seed", options_.seed}};
+}
+
+std::vector<std::string> KnownContest::files() const {
+  std::vector<std::string> paths;
+  const Fields fields = fields_of(*problem_);
+  for (const Field& field : fields.list()) {
+    if (field.type != "text") continue;
+    const std::string value = field.get().get<std::string>();
+    if (!value.empty() && std::filesystem::is_regular_file(value)) paths.push_back(value);
+  }
+  return paths;
+}
+
+std::unique_ptr<Contest> KnownContest::from_json(const Json& saved) {
+  KnownContestOptions options{.problem = saved.at("problem"),
+                              .fields = saved.at("fields").get<std::map<std::string, std::string>>(),
+                              .noise = saved.at("noise"),
+                              .start = saved.at("start").get<std::vector<double>>(),
+                              .seed = saved.at("seed")};
+  return std::make_unique<KnownContest>(std::move(options));
+}
+
+}  // namespace bilevel

@@ -1,0 +1,46 @@
+// Comparison on a problem whose true hypergradient is known.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "bilevel/task/compare/contest.h"
+#include "bilevel/task/known_problem.h"
+
+namespace bilevel {
+
+struct KnownContestOptions {
+  std::string problem;                        ///< a name of `known_problem_registry`
+  std::map<std::string, std::string> fields;  ///< its options, as text
+  double noise = 0;                           ///< see `with_noise`
+  std::vector<double> start;                  ///< x_0, see `set_start`; empty: the problem's own
+  uint64_t seed = 0;                          ///< of the problem's data
+};
+
+/// One instance of the problem, made once. The seeds of the runs change the noise alone, so without noise all
+/// runs of a solver are the same. Metrics: "gradient_norm", the norm of the true hypergradient at x (ranked);
+/// where x stays in a set, "projected_gradient_norm", ||x - P(x - grad Phi(x))|| (ranked instead); and
+/// "distance", ||x - x*|| / sqrt(dim x), where x* is known.
+class KnownContest : public Contest {
+ public:
+  /// Sets the number of threads to 1. Throws InputError for an unknown problem, impossible options, or a
+  /// start of another length, FileError as the problem does.
+  explicit KnownContest(KnownContestOptions options);
+
+  ContestFacts facts() const override;
+  std::unique_ptr<Attempt> attempt(uint64_t seed) override;
+  int64_t default_steps() const override { return 1000; }
+  int64_t evaluations() const override;
+  nlohmann::ordered_json to_json() const override;
+  std::vector<std::string> files() const override;
+
+  static std::unique_ptr<Contest> from_json(const nlohmann::ordered_json& saved);
+
+ private:
+  KnownContestOptions options_;
+  std::unique_ptr<KnownProblem> problem_;
+  torch::Tensor x_start_, y_start_, solution_;
+};
+
+}  // namespace bilevel

@@ -1,0 +1,350 @@
+// `bilevel compare`, run as a person runs it.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "bilevel/data/test_files.h"
+#include "tests/process.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+Arguments joined(Arguments first, const Arguments& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+/// The table without clock readings.
+Json table_of(const Json& summary) {
+  Json table = summary.at("table");
+  for (Json& entry : table) entry.erase("seconds");
+  return table;
+}
+
+/// The rows of a trace without clock readings.
+std::vector<Json> trace_of(const std::string& path) {
+  std::vector<Json> rows;
+  std::istringstream lines(read_bytes(path));
+  for (std::string line; std::getline(lines, line);) {
+    rows.push_back(Json::parse(line));
+    rows.back().erase("seconds");
+  }
+  return rows;
+}
+
+class CompareCliTest : public testing::Test {
+ protected:
+  std::string path(const std::string& name) const { return folder_.path(name); }
+
+  /// The program must succeed; returns the object of --json.
+  Json compared(const Arguments& arguments) const {
+    const Outcome run = bilevel_program(joined(joined({"compare"}, arguments), {"--json", "--quiet"}));
+    EXPECT_EQ(run.code, 0) << run.err;
+    EXPECT_EQ(run.err, "");
+    return run.code == 0 ? Json::parse(run.out) : Json();
+  }
+
+  /// The program must refuse with exit code 2, the message and no new file.
+  void refused(const Arguments& arguments, const std::string& message) const {
+    std::string words;
+    for (const std::string& argument : arguments) words += " " + argument;
+    SCOPED_TRACE(words);
+    const auto count = [&] {
+      return std::distance(fs::recursive_directory_iterator(path(".")), fs::recursive_directory_iterator());
+    };
+    const auto before = count();
+    const Outcome run = bilevel_program(joined({"compare"}, arguments));
+    EXPECT_EQ(run.code, 2) << run.err;
+    EXPECT_EQ(run.out, "");
+    EXPECT_CONTAINS(run.err, message);
+    EXPECT_EQ(count(), before);
+  }
+
+  /// A file with two informative columns and a text.
+  std::string data_file() const {
+    std::mt19937 random(3);
+    const auto uniform = [&] { return static_cast<double>(random()) / 4294967296.0; };
+    std::ostringstream table;
+    table << "class,text,a,b\n";
+    for (int i = 0; i < 200; ++i) {
+      const bool positive = uniform() < 0.3;
+      const char* word = uniform() < 0.5 ? (positive ? "prize" : "lunch") : "the";
+      table << (positive ? "spam," : "ham,") << word << (uniform() < 0.5 ? " today," : " home,")
+            << uniform() + (positive ? 0.4 : 0) << "," << uniform() << "\n";
+    }
+    return folder_.write("rows.csv", table.str());
+  }
+
+  TemporaryFolder folder_;
+};
+
+const Arguments kTwo{"--solvers", "adambo,slow=adambo", "--set", "slow.upper_step_size=0.0001"};
+
+TEST_F(CompareCliTest, HelpNamesEverything) {
+  const Outcome help = bilevel_program({"compare", "--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* word :
+       {"--solvers",      "--set",         "--tune",    "--seeds", "--seed", "--steps",     "--samples",
+        "--oracle-calls", "--max-seconds", "--noise",   "--start", "--out",  "--resume",    "--replot",
+        "--json",         "--quiet",       "quadratic", "p1",      "auc",    "--lower-size"}) {
+    EXPECT_CONTAINS(help.out, word);
+  }
+  const Outcome auc = bilevel_program({"compare", "auc", "--help"});
+  EXPECT_EQ(auc.code, 0);
+  for (const char* word : {"--train", "--text", "--encoder", "--batch-size", "--levels"})
+    EXPECT_CONTAINS(auc.out, word);
+  EXPECT_EQ(auc.out.find("--no-refit"), std::string::npos);
+}
+
+TEST_F(CompareCliTest, TableFilesAndReport) {
+  const Arguments arguments =
+      joined(joined({"compare", "quadratic"}, kTwo),
+             {"--seeds", "3", "--steps", "200", "--noise", "0.1", "--out", path("c")});
+  const Outcome run = bilevel_program(arguments);
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_CONTAINS(run.err, "adambo, seed 0 (run 1 of 6): true hypergradient norm");
+  EXPECT_CONTAINS(run.out, "mean true hypergradient norm");
+  EXPECT_CONTAINS(run.out, "slow (adambo)");
+  EXPECT_CONTAINS(run.out, "report: " + path("c") + "/report.html");
+  for (const char* name : {"options.json", "summary.json", "table.tsv", "report.html", "steps.svg",
+                           "samples.svg", "oracle_calls.svg", "seconds.svg", "distance_steps.svg",
+                           "runs/adambo/seed-0/trace.jsonl", "runs/slow/seed-2/trace.jsonl"}) {
+    EXPECT_TRUE(fs::exists(path("c") + "/" + name)) << name;
+  }
+  const Json summary = Json::parse(read_bytes(path("c/summary.json")));
+  const Json& table = summary.at("table");
+  ASSERT_EQ(table.size(), 2U);
+  EXPECT_EQ(table[0].at("rank"), 1);
+  EXPECT_EQ(table[1].at("rank"), 2);
+  EXPECT_LE(table[0].at("mean").get<double>(), table[1].at("mean").get<double>());
+  for (const Json& entry : table) {
+    double sum = 0;
+    for (int s = 0; s < 3; ++s) {
+      const auto rows = trace_of(path("c/runs/") + entry.at("competitor").get<std::string>() + "/seed-" +
+                                 std::to_string(s) + "/trace.jsonl");
+      ASSERT_GT(rows.size(), 100U);
+      EXPECT_EQ(rows[0].at("run").at("seed"), s);
+      // Same start for all.
+      EXPECT_EQ(rows[1].at("metrics"), trace_of(path("c/runs/adambo/seed-0/trace.jsonl"))[1].at("metrics"));
+      const Json& row = rows[rows.size() - 2];
+      EXPECT_EQ(row.at("step"), 200);
+      for (const char* key : {"samples", "oracle_calls", "upper_loss", "hypergradient_norm", "metrics"})
+        EXPECT_TRUE(row.contains(key)) << key;
+      EXPECT_EQ(row.at("metrics").at("gradient_norm"), entry.at("values")[static_cast<size_t>(s)]);
+      sum += entry.at("values")[static_cast<size_t>(s)].get<double>();
+    }
+    EXPECT_NEAR(entry.at("mean").get<double>(), sum / 3, 1e-12);
+    EXPECT_LT(entry.at("interval")[0].get<double>(), entry.at("mean").get<double>());
+  }
+  const std::string page = read_bytes(path("c/report.html"));
+  for (const char* part : {"<!DOCTYPE html>", "data:image/svg+xml;base64,", "How to read this",
+                           "slow (adambo)", "median of the seeds"}) {
+    EXPECT_CONTAINS(page, part);
+  }
+  EXPECT_EQ(page.find("src=\"http"), std::string::npos);
+  EXPECT_EQ(page.find("<script"), std::string::npos);
+
+  refused(joined(joined({"quadratic"}, kTwo), {"--out", path("c")}),
+          "holds another run; continue it with 'bilevel compare --resume");
+  const Outcome auc = bilevel_program({"auc", "--resume", path("c")});
+  EXPECT_EQ(auc.code, 2);
+  EXPECT_CONTAINS(auc.err, "holds a run of 'bilevel compare', not of 'bilevel auc'");
+}
+
+TEST_F(CompareCliTest, JsonIsOneObjectAndRunsRepeat) {
+  const Arguments arguments = joined(joined({"p1", "--dim", "3", "--start", "1,-1,2"}, kTwo),
+                                     {"--seeds", "2", "--steps", "60", "--tune", "3"});
+  const Json first = compared(joined(arguments, {"--out", path("a")}));
+  const Json second = compared(joined(arguments, {"--out", path("b")}));
+  EXPECT_EQ(table_of(first), table_of(second));
+  EXPECT_EQ(first.at("command"), "compare");
+  EXPECT_EQ(first.at("task"), "p1");
+  EXPECT_EQ(first.at("out"), path("a"));
+  EXPECT_EQ(first.at("tune"), 3);
+  EXPECT_EQ(first.at("table")[0].at("tuning").at("trials").size(), 3U);
+  // A competitor's trials do not depend on who else takes part.
+  const Json alone = compared({"p1", "--dim", "3", "--start", "1,-1,2", "--solvers", "adambo", "--seeds", "2",
+                               "--steps", "60", "--tune", "3", "--out", path("d")});
+  for (const Json& entry : first.at("table")) {
+    if (entry.at("competitor") == "adambo") EXPECT_EQ(entry.at("tuning"), alone.at("table")[0].at("tuning"));
+  }
+  EXPECT_EQ(Json::parse(read_bytes(path("a/summary.json"))), first);
+}
+
+TEST_F(CompareCliTest, ContinuesAfterAKill) {
+  const Arguments arguments =
+      joined(joined({"compare", "quadratic"}, kTwo),
+             {"--seeds", "4", "--tune", "2", "--steps", "1500", "--noise", "0.1", "--quiet"});
+  const Outcome whole = bilevel_program(joined(arguments, {"--out", path("whole")}));
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  {
+    Process process(joined(arguments, {"--out", path("cut")}));
+    const auto is_under_way = [&] { return fs::exists(path("cut/runs/slow/trial-1/trace.jsonl")); };
+    while (process.running() && !is_under_way()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    process.send(SIGKILL);
+    EXPECT_EQ(process.wait().code, -SIGKILL);
+  }
+  EXPECT_FALSE(fs::exists(path("cut/summary.json")));
+  // Half-written files of the killed process are not taken for a run.
+  fs::create_directories(path("cut/runs/adambo/seed-3"));
+  folder_.write("cut/runs/adambo/seed-3/.trace.jsonl.1.0.tmp", "{\"run\":");
+  const auto kept = fs::last_write_time(path("cut/runs/adambo/trial-0/trace.jsonl"));
+
+  const Outcome early = bilevel_program({"compare", "--resume", path("cut"), "--replot"});
+  EXPECT_EQ(early.code, 2);
+  EXPECT_CONTAINS(early.err, "is not complete");
+  const Json resumed = compared({"--resume", path("cut")});
+  EXPECT_EQ(fs::last_write_time(path("cut/runs/adambo/trial-0/trace.jsonl")), kept);
+  EXPECT_EQ(table_of(resumed), table_of(Json::parse(read_bytes(path("whole/summary.json")))));
+  for (const char* run : {"adambo/seed-3", "slow/seed-0", "slow/trial-1"}) {
+    const std::string name = std::string("/runs/") + run + "/trace.jsonl";
+    EXPECT_EQ(trace_of(path("cut") + name), trace_of(path("whole") + name)) << run;
+  }
+}
+
+TEST_F(CompareCliTest, InterruptAndLock) {
+  const Arguments arguments =
+      joined(joined({"compare", "quadratic"}, kTwo),
+             {"--seeds", "50", "--max-seconds", "0.5", "--quiet", "--out", path("c")});
+  Process process(arguments);
+  while (process.running() && !fs::exists(path("c/runs/adambo/seed-0/trace.jsonl")))
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const Outcome other = bilevel_program({"compare", "--resume", path("c")});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_CONTAINS(other.err, "another process");
+  process.send(SIGINT);
+  const Outcome run = process.wait();
+  EXPECT_EQ(run.code, 130);
+  EXPECT_CONTAINS(run.err, "continue with: bilevel compare --resume " + path("c"));
+  EXPECT_FALSE(fs::exists(path("c/summary.json")));
+}
+
+TEST_F(CompareCliTest, ReplotsFromTracesAlone) {
+  const std::string data = data_file();
+  const Json first =
+      compared(joined({"auc", "--train", data, "--features", "a,b", "--label", "class", "--positive", "spam",
+                       "--seeds", "2", "--steps", "20", "--out", path("c")},
+                      kTwo));
+  fs::remove(data);  // replotting reads no data
+  const std::string page = read_bytes(path("c/report.html"));
+  for (const char* name : {"report.html", "summary.json", "table.tsv", "steps.svg"})
+    fs::remove(path("c/") + name);
+  EXPECT_EQ(compared({"--resume", path("c"), "--replot"}), first);
+  EXPECT_EQ(read_bytes(path("c/report.html")), page);
+  EXPECT_TRUE(fs::exists(path("c/steps.svg")));
+  // Continuing does, and notices.
+  const Outcome resumed = bilevel_program({"compare", "--resume", path("c")});
+  EXPECT_EQ(resumed.code, 2);
+  EXPECT_CONTAINS(resumed.err, "there is no such file");
+}
+
+TEST_F(CompareCliTest, AucWithTuning) {
+  const std::string data = data_file();
+  const Arguments arguments =
+      joined({"auc", "--train", data, "--text", "text", "--label", "class", "--positive", "spam", "--seeds",
+              "2", "--tune", "2", "--steps", "30", "--batch-size", "32"},
+             kTwo);
+  const Json summary = compared(joined(arguments, {"--out", path("c")}));
+  EXPECT_EQ(summary.at("metric").at("key"), "test_auc");
+  EXPECT_EQ(summary.at("tuning_metric").at("key"), "valid_auc");
+  for (const Json& entry : summary.at("table")) {
+    EXPECT_EQ(entry.at("finished"), 2);
+    EXPECT_GT(entry.at("mean").get<double>(), 0.5);
+    EXPECT_LE(entry.at("mean").get<double>(), 1);
+    const std::string folder = path("c/runs/") + entry.at("competitor").get<std::string>();
+    const auto rows = trace_of(folder + "/seed-1/trace.jsonl");
+    // The run's result is that of the step chosen on the validation rows.
+    const Json& result = rows.back().at("result");
+    bool found = false;
+    for (size_t i = 1; i + 1 < rows.size(); ++i) {
+      if (rows[i].at("step") != result.at("chosen_step")) continue;
+      found = true;
+      EXPECT_EQ(rows[i].at("metrics").at("test_auc"), result.at("test_auc"));
+      EXPECT_EQ(rows[i].at("metrics").at("valid_auc"), result.at("valid_auc"));
+    }
+    EXPECT_TRUE(found);
+    EXPECT_EQ(entry.at("values")[1], result.at("test_auc"));
+    // Tuning looked at the validation rows.
+    EXPECT_EQ(entry.at("tuning").at("trials")[1].at("score"),
+              trace_of(folder + "/trial-1/trace.jsonl").back().at("result").at("valid_auc"));
+    // Same start: both measured the same before step 1.
+    EXPECT_EQ(rows[1].at("metrics"), trace_of(path("c/runs/slow/seed-1/trace.jsonl"))[1].at("metrics"));
+  }
+  EXPECT_EQ(table_of(compared(joined(arguments, {"--out", path("d")}))), table_of(summary));
+  const Json samples =
+      compared(joined({"auc", "--train", data, "--features", "all", "--label", "class", "--positive", "spam",
+                       "--seeds", "1", "--samples", "900", "--batch-size", "32", "--out", path("e")},
+                      kTwo));
+  for (const Json& entry : samples.at("table")) {
+    EXPECT_GE(entry.at("samples").get<double>(), 900);
+    EXPECT_LT(entry.at("samples").get<double>(), 900 + 96);
+  }
+}
+
+TEST_F(CompareCliTest, DivergedRunsStayInTheTable) {
+  const Json summary =
+      compared({"p1", "--solvers", "adambo,wild=adambo", "--set", "wild.upper_step_size=1000", "--seeds", "2",
+                "--steps", "50", "--out", path("c")});
+  const Json& last = summary.at("table")[1];
+  EXPECT_EQ(last.at("competitor"), "wild");
+  EXPECT_EQ(last.at("rank"), 2);
+  EXPECT_EQ(last.at("diverged"), 2);
+  EXPECT_TRUE(last.at("mean").is_null());
+  EXPECT_CONTAINS(read_bytes(path("c/report.html")), "2 diverged");
+  // When nobody has a result, that is a numerical failure; the table is there all the same.
+  const Outcome run =
+      bilevel_program({"compare", "p1", "--solvers", "wild=adambo", "--set", "upper_step_size=1000",
+                       "--seeds", "1", "--steps", "50", "--quiet", "--out", path("d")});
+  EXPECT_EQ(run.code, 3);
+  EXPECT_CONTAINS(run.err, "no run of any solver has finished");
+  EXPECT_TRUE(fs::exists(path("d/report.html")));
+}
+
+TEST_F(CompareCliTest, WrongUsage) {
+  const Arguments solvers{"--solvers", "adambo"};
+  refused({}, "compare on what?");
+  refused({"quadratic"}, "--solvers NAME,... is missing");
+  refused({"quadratic", "--solvers", "nobody"}, "there is no solver 'nobody'");
+  refused({"quadratic", "--solvers", ""}, "--solvers NAME,... is missing");
+  refused({"quadratic", "--solvers", "adambo,adambo"}, "stands there twice");
+  refused(joined({"nonsense"}, solvers), "there is no problem 'nonsense'");
+  refused(joined({"quadratic", "--seeds", "0"}, solvers), "seeds = 0: must be >= 1");
+  refused(joined({"quadratic", "--seeds", "x"}, solvers), "--seeds");
+  refused(joined({"quadratic", "--tune", "-1"}, solvers), "tune = -1");
+  refused(joined({"quadratic", "--steps", "0"}, solvers), "is not a number > 0");
+  refused(joined({"quadratic", "--max-seconds", "-3"}, solvers), "is not a number > 0");
+  refused(joined({"quadratic", "--noise", "-1"}, solvers), "is not a number >= 0");
+  refused(joined({"quadratic", "--lower-size", "0"}, solvers), "lower_size = 0");
+  refused(joined({"quadratic", "--dim", "3"}, solvers), "there is no option 'dim'");
+  refused(joined({"quadratic", "--set", "nonsense=1"}, solvers), "no option 'nonsense'");
+  refused(joined({"quadratic", "--set", "other.epsilon=1"}, solvers), "no competitor 'other'");
+  refused(joined({"quadratic", "--start", "1,2"}, solvers), "2 values");
+  refused(joined({"quadratic", "--replot"}, solvers), "--resume DIR");
+  refused({"--resume", path("none")}, "there is no run to resume");
+  refused({"--resume", path("none"), "--seeds", "3"}, "--seeds cannot be changed");
+  refused({"quadratic", "--resume", path("none")}, "cannot be changed");
+  refused(joined({"auc"}, solvers), "--train FILE is missing");
+  refused(joined({"auc", "--train", path("none.csv"), "--label", "l", "--positive", "1"}, solvers),
+          "none.csv: there is no such file");
+  refused(joined({"auc", "--train", data_file(), "--label", "class", "--positive", "spam", "--noise", "1"},
+                 solvers),
+          "mean nothing to auc");
+  refused(joined({"quadratic", "auc", "--train", path("rows.csv")}, solvers), "not both");
+  folder_.write("taken", "a file");
+  refused(joined({"quadratic", "--out", path("taken")}, solvers), "exists and is not an empty folder");
+}
+
+}  // namespace
+}  // namespace bilevel
