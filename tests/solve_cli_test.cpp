@@ -168,7 +168,8 @@ TEST_F(SolveTest, DefaultsOfP1) {
   const Json run = solved({"p1", "--solver", "adambo", "--steps", "1", "--set", "upper_step_size=1e-300",
                            "--set", "warm_start_steps=0", "--set", "lower_step_size=1e-300"});
   EXPECT_EQ(run.at("x"), Json(std::vector<double>(4, 2.5)));
-  EXPECT_EQ(run.at("y"), Json(std::vector<double>(4, 0.0)));
+  ASSERT_EQ(run.at("y").size(), 4U);
+  for (const Json& y : run.at("y")) EXPECT_NEAR(y.get<double>(), 0, 1e-200);
   EXPECT_NEAR(run.at("metrics").at("gradient_norm").get<double>(), 2 * (2 * std::sinh(5.0) + std::cos(2.5)),
               1e-10);
 }
@@ -230,7 +231,7 @@ TEST_F(SolveTest, StartTakesOneValueOrOnePerCoordinate) {
     return solved(arguments).at("x");
   };
   EXPECT_EQ(started("p1", "-1.5"), Json(std::vector<double>(4, -1.5)));
-  EXPECT_EQ(started("p1", "-1,2,1e-3,0"), Json({-1.0, 2.0, 1e-3, 0.0}));
+  EXPECT_EQ(started("p1", "-1,2,1e-3,4"), Json({-1.0, 2.0, 1e-3, 4.0}));
   EXPECT_EQ(started("cosine", "7"), Json({7.0}));
   refused({"p1", "--start", "1,2,3"}, {"start", "3 values, but x has 4 coordinates"});
   refused({"p1", "--start", "1,two"}, {"start = 1,two", "'two' is not a number"});
@@ -254,7 +255,7 @@ TEST_F(SolveTest, RefusesWrongUsage) {
   refused({"p1", "--noise", "-1"}, {"noise = -1"});
   refused({"p1", "--tolerance", "-1"}, {"tolerance = -1"});
   refused({"p1", "--max-seconds", "0"}, {"max_seconds = 0"});
-  refused({"p1", "--seed", "-1"}, {"--seed"});
+  refused({"p1", "--seed", "-1"}, {"seed = -1"});
   refused({"logistic", "--train", "nowhere.libsvm"}, {"nowhere.libsvm: there is no such file"});
 }
 
@@ -365,7 +366,7 @@ TEST_F(SolveTest, TouchesNoFolderOfOthers) {
 }
 
 TEST_F(SolveTest, AnInterruptedRunContinuesToTheSameNumbers) {
-  const Arguments options{"quadratic",           "--steps", "20000", "--noise", "0.1", "--seed", "2", "--set",
+  const Arguments options{"quadratic",           "--steps", "6000", "--noise", "0.1", "--seed", "2", "--set",
                           "upper_step_size=0.01"};
   const auto arguments = [&](const std::string& out) {
     Arguments all{"solve"};
@@ -384,7 +385,7 @@ TEST_F(SolveTest, AnInterruptedRunContinuesToTheSameNumbers) {
   EXPECT_CONTAINS(cut.err, "continue with: bilevel solve --resume");
   const Json half = Json::parse(cut.out);
   EXPECT_EQ(half.at("stop_reason"), "interrupted");
-  ASSERT_LT(half.at("steps"), 20000);
+  ASSERT_LT(half.at("steps"), 6000);
   EXPECT_FALSE(fs::exists(path("cut/summary.json")));
 
   EXPECT_EQ(solve({"--resume", path("cut"), "--steps", "3"}).code, 2);

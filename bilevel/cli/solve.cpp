@@ -18,6 +18,7 @@ namespace {
 struct Given {
   SolveJobOptions job;
   std::string start, out, resume;
+  int64_t seed = 0;  // signed: a negative number must not become a large one
   bool json = false, quiet = false;
 };
 
@@ -134,7 +135,7 @@ void add_solve(CLI::App& program, Body& body) {
   c->add_option("--start", given->start, "where x starts: one value for all coordinates, or one for each")
       ->group(run)
       ->type_name("V,...");
-  c->add_option("--seed", o.seed, "seed of all randomness; default: 0")->group(run)->type_name("N");
+  c->add_option("--seed", given->seed, "seed of all randomness; default: 0")->group(run)->type_name("N");
   c->add_option("--tolerance", o.tolerance,
                 "stop when the true hypergradient's norm (projected, where x is constrained) is at most this")
       ->group(run)
@@ -174,6 +175,8 @@ void add_solve(CLI::App& program, Body& body) {
       }
       if (problem->count() == 0) throw InputError("which problem? 'bilevel list problems' tells them");
       SolveJobOptions job = given->job;
+      if (given->seed < 0) throw InputError(fmt::format("seed = {}: must be >= 0", given->seed));
+      job.seed = static_cast<uint64_t>(given->seed);
       if (seconds->count() > 0 && job.max_seconds == 0) throw InputError("max_seconds = 0: must be > 0");
       const std::unique_ptr<KnownProblem> known = make_known_problem(job.problem);
       apply_problem_flags(*flags, *known);
