@@ -1,15 +1,14 @@
-// AccBO: normalized recursive momentum on x, accelerated steps with averaging on y (NeurIPS 2024, option I
-// and II).
+// AccBO: normalized recursive momentum on x, accelerated steps with averaging on y (NeurIPS 2024,
+// options I and II).
 //
 // After T0 accelerated steps on y alone at x_0, with yhat_0 = y_0, iteration t = 0, 1, ... reads x_t, y_t and
 // yhat_t only:
 //   m_0     = h(x_0, yhat_0; xi_0)
-//   m_t     = h(x_t, yhat_t; xi_t) + (1-theta) (m_{t-1} - h(x_{t-1}, yhat_{t-1}; xi_t))       the same xi_t
-//   twice y:        w = y + gamma (y - y_before);  y <- w - eta_y grad_y G(x_t, w; zeta)
+//   m_t     = h(x_t, yhat_t; xi_t) + (1-theta) (m_{t-1} - h(x_{t-1}, yhat_{t-1}; xi_t))   the same xi_t twice
+//   y:        w = y + gamma (y - y_before);  y <- w - eta_y grad_y G(x_t, w; zeta)
 //             option I: one such step; option II: N of them when t is a multiple of I, and none otherwise
 //   yhat_{t+1} = (1-tau) yhat_t + tau y_{t+1}
-//   x_{t+1} = x_t - eta_x m_t / ||m_t||                                                       one norm over
-//   all of x
+//   x_{t+1} = x_t - eta_x m_t / ||m_t||                                               one norm over all of x
 // where h is the hypergradient estimate with a Neumann series of Q summands, xi_t everything random in it.
 //
 // Differs from the paper:

@@ -2,10 +2,10 @@
 // x (arXiv 2111.14580, Algorithm 1).
 //
 // Iteration k = 0, 1, ...; y and z go on from the last iteration, z_{0} = 0:
-//   y <- y - eta_y grad_y G(x_k, y; zeta_kn)                                           N = lower_steps times:
-//   y_{k+1} z <- z - eta_z ((d2G(zeta'_kn)/dy2) z - grad_y F(xi_k))      at (x_k, y_{k+1}),    M =
-//   linear_steps times: z_{k+1} x_{k+1} = x_k - eta_x (grad_x F(xi_k) - (d2G(zeta''_k)/dxdy) z_{k+1}) at
-//   (x_k, y_{k+1})
+//   N = lower_steps times:    y <- y - eta_y grad_y G(x_k, y; zeta_kn)                           gives y_{k+1}
+//   M = linear_steps times:   z <- z - eta_z ((d2G(zeta'_kn)/dy2) z - grad_y F(xi_k))            gives z_{k+1}
+//   x_{k+1} = x_k - eta_x (grad_x F(xi_k) - (d2G(zeta''_k)/dxdy) z_{k+1})
+// with the derivatives for z and x at (x_k, y_{k+1}).
 // grad F is computed once an iteration; every other derivative has a lower batch of its own.
 //
 // Differs from the paper:

@@ -16,8 +16,7 @@
 //
 // Differs from the paper:
 // - The paper's constants of the stages depend on quantities that nobody knows. Here the step halves and the
-// length
-//   doubles from stage to stage, as in the paper, and the radius shrinks by the root of 2, because halving
+//   length doubles from stage to stage, as in the paper, and the radius shrinks by the root of 2, because halving
 //   the variance of a stage's result halves the square of its distance.
 // - Both radii are 0 by default, which means no ball.
 // - `samples = shared` and the schedules are variants.

@@ -5,23 +5,22 @@
 // lower_steps:
 //   N times, at x_k:  w <- w - eta_y grad_y G(x_k, w; zeta)
 //                     y <- y - eta_y/(1 + lambda_k) (grad_y F(x_k, y; xi) + lambda_k grad_y G(x_k, y; zeta'))
-//   x_{k+1} = x_k - eta_x (grad_x F(x_k, y; xi'') + lambda_k (grad_x G(x_k, y; zeta'') - grad_x G(x_k, w;
-//   zeta''))) lambda_{k+1} = lambda_k + multiplier_growth,  lambda_0 = multiplier
+//   x_{k+1} = x_k - eta_x (grad_x F(x_k, y; xi'')
+//                          + lambda_k (grad_x G(x_k, y; zeta'') - grad_x G(x_k, w; zeta'')))
+//   lambda_{k+1} = lambda_k + multiplier_growth,  lambda_0 = multiplier
 // At fixed lambda the direction of x is the gradient of f(x,y) + lambda (g(x,y) - min_w g(x,w)) at its
 // minimizer y; it differs from the hypergradient by O(1/lambda).
 //
-// `schedule = paper`: eta_x (k+1)^(-5/7), eta_y (k+1)^(-4/7) for both y and w, lambda_k = multiplier
-// (k+1)^(1/7).
+// `schedule = paper`: eta_x (k+1)^(-5/7), eta_y (k+1)^(-4/7) for both y and w, 
+// lambda_k = multiplier (k+1)^(1/7).
 //
 // Differs from the paper:
 // - The paper's step on y along grad_y F + lambda_k grad_y G is alpha_k, with alpha_k lambda_k of the order
-// of w's step
-//   gamma_k. Here alpha_k = eta_y/(1 + lambda_k): a step eta_y on the weighted mean (f + lambda g)/(1 +
+//   of w's step gamma_k. Here alpha_k = eta_y/(1 + lambda_k): a step eta_y on the weighted mean (f + lambda g)/(1 +
 //   lambda), whose curvature stays bounded by the larger one of f's and g's however small or large lambda is.
 // - The paper's step on x is xi alpha_k, which shrinks as lambda grows; here eta_x is an option of its own.
 // - One lower sample serves grad_x G at y and at w: their difference is multiplied by lambda_k, and the noise
-// that
-//   they have in common cancels. The paper draws one for each.
+//   that they have in common cancels. The paper draws one for each.
 // - `samples = shared` is a variant that does the same for the steps on y and w.
 #pragma once
 

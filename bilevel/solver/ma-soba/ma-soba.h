@@ -10,8 +10,7 @@
 // Differs from the paper:
 // - `average = new` moves x by h_{k+1}; with theta = 1 that is SOBA.
 // - `order = gauss_seidel` (z and h read y_{k+1}), `samples = independent` and the schedules are variants.
-// The
-//   default `shared` takes SOBA's pattern of one lower and one upper batch a step.
+//   The default `shared` takes SOBA's pattern of one lower and one upper batch a step.
 #pragma once
 
 #include "bilevel/solver/parts/step_sizes.h"

@@ -13,14 +13,11 @@
 //
 // Differs from the paper:
 // - Slots are batches instead of single rows, so that the memory is `batch size` times smaller; their weights
-// w keep d
-//   unbiased when their sizes differ by a row.
+//   w keep d unbiased when their sizes differ by a row.
 // - The paper writes v = -z, and one step size for y and v: here eta_z has an option of its own, and `auto`
-// makes
-//   the two equal.
+//   makes the two equal.
 // - `memory = full` fills the memory with one pass over all slots before the first iteration; `zero`, the
-// default,
-//   starts it at 0.
+//   default, starts it at 0.
 // - `order = gauss_seidel` (z and x read y_{k+1}) and the schedules are variants.
 #pragma once
 

@@ -5,21 +5,19 @@
 // Iteration k = 0, 1, ... reads x_k, y_k, z_k only, with mu = mu_k and z_0 = 0:
 //   y_{k+1} = y_k - beta_k grad_y phi_mu
 //   z_{k+1} = z_k - eta_k (d2phi_mu/dy2 z_k - grad_y f)
-//   x_{k+1} = P(x_k - alpha_k (grad_x f - d2phi_mu/dxdy z_k))       P the projection on the problem's set, if
-//   any
+//   x_{k+1} = P(x_k - alpha_k (grad_x f - d2phi_mu/dxdy z_k))      P: projection on the problem's set, if any
 // and with the default schedule, tau = 1/40:
 //   mu_k    = aggregation_weight (k+1)^(-1/10)                      0.9
 //   beta_k  = lower_step_size                                       0.1
 //   eta_k   = linear_step_size (k+1)^(-tau/2)                       0.1
 //   alpha_k = upper_step_size mu_k^3 (k+1)^(-3 tau/2)               0.1
-// With aggregation_weight = 0 (g strongly convex): phi = g, tau = 1/1000, and alpha_k = upper_step_size
-// (k+1)^(-tau).
+// With aggregation_weight = 0 (g strongly convex): phi = g, tau = 1/1000, and 
+// alpha_k = upper_step_size (k+1)^(-tau).
 //
 // Differs from the paper:
 // - The method is deterministic; here a step takes one upper and one lower batch, which may be all rows.
 // - `schedule` other than paper holds for the step sizes and leaves mu_k^3 out of alpha_k; mu_k has a course
-// of its
-//   own, `aggregation_schedule`. `order = gauss_seidel` (z and x read y_{k+1}) is a variant.
+//   of its own, `aggregation_schedule`. `order = gauss_seidel` (z and x read y_{k+1}) is a variant.
 #pragma once
 
 #include "bilevel/solver/parts/step_sizes.h"

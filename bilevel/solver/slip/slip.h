@@ -10,8 +10,7 @@
 //
 // Differs from the paper:
 // - `order = gauss_seidel` (z and x read y_{t+1}), `samples = shared` and the schedules are variants; the
-// defaults
-//   are the paper's form. With shared samples the noise of y and z is no longer independent of that of x.
+//   defaults are the paper's form. With shared samples the noise of y and z is no longer independent of that of x.
 #pragma once
 
 #include "bilevel/solver/parts/step_sizes.h"

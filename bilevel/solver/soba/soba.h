@@ -9,8 +9,7 @@
 //
 // Differs from the paper:
 // - The paper writes v = -z, and one step size for y and v: here eta_z has an option of its own, and `auto`
-// makes
-//   the two equal.
+//   makes the two equal.
 // - The step sizes are constant by default; `schedule = paper` makes all three fall with (k+1)^(-1/2).
 // - `order = gauss_seidel` (z and x read y_{k+1}) and `samples = independent` are variants.
 #pragma once

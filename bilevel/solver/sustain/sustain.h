@@ -12,8 +12,7 @@
 //
 // Differs from the paper:
 // - The step sizes are constant by default. `schedule = paper`: eta_t = eta (t+1)^(-1/3) and, as their
-// squares,
-//   theta_t = theta (t+1)^(-2/3), for each level by its own schedule.
+//   squares, theta_t = theta (t+1)^(-2/3), for each level by its own schedule.
 #pragma once
 
 #include "bilevel/solver/parts/storm.h"

@@ -5,13 +5,16 @@
 //
 // After T0 accelerated steps on y alone at x_1, with yhat_1 = y_1, iteration t = 1, 2, ... reads x_t, y_t and
 // yhat_t only, with h_t = h(x_t, yhat_t; xi_t):
-//   m_1     = h_1                                                                  no bias correction: a full
-//   estimate m_t     = h_t + (1-theta_m) (m_{t-1} - h(x_{t-1}, yhat_{t-1}; xi_t))           the same xi_t
-//   twice v_t     = (1-theta_v) v_{t-1} + theta_v h_t*h_t,   v_hat_t = v_t / (1 - (1-theta_v)^t) x_{t+1} =
-//   x_t - eta_x m_t / (sqrt(v_hat_t) + lambda) y_{t+1}, yhat_{t+1} as in accbo.h
+//   m_1     = h_1                                                      no bias correction: a full estimate
+//   m_t     = h_t + (1-theta_m) (m_{t-1} - h(x_{t-1}, yhat_{t-1}; xi_t))                the same xi_t twice
+//   v_t     = (1-theta_v) v_{t-1} + theta_v h_t*h_t,   v_hat_t = v_t / (1 - (1-theta_v)^t)
+//   x_{t+1} = x_t - eta_x m_t / (sqrt(v_hat_t) + lambda)
+//   y_{t+1}, yhat_{t+1} as in accbo.h
 //
 // Where the original may differ: which sample enters v, the bias correction, whether h reads yhat or y, the
 // size of the first batch. Where y does not matter this is VRAdam with a first batch of the ordinary size.
+//
+// Differs from AccBO's and AdamBO's papers, on which it builds:
 // - The Neumann sum is nested (see adambo.h).
 #pragma once
 

@@ -1,24 +1,24 @@
 // VRBO: SPIDER on both levels in a double loop (Yang, Ji and Liang, NeurIPS 2021).
 //
 // Iteration k = 0, 1, ...:
-//   if k is a multiple of q: d_y, d_x = averages of S1 independent grad_y G(x_k, y_k; zeta) and h(x_k, y_k;
-//   xi) x_{k+1} = x_k - eta_x d_x for t = 0, ..., m-1, with y_0 = y_k and fresh samples zeta_t, xi_t:
+//   if k is a multiple of q:  d_y, d_x = averages of S1 independent grad_y G(x_k, y_k; zeta), h(x_k, y_k; xi)
+//   x_{k+1} = x_k - eta_x d_x
+//   for t = 0, ..., m-1, with y_0 = y_k and fresh samples zeta_t, xi_t:
 //     d_y <- d_y + grad_y G(x_{k+1}, y_t; zeta_t) - grad_y G(old; zeta_t)
 //     d_x <- d_x + h(x_{k+1}, y_t; xi_t) - h(old; xi_t)
 //     y_{t+1} = y_t - eta_y d_y
 //   y_{k+1} = y_m
 // where old is (x_k, y_k) for t = 0 and (x_{k+1}, y_{t-1}) afterwards, and h has a Neumann sum of Q + 1
-// summands, q = 0,
-// ..., Q, with Q products: z = eta_N sum_{q<=Q} prod_{j<=q} (I - eta_N d2G(zeta_j)/dy2) grad_y F.
+// summands, q = 0, ..., Q, with Q products: z = eta_N sum_{q<=Q} prod_{j<=q} (I - eta_N d2G(zeta_j)/dy2) grad_y F.
 //
 // With old = (x_k, y_k), the change of y in the last inner step of iteration k-1 enters neither direction
-// until the next refresh: without noise d_y is then no longer the gradient. `old_point = last` takes for t =
-// 0 the point where d_y and d_x were updated last (right after a refresh this is (x_k, y_k) too), so that the
+// until the next refresh: without noise d_y is then no longer the gradient. `old_point = last` takes for t = 0
+// the point where d_y and d_x were updated last (right after a refresh this is (x_k, y_k) too), so that the
 // differences telescope.
 //
 // Differs from the paper:
 // - The large batch of a refresh is `refresh_batches` batches of the ordinary size, each with an estimate of
-// its own.
+//   its own.
 // - Every factor has a batch of the ordinary size, and the Neumann sum is nested (see adambo.h).
 #pragma once
 
