@@ -260,7 +260,9 @@ TEST_P(Conformance, TheDocumentedCallsAreThoseOfThePaper) {
   };
   EXPECT_DOUBLE_EQ(per_step(&OracleCounts::lower_gradient), paper[0]);
   EXPECT_DOUBLE_EQ(per_step(&OracleCounts::upper_gradient), paper[1]);
-  if (paper[2] >= 0) EXPECT_DOUBLE_EQ(per_step(&OracleCounts::hvp), paper[2]);
+  if (paper[2] >= 0) {
+    EXPECT_DOUBLE_EQ(per_step(&OracleCounts::hvp), paper[2]);
+  }
   EXPECT_DOUBLE_EQ(per_step(&OracleCounts::cross_vjp), paper[3]);
 }
 
