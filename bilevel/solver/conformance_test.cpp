@@ -37,9 +37,15 @@ class Conformance : public ::testing::TestWithParam<SolverEntry> {
     return solver;
   }
 
-  /// A solver in its form for a strongly convex g, with this upper step size and a diminishing schedule.
+  /// A solver in its form for a strongly convex g, with this upper step size, a diminishing schedule, and at
+  /// most three steps of an inner loop, which keeps double loops fast.
   std::unique_ptr<Solver> stepping(double upper_step_size) const {
     auto solver = with({{"upper_step_size", upper_step_size}, {"schedule", "cosine"}});
+    const Fields fields = fields_of(*solver);
+    for (const Field& field : fields.list()) {
+      if (field.name != "lower_steps" && field.name != "linear_steps") continue;
+      if (field.get().get<int64_t>() > 3) field.set(3);
+    }
     fields_of(*solver).from_json(GetParam().strongly_convex_options);
     return solver;
   }
@@ -260,7 +266,9 @@ TEST_P(Conformance, TheDocumentedCallsAreThoseOfThePaper) {
   };
   EXPECT_DOUBLE_EQ(per_step(&OracleCounts::lower_gradient), paper[0]);
   EXPECT_DOUBLE_EQ(per_step(&OracleCounts::upper_gradient), paper[1]);
-  if (paper[2] >= 0) EXPECT_DOUBLE_EQ(per_step(&OracleCounts::hvp), paper[2]);
+  if (paper[2] >= 0) {
+    EXPECT_DOUBLE_EQ(per_step(&OracleCounts::hvp), paper[2]);
+  }
   EXPECT_DOUBLE_EQ(per_step(&OracleCounts::cross_vjp), paper[3]);
 }
 
