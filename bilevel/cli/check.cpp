@@ -47,7 +47,8 @@ int check_known(const Given& given) {
   const std::unique_ptr<KnownProblem> known = make_known_problem(given.problem);
   apply_problem_flags(*given.fields, *known);
   known->build(given.options.seed);
-  return show(given, given.problem, fields_of(*known).to_json(), check(known->problem(), check_options(given)));
+  return show(given, given.problem, fields_of(*known).to_json(),
+              check(known->problem(), check_options(given)));
 }
 
 }  // namespace

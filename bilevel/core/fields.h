@@ -46,7 +46,8 @@ struct SearchRange {
 struct Field {
   std::string name;
   std::string meaning;
-  std::string type;  ///< "number", "integer", "true|false", "number|auto", "text", or the choices joined by '|'
+  std::string
+      type;  ///< "number", "integer", "true|false", "number|auto", "text", or the choices joined by '|'
   std::string rule;  ///< the range in words, may be empty
   std::function<nlohmann::json()> get;
   /// Throws InputError naming the field, the value and the rule.

@@ -73,7 +73,8 @@ std::vector<std::vector<int64_t>> BatchSource::slots(at::Generator& generator) c
   std::vector<std::vector<int64_t>> slots(count);
   size_t next = 0;  // goes on from class to class, which evens out the sizes
   for (const std::vector<int64_t>& stratum : strata_) {
-    const torch::Tensor order = torch::randperm(static_cast<int64_t>(stratum.size()), generator, torch::kInt64);
+    const torch::Tensor order =
+        torch::randperm(static_cast<int64_t>(stratum.size()), generator, torch::kInt64);
     const auto* index = order.data_ptr<int64_t>();
     for (size_t i = 0; i < stratum.size(); ++i) {
       slots[next++ % count].push_back(stratum[static_cast<size_t>(index[i])]);

@@ -11,7 +11,7 @@
 // At fixed lambda the direction of x is the gradient of f(x,y) + lambda (g(x,y) - min_w g(x,w)) at its
 // minimizer y; it differs from the hypergradient by O(1/lambda).
 //
-// `schedule = paper`: eta_x (k+1)^(-5/7), eta_y (k+1)^(-4/7) for both y and w, 
+// `schedule = paper`: eta_x (k+1)^(-5/7), eta_y (k+1)^(-4/7) for both y and w,
 // lambda_k = multiplier (k+1)^(1/7).
 //
 // Differs from the paper:

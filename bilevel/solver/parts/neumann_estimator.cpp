@@ -28,9 +28,8 @@ Hypergradient NeumannEstimator::evaluate(Oracles& oracles, const EstimateSample&
   };
   auto [upper, lower] = oracles.points(sample.upper, sample.cross);
   return implicit_hypergradient(oracles, upper, lower, [&](const torch::Tensor& b) {
-    return random_truncation_
-               ? neumann_random_truncation(hessian, b, step_size_, terms_, sample.truncation)
-               : neumann(hessian, b, step_size_, terms_);
+    return random_truncation_ ? neumann_random_truncation(hessian, b, step_size_, terms_, sample.truncation)
+                              : neumann(hessian, b, step_size_, terms_);
   });
 }
 

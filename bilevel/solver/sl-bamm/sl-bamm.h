@@ -11,7 +11,7 @@
 //   beta_k  = lower_step_size                                       0.1
 //   eta_k   = linear_step_size (k+1)^(-tau/2)                       0.1
 //   alpha_k = upper_step_size mu_k^3 (k+1)^(-3 tau/2)               0.1
-// With aggregation_weight = 0 (g strongly convex): phi = g, tau = 1/1000, and 
+// With aggregation_weight = 0 (g strongly convex): phi = g, tau = 1/1000, and
 // alpha_k = upper_step_size (k+1)^(-tau).
 //
 // Differs from the paper:

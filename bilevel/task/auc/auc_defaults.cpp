@@ -11,11 +11,10 @@ AucDefaults auc_defaults(const std::string& encoder) {
   const auto solver = [](double upper_step_size) {
     // One Neumann term with the automatic step size 1/h solves h z = b exactly, h being the constant lower
     // Hessian.
-    return std::map<std::string, nlohmann::json>{
-        {"upper_step_size", upper_step_size},
-        {"schedule", "cosine"},
-        {"lower_schedule", "constant"},
-        {"neumann_terms", 1}};
+    return std::map<std::string, nlohmann::json>{{"upper_step_size", upper_step_size},
+                                                 {"schedule", "cosine"},
+                                                 {"lower_schedule", "constant"},
+                                                 {"neumann_terms", 1}};
   };
   // One thread for the small steps of bag, linear and mlp: a second one gains nothing there and, on a machine
   // that does other work too, waits for the other core most of the time.
