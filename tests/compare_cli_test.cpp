@@ -178,7 +178,9 @@ TEST_F(CompareCliTest, JsonIsOneObjectAndRunsRepeat) {
   const Json alone = compared({"p1", "--dim", "3", "--start", "1,-1,2", "--solvers", "adambo", "--seeds", "2",
                                "--steps", "60", "--tune", "3", "--out", path("d")});
   for (const Json& entry : first.at("table")) {
-    if (entry.at("competitor") == "adambo") EXPECT_EQ(entry.at("tuning"), alone.at("table")[0].at("tuning"));
+    if (entry.at("competitor") == "adambo") {
+      EXPECT_EQ(entry.at("tuning"), alone.at("table")[0].at("tuning"));
+    }
   }
   EXPECT_EQ(Json::parse(read_bytes(path("a/summary.json"))), first);
 }

@@ -32,7 +32,9 @@ TEST(Statistics, ProbabilityIsTheInverse) {
     for (const double t : {-30.0, -2.5, -0.1, 0.0, 0.7, 3.0, 12.0}) {
       const double p = student_t_probability(t, degrees);
       EXPECT_NEAR(p + student_t_probability(-t, degrees), 1, 1e-14);
-      if (p > 1e-6 && p < 1 - 1e-6) EXPECT_NEAR(student_t_quantile(p, degrees), t, 1e-7 * (1 + std::abs(t)));
+      if (p > 1e-6 && p < 1 - 1e-6) {
+        EXPECT_NEAR(student_t_quantile(p, degrees), t, 1e-7 * (1 + std::abs(t)));
+      }
     }
   }
 }
