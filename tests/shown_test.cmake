@@ -14,8 +14,8 @@ endif()
 math(EXPR begin "${first} + ${mark_length}")
 math(EXPR length "${last} - ${begin}")
 string(SUBSTRING "${example}" ${begin} ${length} part)
-string(REGEX MATCH "[ ]*$" indentation "${part}")  # of the second mark
-string(REGEX REPLACE "[ ]*$" "" part "${part}")
+string(REGEX MATCH "[ ]+$" indentation "${part}")  # of the second mark
+string(REGEX REPLACE "[ ]+$" "" part "${part}")
 string(REPLACE "\n${indentation}" "\n" part "\n${part}")
 string(SUBSTRING "${part}" 1 -1 part)
 

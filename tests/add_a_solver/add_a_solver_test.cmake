@@ -44,13 +44,13 @@ execute(options "${PROGRAM}" list options ${name} --markdown)
 file(READ "${folder}/${name}.md" solver_page)
 expect("${solver_page}" "<!-- options:begin -->\n${options}<!-- options:end -->\n")
 
-execute(solved "${PROGRAM}" solve quadratic --solver ${name} --steps 400 --set upper_step_size=0.1 --json)
+execute(solved "${PROGRAM}" solve quadratic --solver ${name} --steps 2000 --set upper_step_size=0.1 --json)
 string(JSON distance GET "${solved}" metrics distance)
 if(NOT distance LESS 1e-3)
   message(FATAL_ERROR "solve quadratic --solver ${name} ended at a distance of ${distance}:\n${solved}")
 endif()
 
-execute(compared "${PROGRAM}" compare quadratic --solvers adambo,${name} --seeds 2 --out "${WORK}/compare")
+execute(compared "${PROGRAM}" compare quadratic --solvers adambo,${name} --seeds 2 --steps 100 --out "${WORK}/compare")
 expect("${compared}" "${name}")
 expect("${compared}" "adambo")
 
