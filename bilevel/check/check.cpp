@@ -251,7 +251,7 @@ class Checker {
                 variable.assign(at + t * d);
                 return value();
               },
-              step_along(at, d), unit_);
+              step_along(at, d), unit_, tolerance_);
           variable.assign(at);
           const double found = dot_of(gradient, d);
           const double scale = std::max(std::abs(found), std::abs(expected.value));
@@ -509,7 +509,7 @@ class Checker {
             solved = solved && found.converged;
             return upper_value();
           },
-          step_along(x_, direction.d), unit_);
+          step_along(x_, direction.d), unit_, tolerance_);
       overall_ = std::max(overall_, std::abs(direction.phi.value));
     }
     // Where Phi is flat, the terms that cancel set the scale.
@@ -568,9 +568,11 @@ class Checker {
       const Tensor away = random(y_);
       oracles_.y().assign(solution_ + 1e-3 * (1 + norm_of(solution_)) * away / norm_of(away));
     }
-    if (limited) {
+    if (limited && level.strongly_convex) {
       remark =
           fmt::format("{} of about {} steps that the condition {:.2g} asks for", steps, wanted, condition);
+    } else if (limited) {
+      remark = fmt::format("{} steps", steps);
     }
     Estimate estimate = estimator->estimate(oracles_, upper_, lower_);
     if (krylov && !estimate.failed) {

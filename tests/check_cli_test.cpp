@@ -1,0 +1,114 @@
+// `bilevel check`, run as a person runs it.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "bilevel/task/known_problem.h"
+#include "tests/process.h"
+
+namespace bilevel {
+namespace {
+
+using Json = nlohmann::json;
+
+#define EXPECT_CONTAINS(text, part) \
+  EXPECT_NE(std::string(text).find(part), std::string::npos) << "in: " << (text) << "\nmissing: " << (part)
+
+Outcome check(const Arguments& arguments) {
+  Arguments all{"check"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  return bilevel_program(all);
+}
+
+/// The object of `--json` of a check that must find nothing wrong.
+Json checked(Arguments arguments) {
+  arguments.push_back("--json");
+  const Outcome run = check(arguments);
+  EXPECT_EQ(run.code, 0) << run.out << run.err;
+  EXPECT_EQ(run.err, "");
+  return Json::parse(run.out);
+}
+
+void refused(const Arguments& arguments, const std::vector<std::string>& parts) {
+  const Outcome run = check(arguments);
+  EXPECT_EQ(run.code, 2) << run.err;
+  EXPECT_EQ(run.out, "");
+  for (const std::string& part : parts) EXPECT_CONTAINS(run.err, part);
+}
+
+TEST(CheckCommand, FindsNothingWrongInTheKnownProblems) {
+  for (const KnownProblemEntry& entry : known_problem_registry()) {
+    SCOPED_TRACE(entry.name);
+    const Json found = checked({entry.name, "--rows", "60", "--max-products", "300"});
+    EXPECT_EQ(found.at("problem"), entry.name);
+    EXPECT_EQ(found.at("ok"), true);
+    EXPECT_EQ(found.at("dtype"), "float64");
+    EXPECT_EQ(found.at("lower_level").at("solved"), true);
+    EXPECT_GE(found.at("estimators").size(), 9u);
+  }
+}
+
+TEST(CheckCommand, TakesTheProblemsOwnOptionsInBothSpellings) {
+  const Json found =
+      checked({"quadratic", "--lower-size", "3", "--lower_curvature_min", "0.5", "--seed", "4"});
+  EXPECT_EQ(found.at("lower_size"), 3);
+  EXPECT_NEAR(found.at("lower_level").at("smallest_curvature").get<double>(), 0.5, 1e-6);
+  EXPECT_EQ(found.at("problem_options").at("lower_size"), 3);
+  EXPECT_EQ(found.at("seed"), 4);
+  EXPECT_EQ(checked({"p1", "--dim", "2", "--a", "-1.5"}).at("upper_size"), 2);
+}
+
+TEST(CheckCommand, PrintsATableForPeople) {
+  const Outcome run = check({"quadratic", "--estimators", "cg,unrolled"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  for (const char* part : {"quadratic\n", "upper parameter 'x'", "unrolled", "result: ok"})
+    EXPECT_CONTAINS(run.out, part);
+  EXPECT_EQ(run.out.find("value-function"), std::string::npos) << "was not asked for";
+}
+
+TEST(CheckCommand, ExitsWithThreeWhenSomethingIsWrong) {
+  // No estimate is good to the last digit.
+  const Outcome run = check({"p1", "--tolerance", "1e-16", "--estimators", "value-function"});
+  EXPECT_EQ(run.code, 3) << run.out;
+  EXPECT_CONTAINS(run.out, "WRONG: differs from the exact dense solution");
+  EXPECT_CONTAINS(run.out, "result: 1 wrong");
+}
+
+TEST(CheckCommand, RefusesWhatMakesNoSense) {
+  refused({}, {"which problem?"});
+  refused({"quadratics"}, {"quadratics", "quadratic", "p1"});
+  refused({"p1", "--lower-size", "3"}, {"lower_size", "dim"});
+  refused({"quadratic", "--lower-size", "0"}, {"lower_size", ">= 1"});
+  refused({"quadratic", "--tolerance", "-1"}, {"tolerance"});
+  refused({"quadratic", "--estimators", "magic"}, {"magic", "value-function"});
+  refused({"auc"}, {"--train"});
+}
+
+TEST(CheckCommand, ChecksTheAucTask) {
+  TemporaryFolder folder;
+  std::string csv = "a,b,class\n";
+  std::mt19937_64 random(3);
+  std::normal_distribution<double> normal;
+  for (int row = 0; row < 300; ++row) {
+    const bool positive = row % 5 == 0;
+    csv += std::to_string(normal(random) + positive) + "," + std::to_string(normal(random)) + "," +
+           (positive ? "yes" : "no") + "\n";
+  }
+  const std::string train = folder.write("train.csv", csv);
+  const Outcome run = check({"auc", "--train", train, "--label", "class", "--positive", "yes", "--encoder",
+                             "mlp", "--hidden", "8", "--rows", "100", "--json"});
+  EXPECT_EQ(run.code, 0) << run.out << run.err;
+  const Json found = Json::parse(run.out);
+  EXPECT_EQ(found.at("dtype"), "float32");
+  EXPECT_EQ(found.at("rows").at("lower"), 100);
+  EXPECT_EQ(found.at("lower_size"), 1);
+  // 2 rho (1 - rho) with a fifth of positives.
+  EXPECT_NEAR(found.at("lower_level").at("largest_curvature").get<double>(), 0.32, 1e-3);
+  EXPECT_TRUE(found.at("without_influence").empty());
+  EXPECT_GT(found.at("estimators")[0].at("parameters").size(), 4u);
+}
+
+}  // namespace
+}  // namespace bilevel
