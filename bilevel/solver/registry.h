@@ -33,6 +33,9 @@ struct SolverEntry {
 /// All solvers, by name.
 const std::vector<SolverEntry>& solver_registry();
 
+/// The entry of a name. Throws InputError, naming the known ones, for an unknown name.
+const SolverEntry& solver_entry(const std::string& name);
+
 /// A solver with default options. Throws InputError, naming the known ones, for an unknown name.
 std::unique_ptr<Solver> make_solver(const std::string& name);
 

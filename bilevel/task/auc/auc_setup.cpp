@@ -221,6 +221,7 @@ std::vector<std::string> AucSetup::files() const {
 std::unique_ptr<Solver> AucSetup::solver(const std::string& name) const {
   std::unique_ptr<Solver> made = make_solver(name);
   const Fields fields = fields_of(*made);
+  fields.from_json(solver_entry(name).strongly_convex_options);  // g is, in alpha
   for (const auto& [option, value] : defaults_.solver) {
     for (const Field& field : fields.list()) {
       if (field.name == option) field.set(value);
