@@ -108,8 +108,8 @@ struct CheckReport {
 ///
 /// Where g is not strongly convex in y, y*(x) need not be unique and the implicit formula need not hold: an
 /// estimator that then fails or disagrees is a warning. An estimator whose effort `max_products` cut short
-/// likewise. Cost: four minimizations of g a direction, plus the estimators. Throws InputError for a problem
-/// that is not complete, and for an impossible option.
+/// likewise. Cost: five minimizations of g a direction, up to fifteen near a kink, plus the estimators.
+/// Throws InputError for a problem that is not complete, and for an impossible option.
 CheckReport check(const Problem& problem, const CheckOptions& options = {});
 
 }  // namespace bilevel

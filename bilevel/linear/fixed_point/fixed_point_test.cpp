@@ -1,5 +1,7 @@
 #include "bilevel/linear/fixed_point/fixed_point.h"
 
+#include <ATen/CPUGeneratorImpl.h>
+
 #include <cmath>
 #include <limits>
 
@@ -77,6 +79,20 @@ TEST(FixedPoint, AToleranceBelowRoundOffIsNoDivergence) {
       fixed_point(product(h), b, {.step_size = 0.9, .max_iterations = 6000, .tolerance = 0});
   EXPECT_FALSE(solution.failed) << solution.message;
   EXPECT_LT(relative_error(solution.z, torch::tensor({1e2, -2.0, 0.5}, torch::kFloat64)), 1e-12);
+}
+
+TEST(FixedPoint, RoundingThatVariesBetweenCallsIsNoDivergence) {
+  // Sums of several threads round differently at every call: at the floor the residual goes up and down.
+  const torch::Tensor h = diagonal({0.1, 1.0, 1.0});
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(1);
+  const LinearSolution solution = fixed_point(
+      [&](const torch::Tensor& v) {
+        return h.mv(v) * (1 + 1e-16 * torch::randn({3}, generator, torch::kFloat64)) +
+               1e-16 * v * torch::randn({3}, generator, torch::kFloat64);
+      },
+      b, {.step_size = 0.9, .max_iterations = 3000, .tolerance = 0});
+  EXPECT_FALSE(solution.failed) << solution.message;
+  EXPECT_LT(solution.residual.item<double>(), 1e-14);
 }
 
 TEST(FixedPoint, NumbersThatAreNotFiniteFail) {
