@@ -29,6 +29,7 @@ summary { font-size: 1.2rem; font-weight: 600; cursor: pointer; }
 .sentence { font-size: 1.1rem; }
 .note { border-left: 4px solid #d55e00; background: #fdf3ec; padding: 8px 14px; margin: 10px 0 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
+.scroll tbody th { white-space: nowrap; }
 table { border-collapse: collapse; width: 100%; font-size: 0.95rem; }
 th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e6ebef; vertical-align: top; }
 thead th { color: #55636f; font-weight: 600; border-bottom: 2px solid #cfd8df; }
