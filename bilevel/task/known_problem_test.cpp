@@ -3,6 +3,7 @@
 #include "bilevel/task/known_problem.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <torch/autograd.h>
 
 #include <cmath>
 
