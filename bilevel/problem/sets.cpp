@@ -16,7 +16,8 @@ Projection ball(double radius, const torch::Tensor& centre) {
   if (!(radius >= 0)) throw InputError(fmt::format("ball: radius = {} must be >= 0", radius));
   return [=](const torch::Tensor& flat) {
     const torch::Tensor offset = centre.defined() ? flat - centre : flat;
-    const torch::Tensor inside = offset * (radius / offset.norm().clamp_min(radius));
+    const torch::Tensor norm = offset.norm();
+    const torch::Tensor inside = torch::where(norm > radius, offset * (radius / norm), offset);
     return centre.defined() ? centre + inside : inside;
   };
 }
