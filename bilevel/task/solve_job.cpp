@@ -17,7 +17,7 @@
 #include "bilevel/report/plot.h"
 #include "bilevel/report/trace.h"
 #include "bilevel/solver/registry.h"
-#include "bilevel/task/known_problem.h"
+#include "bilevel/task/known_metrics.h"
 #include "bilevel/task/run_folder.h"
 
 namespace bilevel {
@@ -49,12 +49,6 @@ void check(const SolveJobOptions& o) {
   if (o.threads < 1) refuse("threads", static_cast<double>(o.threads), "must be >= 1");
 }
 
-const SolverEntry& solver_entry(const std::string& name) {
-  make_solver(name);  // refuses an unknown name
-  return *std::find_if(solver_registry().begin(), solver_registry().end(),
-                       [&](const SolverEntry& entry) { return entry.name == name; });
-}
-
 Json values_of(const torch::Tensor& variable) {
   if (variable.numel() > kMostShown) return nullptr;
   const torch::Tensor flat = variable.detach().flatten().contiguous();
@@ -75,18 +69,12 @@ class Metrics {
   /// At the present x and y.
   Json at_present() const {
     const torch::NoGradGuard no_grad;
-    const torch::Tensor x = known_.x().detach();
-    const torch::Tensor gradient = known_.gradient(x);
-    Json metrics{{"distance", nullptr}};
-    if (solution_.defined()) {
-      metrics["distance"] = (x - solution_).norm().item<double>() / std::sqrt(static_cast<double>(x.numel()));
-    }
-    metrics["gradient_norm"] = gradient.norm().item<double>();
+    const KnownMetrics known = known_metrics(known_, problem_.upper.project, solution_);
+    Json metrics{{"distance", nullptr}, {"gradient_norm", known.gradient_norm}};
+    if (known.distance) metrics["distance"] = *known.distance;
     metrics["upper"] = problem_.upper.loss(upper_batch_).item<double>();
     metrics["lower"] = problem_.lower.loss(lower_batch_).item<double>();
-    if (problem_.upper.project) {
-      metrics["projected_gradient_norm"] = (x - problem_.upper.project(x - gradient)).norm().item<double>();
-    }
+    if (known.projected_gradient_norm) metrics["projected_gradient_norm"] = *known.projected_gradient_norm;
     return metrics;
   }
 

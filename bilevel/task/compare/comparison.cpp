@@ -20,16 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-const SolverEntry& entry_of(const std::string& name) {
-  const std::vector<SolverEntry>& all = solver_registry();
-  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& e) { return e.name == name; });
-  if (found == all.end()) {
-    make_solver(name);  // throws, naming the known ones
-    throw std::logic_error("a solver is known and not in the registry: " + name);
-  }
-  return *found;
-}
-
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts;
   for (size_t begin = 0; begin <= text.size();) {
@@ -76,7 +66,7 @@ Json to_json(const CompareOptions& o) {
     competitors.push_back({{"label", c.label},
                            {"solver", c.solver},
                            {"set", c.set},
-                           {"needs_strong_convexity", entry_of(c.solver).needs_strong_convexity}});
+                           {"needs_strong_convexity", solver_entry(c.solver).needs_strong_convexity}});
   }
   return {{"competitors", competitors},
           {"seeds", o.seeds},
@@ -246,7 +236,7 @@ class Runner {
                       std::string(kind) == "run" ? seed : static_cast<uint64_t>(trial), number_, total_));
     }
     const Json options = drawn(c, trial);
-    const Played played = play(contest_, entry_of(c.solver), [&] { return make(c, options); },
+    const Played played = play(contest_, solver_entry(c.solver), [&] { return make(c, options); },
                                {.seed = seed,
                                 .budget = o_.budget,
                                 .interrupt = callbacks_.interrupt,
@@ -320,7 +310,7 @@ std::vector<Competitor> parse_competitors(const std::string& solvers, const std:
       if (c.solver.empty() && c.label.empty()) {
         throw InputError(fmt::format("solvers = {}: must be names, separated by commas, or all", solvers));
       }
-      entry_of(c.solver);
+      solver_entry(c.solver);
       if (!is_label(c.label)) {
         throw InputError(
             fmt::format("solvers: the name '{}' must consist of letters, digits, '-' and '_'", c.label));

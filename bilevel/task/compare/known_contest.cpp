@@ -4,10 +4,10 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 
 #include "bilevel/problem/sets.h"
+#include "bilevel/task/known_metrics.h"
 
 namespace bilevel {
 namespace {
@@ -22,14 +22,10 @@ class KnownAttempt : public Attempt {
   Problem problem() override { return with_noise(known_.problem(), noise_); }
 
   Json measure(int64_t) override {
-    const torch::NoGradGuard no_grad;
-    const torch::Tensor x = known_.x().detach();
-    const torch::Tensor gradient = known_.gradient(x);
-    last_ = {{"gradient_norm", gradient.norm().item<double>()}};
-    if (project_) last_["projected_gradient_norm"] = (x - project_(x - gradient)).norm().item<double>();
-    if (solution_.defined()) {
-      last_["distance"] = (x - solution_).norm().item<double>() / std::sqrt(static_cast<double>(x.numel()));
-    }
+    const KnownMetrics metrics = known_metrics(known_, project_, solution_);
+    last_ = {{"gradient_norm", metrics.gradient_norm}};
+    if (metrics.projected_gradient_norm) last_["projected_gradient_norm"] = *metrics.projected_gradient_norm;
+    if (metrics.distance) last_["distance"] = *metrics.distance;
     return last_;
   }
 
