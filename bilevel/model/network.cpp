@@ -30,6 +30,7 @@ void visit_optional_fields(Options& options, Visitor visit) {
   visit("heads", options.heads);
   visit("feed_forward", options.feed_forward);
   visit("positions", options.positions);
+  visit("token_mean", options.token_mean);
   visit("activation", options.activation);
   visit("linear_skip", options.linear_skip);
 }
@@ -48,6 +49,7 @@ NetworkOptions defaults_of(const std::string& encoder, const InputShape& input) 
     defaults.freeze_embedding = given;
     defaults.max_length = 256;
     defaults.dropout = 0.1;
+    defaults.token_mean = false;
   }
   if (is_recurrent(encoder)) {
     defaults.layers = 1;
@@ -130,7 +132,8 @@ std::shared_ptr<Encoder> make_encoder(const NetworkOptions& options, const Input
                            .feed_forward = *options.feed_forward,
                            .positions = positions_from_string(*options.positions),
                            .dropout = *options.dropout,
-                           .max_length = *options.max_length});
+                           .max_length = *options.max_length,
+                           .token_mean = *options.token_mean});
   }
   return std::make_shared<RecurrentEncoder>(RecurrentOptions{.cell = name == "rnn"    ? RecurrentCell::rnn
                                                                      : name == "lstm" ? RecurrentCell::lstm
@@ -144,7 +147,8 @@ std::shared_ptr<Encoder> make_encoder(const NetworkOptions& options, const Input
                                                              .bidirectional = *options.bidirectional,
                                                              .pooling = pooling_from_string(*options.pooling),
                                                              .dropout = *options.dropout,
-                                                             .max_length = *options.max_length});
+                                                             .max_length = *options.max_length,
+                                                             .token_mean = *options.token_mean});
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ struct InputShape {
 /// - transformer: hidden 128, layers 2, heads 4, feed_forward 4, positions learned;
 /// - these four: embedding_size 128 (with pretrained vectors: their width), freeze_embedding true with
 /// pretrained vectors
-///   and false without, max_length 256, dropout 0.1;
+///   and false without, max_length 256, dropout 0.1, token_mean false;
 /// - mlp: hidden 128, layers 2, activation gelu, linear_skip true, dropout 0.1;
 /// - linear, bag: none.
 struct NetworkOptions {
@@ -56,6 +56,7 @@ struct NetworkOptions {
   std::optional<int64_t>
       feed_forward{};  ///< transformer: width of the feed-forward part, in multiples of hidden
   std::optional<std::string> positions{};   ///< transformer: learned or sinusoidal
+  std::optional<bool> token_mean{};         ///< tokens: the mean token vector is part of the features
   std::optional<std::string> activation{};  ///< mlp: gelu, silu, tanh or relu
   std::optional<bool> linear_skip{};  ///< mlp: add a linear map of the input, zero at first, to the outputs
 

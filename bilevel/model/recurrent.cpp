@@ -49,7 +49,10 @@ RecurrentEncoder::RecurrentEncoder(const RecurrentOptions& options) : options_(o
   }
 }
 
-int64_t RecurrentEncoder::features() const { return options_.hidden * (options_.bidirectional ? 2 : 1); }
+int64_t RecurrentEncoder::features() const {
+  return options_.hidden * (options_.bidirectional ? 2 : 1) +
+         (options_.token_mean ? options_.embedding_size : 0);
+}
 
 torch::Tensor RecurrentEncoder::forward(const std::vector<torch::Tensor>& inputs) {
   const PackedTokens tokens = pack_tokens(inputs, options_.max_length, PackOrder::by_step);
@@ -58,15 +61,19 @@ torch::Tensor RecurrentEncoder::forward(const std::vector<torch::Tensor>& inputs
   };
   torch::Tensor x = embedding_->forward(tokens.ids);
   if (tokens.rows == 0) return x.new_zeros({0, features()});
+  const torch::Tensor vectors = x;
+  const auto result = [&](const torch::Tensor& pooled) {
+    return drop(options_.token_mean ? torch::cat({pooled, tokens.mean(vectors)}, 1) : pooled);
+  };
   for (const std::vector<RecurrentWeights>& layer : layers_) {
     x = recurrent_layer(options_.cell, drop(x), tokens.step_sizes, layer, twice_differentiable());
   }
-  if (options_.pooling == Pooling::max) return drop(tokens.max(x));
-  if (options_.pooling == Pooling::mean) return drop(tokens.mean(x));
-  if (!options_.bidirectional) return drop(tokens.last(x));
-  return drop(torch::cat({tokens.last(x.narrow(1, 0, options_.hidden)),
-                          tokens.first(x.narrow(1, options_.hidden, options_.hidden))},
-                         1));
+  if (options_.pooling == Pooling::max) return result(tokens.max(x));
+  if (options_.pooling == Pooling::mean) return result(tokens.mean(x));
+  if (!options_.bidirectional) return result(tokens.last(x));
+  return result(torch::cat({tokens.last(x.narrow(1, 0, options_.hidden)),
+                            tokens.first(x.narrow(1, options_.hidden, options_.hidden))},
+                           1));
 }
 
 std::string RecurrentEncoder::twice_differentiable_note() const {

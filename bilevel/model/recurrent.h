@@ -31,6 +31,7 @@ struct RecurrentOptions {
   Pooling pooling = Pooling::max;
   double dropout = 0.0;      ///< in [0,1): on the token vectors, between layers, on the result
   int64_t max_length = 256;  ///< later tokens are ignored
+  bool token_mean = false;   ///< the mean of the row's token vectors follows the pooled states in the result
 };
 
 /// Token vectors, `layers` recurrent layers, pooling over time. Padding is never computed on: the cost of a

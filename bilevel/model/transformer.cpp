@@ -134,6 +134,7 @@ torch::Tensor TransformerEncoder::forward(const std::vector<torch::Tensor>& inpu
   const PackedTokens tokens = pack_tokens(inputs, options_.max_length, PackOrder::by_row);
   torch::Tensor x = embedding_->forward(tokens.ids);
   if (tokens.rows == 0) return x.new_zeros({0, features()});
+  const torch::Tensor vectors = x;
   const auto drop = [this](const torch::Tensor& y) {
     return torch::dropout(y, options_.dropout, is_training());
   };
@@ -147,7 +148,8 @@ torch::Tensor TransformerEncoder::forward(const std::vector<torch::Tensor>& inpu
     keys = keys.unsqueeze(1).unsqueeze(1);
   }
   for (const auto& block : blocks_) x = block->forward(x, tokens, keys, twice_differentiable());
-  return drop(tokens.mean(norm_->forward(x)));
+  const torch::Tensor pooled = tokens.mean(norm_->forward(x));
+  return drop(options_.token_mean ? torch::cat({pooled, tokens.mean(vectors)}, 1) : pooled);
 }
 
 std::string TransformerEncoder::twice_differentiable_note() const {

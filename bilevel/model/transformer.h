@@ -35,6 +35,7 @@ struct TransformerOptions {
   double dropout =
       0.0;  ///< in [0,1): after the embedding, on each branch, on the result; never on attention weights
   int64_t max_length = 256;  ///< later tokens are ignored
+  bool token_mean = false;   ///< the mean of the row's token vectors follows in the result
 };
 
 class TransformerBlock;
@@ -49,7 +50,9 @@ class TransformerEncoder : public Encoder {
   explicit TransformerEncoder(const TransformerOptions& options);
 
   torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
-  int64_t features() const override { return options_.hidden; }
+  int64_t features() const override {
+    return options_.hidden + (options_.token_mean ? options_.embedding_size : 0);
+  }
   std::string twice_differentiable_note() const override;
 
  private:

@@ -1,0 +1,311 @@
+#include "bilevel/task/meta/meta_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/parameters.h"
+#include "bilevel/core/streams.h"
+#include "bilevel/problem/single_level.h"
+#include "bilevel/task/job/seeded_network.h"
+
+namespace bilevel {
+namespace {
+
+constexpr int64_t kChunk = 1024;       // rows of an encoder pass without graph
+constexpr int64_t kTasksTogether = 50;  // tasks whose heads are solved together in an evaluation
+
+torch::Tensor index_of(const std::vector<int64_t>& rows) { return torch::tensor(rows, torch::kInt64); }
+
+/// [T, ways * count, classes] of one-hot targets in the layout of `Episodes`.
+torch::Tensor one_hot_targets(int64_t tasks, int64_t ways, int64_t count, const torch::Tensor& like) {
+  return torch::one_hot(episode_labels(ways, count), ways).to(like.options()).expand({tasks, -1, -1});
+}
+
+}  // namespace
+
+std::vector<torch::Tensor> MetaRows::gather(const std::vector<int64_t>& rows) const {
+  if (pair_offset == 0) return inputs.gather(rows);
+  std::vector<int64_t> both = rows;
+  for (const int64_t row : rows) both.push_back(row + pair_offset);
+  return inputs.gather(both);
+}
+
+TaskAccuracy::TaskAccuracy(std::vector<double> accuracies) : of_task(std::move(accuracies)) {
+  const auto n = static_cast<double>(of_task.size());
+  double square = 0;
+  for (const double a : of_task) mean += a / n;
+  for (const double a : of_task) square += (a - mean) * (a - mean);
+  standard_error = n > 1 ? std::sqrt(square / (n - 1) / n) : 0;
+  low = std::max(0.0, mean - 1.96 * standard_error);
+  high = std::min(1.0, mean + 1.96 * standard_error);
+}
+
+MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, int64_t outputs, uint64_t seed,
+                     const torch::Device& device)
+    : options_(options), device_(device) {
+  const std::string& encoder = options.network.encoder;
+  if (encoder == "linear" || encoder == "bag") {
+    throw InputError(fmt::format("encoder = {}: gives one number per class instead of features that tasks could share; "
+                                 "take rnn, lstm, gru, transformer or mlp",
+                                 encoder));
+  }
+  if (!shared()) head_named(options.head);
+  // The head reads [u, v, |u - v|, u * v] of a pair, which has no place in a network.
+  if (shared() && options.pair) throw InputError("head = shared: not for pairs of texts (--pair)");
+  options_.network.outputs = shared() ? outputs : 1;
+  if (encoder == "mlp") options_.network.linear_skip = false;
+  network_ = seeded_network(options_.network, shape, derive_seed(seed, "init"), device);
+  options_.network = network_->options();
+  const auto scalar = [&] { return torch::zeros({1}, torch::device(device)).requires_grad_(); };
+  log_lambda_ = scalar();
+  log_scale_ = scalar();
+}
+
+torch::Tensor MetaModel::encode(const std::vector<torch::Tensor>& inputs) const {
+  const torch::Tensor features = network_->encode(inputs);
+  if (!options_.pair) return features;
+  const int64_t rows = features.size(0) / 2;
+  const torch::Tensor u = features.narrow(0, 0, rows), v = features.narrow(0, rows, rows);
+  return torch::cat({u, v, (u - v).abs(), u * v}, 1);
+}
+
+void MetaModel::set_head(const MetaRows& rows, const EpisodeSource& source) {
+  if (shared()) return;
+  const Episodes some = source.draw(0, 20);
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor h = features(rows, some.support).view({some.tasks, -1, network_features()});
+  const double square = (h - h.mean(1, true)).square().sum(2).mean().item<double>();
+  log_lambda_.fill_(std::log(options_.l2 * std::max(square, 1e-6)));
+  log_scale_.fill_(options_.head == "ridge" ? std::log(10.0) : 0.0);
+}
+
+Problem MetaModel::problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch, int64_t tasks,
+                           const std::vector<int64_t>& labels) const {
+  if (meta_batch < 1) throw InputError(fmt::format("meta_batch = {}: must be at least 1", meta_batch));
+  if (tasks < meta_batch) {
+    throw InputError(fmt::format("episodes = {}: must be at least meta_batch = {}", tasks, meta_batch));
+  }
+  return shared() ? shared_problem(rows, source, meta_batch, tasks, labels)
+                  : solved_problem(rows, source, meta_batch, tasks);
+}
+
+Problem MetaModel::solved_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
+                                  int64_t tasks) const {
+  const auto gather = [rows, source](const std::vector<int64_t>& numbers) {
+    Episodes episodes = source.draw(numbers);
+    std::vector<int64_t> all = std::move(episodes.support);
+    all.insert(all.end(), episodes.query.begin(), episodes.query.end());
+    return Batch{rows.gather(all), all};
+  };
+  std::vector<int64_t> numbers(static_cast<size_t>(tasks));
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int64_t>(i);
+  const MetaModel model = *this;
+  const EpisodeOptions o = source.options();
+  return single_level(
+      {.parameters = upper_parameters(),
+       .loss =
+           [model, o](const Batch& batch) {
+             const torch::Tensor h = model.encode(batch.tensors);
+             const int64_t count = h.size(0) / (o.ways * (o.shots + o.queries));
+             const int64_t support = count * o.ways * o.shots;
+             const torch::Tensor scores = model.task_scores(
+                 h.narrow(0, 0, support).view({count, o.ways * o.shots, -1}),
+                 one_hot_targets(count, o.ways, o.shots, h),
+                 h.narrow(0, support, h.size(0) - support).view({count, o.ways * o.queries, -1}), 0);
+             const torch::Tensor labels = episode_labels(o.ways, o.queries).to(h.device()).repeat({count});
+             return torch::cross_entropy_loss(scores.reshape({-1, o.ways}), labels);
+           },
+       .batches = BatchSource(numbers, gather, {.batch_size = meta_batch}),
+       .names = upper_names()});
+}
+
+Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
+                                  int64_t tasks, const std::vector<int64_t>& labels) const {
+  const auto batch_of = [rows, labels](const std::vector<int64_t>& all) {
+    std::vector<int64_t> classes;
+    for (const int64_t row : all) classes.push_back(labels.at(static_cast<size_t>(row)));
+    Batch batch{rows.gather(all), all};
+    batch.tensors.push_back(index_of(classes));
+    return batch;
+  };
+  std::vector<int64_t> numbers(static_cast<size_t>(tasks));
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int64_t>(i);
+  const auto tasks_of = [&](bool query) {
+    return BatchSource(
+        numbers,
+        [source, batch_of, query](const std::vector<int64_t>& some) {
+          const Episodes episodes = source.draw(some);
+          return batch_of(query ? episodes.query : episodes.support);
+        },
+        {.batch_size = meta_batch});
+  };
+  const MetaModel model = *this;
+  const auto fit = [model](const torch::Tensor& h, const Batch& batch) {
+    return torch::cross_entropy_loss(model.network_->head(h), batch.tensors.back());
+  };
+  std::vector<std::string> lower_names;
+  for (size_t i = 0; i < lower_parameters().size(); ++i) lower_names.push_back(fmt::format("head.{}", i));
+  return {.upper = {.parameters = upper_parameters(), .feature_loss = fit, .batches = tasks_of(true),
+                    .names = upper_names()},
+          .lower = {.parameters = lower_parameters(),
+                    .feature_loss =
+                        [fit, model](const torch::Tensor& h, const Batch& batch) {
+                          return fit(h, batch) + model.options_.l2 * squared_norm(model.lower_parameters());
+                        },
+                    .batches = tasks_of(false),
+                    .names = lower_names},
+          .encode =
+              [model](const Batch& batch) {
+                return model.encode({batch.tensors.begin(), batch.tensors.end() - 1});
+              },
+          .join =
+              [batch_of](const Batch& upper, const Batch& lower) {
+                std::vector<int64_t> all = upper.rows;
+                all.insert(all.end(), lower.rows.begin(), lower.rows.end());
+                return batch_of(all);
+              }};
+}
+
+torch::Tensor MetaModel::features(const MetaRows& rows, const std::vector<int64_t>& numbers) const {
+  const torch::NoGradGuard no_grad;
+  const bool training = network_->is_training();
+  network_->eval();
+  std::vector<torch::Tensor> parts;
+  for (size_t begin = 0; begin < numbers.size(); begin += kChunk) {
+    const size_t end = std::min(numbers.size(), begin + static_cast<size_t>(kChunk));
+    std::vector<torch::Tensor> chunk = rows.gather({numbers.begin() + static_cast<std::ptrdiff_t>(begin),
+                                                    numbers.begin() + static_cast<std::ptrdiff_t>(end)});
+    for (torch::Tensor& tensor : chunk) tensor = tensor.to(device_);
+    parts.push_back(encode(chunk));
+  }
+  network_->train(training);
+  return torch::cat(parts);
+}
+
+torch::Tensor MetaModel::task_scores(const torch::Tensor& support, const torch::Tensor& targets,
+                                     const torch::Tensor& query, int64_t adapt_steps) const {
+  if (!shared()) {
+    return head_scores(head_named(options_.head), support, targets, query, log_lambda_.exp().squeeze(),
+                       log_scale_.exp().squeeze());
+  }
+  const std::vector<torch::Tensor> head = lower_parameters();
+  return adapted_linear_scores(head[0], head[1], support, targets, query, adapt_steps, options_.l2);
+}
+
+TaskAccuracy MetaModel::evaluate(const MetaRows& rows, const EpisodeSource& source, int64_t begin, int64_t count,
+                                 const std::vector<int64_t>& labels, int64_t adapt_steps) const {
+  const torch::NoGradGuard no_grad;
+  const Episodes all = source.draw(begin, count);
+  std::vector<int64_t> distinct = all.support;
+  distinct.insert(distinct.end(), all.query.begin(), all.query.end());
+  std::sort(distinct.begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  const torch::Tensor table = features(rows, distinct);
+  std::unordered_map<int64_t, int64_t> place;
+  for (size_t i = 0; i < distinct.size(); ++i) place[distinct[i]] = static_cast<int64_t>(i);
+
+  const EpisodeOptions& o = source.options();
+  std::vector<double> accuracies;
+  for (int64_t first = 0; first < count; first += kTasksTogether) {
+    const int64_t tasks = std::min(kTasksTogether, count - first);
+    const auto part = [&](const std::vector<int64_t>& numbers, int64_t of_task) {
+      std::vector<int64_t> places;
+      std::vector<int64_t> classes;
+      for (int64_t i = first * of_task; i < (first + tasks) * of_task; ++i) {
+        const int64_t row = numbers[static_cast<size_t>(i)];
+        places.push_back(place.at(row));
+        if (shared()) classes.push_back(labels.at(static_cast<size_t>(row)));
+      }
+      const torch::Tensor h = table.index_select(0, index_of(places).to(device_)).view({tasks, of_task, -1});
+      const torch::Tensor targets =
+          shared() ? torch::one_hot(index_of(classes), options_.network.outputs).to(h.options()).view({tasks, of_task, -1})
+                   : one_hot_targets(tasks, o.ways, of_task / o.ways, h);
+      return std::pair{h, targets};
+    };
+    const auto [support, targets] = part(all.support, o.ways * o.shots);
+    const auto [query, truth] = part(all.query, o.ways * o.queries);
+    const torch::Tensor scores = task_scores(support, targets, query, adapt_steps);
+    const torch::Tensor right = (scores.argmax(2) == truth.argmax(2)) & scores.isfinite().all(2);
+    const torch::Tensor share = right.to(torch::kFloat64).mean(1).cpu().contiguous();
+    accuracies.insert(accuracies.end(), share.data_ptr<double>(), share.data_ptr<double>() + tasks);
+  }
+  return TaskAccuracy(std::move(accuracies));
+}
+
+torch::Tensor MetaModel::adapted_scores(const MetaRows& support, const std::vector<int64_t>& targets,
+                                        int64_t classes, const MetaRows& query, int64_t adapt_steps) const {
+  const torch::NoGradGuard no_grad;
+  const auto all = [&](const MetaRows& rows) {
+    std::vector<int64_t> numbers(static_cast<size_t>(rows.pair_offset > 0 ? rows.pair_offset : rows.inputs.rows()));
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int64_t>(i);
+    return features(rows, numbers).unsqueeze(0);
+  };
+  const torch::Tensor h = all(support);
+  const torch::Tensor y = torch::one_hot(index_of(targets), classes).to(h.options()).unsqueeze(0);
+  return task_scores(h, y, all(query), adapt_steps).squeeze(0).cpu();
+}
+
+std::vector<torch::Tensor> MetaModel::upper_parameters() const {
+  std::vector<torch::Tensor> parameters = network_->encoder_parameters();
+  if (!shared()) parameters.insert(parameters.end(), {log_lambda_, log_scale_});
+  return parameters;
+}
+
+std::vector<std::string> MetaModel::upper_names() const {
+  std::vector<std::string> names;
+  for (const torch::Tensor& parameter : network_->encoder_parameters()) {
+    for (const auto& named : network_->named_parameters()) {
+      if (named.value().is_same(parameter)) names.push_back(named.key());
+    }
+  }
+  if (!shared()) names.insert(names.end(), {"task_head.log_lambda", "task_head.log_scale"});
+  return names;
+}
+
+std::vector<torch::Tensor> MetaModel::lower_parameters() const {
+  return shared() ? network_->head_parameters() : std::vector<torch::Tensor>{};
+}
+
+double MetaModel::lambda() const { return std::exp(log_lambda_.item<double>()); }
+double MetaModel::scale() const { return std::exp(log_scale_.item<double>()); }
+
+std::map<std::string, torch::Tensor> MetaModel::tensors() const {
+  std::map<std::string, torch::Tensor> tensors = tensors_of(*network_);
+  tensors["task_head.log_lambda"] = log_lambda_.detach().cpu().clone();
+  tensors["task_head.log_scale"] = log_scale_.detach().cpu().clone();
+  return tensors;
+}
+
+void MetaModel::load(const std::map<std::string, torch::Tensor>& tensors) {
+  load_network(tensors, *network_);
+  load_tensor(tensors, "task_head.log_lambda", log_lambda_);
+  load_tensor(tensors, "task_head.log_scale", log_scale_);
+}
+
+torch::Tensor adapted_linear_scores(const torch::Tensor& weight, const torch::Tensor& bias,
+                                    const torch::Tensor& support, const torch::Tensor& targets,
+                                    const torch::Tensor& query, int64_t steps, double l2, double step_size) {
+  const auto with_one = [](const torch::Tensor& h) {
+    return torch::cat({h, torch::ones({h.size(0), h.size(1), 1}, h.options())}, 2);
+  };
+  const torch::Tensor h = with_one(support);
+  const auto rows = static_cast<double>(h.size(1));
+  // [T, F + 1, C]; cloned, for the tasks' heads are theirs.
+  torch::Tensor w = torch::cat({weight, bias.unsqueeze(1)}, 1).t().unsqueeze(0).expand({h.size(0), -1, -1}).clone();
+  // The softmax's Hessian is at most 1/2 of the rows' second moment, whose largest eigenvalue is at most its trace.
+  const torch::Tensor size =
+      step_size > 0 ? torch::full({h.size(0), 1, 1}, step_size, h.options())
+                    : 1 / (0.5 * h.square().sum({1, 2}, true).div(rows) + 2 * l2);
+  for (int64_t step = 0; step < steps; ++step) {
+    const torch::Tensor gradient =
+        h.transpose(1, 2).matmul(h.matmul(w).softmax(-1) - targets) / rows + 2 * l2 * w;
+    w = w - size * gradient;
+  }
+  return with_one(query).matmul(w);
+}
+
+}  // namespace bilevel
