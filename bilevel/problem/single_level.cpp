@@ -6,7 +6,8 @@ namespace bilevel {
 
 Problem single_level(Level upper) {
   if (upper.parameters.empty()) throw InputError("the upper level has no parameters");
-  const torch::Tensor y = torch::zeros({1}, upper.parameters[0].options().requires_grad(false)).requires_grad_();
+  const torch::Tensor y =
+      torch::zeros({1}, upper.parameters[0].options().requires_grad(false)).requires_grad_();
   return {.upper = std::move(upper),
           .lower = {.parameters = {y},
                     .loss = [y](const Batch&) { return 0.5 * y.square().sum(); },

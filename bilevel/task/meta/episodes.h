@@ -26,9 +26,6 @@ struct EpisodeOptions {
   int64_t ways = 5;      ///< classes of a task (N), at least 2
   int64_t shots = 1;     ///< support rows of a class (K), at least 1
   int64_t queries = 10;  ///< query rows of a class (M), at least 1
-  /// Which number a class has in a task is drawn anew for each task, so that nothing can be learned about numbers.
-  /// False: the classes keep their order in the group, for a head that all tasks share.
-  bool permute = true;
 };
 
 /// Tasks with their rows, class after class: row (t, c, i) of `support` is t * ways * shots + c * shots + i, and so

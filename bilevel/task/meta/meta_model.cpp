@@ -15,15 +15,10 @@
 namespace bilevel {
 namespace {
 
-constexpr int64_t kChunk = 1024;       // rows of an encoder pass without graph
+constexpr int64_t kChunk = 1024;        // rows of an encoder pass without graph
 constexpr int64_t kTasksTogether = 50;  // tasks whose heads are solved together in an evaluation
 
 torch::Tensor index_of(const std::vector<int64_t>& rows) { return torch::tensor(rows, torch::kInt64); }
-
-/// [T, ways * count, classes] of one-hot targets in the layout of `Episodes`.
-torch::Tensor one_hot_targets(int64_t tasks, int64_t ways, int64_t count, const torch::Tensor& like) {
-  return torch::one_hot(episode_labels(ways, count), ways).to(like.options()).expand({tasks, -1, -1});
-}
 
 }  // namespace
 
@@ -49,20 +44,25 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
     : options_(options), device_(device) {
   const std::string& encoder = options.network.encoder;
   if (encoder == "linear" || encoder == "bag") {
-    throw InputError(fmt::format("encoder = {}: gives one number per class instead of features that tasks could share; "
-                                 "take rnn, lstm, gru, transformer or mlp",
-                                 encoder));
+    throw InputError(
+        fmt::format("encoder = {}: gives one number per class instead of features that tasks could share; "
+                    "take rnn, lstm, gru, transformer or mlp",
+                    encoder));
   }
   if (!shared()) head_named(options.head);
-  // The head reads [u, v, |u - v|, u * v] of a pair, which has no place in a network.
-  if (shared() && options.pair) throw InputError("head = shared: not for pairs of texts (--pair)");
-  options_.network.outputs = shared() ? outputs : 1;
+  options_.network.outputs = 1;
   if (encoder == "mlp") options_.network.linear_skip = false;
-  network_ = seeded_network(options_.network, shape, derive_seed(seed, "init"), device);
+  network_ = seeded_network(options_.network, shape, seed, device);
   options_.network = network_->options();
   const auto scalar = [&] { return torch::zeros({1}, torch::device(device)).requires_grad_(); };
   log_lambda_ = scalar();
   log_scale_ = scalar();
+  if (!shared()) return;
+  const int64_t width = network_->head_parameters()[0].size(1) * (options.pair ? 4 : 1);
+  const DefaultGeneratorScope randomness(derive_seed(seed, "init.head"));
+  const double bound = 1 / std::sqrt(static_cast<double>(width));
+  weight_ = torch::empty({outputs, width}).uniform_(-bound, bound).to(device).requires_grad_();
+  bias_ = torch::zeros({outputs}).to(device).requires_grad_();
 }
 
 torch::Tensor MetaModel::encode(const std::vector<torch::Tensor>& inputs) const {
@@ -77,14 +77,15 @@ void MetaModel::set_head(const MetaRows& rows, const EpisodeSource& source) {
   if (shared()) return;
   const Episodes some = source.draw(0, 20);
   const torch::NoGradGuard no_grad;
-  const torch::Tensor h = features(rows, some.support).view({some.tasks, -1, network_features()});
+  const torch::Tensor h =
+      features(rows, some.support).view({some.tasks, source.options().ways * source.options().shots, -1});
   const double square = (h - h.mean(1, true)).square().sum(2).mean().item<double>();
   log_lambda_.fill_(std::log(options_.l2 * std::max(square, 1e-6)));
   log_scale_.fill_(options_.head == "ridge" ? std::log(10.0) : 0.0);
 }
 
-Problem MetaModel::problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch, int64_t tasks,
-                           const std::vector<int64_t>& labels) const {
+Problem MetaModel::problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
+                           int64_t tasks, const std::vector<int64_t>& labels) const {
   if (meta_batch < 1) throw InputError(fmt::format("meta_batch = {}: must be at least 1", meta_batch));
   if (tasks < meta_batch) {
     throw InputError(fmt::format("episodes = {}: must be at least meta_batch = {}", tasks, meta_batch));
@@ -135,21 +136,20 @@ Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& sou
   std::vector<int64_t> numbers(static_cast<size_t>(tasks));
   for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int64_t>(i);
   const auto tasks_of = [&](bool query) {
-    return BatchSource(
-        numbers,
-        [source, batch_of, query](const std::vector<int64_t>& some) {
-          const Episodes episodes = source.draw(some);
-          return batch_of(query ? episodes.query : episodes.support);
-        },
-        {.batch_size = meta_batch});
+    return BatchSource(numbers,
+                       [source, batch_of, query](const std::vector<int64_t>& some) {
+                         const Episodes episodes = source.draw(some);
+                         return batch_of(query ? episodes.query : episodes.support);
+                       },
+                       {.batch_size = meta_batch});
   };
   const MetaModel model = *this;
   const auto fit = [model](const torch::Tensor& h, const Batch& batch) {
-    return torch::cross_entropy_loss(model.network_->head(h), batch.tensors.back());
+    return torch::cross_entropy_loss(torch::linear(h, model.weight_, model.bias_), batch.tensors.back());
   };
-  std::vector<std::string> lower_names;
-  for (size_t i = 0; i < lower_parameters().size(); ++i) lower_names.push_back(fmt::format("head.{}", i));
-  return {.upper = {.parameters = upper_parameters(), .feature_loss = fit, .batches = tasks_of(true),
+  return {.upper = {.parameters = upper_parameters(),
+                    .feature_loss = fit,
+                    .batches = tasks_of(true),
                     .names = upper_names()},
           .lower = {.parameters = lower_parameters(),
                     .feature_loss =
@@ -157,7 +157,7 @@ Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& sou
                           return fit(h, batch) + model.options_.l2 * squared_norm(model.lower_parameters());
                         },
                     .batches = tasks_of(false),
-                    .names = lower_names},
+                    .names = {"task_head.weight", "task_head.bias"}},
           .encode =
               [model](const Batch& batch) {
                 return model.encode({batch.tensors.begin(), batch.tensors.end() - 1});
@@ -192,12 +192,12 @@ torch::Tensor MetaModel::task_scores(const torch::Tensor& support, const torch::
     return head_scores(head_named(options_.head), support, targets, query, log_lambda_.exp().squeeze(),
                        log_scale_.exp().squeeze());
   }
-  const std::vector<torch::Tensor> head = lower_parameters();
-  return adapted_linear_scores(head[0], head[1], support, targets, query, adapt_steps, options_.l2);
+  return with_one(query).matmul(adapted_heads(weight_, bias_, support, targets, adapt_steps, options_.l2));
 }
 
-TaskAccuracy MetaModel::evaluate(const MetaRows& rows, const EpisodeSource& source, int64_t begin, int64_t count,
-                                 const std::vector<int64_t>& labels, int64_t adapt_steps) const {
+TaskAccuracy MetaModel::evaluate(const MetaRows& rows, const EpisodeSource& source, int64_t begin,
+                                 int64_t count, const std::vector<int64_t>& labels,
+                                 int64_t adapt_steps) const {
   const torch::NoGradGuard no_grad;
   const Episodes all = source.draw(begin, count);
   std::vector<int64_t> distinct = all.support;
@@ -222,8 +222,9 @@ TaskAccuracy MetaModel::evaluate(const MetaRows& rows, const EpisodeSource& sour
       }
       const torch::Tensor h = table.index_select(0, index_of(places).to(device_)).view({tasks, of_task, -1});
       const torch::Tensor targets =
-          shared() ? torch::one_hot(index_of(classes), options_.network.outputs).to(h.options()).view({tasks, of_task, -1})
-                   : one_hot_targets(tasks, o.ways, of_task / o.ways, h);
+          shared()
+              ? torch::one_hot(index_of(classes), bias_.size(0)).to(h.options()).view({tasks, of_task, -1})
+              : one_hot_targets(tasks, o.ways, of_task / o.ways, h);
       return std::pair{h, targets};
     };
     const auto [support, targets] = part(all.support, o.ways * o.shots);
@@ -240,7 +241,8 @@ torch::Tensor MetaModel::adapted_scores(const MetaRows& support, const std::vect
                                         int64_t classes, const MetaRows& query, int64_t adapt_steps) const {
   const torch::NoGradGuard no_grad;
   const auto all = [&](const MetaRows& rows) {
-    std::vector<int64_t> numbers(static_cast<size_t>(rows.pair_offset > 0 ? rows.pair_offset : rows.inputs.rows()));
+    std::vector<int64_t> numbers(
+        static_cast<size_t>(rows.pair_offset > 0 ? rows.pair_offset : rows.inputs.rows()));
     for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int64_t>(i);
     return features(rows, numbers).unsqueeze(0);
   };
@@ -267,7 +269,7 @@ std::vector<std::string> MetaModel::upper_names() const {
 }
 
 std::vector<torch::Tensor> MetaModel::lower_parameters() const {
-  return shared() ? network_->head_parameters() : std::vector<torch::Tensor>{};
+  return shared() ? std::vector<torch::Tensor>{weight_, bias_} : std::vector<torch::Tensor>{};
 }
 
 double MetaModel::lambda() const { return std::exp(log_lambda_.item<double>()); }
@@ -275,37 +277,44 @@ double MetaModel::scale() const { return std::exp(log_scale_.item<double>()); }
 
 std::map<std::string, torch::Tensor> MetaModel::tensors() const {
   std::map<std::string, torch::Tensor> tensors = tensors_of(*network_);
-  tensors["task_head.log_lambda"] = log_lambda_.detach().cpu().clone();
-  tensors["task_head.log_scale"] = log_scale_.detach().cpu().clone();
+  for (const auto& [name, tensor] : head_tensors()) tensors[name] = tensor.detach().cpu().clone();
   return tensors;
 }
 
 void MetaModel::load(const std::map<std::string, torch::Tensor>& tensors) {
   load_network(tensors, *network_);
-  load_tensor(tensors, "task_head.log_lambda", log_lambda_);
-  load_tensor(tensors, "task_head.log_scale", log_scale_);
+  for (const auto& [name, tensor] : head_tensors()) load_tensor(tensors, name, tensor);
 }
 
-torch::Tensor adapted_linear_scores(const torch::Tensor& weight, const torch::Tensor& bias,
-                                    const torch::Tensor& support, const torch::Tensor& targets,
-                                    const torch::Tensor& query, int64_t steps, double l2, double step_size) {
-  const auto with_one = [](const torch::Tensor& h) {
-    return torch::cat({h, torch::ones({h.size(0), h.size(1), 1}, h.options())}, 2);
-  };
+std::vector<std::pair<std::string, torch::Tensor>> MetaModel::head_tensors() const {
+  if (shared()) return {{"task_head.weight", weight_}, {"task_head.bias", bias_}};
+  return {{"task_head.log_lambda", log_lambda_}, {"task_head.log_scale", log_scale_}};
+}
+
+torch::Tensor with_one(const torch::Tensor& features) {
+  return torch::cat({features, torch::ones({features.size(0), features.size(1), 1}, features.options())}, 2);
+}
+
+torch::Tensor one_hot_targets(int64_t tasks, int64_t ways, int64_t count, const torch::Tensor& like) {
+  return torch::one_hot(episode_labels(ways, count), ways).to(like.options()).expand({tasks, -1, -1});
+}
+
+torch::Tensor adapted_heads(const torch::Tensor& weight, const torch::Tensor& bias,
+                            const torch::Tensor& support, const torch::Tensor& targets, int64_t steps,
+                            double l2, double step_size) {
+  const torch::NoGradGuard no_grad;
   const torch::Tensor h = with_one(support);
   const auto rows = static_cast<double>(h.size(1));
-  // [T, F + 1, C]; cloned, for the tasks' heads are theirs.
-  torch::Tensor w = torch::cat({weight, bias.unsqueeze(1)}, 1).t().unsqueeze(0).expand({h.size(0), -1, -1}).clone();
-  // The softmax's Hessian is at most 1/2 of the rows' second moment, whose largest eigenvalue is at most its trace.
-  const torch::Tensor size =
-      step_size > 0 ? torch::full({h.size(0), 1, 1}, step_size, h.options())
-                    : 1 / (0.5 * h.square().sum({1, 2}, true).div(rows) + 2 * l2);
+  torch::Tensor w = torch::cat({weight, bias.unsqueeze(1)}, 1).t().unsqueeze(0).expand({h.size(0), -1, -1});
+  // The softmax's Hessian is at most half of the rows' second moment, and that at most its trace.
+  const torch::Tensor size = step_size > 0 ? torch::full({h.size(0), 1, 1}, step_size, h.options())
+                                           : 1 / (0.5 * h.square().sum({1, 2}, true).div(rows) + 2 * l2);
   for (int64_t step = 0; step < steps; ++step) {
     const torch::Tensor gradient =
         h.transpose(1, 2).matmul(h.matmul(w).softmax(-1) - targets) / rows + 2 * l2 * w;
     w = w - size * gradient;
   }
-  return with_one(query).matmul(w);
+  return w;
 }
 
 }  // namespace bilevel

@@ -34,7 +34,7 @@ struct MetaModelOptions {
 /// Accuracy over tasks.
 struct TaskAccuracy {
   double mean = 0;
-  double low = 0, high = 0;    ///< mean +- 1.96 standard errors, cut to [0, 1]
+  double low = 0, high = 0;  ///< mean +- 1.96 standard errors, cut to [0, 1]
   double standard_error = 0;
   std::vector<double> of_task;
 
@@ -51,6 +51,7 @@ class MetaModel {
  public:
   /// Initial values come from `seed` alone. Throws InputError as networks do, for encoders that give outputs instead
   /// of features (linear, bag), and an unknown head.
+  /// @param outputs classes of a shared head.
   MetaModel(const MetaModelOptions& options, const InputShape& shape, int64_t outputs, uint64_t seed,
             const torch::Device& device);
 
@@ -67,7 +68,7 @@ class MetaModel {
 
   /// The problem for a solver: meta-batches of `meta_batch` of the training tasks 0 .. `tasks` - 1, all rows of a
   /// meta-batch in one encoder pass, which is differentiated once. Shares this model's tensors.
-  /// @param labels class number of every row; for `shared` alone.
+  /// @param labels class number of every row, of all classes; for `shared` alone.
   Problem problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch, int64_t tasks,
                   const std::vector<int64_t>& labels = {}) const;
 
@@ -88,32 +89,42 @@ class MetaModel {
   double lambda() const;
   double scale() const;
 
-  /// Every tensor by name: the network's, "task_head.log_lambda", "task_head.log_scale"; and back. `load` throws
-  /// FileError.
+  /// Every tensor by name: the network's, and "task_head.log_lambda" and "task_head.log_scale", or "task_head.weight"
+  /// and "task_head.bias" of a shared head; and back. `load` throws FileError.
   std::map<std::string, torch::Tensor> tensors() const;
   void load(const std::map<std::string, torch::Tensor>& tensors);
 
  private:
-  Problem solved_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch, int64_t tasks) const;
+  Problem solved_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
+                         int64_t tasks) const;
   Problem shared_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch, int64_t tasks,
                          const std::vector<int64_t>& labels) const;
   /// Features of rows [n, F], in chunks, evaluation mode, no graph.
   torch::Tensor features(const MetaRows& rows, const std::vector<int64_t>& numbers) const;
   /// Scores [T, Q, C] of tasks under their own heads: solved, or adapted copies of the shared one.
-  torch::Tensor task_scores(const torch::Tensor& support, const torch::Tensor& targets, const torch::Tensor& query,
-                            int64_t adapt_steps) const;
+  torch::Tensor task_scores(const torch::Tensor& support, const torch::Tensor& targets,
+                            const torch::Tensor& query, int64_t adapt_steps) const;
+
+  std::vector<std::pair<std::string, torch::Tensor>> head_tensors() const;
 
   MetaModelOptions options_;
   std::shared_ptr<Network> network_;
   torch::Device device_;
-  torch::Tensor log_lambda_, log_scale_;  // [1]
+  torch::Tensor log_lambda_, log_scale_;  // [1]; of solved heads
+  torch::Tensor weight_, bias_;           // [outputs, F], [outputs]; the shared head
 };
 
-/// Scores [T, Q, C] = query W' + b after `steps` of gradient descent from (`weight` [C, F], `bias` [C]) on
-/// CE(support) + l2 (||W||^2 + ||b||^2), for all tasks together; the step size of a task is 1/L with L a bound of its
-/// curvature, or `step_size` where that is positive. The given head stays as it is.
-torch::Tensor adapted_linear_scores(const torch::Tensor& weight, const torch::Tensor& bias,
-                                    const torch::Tensor& support, const torch::Tensor& targets,
-                                    const torch::Tensor& query, int64_t steps, double l2, double step_size = 0);
+/// Features [T, n, F] with a constant one behind, [T, n, F + 1].
+torch::Tensor with_one(const torch::Tensor& features);
+
+/// W [T, F + 1, C] (the last row is the bias) after `steps` of gradient descent from (`weight` [C, F], `bias` [C]) on
+/// CE(support) + l2 (||W||^2 + ||b||^2), for all tasks together, without graph; the step size of a task is
+/// 1/L with L a bound of its curvature, or `step_size` where that is positive. The given head stays as it is.
+torch::Tensor adapted_heads(const torch::Tensor& weight, const torch::Tensor& bias,
+                            const torch::Tensor& support, const torch::Tensor& targets, int64_t steps,
+                            double l2, double step_size = 0);
+
+/// [T, ways * count, classes] of one-hot targets in the layout of `Episodes`, with the dtype and device of `like`.
+torch::Tensor one_hot_targets(int64_t tasks, int64_t ways, int64_t count, const torch::Tensor& like);
 
 }  // namespace bilevel
