@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "bilevel/cli/auc.h"
 #include "bilevel/cli/auc_flags.h"
 #include "bilevel/cli/command.h"
+#include "bilevel/cli/job_flags.h"
 #include "bilevel/cli/problem_flags.h"
 #include "bilevel/core/error.h"
 #include "bilevel/task/compare/auc_contest.h"
