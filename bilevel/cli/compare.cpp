@@ -11,6 +11,7 @@
 #include "bilevel/cli/job_flags.h"
 #include "bilevel/cli/problem_flags.h"
 #include "bilevel/core/error.h"
+#include "bilevel/report/progress.h"
 #include "bilevel/task/compare/auc_contest.h"
 #include "bilevel/task/compare/comparison.h"
 #include "bilevel/task/compare/known_contest.h"

@@ -32,7 +32,7 @@ void add_column_flags(CLI::App& command, JobOptions& o, HeaderFlags& header) {
   add("--categorical", o.categorical, "columns whose values are categories, even if they are numbers",
       "COL,...");
   add("--label", o.label, "the column that holds the class (libsvm files need none)", "COL");
-  add("--format", o.format, "automatic (by file name), csv, tsv, jsonl or libsvm", "NAME");
+  add("--format", o.format, "automatic (by file name), csv, tsv, jsonl, libsvm or idx", "NAME");
   command.add_flag("--header", header.header, "the first row names the columns")->group(kDataGroup);
   command.add_flag("--no-header", header.no_header, "the first row is data; columns are 1, 2, ...")
       ->group(kDataGroup);

@@ -28,7 +28,7 @@ void add_predict(CLI::App& program, Body& body) {
        "tab-separated result: row, scores or probabilities, predicted, and label where the file has it")
       ->required()
       ->type_name("FILE");
-  c->add_option("--format", given->format, "automatic (by file name), csv, tsv, jsonl or libsvm")
+  c->add_option("--format", given->format, "automatic (by file name), csv, tsv, jsonl, libsvm or idx")
       ->type_name("NAME");
   c->add_flag("--header", given->header.header, "the first row names the columns");
   c->add_flag("--no-header", given->header.no_header, "the first row is data");

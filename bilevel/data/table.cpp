@@ -56,7 +56,7 @@ Format format_of(const std::string& path, Format format) {
   std::string name = path;
   std::transform(name.begin(), name.end(), name.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  if (const auto format = format_by_ending(name)) return *format;
+  if (const auto told = format_by_ending(name)) return *told;
   const std::string images = name.substr(0, name.rfind(','));  // IMAGES,LABELS
   if (format_by_ending(images) == Format::idx) return Format::idx;
   fail_at({path},
