@@ -1,14 +1,12 @@
 // `bilevel compare`, run as a person runs it.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
-#include <thread>
 #include <vector>
 
 #include "bilevel/data/test_files.h"
@@ -193,8 +191,7 @@ TEST_F(CompareCliTest, ContinuesAfterAKill) {
   ASSERT_EQ(whole.code, 0) << whole.err;
   {
     Process process(joined(arguments, {"--out", path("cut")}));
-    const auto is_under_way = [&] { return fs::exists(path("cut/runs/slow/trial-1/trace.jsonl")); };
-    while (process.running() && !is_under_way()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    EXPECT_TRUE(process.wait_until([&] { return fs::exists(path("cut/runs/slow/trial-1/trace.jsonl")); }));
     process.send(SIGKILL);
     EXPECT_EQ(process.wait().code, -SIGKILL);
   }
@@ -221,8 +218,7 @@ TEST_F(CompareCliTest, InterruptAndLock) {
       joined(joined({"compare", "quadratic"}, kTwo),
              {"--seeds", "50", "--max-seconds", "0.5", "--quiet", "--out", path("c")});
   Process process(arguments);
-  while (process.running() && !fs::exists(path("c/runs/adambo/seed-0/trace.jsonl")))
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ASSERT_TRUE(process.wait_until([&] { return fs::exists(path("c/runs/adambo/seed-0/trace.jsonl")); }));
   const Outcome other = bilevel_program({"compare", "--resume", path("c")});
   EXPECT_EQ(other.code, 2);
   EXPECT_CONTAINS(other.err, "another process");

@@ -7,9 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <functional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "bilevel/data/test_files.h"
@@ -55,9 +59,28 @@ class Process {
 
   void send(int signal) const { ::kill(pid_, signal); }
 
+  /// Whether it has a handler for the signal by now (read from /proc).
+  bool catches(int signal) const {
+    std::istringstream status(read_bytes("/proc/" + std::to_string(pid_) + "/status"));
+    for (std::string line; std::getline(status, line);) {
+      if (line.rfind("SigCgt:", 0) == 0)
+        return (std::stoull(line.substr(7), nullptr, 16) >> (signal - 1) & 1U) != 0;
+    }
+    return false;
+  }
+
   bool running() {
     if (pid_ > 0 && ::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
     return pid_ > 0;
+  }
+
+  /// Waits until `reached`; false when the process ended before.
+  bool wait_until(const std::function<bool()>& reached) {
+    while (!reached()) {
+      if (!running()) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
   }
 
   Outcome wait() {

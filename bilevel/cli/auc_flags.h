@@ -4,13 +4,14 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "bilevel/cli/job_flags.h"
 #include "bilevel/task/auc/auc_setup.h"
 
 namespace bilevel::cli {
 
 struct AucFlags {
   AucJobOptions job;
-  bool header = false, no_header = false;
+  HeaderFlags header;
 };
 
 /// Adds the flags of data and model to a command: not those of one training run (solver, budget, seed,

@@ -6,11 +6,12 @@
 #include <memory>
 #include <vector>
 
-#include "bilevel/cli/auc.h"
 #include "bilevel/cli/auc_flags.h"
 #include "bilevel/cli/command.h"
+#include "bilevel/cli/job_flags.h"
 #include "bilevel/cli/problem_flags.h"
 #include "bilevel/core/error.h"
+#include "bilevel/report/progress.h"
 #include "bilevel/task/compare/auc_contest.h"
 #include "bilevel/task/compare/comparison.h"
 #include "bilevel/task/compare/known_contest.h"

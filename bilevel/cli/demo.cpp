@@ -6,10 +6,11 @@
 #include <iostream>
 #include <memory>
 
-#include "bilevel/cli/auc.h"
 #include "bilevel/cli/command.h"
+#include "bilevel/cli/job_flags.h"
 #include "bilevel/core/files.h"
 #include "bilevel/data/catalogue.h"
+#include "bilevel/task/auc/auc_job.h"
 
 namespace bilevel::cli {
 namespace {
@@ -58,8 +59,12 @@ void add_demo(CLI::App& program, Body& body) {
       create_folder(out);
       const std::string data = out + "/packages.tsv";
       write_file_atomically(data, table);
-      const AucJobOptions options{
-          .train = data, .text = "description", .label = "class", .positive = "game", .split = "0.6,0.1,0.3"};
+      AucJobOptions options;
+      options.train = data;
+      options.text = "description";
+      options.label = "class";
+      options.positive = "game";
+      options.split = "0.6,0.1,0.3";
       const std::string run = out + "/run";
       if (!given->how.quiet) {
         std::cerr << fmt::format(
@@ -67,8 +72,9 @@ void add_demo(CLI::App& program, Body& body) {
             "0.6,0.1,0.3 --out {}\n",
             data, run);
       }
-      return show_auc([&](const AucJobCallbacks& callbacks) { return run_auc_job(options, run, callbacks); },
-                      given->how, run);
+      return show_job(
+          "auc", [&](const JobCallbacks& callbacks) { return run_auc_job(options, run, callbacks); },
+          given->how, run);
     };
   });
 }

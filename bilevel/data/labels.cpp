@@ -11,23 +11,17 @@
 namespace bilevel {
 namespace {
 
-// Values that are the same label have the same key.
-std::string key_of(std::string_view text) {
-  const Number number = read_number(text);
-  if (number.kind == CellKind::number) return fmt::format("{}", number.value + 0.0);  // -0 becomes 0
-  return std::string(trimmed(text));
-}
-
 class LabelReader {
  public:
-  explicit LabelReader(const std::string& positive) : positive_key_(key_of(positive)), positive_(positive) {
+  explicit LabelReader(const std::string& positive)
+      : positive_key_(label_key(positive)), positive_(positive) {
     if (read_number(positive).kind == CellKind::missing) {
       throw InputError(fmt::format("the positive label '{}' is a mark of a missing value", positive));
     }
   }
 
   void add(std::string_view text) {
-    std::string key = key_of(text);
+    std::string key = label_key(text);
     const bool is_positive = key == positive_key_;
     const auto [found, added] = index_.try_emplace(std::move(key), labels_.counts.size());
     if (added) labels_.counts.push_back({std::string(trimmed(text)), 0});
@@ -73,6 +67,12 @@ class LabelReader {
 bool is_missing(std::string_view text) { return read_number(text).kind == CellKind::missing; }
 
 }  // namespace
+
+std::string label_key(std::string_view text) {
+  const Number number = read_number(text);
+  if (number.kind == CellKind::number) return fmt::format("{}", number.value + 0.0);  // -0 becomes 0
+  return std::string(trimmed(text));
+}
 
 BinaryLabels read_labels(const Table& table, size_t column, const std::string& positive, Classes classes) {
   LabelReader reader(positive);

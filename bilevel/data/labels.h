@@ -4,12 +4,17 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bilevel/data/libsvm.h"
 #include "bilevel/data/table.h"
 
 namespace bilevel {
+
+/// Values that are the same label have the same key: numbers compare as numbers, all others as text less the
+/// blanks around it.
+std::string label_key(std::string_view text);
 
 /// A distinct label value, as first written in the file, and its number of rows.
 struct LabelCount {

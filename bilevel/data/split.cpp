@@ -49,9 +49,10 @@ std::vector<int64_t> apportion(int64_t count, const std::vector<double>& shares)
 }  // namespace
 
 std::vector<std::vector<int64_t>> stratified_split(const std::vector<int64_t>& rows,
-                                                   const std::vector<int8_t>& labels,
+                                                   const std::vector<int64_t>& labels,
                                                    const std::vector<double>& shares,
-                                                   at::Generator& generator) {
+                                                   at::Generator& generator,
+                                                   const std::vector<std::string>& names) {
   double sum = 0.0;
   for (const double share : shares) {
     if (!(share > 0.0))
@@ -61,14 +62,16 @@ std::vector<std::vector<int64_t>> stratified_split(const std::vector<int64_t>& r
   if (!(std::abs(sum - 1.0) < 1e-6)) {
     throw InputError(fmt::format("the shares of a split add up to {:.6g}; they must add up to 1", sum));
   }
-  std::map<int8_t, std::vector<size_t>> places;  // of each class in `rows`
+  std::map<int64_t, std::vector<size_t>> places;  // of each class in `rows`
   for (size_t i = 0; i < rows.size(); ++i) places[labels.at(static_cast<size_t>(rows[i]))].push_back(i);
   std::vector<size_t> part_of(rows.size());
   for (const auto& [label, members] : places) {
     if (members.size() < shares.size()) {
       throw InputError(fmt::format("class {} has only {} row{}, too few for a split into {} parts",
-                                   static_cast<int>(label), members.size(), members.size() == 1 ? "" : "s",
-                                   shares.size()));
+                                   label < static_cast<int64_t>(names.size())
+                                       ? "'" + names[static_cast<size_t>(label)] + "'"
+                                       : std::to_string(label),
+                                   members.size(), members.size() == 1 ? "" : "s", shares.size()));
     }
     const std::vector<int64_t> order = shuffled(members.size(), generator);
     const std::vector<int64_t> counts = apportion(static_cast<int64_t>(members.size()), shares);
@@ -82,7 +85,7 @@ std::vector<std::vector<int64_t>> stratified_split(const std::vector<int64_t>& r
   return parts;
 }
 
-std::vector<int64_t> thin(const std::vector<int64_t>& rows, const std::vector<int8_t>& labels,
+std::vector<int64_t> thin(const std::vector<int64_t>& rows, const std::vector<int64_t>& labels,
                           double positive_share, at::Generator& generator) {
   if (!(positive_share > 0.0 && positive_share < 1.0)) {
     throw InputError(fmt::format("the positive share is {}; it must lie between 0 and 1", positive_share));

@@ -14,7 +14,7 @@ namespace {
 
 struct Data {
   std::vector<int64_t> rows;
-  std::vector<int8_t> labels;
+  std::vector<int64_t> labels;
 };
 
 // Every `every`-th of `count` rows is positive; the rows are numbered from 10.

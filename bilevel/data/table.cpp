@@ -16,15 +16,23 @@
 namespace bilevel {
 namespace {
 
-constexpr std::pair<Format, std::string_view> kFormatNames[] = {{Format::automatic, "automatic"},
-                                                                {Format::csv, "csv"},
-                                                                {Format::tsv, "tsv"},
-                                                                {Format::jsonl, "jsonl"},
-                                                                {Format::libsvm, "libsvm"}};
+constexpr std::pair<Format, std::string_view> kFormatNames[] = {
+    {Format::automatic, "automatic"}, {Format::csv, "csv"},       {Format::tsv, "tsv"},
+    {Format::jsonl, "jsonl"},         {Format::libsvm, "libsvm"}, {Format::idx, "idx"}};
 
 constexpr std::pair<std::string_view, Format> kSuffixes[] = {
-    {".csv", Format::csv},      {".tsv", Format::tsv},       {".jsonl", Format::jsonl},
-    {".ndjson", Format::jsonl}, {".libsvm", Format::libsvm}, {".svm", Format::libsvm}};
+    {".csv", Format::csv},      {".tsv", Format::tsv},        {".jsonl", Format::jsonl},
+    {".ndjson", Format::jsonl}, {".libsvm", Format::libsvm},  {".svm", Format::libsvm},
+    {".idx", Format::idx},      {"-idx3-ubyte", Format::idx}, {".idx3-ubyte", Format::idx}};
+
+/// The format that an ending in lower case tells.
+std::optional<Format> format_by_ending(std::string_view name) {
+  if (name.ends_with(".gz")) name.remove_suffix(3);
+  for (const auto& [suffix, known] : kSuffixes) {
+    if (name.ends_with(suffix)) return known;
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -40,7 +48,7 @@ Format format_named(const std::string& name) {
     if (known == name) return format;
   }
   throw InputError(
-      fmt::format("unknown format '{}'; the formats are automatic, csv, tsv, jsonl and libsvm", name));
+      fmt::format("unknown format '{}'; the formats are automatic, csv, tsv, jsonl, libsvm and idx", name));
 }
 
 Format format_of(const std::string& path, Format format) {
@@ -48,12 +56,11 @@ Format format_of(const std::string& path, Format format) {
   std::string name = path;
   std::transform(name.begin(), name.end(), name.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  if (name.ends_with(".gz")) name.resize(name.size() - 3);
-  for (const auto& [suffix, known] : kSuffixes) {
-    if (name.ends_with(suffix)) return known;
-  }
+  if (const auto told = format_by_ending(name)) return *told;
+  const std::string images = name.substr(0, name.rfind(','));  // IMAGES,LABELS
+  if (format_by_ending(images) == Format::idx) return Format::idx;
   fail_at({path},
-          "the format does not show in the file's name; give it (--format csv, tsv, jsonl or libsvm)");
+          "the format does not show in the file's name; give it (--format csv, tsv, jsonl, libsvm or idx)");
 }
 
 Position Table::position(size_t row, size_t column) const {
@@ -489,6 +496,8 @@ Table read_table(const std::string& path, const TableOptions& options) {
     case Format::jsonl:
       read_jsonl(lines, builder);
       break;
+    case Format::idx:
+      fail_at({path}, "an idx file is not a table with named columns");
     default:
       fail_at({path}, "a libsvm file is not a table with named columns");
   }

@@ -15,8 +15,9 @@
 namespace bilevel {
 
 /// How a data file is written. `automatic` goes by the file's name: .csv, .tsv, .jsonl or .ndjson, .libsvm or
-/// .svm, each also with .gz behind it. Whether a file is gzipped is seen from its content.
-enum class Format { automatic, csv, tsv, jsonl, libsvm };
+/// .svm, .idx or IDX's customary endings (-idx3-ubyte, .idx3-ubyte), each also with .gz behind it. Whether a file is
+/// gzipped is seen from its content.
+enum class Format { automatic, csv, tsv, jsonl, libsvm, idx };
 
 /// "automatic", "csv", ... and back. `format_named` throws InputError that lists the names.
 std::string name_of(Format format);
@@ -91,7 +92,7 @@ class Table {
 /// - Lines end with LF or CR LF; blank lines are skipped.
 /// InputError with file, line and byte column: missing or empty file, header only, ragged row, broken UTF-8,
 /// NUL byte, misplaced or unterminated quote, broken gzip, broken or cut JSON, nested JSON, a name given
-/// twice. libsvm files are not tables: `read_libsvm`.
+/// twice. libsvm and idx files are not tables: `read_libsvm`, `read_idx_rows`.
 Table read_table(const std::string& path, const TableOptions& options = {});
 
 }  // namespace bilevel

@@ -93,7 +93,7 @@ std::string Progress::numbers(Detail detail) const {
     text += fmt::format("  step {}/{}", state_.step, total_steps_);
   if (std::isfinite(state_.loss) && detail != Detail::kShort)
     text += fmt::format("  loss {:.4g}", state_.loss);
-  if (std::isfinite(state_.best_auc)) text += fmt::format("  best AUC {:.4f}", state_.best_auc);
+  if (std::isfinite(state_.best)) text += fmt::format("  best {} {:.4f}", options_.score, state_.best);
   text += "  " + clock_text(elapsed);
   const int64_t done = state_.step - first_step_;
   if (total_steps_ > state_.step && done > 0) {

@@ -12,9 +12,10 @@ namespace bilevel {
 
 /// Where and how progress is shown.
 struct ProgressOptions {
-  std::FILE* stream = stderr;  ///< not owned
-  bool is_terminal = false;    ///< a redrawn line (true) or plain lines; see `is_terminal`
-  bool quiet = false;          ///< show nothing at all
+  std::FILE* stream = stderr;   ///< not owned
+  bool is_terminal = false;     ///< a redrawn line (true) or plain lines; see `is_terminal`
+  bool quiet = false;           ///< show nothing at all
+  std::string score = "score";  ///< what the best of is shown: "AUC", "accuracy"
   int width =
       0;  ///< columns of the terminal; 0: asked from the terminal at each redraw, 80 when it does not say
   std::function<double()> clock = {};  ///< seconds from any origin, never falling; empty: the steady clock
@@ -27,7 +28,7 @@ bool is_terminal(std::FILE* stream);
 struct ProgressState {
   int64_t step = 0;
   double loss = std::numeric_limits<double>::quiet_NaN();
-  double best_auc = std::numeric_limits<double>::quiet_NaN();  ///< best AUC on the validation rows so far
+  double best = std::numeric_limits<double>::quiet_NaN();  ///< best score so far
 };
 
 /// Shows the progress of one phase of a run. On a terminal: one line, redrawn at most 10 times a second,

@@ -19,9 +19,12 @@ class ProgressTest : public testing::Test {
     std::free(buffer_);
   }
   ProgressOptions options(bool terminal, int width = 100) {
-    return {.stream = stream_, .is_terminal = terminal, .quiet = false, .width = width, .clock = [this] {
-              return seconds_;
-            }};
+    return {.stream = stream_,
+            .is_terminal = terminal,
+            .quiet = false,
+            .score = "AUC",
+            .width = width,
+            .clock = [this] { return seconds_; }};
   }
   std::string output() {
     std::fflush(stream_);
@@ -49,12 +52,12 @@ class ProgressTest : public testing::Test {
 TEST_F(ProgressTest, ABarOnATerminal) {
   Progress progress("training", 200, options(true));
   seconds_ += 30;
-  progress.update({.step = 50, .loss = 0.12345, .best_auc = 0.98765});
+  progress.update({.step = 50, .loss = 0.12345, .best = 0.98765});
   EXPECT_EQ(output(),
             "\rtraining  25 % [#####.................]  step 50/200  loss 0.1235  best AUC 0.9877  0:30, "
             "1:30 left\x1b[K");
   seconds_ += 90;
-  progress.update({.step = 200, .loss = 0.1, .best_auc = 0.99});
+  progress.update({.step = 200, .loss = 0.1, .best = 0.99});
   progress.finish();
   EXPECT_TRUE(drawings().back().starts_with("training 100 % [#####"));
   EXPECT_TRUE(output().ends_with("2:00\x1b[K\n"));
@@ -78,7 +81,7 @@ TEST_F(ProgressTest, NeverWiderThanTheTerminal) {
   for (const int width : {1, 10, 20, 40, 60, 80, 120, 300}) {
     Progress progress("training", 1'000'000, options(true, width));
     seconds_ += 4000;
-    progress.update({.step = 123456, .loss = 1e-10, .best_auc = 0.5});
+    progress.update({.step = 123456, .loss = 1e-10, .best = 0.5});
     EXPECT_LE(drawings().back().size(), static_cast<size_t>(std::max(1, width - 1)));
   }
   EXPECT_EQ(std::ranges::count(drawings().front(), '['), 0);
@@ -87,7 +90,7 @@ TEST_F(ProgressTest, NeverWiderThanTheTerminal) {
 TEST_F(ProgressTest, EightyColumnsHaveRoomForTheBar) {
   Progress progress("training", 12000, options(true, 80));
   seconds_ += 30;
-  progress.update({.step = 3000, .loss = 0.12345, .best_auc = 0.98765});
+  progress.update({.step = 3000, .loss = 0.12345, .best = 0.98765});
   EXPECT_EQ(drawings().back(),
             "training  25 % [###............]  loss 0.1235  best AUC 0.9877  0:30, 1:30 left");
 }

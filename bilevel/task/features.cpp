@@ -6,13 +6,14 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/data/glove.h"
+#include "bilevel/data/idx_rows.h"
 
 namespace bilevel {
 namespace {
 
 const Table& table_of(const DataFile& file, const std::string& what) {
   if (const auto* table = std::get_if<Table>(&file)) return *table;
-  throw InputError(fmt::format("{}: a LIBSVM file has no columns by name, but {}",
+  throw InputError(fmt::format("{}: libsvm and idx files have no columns by name, but {}",
                                std::get<SparseTable>(file).path, what));
 }
 
@@ -54,8 +55,9 @@ std::vector<size_t> feature_columns(const Table& table, const FeatureOptions& op
 }  // namespace
 
 DataFile read_data_file(const std::string& path, const TableOptions& options, bool labels_required) {
-  if (format_of(path, options.format) == Format::libsvm)
-    return read_libsvm(path, {.labels_required = labels_required});
+  const Format format = format_of(path, options.format);
+  if (format == Format::libsvm) return read_libsvm(path, {.labels_required = labels_required});
+  if (format == Format::idx) return read_idx_rows(path, {.labels_required = labels_required});
   return read_table(path, options);
 }
 
@@ -150,7 +152,8 @@ Inputs Features::apply(const DataFile& file) const {
   const auto& transform = std::get<SparseTransform>(transform_);
   const auto* sparse = std::get_if<SparseTable>(&file);
   if (sparse == nullptr)
-    throw InputError(std::get<Table>(file).path() + ": the model reads LIBSVM rows, but this is a table");
+    throw InputError(std::get<Table>(file).path() +
+                     ": the model reads libsvm or idx rows, but this is a table");
   return transform.is_dense() ? Inputs::dense(transform.apply_dense(sparse->features))
                               : Inputs::sparse(transform.apply_sparse(sparse->features));
 }

@@ -19,11 +19,11 @@
 
 namespace bilevel {
 
-/// A data file, read: a table (csv, tsv, jsonl) or LIBSVM rows.
+/// A data file, read: a table (csv, tsv, jsonl), or rows of numbered columns (libsvm, idx).
 using DataFile = std::variant<Table, SparseTable>;
 
-/// Reads a file of any format. `labels_required` matters for LIBSVM only. Throws InputError as the readers
-/// do.
+/// Reads a file of any format; that of IDX images may be given as IMAGES,LABELS (see `idx_files`).
+/// `labels_required` matters for files without named columns only. Throws InputError as the readers do.
 DataFile read_data_file(const std::string& path, const TableOptions& options, bool labels_required = true);
 
 int64_t rows_of(const DataFile& file);

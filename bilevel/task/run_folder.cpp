@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "bilevel/core/error.h"
+#include "bilevel/data/idx_rows.h"
 
 namespace bilevel {
 namespace {
@@ -29,10 +30,12 @@ bool holds_nothing(const std::string& folder) {
 
 Json fingerprints(const std::vector<std::string>& paths) {
   Json files = Json::array();
-  for (const std::string& path : paths) {
-    const std::string bytes = read_file(path);
-    const auto sum = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-    files.push_back({{"path", fs::absolute(path).string()}, {"bytes", bytes.size()}, {"crc32", sum}});
+  for (const std::string& name : paths) {
+    for (const std::string& path : files_behind(name)) {
+      const std::string bytes = read_file(path);
+      const auto sum = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+      files.push_back({{"path", fs::absolute(path).string()}, {"bytes", bytes.size()}, {"crc32", sum}});
+    }
   }
   return files;
 }

@@ -9,7 +9,7 @@
 
 namespace bilevel {
 
-/// Absolute path, size and checksum of every file, to notice that one changed. Throws as `read_file` does.
+/// Absolute path, size and checksum of every file (two for IDX images), to notice that one changed. Throws as `read_file` does.
 nlohmann::ordered_json fingerprints(const std::vector<std::string>& paths);
 
 /// Makes and locks `out` and writes options.json there: the command, the program's version and the members of

@@ -1,7 +1,6 @@
 #include "bilevel/task/solve_job.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "bilevel/report/plot.h"
 #include "bilevel/report/trace.h"
 #include "bilevel/solver/registry.h"
+#include "bilevel/task/job/job.h"
 #include "bilevel/task/known_metrics.h"
 #include "bilevel/task/run_folder.h"
 
@@ -32,12 +32,6 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMostShown = 200;  // coordinates of x and y in the summary
-
-int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
 
 void check(const SolveJobOptions& o) {
   const auto refuse = [](const char* field, double value, const char* rule) {
@@ -106,14 +100,8 @@ class Job {
     known_->build(o_.seed);
     set_start(*known_, o_.start);
     const Problem problem = with_noise(known_->problem(), o_.noise);
-    if (const std::string caveat = known_->lower_level_caveat();
-        entry.needs_strong_convexity && !caveat.empty()) {
-      outside_theory_ = fmt::format(
-          "{} is outside of its theory here: it needs a lower level that is strongly convex, "
-          "but {}",
-          o_.solver, caveat);
-      say(outside_theory_);
-    }
+    outside_theory_ = out_of_theory(o_.solver, known_->lower_level_caveat());
+    if (!outside_theory_.empty()) say(outside_theory_);
     metrics_.emplace(*known_);
     const std::optional<FolderLock> lock = open_folder();
     const Result result = bilevel::run(problem, *solver, run_options());

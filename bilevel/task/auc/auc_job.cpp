@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,14 +10,13 @@
 #include <numeric>
 
 #include "bilevel/core/files.h"
-#include "bilevel/core/safetensors.h"
 #include "bilevel/model/logistic_regression.h"
 #include "bilevel/report/html.h"
 #include "bilevel/report/metrics.h"
 #include "bilevel/report/plot.h"
 #include "bilevel/report/trace.h"
 #include "bilevel/solver/registry.h"
-#include "bilevel/task/run_folder.h"
+#include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
 namespace {
@@ -27,12 +25,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 // ---- small helpers ----
-
-int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
 
 torch::Tensor pick(const torch::Tensor& values, const std::vector<int64_t>& rows) {
   return values.index_select(0, torch::tensor(rows, torch::kInt64));
@@ -64,87 +56,37 @@ torch::Tensor baseline_scores(const Inputs& inputs, int64_t width, const AucPart
 
 class Job {
  public:
-  Job(AucJobOptions options, std::string out, const AucJobCallbacks& callbacks, bool resume)
-      : o_(std::move(options)), out_(std::move(out)), callbacks_(callbacks), resume_(resume) {}
+  Job(AucJobOptions options, const JobContext& context) : o_(std::move(options)), context_(context) {}
 
-  AucJobResult run() {
-    const std::unique_ptr<Solver> probe = make_solver(o_.solver);  // impossible options are refused now
-    for (const std::string& assignment : o_.set) fields_of(*probe).set_text(assignment);
-    check_single_precision(*probe);
-    setup_ = std::make_unique<AucSetup>(o_, callbacks_.message);
+  JobResult run() {
+    assign(*make_solver(o_.solver), o_.set);  // impossible options are refused now
+    setup_ = std::make_unique<AucSetup>(o_, context_.callbacks.message);
     o_ = setup_->options();
     training_ = setup_->training();
-    training_.checkpoint = path("checkpoint.safetensors");
-    training_.trace = path("trace.jsonl");
-    training_.resume = resume_ && fs::exists(training_.checkpoint);
-    training_.interrupt = callbacks_.interrupt;
     const auto fit_inputs = [&](const std::vector<int64_t>& rows) {
       auto [features, inputs] = setup_->fit(rows);
       if (rows == setup_->parts().train) setup_->forget_first();
       features_ = std::move(features);
       return inputs;
     };
+    const auto solver = [&] {
+      std::unique_ptr<Solver> made = setup_->solver(o_.solver);
+      assign(*made, o_.set);
+      return made;
+    };
 
-    const FolderLock lock = prepare_folder();
-    AucOutcome outcome = train_auc(
-        setup_->parts(), fit_inputs, [&] { return solver(); }, training_, callbacks_.progress);
-    return finish(std::move(outcome));
+    const FolderLock lock = context_.open(nlohmann::json(o_), setup_->paths());
+    Passes passes = context_.passes();
+    const AucOutcome outcome = train_auc(setup_->parts(), fit_inputs, solver, training_, passes);
+    return outcome.model ? finish(outcome, passes) : unfinished(context_, o_, passes);
   }
 
  private:
-  template <typename... Arguments>
-  void say(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
-    if (callbacks_.message) callbacks_.message(fmt::format(format, std::forward<Arguments>(arguments)...));
-  }
+  std::string path(const char* name) const { return context_.path(name).string(); }
 
-  fs::path path(const char* name) const { return fs::path(out_) / name; }
-
-  std::unique_ptr<Solver> solver() const {
-    std::unique_ptr<Solver> made = setup_->solver(o_.solver);
-    const Fields fields = fields_of(*made);
-    for (const std::string& assignment : o_.set) fields.set_text(assignment);
-    check_single_precision(*made);
-    return made;
-  }
-
-  /// Makes or takes the folder: nothing of another run is touched.
-  FolderLock prepare_folder() const {
-    const Json files = fingerprints(setup_->files());
-    if (resume_) return continue_run_folder(out_, files);
-    Json options = nlohmann::json(o_);
-    options["threads"] = at::get_num_threads();
-    return new_run_folder(out_, "auc", {{"options", options}, {"files", files}});
-  }
-
-  AucJobResult finish(AucOutcome outcome) {
-    AucJobResult result;
-    result.reason = outcome.reason;
-    result.message = outcome.message;
-    Json& summary = result.summary;
-    summary = {{"command", "auc"},
-               {"solver", o_.solver},
-               {"encoder", o_.encoder},
-               {"seed", o_.seed},
-               {"steps", outcome.steps},
-               {"seconds", outcome.seconds},
-               {"stop_reason", to_string(outcome.reason)},
-               {"best_step", outcome.best_step},
-               {"metrics", nullptr},
-               {"oracle_calls", outcome.oracle_calls.steps.to_json()},
-               {"oracle_calls_apart",
-                {{"warm_start", outcome.oracle_calls.warm_start.to_json()},
-                 {"automatic", outcome.oracle_calls.automatic.to_json()},
-                 {"evaluation", outcome.oracle_calls.evaluation.to_json()}}},
-               {"samples",
-                {{"upper", outcome.oracle_calls.steps.upper_samples},
-                 {"lower", outcome.oracle_calls.steps.lower_samples}}},
-               {"solver_options", outcome.solver_options},
-               {"chosen_step_sizes", outcome.chosen},
-               {"warnings", outcome.warnings},
-               {"peak_rss_bytes", peak_rss_bytes()},
-               {"out", out_}};
-    if (!outcome.model) return result;
-
+  JobResult finish(const AucOutcome& outcome, const Passes& passes) {
+    Json summary = summary_of(context_, o_, passes);
+    summary["best_step"] = outcome.best_step;
     const AucParts& parts = setup_->parts();
     const auto score = [&](const std::vector<int64_t>& rows) {
       return outcome.model->scores(outcome.features.inputs, rows);
@@ -170,7 +112,7 @@ class Job {
                             {"test_recall", on_test.recall()},
                             {"test_f1", on_test.f1()}};
 
-    say("fitting the linear baseline");
+    context_.say("fitting the linear baseline");
     const auto [baseline, baseline_name] = make_baseline(outcome);
     const AucEstimate baseline_estimate = auc_estimate(baseline);
     const AucDifference difference = auc_difference(test, baseline);
@@ -179,23 +121,23 @@ class Job {
                            {"test_auc_interval", {baseline_estimate.low, baseline_estimate.high}},
                            {"difference", difference.difference},
                            {"difference_interval", {difference.low, difference.high}}};
-    result.baseline = fmt::format("{}: test AUC {:.4f}", baseline_name, baseline_estimate.auc);
-
-    for (size_t i = 0; i < std::min<size_t>(8, parts.test.size()); ++i) {
-      const auto at = static_cast<size_t>(test.order()[i]);
-      result.best_ranked.push_back(
-          {setup_->row_text(parts.test[at]), test.positive(test.order()[i]), test.scores()[at]});
-    }
-
     write_model(*outcome.model, on_valid.threshold);
     write_predictions(test, on_valid.threshold);
     write_report(summary, outcome, estimate, {baseline_name, baseline_estimate, difference},
                  {on_valid, on_test}, test, baseline);
-    summary["peak_rss_bytes"] = peak_rss_bytes();
-    write_file_atomically(path("summary.json").string(),
-                          summary.dump(2) + "\n");  // last: the run is finished
-    result.finished = true;
-    return result;
+
+    std::string text = fmt::format(
+        "\ntest AUC {:.4f} (95 % interval {:.4f} to {:.4f}), average precision {:.4f}\n{}: test AUC {:.4f}\n"
+        "\nthe best-ranked test rows ('*' marks a true positive):\n",
+        estimate.auc, estimate.low, estimate.high, average_precision(test), baseline_name,
+        baseline_estimate.auc);
+    for (size_t i = 0; i < std::min<size_t>(8, parts.test.size()); ++i) {
+      const auto at = static_cast<size_t>(test.order()[i]);
+      text += fmt::format("  {} {:+.3f}  {}\n", test.positive(test.order()[i]) ? '*' : ' ', test.scores()[at],
+                          shortened(setup_->row_text(parts.test[at]), 90));
+    }
+    text += fmt::format("\nreport: {}/report.html\n", context_.out);
+    return finished(context_, passes, std::move(summary), std::move(text));
   }
 
   /// Token encoders are compared with logistic regression on hashed n-grams, all others on the features they
@@ -210,45 +152,37 @@ class Job {
       return {rated(outcome.features.inputs, outcome.features.shape.width),
               "logistic regression on the same features"};
     }
-    FeatureOptions options = setup_->feature_options("bag", 256);
+    FeatureOptions options = feature_options(o_, "bag", 256);
     options.embedding.clear();
     const auto [features, inputs] = setup_->fit(options, parts.train);
     return {rated(inputs.inputs, inputs.shape.width), "logistic regression on word and character n-grams"};
   }
 
   void write_model(const AucModel& model, double threshold) const {
-    std::map<std::string, torch::Tensor> tensors = model.tensors();
-    tensors.merge(features_->tensors());
-    save_safetensors(path("model.safetensors").string(), tensors,
-                     {{"format", "pt"}, {"made_by", "bilevel auc"}});
-    Json description{{"made_by", "bilevel auc"},
-                     {"version", BILEVEL_VERSION},
-                     {"network", nlohmann::json(model.network()->options())},
-                     {"features", features_->to_json()},
-                     {"label", o_.label},
-                     {"positive", o_.positive},
-                     {"threshold", threshold},
-                     {"loss", o_.loss},
-                     {"format", o_.format},
-                     {"header", o_.header}};
-    write_file_atomically(path("model.json").string(), description.dump(1) + "\n");
+    save_model(context_.out, context_.command, *model.network(), *features_, model.loss_tensors(),
+               {{"label", o_.label},
+                {"positive", o_.positive},
+                {"threshold", threshold},
+                {"loss", o_.loss},
+                {"format", o_.format},
+                {"header", o_.header}});
   }
 
   void write_predictions(const ScoredRows& test, double threshold) const {
     std::string table = "file\tline\tlabel\tscore\tpredicted\n";
     for (size_t i = 0; i < setup_->parts().test.size(); ++i) {
-      const auto [source, local] = setup_->source_of(setup_->parts().test[i]);
+      const auto [source, local] = setup_->files().source_of(setup_->parts().test[i]);
       const double s = test.scores()[i];
       table += fmt::format("{}\t{}\t{}\t{:.9g}\t{}\n", source->path, position_of(source->file, local).line,
                            test.positive(static_cast<int64_t>(i)) ? 1 : 0, s, s >= threshold ? 1 : 0);
     }
-    write_file_atomically(path("predictions.tsv").string(), table);
+    write_file_atomically(path("predictions.tsv"), table);
   }
 
   void write_report(const Json& summary, const AucOutcome& outcome, const AucEstimate& estimate,
                     const ReportBaseline& baseline, const ReportThreshold& threshold, const ScoredRows& test,
                     const ScoredRows& baseline_rows) const {
-    const Trace trace = read_trace(path("trace.jsonl").string());
+    const Trace trace = read_trace(path("trace.jsonl"));
     const auto of_phase = [&](const char* phase) {
       Trace part;
       for (const Json& row : trace.rows) {
@@ -277,7 +211,7 @@ class Job {
         "ROC on the test rows", {{o_.encoder, roc_curve(test)}, {"baseline", roc_curve(baseline_rows)}});
     for (const auto& [name, plot] :
          {std::pair{"loss.svg", &loss_plot}, {"auc.svg", &auc_plot}, {"roc.svg", &roc_plot}}) {
-      if (!plot->svg.empty()) write_file_atomically(path(name).string(), plot->svg);
+      if (!plot->svg.empty()) write_file_atomically(path(name), plot->svg);
     }
 
     AucReport report;
@@ -318,14 +252,12 @@ class Job {
     report.figures = {{roc_plot, ""},
                       {auc_plot, "The chosen step is the latest within one standard error of the best."},
                       {loss_plot, ""}};
-    report.notes = outcome.warnings;
-    write_file_atomically(path("report.html").string(), auc_report_html(report));
+    report.notes = summary.at("warnings").get<std::vector<std::string>>();
+    write_file_atomically(path("report.html"), auc_report_html(report));
   }
 
   AucJobOptions o_;
-  std::string out_;
-  const AucJobCallbacks& callbacks_;
-  bool resume_;
+  const JobContext& context_;
   std::unique_ptr<AucSetup> setup_;
   AucTrainingOptions training_;
   std::shared_ptr<const Features> features_;  // those of the latest fit
@@ -333,67 +265,41 @@ class Job {
 
 }  // namespace
 
-AucJobResult run_auc_job(const AucJobOptions& options, const std::string& out,
-                         const AucJobCallbacks& callbacks) {
-  return Job(options, out, callbacks, false).run();
+JobResult run_auc_job(const AucJobOptions& options, const std::string& out, const JobCallbacks& callbacks) {
+  return Job(options, {.command = "auc", .out = out, .callbacks = callbacks}).run();
 }
 
-AucJobResult resume_auc_job(const std::string& out, const AucJobCallbacks& callbacks) {
-  const Json saved = read_run_options(out, "auc");
-  const fs::path summary = fs::path(out) / "summary.json";
-  try {
-    if (fs::exists(summary)) {
-      AucJobResult result;
-      result.summary = Json::parse(read_file(summary.string()));
-      result.message = "this run had finished";
-      result.finished = true;
-      return result;
-    }
-    return Job(nlohmann::json(saved.at("options")).get<AucJobOptions>(), out, callbacks, true).run();
-  } catch (const nlohmann::json::exception& error) {
-    throw FileError(fmt::format("{}: {}", out, error.what()));
-  }
+JobResult resume_auc_job(const std::string& out, const JobCallbacks& callbacks) {
+  return resume_job("auc", out, callbacks, [](const nlohmann::json& options, const JobContext& context) {
+    return Job(options.get<AucJobOptions>(), context).run();
+  });
 }
 
-nlohmann::ordered_json predict_auc(const std::string& model_folder, const std::string& input,
-                                   const std::string& output, const std::string& format,
-                                   const std::string& header) {
-  const fs::path folder(model_folder);
-  if (!fs::exists(folder / "model.json")) {
-    throw InputError(fmt::format("{}: there is no model (no model.json)", model_folder));
-  }
-  const auto [tensors, metadata] = load_safetensors((folder / "model.safetensors").string());
-  Json description;
-  std::optional<AucModel> model;
-  std::optional<Features> features;
+Json predict_auc(const std::string& model_folder, const std::string& input, const std::string& output,
+                 const std::string& format, const std::string& header) {
+  const SavedModel saved = load_model(model_folder);
+  const Json& description = saved.description;
+  AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, torch::kCPU);
+  model.load(saved.tensors);
+  std::string positive, label;
+  double threshold = 0;
   try {
-    description = Json::parse(read_file((folder / "model.json").string()));
-    features = Features::from_json(nlohmann::json(description.at("features")), tensors);
-    model.emplace(nlohmann::json(description.at("network")).get<NetworkOptions>(), features->shape(),
-                  AucLoss{}, 0, 0, torch::kCPU);
-    model->load(tensors);
+    positive = description.at("positive").get<std::string>();
+    label = description.at("label").get<std::string>();
+    threshold = description.at("threshold").get<double>();
   } catch (const nlohmann::json::exception& error) {
-    throw FileError(fmt::format("{}: {}", (folder / "model.json").string(), error.what()));
+    throw FileError(fmt::format("{}: {}", saved.path, error.what()));
   }
-  const auto choose = [&](const std::string& given, const char* key) {
-    return given == "automatic" ? description.value(key, "automatic") : given;
-  };
-  // The format goes by the new file's own name; the header by what the training file had.
-  const TableOptions options{.format = format_named(format),
-                             .header = header_named(choose(header, "header"))};
-  const DataFile file = read_data_file(input, options, /*labels_required=*/false);
-  const Inputs inputs = features->apply(file);
+  const DataFile file = read_input(saved, input, format, header);
+  const Inputs inputs = saved.features.apply(file);
   std::vector<int64_t> rows(static_cast<size_t>(rows_of(file)));
   std::iota(rows.begin(), rows.end(), 0);
-  const torch::Tensor scores = model->scores(inputs, rows).to(torch::kFloat64).contiguous();
+  const torch::Tensor scores = model.scores(inputs, rows).to(torch::kFloat64).contiguous();
   const auto* score = scores.data_ptr<double>();
 
-  const std::string positive = description.at("positive").get<std::string>();
-  const std::optional<BinaryLabels> labels =
-      std::holds_alternative<Table>(file)
-          ? find_labels(std::get<Table>(file), description.at("label").get<std::string>(), positive)
-          : find_labels(std::get<SparseTable>(file), positive);
-  const double threshold = description.at("threshold").get<double>();
+  const std::optional<BinaryLabels> labels = std::holds_alternative<Table>(file)
+                                                 ? find_labels(std::get<Table>(file), label, positive)
+                                                 : find_labels(std::get<SparseTable>(file), positive);
   std::string table = labels ? "row\tscore\tpredicted\tlabel\n" : "row\tscore\tpredicted\n";
   int64_t predicted = 0;
   for (size_t i = 0; i < rows.size(); ++i) {

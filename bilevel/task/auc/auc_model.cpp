@@ -1,13 +1,9 @@
 #include "bilevel/task/auc/auc_model.h"
 
-#include <fmt/format.h>
 #include <torch/types.h>
 
-#include <algorithm>
-
-#include "bilevel/core/error.h"
 #include "bilevel/core/parameters.h"
-#include "bilevel/core/streams.h"
+#include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
 namespace {
@@ -19,15 +15,7 @@ torch::Tensor squash(const torch::Tensor& u) { return u / (1 + u.square()).sqrt(
 AucModel::AucModel(const NetworkOptions& options, const InputShape& shape, const AucLoss& loss, double l2,
                    uint64_t seed, const torch::Device& device)
     : loss_(loss), l2_(l2), device_(device) {
-  {
-    const DefaultGeneratorScope randomness(derive_seed(seed, "init"));
-    network_ = make_network(options, shape);
-  }
-  if (options.encoder == "mlp") {  // starts near its linear part, which starts at zero
-    const torch::NoGradGuard no_grad;
-    for (torch::Tensor& weight : network_->head_parameters()) weight.mul_(0.1);
-  }
-  network_->to(device_);
+  network_ = seeded_network(options, shape, seed, device_);
   const auto scalar = [&] { return torch::zeros({1}, torch::device(device_)).requires_grad_(); };
   a_ = scalar();
   b_ = scalar();
@@ -35,8 +23,7 @@ AucModel::AucModel(const NetworkOptions& options, const InputShape& shape, const
 }
 
 std::vector<std::string> AucModel::upper_names() const {
-  std::vector<std::string> names;
-  for (const auto& parameter : network_->named_parameters()) names.push_back(parameter.key());
+  std::vector<std::string> names = parameter_names(*network_);
   names.insert(names.end(), {"auc.a", "auc.b"});
   return names;
 }
@@ -64,19 +51,13 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
     return BatchSource(rows, gather, {.batch_size = batch_size}, classes);
   };
 
-  std::vector<torch::Tensor> linear_weights, hidden_weights;
-  const bool direct = network_->head_parameters().empty();
-  for (const auto& parameter : network_->named_parameters()) {
-    const std::string& name = parameter.key();
-    if (parameter.value().dim() < 2 || name.find("embedding") != std::string::npos) continue;
-    (direct || name.starts_with("skip") ? linear_weights : hidden_weights).push_back(parameter.value());
-  }
+  const NetworkWeights weights = weights_of(*network_);
   const double strength = loss_.lower_curvature() / 2 * l2_ / static_cast<double>(data.upper.size());
   const auto penalty = [=] {
     torch::Tensor sum;
-    for (const auto& [weights, factor] : {std::pair{&linear_weights, 1.0}, std::pair{&hidden_weights, 0.5}}) {
-      if (weights->empty()) continue;
-      const torch::Tensor part = strength * factor * squared_norm(*weights);
+    for (const auto& [part_of, factor] : {std::pair{&weights.linear, 1.0}, std::pair{&weights.hidden, 0.5}}) {
+      if (part_of->empty()) continue;
+      const torch::Tensor part = strength * factor * squared_norm(*part_of);
       sum = sum.defined() ? sum + part : part;
     }
     return sum;
@@ -115,20 +96,8 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
 }
 
 torch::Tensor AucModel::scores(const Inputs& inputs, const std::vector<int64_t>& rows) const {
-  constexpr size_t kChunk = 1024;
-  const torch::NoGradGuard no_grad;
-  const bool training = network_->is_training();
-  network_->eval();
-  std::vector<torch::Tensor> parts;
-  for (size_t begin = 0; begin < rows.size(); begin += kChunk) {
-    const size_t end = std::min(rows.size(), begin + kChunk);
-    std::vector<torch::Tensor> chunk = inputs.gather(
-        {rows.begin() + static_cast<std::ptrdiff_t>(begin), rows.begin() + static_cast<std::ptrdiff_t>(end)});
-    for (torch::Tensor& tensor : chunk) tensor = tensor.to(device_);
-    parts.push_back(encode(chunk).to(torch::kCPU));
-  }
-  network_->train(training);
-  return torch::cat(parts);
+  return over_rows(*network_, inputs, rows, device_,
+                   [&](const std::vector<torch::Tensor>& chunk) { return encode(chunk); });
 }
 
 double AucModel::loss(const torch::Tensor& scores, const torch::Tensor& labels) const {
@@ -137,33 +106,18 @@ double AucModel::loss(const torch::Tensor& scores, const torch::Tensor& labels) 
   return loss_.value(number(scores), number(labels), number(a_), number(b_), number(alpha_)).item<double>();
 }
 
-std::map<std::string, torch::Tensor> AucModel::tensors() const {
-  std::map<std::string, torch::Tensor> tensors;
-  const auto add = [&](const std::string& name, const torch::Tensor& tensor) {
-    tensors[name] = tensor.detach().to(torch::kCPU).contiguous();
+std::map<std::string, torch::Tensor> AucModel::loss_tensors() const {
+  const auto copy = [](const torch::Tensor& tensor) {
+    return tensor.detach().to(torch::kCPU, tensor.scalar_type(), false, /*copy=*/true);
   };
-  for (const auto& parameter : network_->named_parameters()) add(parameter.key(), parameter.value());
-  for (const auto& buffer : network_->named_buffers()) add(buffer.key(), buffer.value());
-  add("auc.a", a_);
-  add("auc.b", b_);
-  add("auc.alpha", alpha_);
-  return tensors;
+  return {{"auc.a", copy(a_)}, {"auc.b", copy(b_)}, {"auc.alpha", copy(alpha_)}};
 }
 
 void AucModel::load(const std::map<std::string, torch::Tensor>& tensors) {
-  const torch::NoGradGuard no_grad;
-  const auto set = [&](const std::string& name, torch::Tensor target) {
-    const auto found = tensors.find(name);
-    if (found == tensors.end()) throw FileError(fmt::format("the model's weights do not hold '{}'", name));
-    if (found->second.sizes() != target.sizes())
-      throw FileError(fmt::format("the model's '{}' has another shape", name));
-    target.copy_(found->second);
-  };
-  for (const auto& parameter : network_->named_parameters()) set(parameter.key(), parameter.value());
-  for (const auto& buffer : network_->named_buffers()) set(buffer.key(), buffer.value());
-  set("auc.a", a_);
-  set("auc.b", b_);
-  set("auc.alpha", alpha_);
+  load_network(tensors, *network_);
+  load_tensor(tensors, "auc.a", a_);
+  load_tensor(tensors, "auc.b", b_);
+  load_tensor(tensors, "auc.alpha", alpha_);
 }
 
 }  // namespace bilevel

@@ -48,9 +48,10 @@ class AucModel {
   /// y, one number.
   torch::Tensor alpha() const { return alpha_; }
 
-  /// Every tensor of the model by name: parameters, buffers, auc.a, auc.b, auc.alpha.
-  std::map<std::string, torch::Tensor> tensors() const;
-  /// Sets what `tensors` names. Throws FileError for a missing name or another shape.
+  /// Copies of auc.a, auc.b and auc.alpha.
+  std::map<std::string, torch::Tensor> loss_tensors() const;
+  /// Sets these three and the network's parameters and buffers. Throws FileError for a missing name or another
+  /// shape.
   void load(const std::map<std::string, torch::Tensor>& tensors);
 
  private:

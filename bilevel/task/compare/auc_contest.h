@@ -26,7 +26,7 @@ class AucContest : public Contest {
   int64_t default_steps() const override { return setup_.training().steps; }
   int64_t evaluations() const override { return 20; }
   nlohmann::ordered_json to_json() const override;
-  std::vector<std::string> files() const override { return setup_.files(); }
+  std::vector<std::string> files() const override { return setup_.paths(); }
 
   static std::unique_ptr<Contest> from_json(const nlohmann::ordered_json& saved,
                                             const std::function<void(const std::string&)>& message);

@@ -1,0 +1,46 @@
+// Labels with several classes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bilevel/data/libsvm.h"
+#include "bilevel/data/table.h"
+
+namespace bilevel {
+
+/// The classes of the rows of a file. Labels that are numbers compare as numbers (+1, 1 and 1.0 are the same), all
+/// others as text less the blanks around it.
+struct ClassLabels {
+  std::vector<std::string> names;  ///< as first written; numbers by value, or else in byte order
+  std::vector<int64_t> classes;    ///< per row, an index into `names`
+  std::vector<int64_t> counts;     ///< rows of each class
+
+  int64_t rows() const { return static_cast<int64_t>(classes.size()); }
+};
+
+/// The classes that a column holds. InputError: a missing label (with its position), fewer than two classes.
+ClassLabels read_classes(const Table& table, size_t column);
+/// Those of a LIBSVM file, of which there must be one per row.
+ClassLabels read_classes(const SparseTable& table);
+
+/// The labels of a further file in terms of known classes. `origin` names where those stand. InputError: a
+/// missing label, or a label that is no known class (both with their position; the message lists the classes).
+ClassLabels read_classes(const Table& table, size_t column, const std::vector<std::string>& known,
+                         const std::string& origin);
+ClassLabels read_classes(const SparseTable& table, const std::vector<std::string>& known,
+                         const std::string& origin);
+
+/// For a file to predict: nullopt when the table lacks the column or it is empty in every row (a LIBSVM file:
+/// when it has no labels).
+std::optional<ClassLabels> find_classes(const Table& table, const std::string& column,
+                                        const std::vector<std::string>& known, const std::string& origin);
+std::optional<ClassLabels> find_classes(const SparseTable& table, const std::vector<std::string>& known,
+                                        const std::string& origin);
+
+/// "'a' (12 rows), 'b' (3 rows)", at most ten.
+std::string describe_classes(const ClassLabels& labels);
+
+}  // namespace bilevel

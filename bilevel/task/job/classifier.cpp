@@ -1,0 +1,86 @@
+#include "bilevel/task/job/classifier.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/files.h"
+#include "bilevel/data/classes.h"
+#include "bilevel/task/job/seeded_network.h"
+
+namespace bilevel {
+
+using Json = nlohmann::ordered_json;
+
+torch::Tensor probabilities_of(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
+                               const torch::Device& device) {
+  return torch::softmax(logits_of(network, inputs, rows, device).to(torch::kFloat64), 1);
+}
+
+Json ClassScores::to_json() const { return {{"accuracy", accuracy}, {"loss", loss}}; }
+
+ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor& classes) {
+  const auto rows = static_cast<double>(classes.numel());
+  const torch::Tensor losses =
+      -probabilities.gather(1, classes.unsqueeze(1)).squeeze(1).clamp_min(1e-12).log();
+  ClassScores scores;
+  scores.accuracy = probabilities.argmax(1).eq(classes).to(torch::kFloat64).mean().item<double>();
+  scores.loss = losses.mean().item<double>();
+  if (rows > 1) scores.standard_error_of_loss = losses.std().item<double>() / std::sqrt(rows);
+  return scores;
+}
+
+torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<int64_t>& rows) {
+  std::vector<int64_t> picked;
+  picked.reserve(rows.size());
+  for (const int64_t row : rows) picked.push_back(classes.at(static_cast<size_t>(row)));
+  return torch::tensor(picked, torch::kInt64);
+}
+
+Json predict_classes(const std::string& model_folder, const std::string& input, const std::string& output,
+                     const std::string& format, const std::string& header) {
+  const SavedModel model = load_model(model_folder);
+  std::vector<std::string> names;
+  std::string label;
+  try {
+    names = model.description.at("classes").get<std::vector<std::string>>();
+    label = model.description.at("label").get<std::string>();
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(fmt::format("{}: {}", model.path, error.what()));
+  }
+  const std::shared_ptr<Network> network = model.load_network();
+  const DataFile file = read_input(model, input, format, header);
+  const std::string origin = "the model";
+  const std::optional<ClassLabels> labels = std::holds_alternative<Table>(file)
+                                                ? find_classes(std::get<Table>(file), label, names, origin)
+                                                : find_classes(std::get<SparseTable>(file), names, origin);
+  std::vector<int64_t> rows(static_cast<size_t>(rows_of(file)));
+  std::iota(rows.begin(), rows.end(), 0);
+  const torch::Tensor probabilities =
+      probabilities_of(*network, model.features.apply(file), rows, torch::kCPU).contiguous();
+  const torch::Tensor predicted = probabilities.argmax(1).contiguous();
+  const auto* p = probabilities.const_data_ptr<double>();
+  const auto* best = predicted.const_data_ptr<int64_t>();
+
+  std::string table = "row\tpredicted";
+  for (const std::string& name : names) table += fmt::format("\tp({})", name);
+  table += labels ? "\tlabel\n" : "\n";
+  std::vector<int64_t> counts(names.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto c = static_cast<size_t>(best[i]);
+    ++counts[c];
+    table += fmt::format("{}\t{}", i + 1, names[c]);
+    for (size_t k = 0; k < names.size(); ++k) table += fmt::format("\t{:.9g}", p[i * names.size() + k]);
+    if (labels) table += "\t" + names[static_cast<size_t>(labels->classes[i])];
+    table += "\n";
+  }
+  write_file_atomically(output, table);
+  Json result{{"command", "predict"}, {"rows", rows.size()}, {"predicted", Json::object()}, {"out", output}};
+  for (size_t c = 0; c < names.size(); ++c) result["predicted"][names[c]] = counts[c];
+  if (labels) result.update(class_scores(probabilities, torch::tensor(labels->classes)).to_json());
+  return result;
+}
+
+}  // namespace bilevel

@@ -1,0 +1,43 @@
+// Classification into several classes: how good probabilities are, and the prediction of new rows.
+#pragma once
+
+#include <torch/types.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bilevel/task/job/saved_model.h"
+
+namespace bilevel {
+
+/// float64 [rows, classes] on the CPU: softmax of the network's logits, in evaluation mode.
+torch::Tensor probabilities_of(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
+                               const torch::Device& device);
+
+/// How good probabilities are.
+struct ClassScores {
+  double accuracy =
+      0;            ///< share of rows whose class has the largest probability (ties: the first such class)
+  double loss = 0;  ///< mean of -log p(class of the row), p not below 1e-12
+  double standard_error_of_loss = 0;
+
+  nlohmann::ordered_json to_json() const;  ///< {"accuracy", "loss"}
+};
+
+/// @param probabilities float64 [rows, classes]
+/// @param classes int64 [rows]
+ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor& classes);
+
+/// int64 [rows] of the given rows' entries.
+torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<int64_t>& rows);
+
+/// Classifies the rows of `input` with a saved softmax model, whose description holds "classes" (names) and
+/// "label" (column), and writes `output`, tab-separated: row (from 1), predicted (name), one column "p(NAME)"
+/// per class, and, where the input has the label column, label. Returns {command, rows, predicted: {NAME:
+/// rows}, out, and with labels accuracy and loss}. Throws InputError and FileError.
+nlohmann::ordered_json predict_classes(const std::string& model_folder, const std::string& input,
+                                       const std::string& output, const std::string& format,
+                                       const std::string& header);
+
+}  // namespace bilevel

@@ -1,0 +1,157 @@
+#include "bilevel/task/job/job.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <limits>
+
+#include "bilevel/core/error.h"
+#include "bilevel/solver/registry.h"
+#include "bilevel/task/run_folder.h"
+
+namespace bilevel {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+FolderLock JobContext::open(const nlohmann::json& options, const std::vector<std::string>& paths) const {
+  const Json files = fingerprints(paths);
+  if (resume) return continue_run_folder(out, files);
+  Json saved = options;
+  saved["threads"] = at::get_num_threads();
+  return new_run_folder(out, command, {{"options", saved}, {"files", files}});
+}
+
+Passes JobContext::passes() const {
+  const fs::path checkpoint = path("checkpoint.safetensors");
+  return Passes({.checkpoint = checkpoint,
+                 .trace = path("trace.jsonl"),
+                 .resume = resume && fs::exists(checkpoint),
+                 .interrupt = callbacks.interrupt,
+                 .progress = callbacks.progress});
+}
+
+JobResult resume_job(const std::string& command, const std::string& out, const JobCallbacks& callbacks,
+                     const std::function<JobResult(const nlohmann::json&, const JobContext&)>& run) {
+  const Json saved = read_run_options(out, command);
+  const JobContext context{.command = command, .out = out, .callbacks = callbacks, .resume = true};
+  try {
+    if (fs::exists(context.path("summary.json"))) {
+      JobResult result;
+      result.summary = Json::parse(read_file(context.path("summary.json").string()));
+      result.message = "this run had finished";
+      result.text = fmt::format("this run had finished\nreport: {}/report.html\n", out);
+      result.finished = true;
+      return result;
+    }
+    return run(nlohmann::json(saved.at("options")), context);
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(fmt::format("{}: {}", out, error.what()));
+  }
+}
+
+void set_up_device(const JobOptions& options, int64_t default_threads) {
+  if (options.device == "cuda" && !at::hasCUDA())
+    throw InputError("device = cuda: this LibTorch has no CUDA device; use --device cpu");
+  const int64_t threads = options.threads > 0 ? options.threads : default_threads;
+  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+}
+
+torch::Device device_of(const JobOptions& options) {
+  return options.device == "cuda" ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
+}
+
+std::unique_ptr<Solver> make_job_solver(const std::string& name,
+                                        const std::map<std::string, nlohmann::json>& defaults,
+                                        bool strongly_convex) {
+  std::unique_ptr<Solver> solver = make_solver(name);
+  const Fields fields = fields_of(*solver);
+  if (strongly_convex) fields.from_json(solver_entry(name).strongly_convex_options);
+  for (const auto& [option, value] : defaults) {
+    for (const Field& field : fields.list()) {
+      if (field.name == option) field.set(value);
+    }
+  }
+  return solver;
+}
+
+void assign(Solver& solver, const std::vector<std::string>& assignments) {
+  for (const std::string& assignment : assignments) fields_of(solver).set_text(assignment);
+  check_single_precision(solver);
+}
+
+void check_single_precision(Solver& solver) {
+  const Fields fields = fields_of(solver);
+  for (const Field& field : fields.list()) {
+    const nlohmann::json value = field.get();
+    if (value.is_number() && std::abs(value.get<double>()) > std::numeric_limits<float>::max())
+      refuse_option(field.name, value.dump(), "is too large for single precision");
+  }
+}
+
+std::string out_of_theory(const std::string& solver, const std::string& caveat) {
+  if (caveat.empty() || !solver_entry(solver).needs_strong_convexity) return "";
+  return fmt::format(
+      "{} is outside of its theory here: it needs a lower level that is strongly convex, but {}", solver,
+      caveat);
+}
+
+Json summary_of(const JobContext& context, const JobOptions& options, const Passes& passes) {
+  const OracleLedger& calls = passes.oracle_calls();
+  return {{"command", context.command},
+          {"solver", options.solver},
+          {"encoder", options.encoder},
+          {"seed", options.seed},
+          {"steps", passes.steps()},
+          {"seconds", passes.seconds()},
+          {"stop_reason", to_string(passes.reason())},
+          {"metrics", nullptr},
+          {"oracle_calls", calls.steps.to_json()},
+          {"oracle_calls_apart",
+           {{"warm_start", calls.warm_start.to_json()},
+            {"automatic", calls.automatic.to_json()},
+            {"evaluation", calls.evaluation.to_json()}}},
+          {"samples", {{"upper", calls.steps.upper_samples}, {"lower", calls.steps.lower_samples}}},
+          {"solver_options", passes.solver_options()},
+          {"chosen_step_sizes", passes.chosen_step_sizes()},
+          {"warnings", passes.warnings()},
+          {"peak_rss_bytes", peak_rss_bytes()},
+          {"out", context.out}};
+}
+
+JobResult unfinished(const JobContext& context, const JobOptions& options, const Passes& passes) {
+  JobResult result;
+  result.summary = summary_of(context, options, passes);
+  result.reason = passes.reason();
+  result.message = passes.message();
+  return result;
+}
+
+JobResult finished(const JobContext& context, const Passes& passes, Json summary, std::string text) {
+  JobResult result;
+  summary["peak_rss_bytes"] = peak_rss_bytes();
+  write_file_atomically(context.path("summary.json").string(), summary.dump(2) + "\n");
+  result.summary = std::move(summary);
+  result.reason = passes.reason();
+  result.message = passes.message();
+  result.finished = true;
+  result.text = std::move(text);
+  return result;
+}
+
+std::string shortened(const std::string& text, size_t bytes) {
+  if (text.size() <= bytes) return text;
+  size_t end = bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + "...";
+}
+
+int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+}  // namespace bilevel

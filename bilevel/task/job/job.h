@@ -1,0 +1,104 @@
+// What surrounds the training of every job: its folder, its solver, its watchers, its summary.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bilevel/core/files.h"
+#include "bilevel/task/job/job_options.h"
+#include "bilevel/task/job/passes.h"
+
+namespace bilevel {
+
+/// How a job tells where it stands; all may be empty.
+struct JobCallbacks {
+  std::function<void(const std::string&)> message;  ///< a line for a person
+  std::function<void(const JobProgress&)> progress;
+  const std::atomic<bool>* interrupt = nullptr;
+};
+
+/// How a job ended.
+struct JobResult {
+  nlohmann::ordered_json summary;  ///< the object of `--json`
+  StopReason reason = StopReason::max_steps;
+  std::string message;
+  bool finished = false;  ///< there is a model and a report
+  std::string text;       ///< what a person reads at the end; lines
+};
+
+/// Where a job runs.
+struct JobContext {
+  std::string command;  ///< "auc", "clean", ...
+  std::string out;      ///< its folder
+  JobCallbacks callbacks;
+  bool resume = false;
+
+  std::filesystem::path path(const std::string& name) const { return std::filesystem::path(out) / name; }
+  void say(const std::string& line) const {
+    if (callbacks.message) callbacks.message(line);
+  }
+  bool interrupted() const { return callbacks.interrupt != nullptr && *callbacks.interrupt; }
+
+  /// Makes the folder and writes `options` and the files' fingerprints into options.json, or, when the job is
+  /// resumed, checks that the files are what they were. The lock must live as long as the job. Call it after
+  /// everything impossible has been refused. Throws as `new_run_folder` and `continue_run_folder` do.
+  FolderLock open(const nlohmann::json& options, const std::vector<std::string>& files) const;
+
+  /// The passes of the job, with checkpoint.safetensors and trace.jsonl in the folder.
+  Passes passes() const;
+};
+
+/// Continues the job in `out`: calls `run` with its saved options, or returns its summary when it had finished.
+/// Throws InputError when there is no such run, FileError when its files are broken.
+JobResult resume_job(const std::string& command, const std::string& out, const JobCallbacks& callbacks,
+                     const std::function<JobResult(const nlohmann::json& options, const JobContext&)>& run);
+
+/// Sets the number of threads (0: `default_threads`, and 0 there: as it is) and refuses a device that is not
+/// there. Throws InputError.
+void set_up_device(const JobOptions& options, int64_t default_threads);
+/// The device that the options name.
+torch::Device device_of(const JobOptions& options);
+
+/// A solver with a job's defaults for it; fields that it does not have are left out. `strongly_convex`: whether
+/// the job's lower level is, so that a method whose defaults are its form for other cases takes its other form.
+/// Throws InputError for an unknown name.
+std::unique_ptr<Solver> make_job_solver(const std::string& name,
+                                        const std::map<std::string, nlohmann::json>& defaults,
+                                        bool strongly_convex);
+
+/// Carries out assignments of --set. Throws InputError for an unknown field, an impossible value, and a number too
+/// large for single precision.
+void assign(Solver& solver, const std::vector<std::string>& assignments);
+
+/// Throws InputError for a number among the options that is too large for single precision.
+void check_single_precision(Solver& solver);
+
+/// Why the solver's theory does not cover a lower level that is not strongly convex (`caveat` says why it is
+/// not); empty when there is no caveat or the solver does not need one that is.
+std::string out_of_theory(const std::string& solver, const std::string& caveat);
+
+/// The part of a summary that all jobs share: command, solver, encoder, seed, steps, seconds, stop_reason,
+/// metrics (null), oracle_calls, oracle_calls_apart, samples, solver_options, chosen_step_sizes, warnings,
+/// peak_rss_bytes, out.
+nlohmann::ordered_json summary_of(const JobContext& context, const JobOptions& options, const Passes& passes);
+
+/// The result of a job whose training came to no outcome.
+JobResult unfinished(const JobContext& context, const JobOptions& options, const Passes& passes);
+
+/// Writes summary.json, the last file of a job, and returns the finished result.
+JobResult finished(const JobContext& context, const Passes& passes, nlohmann::ordered_json summary,
+                   std::string text);
+
+/// The first `bytes` of a text and "...", never cut inside a UTF-8 character; the whole of a shorter one.
+std::string shortened(const std::string& text, size_t bytes);
+
+/// The most memory that this process has held, in bytes.
+int64_t peak_rss_bytes();
+
+}  // namespace bilevel

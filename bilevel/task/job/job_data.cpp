@@ -1,0 +1,112 @@
+#include "bilevel/task/job/job_data.h"
+
+#include <fmt/format.h>
+
+#include <numeric>
+#include <stdexcept>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/streams.h"
+
+namespace bilevel {
+
+FeatureOptions feature_options(const JobOptions& o, const std::string& encoder, int64_t max_length) {
+  FeatureOptions features{
+      .encoder = encoder, .text = o.text, .embedding = o.embedding, .max_length = max_length};
+  if (o.features != "all") features.columns = split_list(o.features);
+  if (!o.label.empty()) features.excluded = {o.label};
+  features.categorical = split_list(o.categorical);
+  return features;
+}
+
+const JobFile& JobFiles::add(const std::string& role, const std::string& path, const TableOptions& options) {
+  const int64_t offset = rows();
+  files_.push_back({.role = role, .path = path, .file = read_data_file(path, options), .offset = offset});
+  return files_.back();
+}
+
+int64_t JobFiles::rows() const {
+  return files_.empty() ? 0 : files_.back().offset + rows_of(files_.back().file);
+}
+
+std::vector<int64_t> JobFiles::rows_of_role(const std::string& role) const {
+  std::vector<int64_t> rows;
+  for (const JobFile& file : files_) {
+    if (file.role != role) continue;
+    const size_t begin = rows.size();
+    rows.resize(begin + static_cast<size_t>(bilevel::rows_of(file.file)));
+    std::iota(rows.begin() + static_cast<std::ptrdiff_t>(begin), rows.end(), file.offset);
+  }
+  return rows;
+}
+
+std::pair<const JobFile*, int64_t> JobFiles::source_of(int64_t row) const {
+  for (const JobFile& file : files_) {
+    if (row >= file.offset && row < file.offset + rows_of(file.file)) return {&file, row - file.offset};
+  }
+  throw std::logic_error("a row belongs to no file");
+}
+
+std::string JobFiles::row_text(int64_t row, const std::string& text_column) const {
+  const auto [file, local] = source_of(row);
+  const auto* table = std::get_if<Table>(&file->file);
+  if (table == nullptr) return fmt::format("{}, line {}", file->path, position_of(file->file, local).line);
+  const auto at = static_cast<size_t>(local);
+  if (!text_column.empty()) return std::string(table->cell(at, table->column(text_column)));
+  std::string text;
+  for (size_t column = 0; column < table->columns(); ++column)
+    text += fmt::format("{}{}", column > 0 ? ", " : "", table->cell(at, column));
+  return text;
+}
+
+std::vector<std::string> JobFiles::paths() const {
+  std::vector<std::string> paths;
+  for (const JobFile& file : files_) paths.push_back(file.path);
+  return paths;
+}
+
+ClassLabels JobFiles::classes(const std::string& label) const {
+  ClassLabels all;
+  for (const JobFile& file : files_) {
+    const bool first = &file == &files_.front();
+    const std::string origin = files_.front().path;
+    ClassLabels labels;
+    if (const auto* sparse = std::get_if<SparseTable>(&file.file)) {
+      labels = first ? read_classes(*sparse) : read_classes(*sparse, all.names, origin);
+    } else {
+      const Table& table = std::get<Table>(file.file);
+      if (label.empty()) throw InputError("--label COL is missing: which column holds the class?");
+      const size_t column = table.column(label);
+      labels = first ? read_classes(table, column) : read_classes(table, column, all.names, origin);
+    }
+    if (first) {
+      all = std::move(labels);
+      continue;
+    }
+    all.classes.insert(all.classes.end(), labels.classes.begin(), labels.classes.end());
+    for (size_t i = 0; i < all.counts.size(); ++i) all.counts[i] += labels.counts[i];
+  }
+  return all;
+}
+
+std::pair<std::shared_ptr<const Features>, FittedInputs> JobFiles::fit(const FeatureOptions& options,
+                                                                       const std::vector<int64_t>& rows,
+                                                                       uint64_t seed) const {
+  std::vector<FileRows> by_file;
+  for (const JobFile& file : files_) {
+    FileRows part{&file.file, {}};
+    const int64_t end = file.offset + rows_of(file.file);
+    for (const int64_t row : rows) {
+      if (row >= file.offset && row < end) part.rows.push_back(row - file.offset);
+    }
+    if (!part.rows.empty()) by_file.push_back(std::move(part));
+  }
+  Streams streams(seed);
+  const auto features =
+      std::make_shared<const Features>(Features::fit(options, by_file, streams.stream("embedding")));
+  std::vector<Inputs> parts;
+  for (const JobFile& file : files_) parts.push_back(features->apply(file.file));
+  return {features, {parts.size() == 1 ? parts[0] : Inputs::concatenate(parts), features->shape()}};
+}
+
+}  // namespace bilevel

@@ -1,0 +1,62 @@
+// The files of a job: read, their rows numbered through, their features fitted.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bilevel/data/classes.h"
+#include "bilevel/task/features.h"
+#include "bilevel/task/job/job_options.h"
+
+namespace bilevel {
+
+/// One of the files of a job.
+struct JobFile {
+  std::string role;  ///< "train", "valid", "test", ...
+  std::string path;
+  DataFile file;
+  int64_t offset = 0;  ///< of its first row among all rows
+};
+
+/// Features of all rows, fitted on some of them.
+struct FittedInputs {
+  Inputs inputs;
+  InputShape shape;
+};
+
+/// The options' choice of columns, for an encoder.
+FeatureOptions feature_options(const JobOptions& options, const std::string& encoder, int64_t max_length);
+
+/// The files of a job in the order in which they were added; rows are numbered through all of them.
+class JobFiles {
+ public:
+  /// Reads a file. Throws InputError and FileError as `read_data_file` does.
+  const JobFile& add(const std::string& role, const std::string& path, const TableOptions& options);
+
+  const std::vector<JobFile>& files() const { return files_; }
+  int64_t rows() const;
+  /// All rows of the files with this role; none when there is no such file.
+  std::vector<int64_t> rows_of_role(const std::string& role) const;
+  /// The file of a row and its number there.
+  std::pair<const JobFile*, int64_t> source_of(int64_t row) const;
+  /// What a person recognises a row by: its text, its cells, or its place in the file.
+  std::string row_text(int64_t row, const std::string& text_column) const;
+  std::vector<std::string> paths() const;
+
+  /// The classes of all rows. Those of the first file are all there are: InputError for a label of a later
+  /// file that the first lacks, and as `read_classes` does. `label` may be empty for LIBSVM files.
+  ClassLabels classes(const std::string& label) const;
+
+  /// Features fitted on the given rows, and the inputs they make of all rows. `seed` draws the vectors of
+  /// words that the embedding file lacks. Throws as `Features::fit` does.
+  std::pair<std::shared_ptr<const Features>, FittedInputs> fit(const FeatureOptions& options,
+                                                               const std::vector<int64_t>& rows,
+                                                               uint64_t seed) const;
+
+ private:
+  std::vector<JobFile> files_;
+};
+
+}  // namespace bilevel

@@ -1,0 +1,220 @@
+#include "bilevel/task/job/passes.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/safetensors.h"
+
+namespace bilevel {
+namespace {
+
+constexpr int64_t kTraceRows = 2000;  // of a pass, about
+
+torch::Tensor flat_copy(const std::vector<torch::Tensor>& parameters) {
+  std::vector<torch::Tensor> parts;
+  for (const torch::Tensor& t : parameters) parts.push_back(t.detach().reshape({-1}));
+  return torch::cat(parts).to(torch::kCPU, parts[0].scalar_type(), false, /*copy=*/true);
+}
+
+void add(OracleLedger& sum, const OracleLedger& more) {
+  sum.steps += more.steps;
+  sum.warm_start += more.warm_start;
+  sum.automatic += more.automatic;
+  sum.evaluation += more.evaluation;
+}
+
+void tensor_or_empty(State& state, const std::string& name, torch::Tensor& tensor) {
+  if (!tensor.defined()) tensor = torch::empty({0});
+  state.tensor(name, tensor);
+}
+
+}  // namespace
+
+bool StepRule::consider(double score, double standard_error) {
+  if (score > best_score) {
+    best_score = score;
+    best_error = std::isfinite(standard_error) ? standard_error : 0;
+  }
+  return score >= best_score - best_error;
+}
+
+void StepRule::state(State& state) {
+  state.value("best_score", best_score);
+  state.value("best_error", best_error);
+}
+
+Passes::Passes(PassFiles files) : files_(std::move(files)), resuming_(files_.resume) {
+  if (resuming_) {
+    const auto [tensors, metadata] = load_safetensors(files_.checkpoint.string());
+    const auto found = metadata.find("phase");
+    if (found == metadata.end())
+      throw FileError(files_.checkpoint.string() + ": is not a checkpoint of this job");
+    State state(tensors);
+    state.scope("task", [&](State& inner) { task_state(inner); });
+    current_.name = found->second;
+    total_ = earlier_;
+  }
+}
+
+const PassOutcome* Passes::finished(const std::string& name) const {
+  const auto found = finished_.find(name);
+  return found == finished_.end() ? nullptr : &found->second;
+}
+
+const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Solver& solver,
+                               const std::function<Evaluation()>& evaluate) {
+  if (const PassOutcome* outcome = finished(plan.name)) return outcome;
+  if (resuming_ && current_.name != plan.name) {
+    throw FileError(fmt::format("{}: was written in the pass '{}', but this run is in '{}'",
+                                files_.checkpoint.string(), current_.name, plan.name));
+  }
+  if (!resuming_) current_ = {.name = plan.name};
+  if (!trace_ && !files_.trace.empty()) open_trace();
+
+  RunOptions options;
+  options.max_steps = plan.steps;
+  options.schedule_steps = plan.schedule_steps;
+  options.max_seconds = plan.max_seconds;
+  options.seed = plan.seed;
+  options.interrupt = files_.interrupt;
+  options.trace_every = std::numeric_limits<int64_t>::max();
+  options.checkpoint = files_.checkpoint;
+  options.resume = std::exchange(resuming_, false);
+  options.checkpoint_metadata = {{"phase", plan.name}};
+  options.task_state = [&](State& state) { task_state(state); };
+  const int64_t every_row = std::max<int64_t>(1, plan.steps / kTraceRows);
+  const int64_t every_evaluation = std::max<int64_t>(1, plan.steps / std::max<int64_t>(1, plan.evaluations));
+  int64_t evaluated = 0;
+  options.callback = [&](const TraceRow& row, Oracles& oracles) {
+    const bool last = row.step == plan.steps;
+    std::optional<Evaluation> evaluation;
+    if (evaluate && (last || row.step % every_evaluation == 0)) {
+      const auto purpose = oracles.counting(Purpose::evaluation);
+      evaluation = evaluate();
+      take(*evaluation, row.step, problem);
+      evaluated = row.step;
+    }
+    if (trace_ && (evaluation || last || row.step % every_row == 0)) write(row, evaluation);
+    if (files_.progress) {
+      files_.progress(
+          {.pass = plan.shown.empty() ? plan.name : plan.shown,
+           .step = row.step,
+           .steps = plan.steps,
+           .upper_loss = row.upper_loss,
+           .best = std::isfinite(current_.rule.best_score) ? current_.rule.best_score : std::nan(""),
+           .seconds = earlier_.seconds + row.seconds});
+    }
+    return true;
+  };
+
+  const Result result = bilevel::run(problem, solver, options);
+  reason_ = result.reason;
+  message_ = result.message;
+  total_ = earlier_;
+  total_.steps += result.steps;
+  total_.seconds += result.seconds;
+  add(total_.calls, result.oracle_calls);
+  solver_options_ = result.options;
+  chosen_ = result.chosen;
+  for (const std::string& warning : result.warnings) {
+    if (std::find(warnings_.begin(), warnings_.end(), warning) == warnings_.end())
+      warnings_.push_back(warning);
+  }
+  if (trace_) trace_->flush();
+  const bool usable = result.reason == StopReason::max_steps || result.reason == StopReason::max_seconds ||
+                      result.reason == StopReason::converged;
+  if (!usable) return nullptr;
+  // The time may end between two evaluations; the last step counts too.
+  if (evaluate && evaluated < result.steps && result.steps < plan.steps)
+    take(evaluate(), result.steps, problem);
+  if (current_.chosen_step == 0) snapshot(result.steps, std::nan(""), problem);  // nothing chose a step
+  earlier_ = total_;
+  return &(finished_[plan.name] = {.reason = result.reason,
+                                   .steps = result.steps,
+                                   .chosen_step = current_.chosen_step,
+                                   .score = current_.score,
+                                   .upper = current_.upper,
+                                   .lower = current_.lower});
+}
+
+void Passes::take(const Evaluation& evaluation, int64_t step, const Problem& problem) {
+  if (current_.rule.consider(evaluation.score, evaluation.standard_error))
+    snapshot(step, evaluation.score, problem);
+}
+
+void Passes::snapshot(int64_t step, double score, const Problem& problem) {
+  current_.chosen_step = step;
+  current_.score = score;
+  current_.upper = flat_copy(problem.upper.parameters);
+  current_.lower = flat_copy(problem.lower.parameters);
+}
+
+void Passes::open_trace() {
+  if (files_.resume)
+    trace_.emplace(files_.trace.string(), trace_bytes_);
+  else
+    trace_.emplace(files_.trace.string());
+}
+
+void Passes::write(const TraceRow& row, const std::optional<Evaluation>& evaluation) {
+  nlohmann::ordered_json line{
+      {"phase", current_.name},
+      {"step", row.step},
+      {"seconds", earlier_.seconds + row.seconds},
+      {"upper_loss", row.upper_loss},
+      {"hypergradient_norm", row.hypergradient_norm},
+      {"linear_residual", row.linear_residual},
+      {"oracle_calls", row.oracle_calls.to_json()},
+      {"samples", {{"upper", row.oracle_calls.upper_samples}, {"lower", row.oracle_calls.lower_samples}}}};
+  if (evaluation && evaluation->fields.is_object()) line.update(evaluation->fields);
+  trace_->append(line);
+}
+
+/// The job's part of the checkpoint.
+void Passes::task_state(State& state) {
+  state.scope("finished", [&](State& all) {
+    for (const std::string& name : all.names(finished_)) {
+      all.scope(name, [&](State& inner) {
+        PassOutcome& outcome = finished_[name];
+        auto reason = static_cast<int64_t>(outcome.reason);
+        inner.value("reason", reason);
+        outcome.reason = static_cast<StopReason>(reason);
+        inner.value("steps", outcome.steps);
+        inner.value("chosen_step", outcome.chosen_step);
+        inner.value("score", outcome.score);
+        tensor_or_empty(inner, "upper", outcome.upper);
+        tensor_or_empty(inner, "lower", outcome.lower);
+      });
+    }
+  });
+  state.scope("current", [&](State& inner) {
+    current_.rule.state(inner);
+    inner.value("chosen_step", current_.chosen_step);
+    inner.value("score", current_.score);
+    tensor_or_empty(inner, "upper", current_.upper);
+    tensor_or_empty(inner, "lower", current_.lower);
+  });
+  state.scope("kept", [&](State& all) {
+    for (const std::string& name : all.names(kept)) tensor_or_empty(all, name, kept[name]);
+  });
+  state.value("earlier_steps", earlier_.steps);
+  state.value("earlier_seconds", earlier_.seconds);
+  state.scope("earlier_calls", [&](State& inner) { earlier_.calls.state(inner); });
+  if (!state.loading()) trace_bytes_ = trace_ ? trace_->flush() : 0;
+  state.value("trace_bytes", trace_bytes_);
+}
+
+void set_from_flat(const std::vector<torch::Tensor>& parameters, const torch::Tensor& flat) {
+  const torch::NoGradGuard no_grad;
+  int64_t offset = 0;
+  for (const torch::Tensor& t : parameters) {
+    t.copy_(flat.narrow(0, offset, t.numel()).view(t.sizes()));
+    offset += t.numel();
+  }
+}
+
+}  // namespace bilevel

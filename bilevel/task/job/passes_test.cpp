@@ -1,0 +1,141 @@
+#include "bilevel/task/job/passes.h"
+
+#include <gtest/gtest.h>
+
+#include "bilevel/solver/registry.h"
+#include "tests/problems.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+TEST(StepRule, TakesTheLatestWithinOneStandardErrorOfTheBest) {
+  StepRule rule;
+  EXPECT_TRUE(rule.consider(0.7, 0.05));
+  EXPECT_TRUE(rule.consider(0.8, 0.02));
+  EXPECT_TRUE(rule.consider(0.79, 0.5));  // within the error at the best, not its own
+  EXPECT_FALSE(rule.consider(0.77, 0.5));
+  EXPECT_TRUE(rule.consider(0.8, 0.02));
+  EXPECT_FALSE(rule.consider(std::nan(""), 0));
+  StepRule exact;
+  EXPECT_TRUE(exact.consider(1, 0));
+  EXPECT_FALSE(exact.consider(0.999, 0));
+}
+
+/// A job of two passes on a small problem; the second starts where the first chose to stop.
+struct TwoPasses {
+  explicit TwoPasses(const TemporaryFolder& folder, bool resume, const std::atomic<bool>* interrupt = nullptr)
+      : passes({.checkpoint = folder.path("checkpoint.safetensors"),
+                .trace = folder.path("trace.jsonl"),
+                .resume = resume,
+                .interrupt = interrupt}) {}
+
+  /// False when it did not come to the end. `seen` is called at every evaluation of the second pass.
+  bool run(const std::function<void()>& seen = nullptr) {
+    const PassOutcome* first = one_pass("first", 40, [this] {
+      const auto distance = static_cast<double>(std::abs(++evaluations - 6));
+      return Evaluation{.score = -distance, .fields = {{"distance", distance}}};
+    });
+    if (first == nullptr) return false;
+    passes.kept["sum"] = first->upper + 1;
+    const PassOutcome* second = one_pass("second", first->chosen_step, [&] {
+      if (seen) seen();
+      return Evaluation{.score = 0};
+    });
+    if (second == nullptr) return false;
+    outcome = *second;
+    return true;
+  }
+
+  const PassOutcome* one_pass(const std::string& name, int64_t steps,
+                              const std::function<Evaluation()>& evaluate) {
+    if (const PassOutcome* done = passes.finished(name)) return done;
+    const Ridge ridge;
+    const auto solver = make_solver("adambo");
+    return passes.run({.name = name, .steps = steps, .evaluations = 10, .seed = 7}, ridge.problem(), *solver,
+                      evaluate);
+  }
+
+  Passes passes;
+  int evaluations = 0;
+  PassOutcome outcome;
+};
+
+TEST(Passes, ChoosesAStepAndKeepsItsVariables) {
+  const TemporaryFolder folder;
+  TwoPasses job(folder, false);
+  ASSERT_TRUE(job.run());
+  const PassOutcome* first = job.passes.finished("first");
+  EXPECT_EQ(first->steps, 40);
+  EXPECT_EQ(first->chosen_step, 24);  // the sixth evaluation
+  EXPECT_EQ(first->score, 0);
+  EXPECT_EQ(job.outcome.steps, 24);
+  EXPECT_EQ(job.passes.steps(), 64);
+  // The second pass is the first one's start again, to the step that was chosen.
+  EXPECT_EQ(distance(job.outcome.upper, first->upper), 0);
+  EXPECT_EQ(distance(job.outcome.lower, first->lower), 0);
+  EXPECT_EQ(job.passes.oracle_calls().steps.upper_gradient, 64);
+  const Trace trace = read_trace(folder.path("trace.jsonl"));
+  ASSERT_EQ(trace.rows.size(), 64U);
+  EXPECT_EQ(trace.rows[23].at("distance"), 0);
+  EXPECT_EQ(trace.rows[40].at("phase"), "second");
+}
+
+TEST(Passes, WithoutEvaluationsTheLastStepIsTheChosenOne) {
+  const TemporaryFolder folder;
+  TwoPasses job(folder, false);
+  const PassOutcome* outcome = job.one_pass("only", 5, nullptr);
+  ASSERT_NE(outcome, nullptr);
+  EXPECT_EQ(outcome->chosen_step, 5);
+  EXPECT_TRUE(std::isnan(outcome->score));
+}
+
+TEST(Passes, ResumesBitForBitInAnyPass) {
+  const TemporaryFolder whole_folder;
+  TwoPasses whole(whole_folder, false);
+  ASSERT_TRUE(whole.run());
+
+  const TemporaryFolder folder;
+  std::atomic<bool> interrupt = false;
+  TwoPasses cut(folder, false, &interrupt);
+  int seen = 0;
+  EXPECT_FALSE(cut.run([&] { interrupt = ++seen == 3; }));
+  EXPECT_EQ(cut.passes.reason(), StopReason::interrupted);
+
+  TwoPasses resumed(folder, true);
+  ASSERT_NE(resumed.passes.finished("first"), nullptr);
+  EXPECT_EQ(distance(resumed.passes.kept.at("sum"), whole.passes.kept.at("sum")), 0);
+  ASSERT_TRUE(resumed.run());
+  EXPECT_EQ(resumed.evaluations, 0);  // the first pass did not run again
+  EXPECT_EQ(distance(resumed.outcome.upper, whole.outcome.upper), 0);
+  EXPECT_EQ(distance(resumed.outcome.lower, whole.outcome.lower), 0);
+  EXPECT_EQ(resumed.passes.steps(), whole.passes.steps());
+  EXPECT_EQ(resumed.passes.oracle_calls().steps.to_json(), whole.passes.oracle_calls().steps.to_json());
+  const Trace found = read_trace(folder.path("trace.jsonl")),
+              expected = read_trace(whole_folder.path("trace.jsonl"));
+  ASSERT_EQ(found.rows.size(), expected.rows.size());
+  for (size_t i = 0; i < found.rows.size(); ++i)
+    EXPECT_EQ(found.rows[i].at("upper_loss"), expected.rows[i].at("upper_loss")) << i;
+}
+
+TEST(Passes, ACheckpointOfAnotherPassIsRefused) {
+  const TemporaryFolder folder;
+  std::atomic<bool> interrupt = false;
+  TwoPasses cut(folder, false, &interrupt);
+  EXPECT_FALSE(cut.run([&] { interrupt = true; }));
+  TwoPasses resumed(folder, true);
+  EXPECT_CONTAINS(message_of<FileError>([&] { resumed.one_pass("third", 5, nullptr); }),
+                  "was written in the pass 'second', but this run is in 'third'");
+}
+
+TEST(Passes, ANumberThatIsNotFiniteGivesNoOutcome) {
+  const TemporaryFolder folder;
+  Passes passes({.checkpoint = folder.path("checkpoint.safetensors")});
+  const Ridge ridge;
+  const auto solver = make_solver("adambo");
+  EXPECT_EQ(passes.run({.name = "a", .steps = 9}, ridge.spoiled(4, std::nan("")), *solver), nullptr);
+  EXPECT_EQ(passes.reason(), StopReason::nonfinite);
+}
+
+}  // namespace
+}  // namespace bilevel

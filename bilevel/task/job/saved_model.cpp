@@ -1,0 +1,86 @@
+#include "bilevel/task/job/saved_model.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/files.h"
+#include "bilevel/core/safetensors.h"
+#include "bilevel/task/job/job_options.h"
+#include "bilevel/task/job/seeded_network.h"
+
+namespace bilevel {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kMadeBy = "bilevel ";
+
+Json read_description(const std::string& folder) {
+  const fs::path path = fs::path(folder) / "model.json";
+  if (!fs::exists(path)) throw InputError(fmt::format("{}: there is no model (no model.json)", folder));
+  try {
+    return Json::parse(read_file(path.string()));
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(fmt::format("{}: {}", path.string(), error.what()));
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<Network> SavedModel::load_network() const {
+  std::shared_ptr<Network> made = make_network(network, features.shape());
+  bilevel::load_network(tensors, *made);
+  made->eval();
+  return made;
+}
+
+void save_model(const std::string& folder, const std::string& command, const Network& network,
+                const Features& features, std::map<std::string, torch::Tensor> tensors,
+                const Json& description) {
+  const std::string made_by = fmt::format("{}{}", kMadeBy, command);
+  tensors.merge(tensors_of(network));
+  tensors.merge(features.tensors());
+  save_safetensors((fs::path(folder) / "model.safetensors").string(), tensors,
+                   {{"format", "pt"}, {"made_by", made_by}});
+  Json all{{"made_by", made_by},
+           {"version", BILEVEL_VERSION},
+           {"network", nlohmann::json(network.options())},
+           {"features", features.to_json()}};
+  all.update(description);
+  write_file_atomically((fs::path(folder) / "model.json").string(), all.dump(1) + "\n");
+}
+
+std::string command_of_model(const std::string& folder) {
+  const std::string made_by = read_description(folder).value("made_by", "");
+  if (!made_by.starts_with(kMadeBy))
+    throw FileError(fmt::format("{}: model.json is not the description of a model", folder));
+  return made_by.substr(kMadeBy.size());
+}
+
+SavedModel load_model(const std::string& folder) {
+  SavedModel model;
+  model.path = (fs::path(folder) / "model.json").string();
+  model.description = read_description(folder);
+  model.tensors = load_safetensors((fs::path(folder) / "model.safetensors").string()).tensors;
+  try {
+    model.features = Features::from_json(nlohmann::json(model.description.at("features")), model.tensors);
+    model.network = nlohmann::json(model.description.at("network")).get<NetworkOptions>();
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(fmt::format("{}: {}", model.path, error.what()));
+  }
+  return model;
+}
+
+DataFile read_input(const SavedModel& model, const std::string& input, const std::string& format,
+                    const std::string& header) {
+  const std::string trained = model.description.value("header", "automatic");
+  return read_data_file(
+      input,
+      {.format = format_named(format), .header = header_named(header == "automatic" ? trained : header)},
+      /*labels_required=*/false);
+}
+
+}  // namespace bilevel

@@ -1,0 +1,42 @@
+// The model that a job leaves in its folder and `bilevel predict` reads: model.json and model.safetensors.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "bilevel/model/network.h"
+#include "bilevel/task/features.h"
+
+namespace bilevel {
+
+/// A saved model.
+struct SavedModel {
+  nlohmann::ordered_json description;  ///< model.json: made_by, version, network, features, and the job's own
+  std::map<std::string, torch::Tensor> tensors;
+  Features features;
+  NetworkOptions network;
+  std::string path;  ///< of model.json, for messages
+
+  /// A network on the CPU with the saved weights. Throws FileError when they do not fit.
+  std::shared_ptr<Network> load_network() const;
+};
+
+/// Writes the files. `description` gets made_by ("bilevel " + command), version, network and features.
+void save_model(const std::string& folder, const std::string& command, const Network& network,
+                const Features& features, std::map<std::string, torch::Tensor> tensors,
+                const nlohmann::ordered_json& description);
+
+/// The command that made the model in a folder: "auc", "clean", ... Throws InputError when there is none.
+std::string command_of_model(const std::string& folder);
+
+/// Reads the files. Throws InputError when there is no model, FileError when it is broken.
+SavedModel load_model(const std::string& folder);
+
+/// A file to predict, read as the model's training file was. The format goes by the new file's own name; the
+/// header, where `header` is "automatic", by what the training file had.
+DataFile read_input(const SavedModel& model, const std::string& input, const std::string& format,
+                    const std::string& header);
+
+}  // namespace bilevel
