@@ -81,6 +81,7 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
                        at::Generator& generator) {
   Features features;
   features.text_column_ = options.text;
+  features.pair_column_ = options.pair;
   features.max_length_ = options.max_length;
   const bool reads_columns = options.encoder == "linear" || options.encoder == "mlp";
   if (reads_columns && !options.text.empty()) {
@@ -101,8 +102,18 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
                                 hasher.options().buckets));
     features.transform_ = std::move(hasher);
   } else if (!options.text.empty()) {
-    const auto texts = tokenized(texts_of(rows, options.text));
+    auto texts = tokenized(texts_of(rows, options.text));
+    if (!options.pair.empty()) {
+      for (auto& second : tokenized(texts_of(rows, options.pair))) texts.push_back(std::move(second));
+    }
     Vocabulary vocabulary = Vocabulary::fit(texts);
+    if (options.all_words && !options.embedding.empty()) {
+      std::vector<std::string> words = vocabulary.words();
+      for (const std::string& word : read_glove(options.embedding).words) {
+        if (vocabulary.id(word) == Vocabulary::kUnknown) words.push_back(word);
+      }
+      vocabulary = Vocabulary(std::move(words));
+    }
     features.shape_ = {.kind = InputKind::tokens, .width = vocabulary.size()};
     if (!options.embedding.empty()) {
       const Glove glove = read_glove(options.embedding, &vocabulary);
@@ -142,10 +153,7 @@ Inputs Features::apply(const DataFile& file) const {
   if (const auto* hasher = std::get_if<NgramHasher>(&transform_)) {
     return Inputs::sparse(hasher->apply(texts_of(table_of(file, "the model reads text"), text_column_)));
   }
-  if (const auto* vocabulary = std::get_if<Vocabulary>(&transform_)) {
-    const auto texts = tokenized(texts_of(table_of(file, "the model reads text"), text_column_));
-    return Inputs::tokens(encode(texts, *vocabulary, max_length_));
-  }
+  if (std::holds_alternative<Vocabulary>(transform_)) return tokens_of(file, text_column_);
   if (const auto* columns = std::get_if<ColumnTransform>(&transform_)) {
     return Inputs::dense(columns->apply(table_of(file, "the model reads columns")));
   }
@@ -158,8 +166,16 @@ Inputs Features::apply(const DataFile& file) const {
                               : Inputs::sparse(transform.apply_sparse(sparse->features));
 }
 
+Inputs Features::apply_pair(const DataFile& file) const { return tokens_of(file, pair_column_); }
+
+Inputs Features::tokens_of(const DataFile& file, const std::string& column) const {
+  const auto texts = tokenized(texts_of(table_of(file, "the model reads text"), column));
+  return Inputs::tokens(encode(texts, std::get<Vocabulary>(transform_), max_length_));
+}
+
 nlohmann::json Features::to_json() const {
   nlohmann::json state{{"text_column", text_column_}, {"max_length", max_length_}, {"shape", shape_}};
+  if (!pair_column_.empty()) state["pair_column"] = pair_column_;
   if (const auto* hasher = std::get_if<NgramHasher>(&transform_)) state["ngrams"] = hasher->to_json();
   if (const auto* vocabulary = std::get_if<Vocabulary>(&transform_))
     state["vocabulary"] = vocabulary->to_json();
@@ -179,6 +195,7 @@ Features Features::from_json(const nlohmann::json& state,
   Features features;
   try {
     features.text_column_ = state.at("text_column").get<std::string>();
+    features.pair_column_ = state.value("pair_column", "");
     features.max_length_ = state.at("max_length").get<int64_t>();
     features.shape_ = state.at("shape").get<InputShape>();
     if (state.contains("ngrams")) {

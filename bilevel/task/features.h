@@ -39,11 +39,13 @@ struct FileRows {
 struct FeatureOptions {
   std::string encoder = "bag";
   std::string text;                      ///< text column by name or number; empty: columns are features
+  std::string pair;                      ///< a second text column, for pairs of texts; token encoders only
   std::vector<std::string> columns;      ///< feature columns; empty: all but `excluded`
   std::vector<std::string> excluded;     ///< columns that are no features (the label)
   std::vector<std::string> categorical;  ///< see ColumnOptions
   std::string embedding;                 ///< GloVe file for token encoders; empty: none
-  int64_t max_length = 256;              ///< tokens a row
+  bool all_words = false;    ///< words of the embedding file are known even where the rows lack them
+  int64_t max_length = 256;  ///< tokens a row
 };
 
 /// Features fitted on some rows and applicable to any file with the same columns: saved with a model, they
@@ -58,6 +60,8 @@ class Features {
 
   /// Inputs for all rows of a file.
   Inputs apply(const DataFile& file) const;
+  /// Inputs of the second texts of all rows of a file. Needs `FeatureOptions::pair`.
+  Inputs apply_pair(const DataFile& file) const;
   /// What a network that reads them must be made for; with pretrained vectors only right after `fit`.
   const InputShape& shape() const { return shape_; }
 
@@ -71,7 +75,9 @@ class Features {
   const std::vector<std::pair<std::string, std::string>>& facts() const { return facts_; }
 
  private:
-  std::string text_column_;
+  Inputs tokens_of(const DataFile& file, const std::string& column) const;
+
+  std::string text_column_, pair_column_;
   int64_t max_length_ = 256;
   std::variant<std::monostate, NgramHasher, Vocabulary, ColumnTransform, SparseTransform> transform_;
   InputShape shape_;

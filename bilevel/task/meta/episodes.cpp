@@ -88,8 +88,8 @@ EpisodeSource::EpisodeSource(std::vector<TaskGroup> groups, const EpisodeOptions
 void EpisodeSource::append(int64_t number, Episodes& episodes) const {
   std::mt19937_64 random(derive_seed(seed_, std::to_string(number)));
   const TaskGroup& group = groups_[static_cast<size_t>(below(random, static_cast<int64_t>(groups_.size())))];
-  std::vector<int64_t> classes = different(random, static_cast<int64_t>(group.classes.size()), options_.ways);
-  if (!options_.permute) std::sort(classes.begin(), classes.end());
+  const std::vector<int64_t> classes =
+      different(random, static_cast<int64_t>(group.classes.size()), options_.ways);
   for (const int64_t c : classes) {
     const std::vector<int64_t>& rows = group.classes[static_cast<size_t>(c)].rows;
     const std::vector<int64_t> picked =

@@ -36,8 +36,8 @@ struct Episodes {
   std::vector<int64_t> query;    ///< tasks * ways * queries row numbers
 };
 
-/// N-way K-shot M-query tasks: a group is drawn uniformly, then N of its classes without replacement, then K + M
-/// different rows of each. A task is known by its number: the same seed and number give the same task, whatever was
+/// N-way K-shot M-query tasks: a group is drawn uniformly, then N of its classes in random order (so that nothing can be
+/// learned about the number a class has in a task), then K + M different rows of each. A task is known by its number: the same seed and number give the same task, whatever was
 /// drawn before.
 class EpisodeSource {
  public:

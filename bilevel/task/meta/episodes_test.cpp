@@ -81,16 +81,6 @@ TEST(EpisodeSource, ClassesPlacesRowsAndGroupsAreUniform) {
   check(groups, 2);
 }
 
-TEST(EpisodeSource, WithoutPermutationClassesKeepTheirOrder) {
-  const EpisodeSource source({group_of(4, 6)}, {.ways = 3, .shots = 1, .queries = 1, .permute = false},
-                             "training", 3);
-  const Episodes all = source.draw(0, 30);
-  for (size_t t = 0; t < 30; ++t) {
-    EXPECT_LT(class_of(all.support[3 * t]), class_of(all.support[3 * t + 1]));
-    EXPECT_LT(class_of(all.support[3 * t + 1]), class_of(all.support[3 * t + 2]));
-  }
-}
-
 TEST(EpisodeSource, RefusesWhatATaskCannotBeDrawnFrom) {
   const auto refusal = [](std::vector<TaskGroup> groups, EpisodeOptions options) {
     return message_of<InputError>([&] { EpisodeSource(std::move(groups), options, "test", 1); });

@@ -113,8 +113,7 @@ TEST(MetaModel, LearnsFromItsTasks) {
 TEST(MetaModel, EvaluationChangesNothing) {
   for (const char* head : {"ridge", "softmax", "shared"}) {
     const Texts texts;
-    const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 2, .permute = false}, "test",
-                               1);
+    const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 2}, "test", 1);
     MetaModelOptions options = small(head);
     options.network.dropout = 0.5;
     MetaModel model(options, texts.shape, kClasses, 1, torch::kCPU);
@@ -160,8 +159,7 @@ TEST(MetaModel, EvaluationAgreesWithAdaptingToOneTask) {
 // The shared head's problem is an ordinary one: its estimate against finite differences of the solved problem.
 TEST(MetaModel, TheSharedHeadIsAStronglyConvexLowerLevel) {
   const Texts texts;
-  const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 2, .permute = false},
-                             "training", 1);
+  const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 2}, "training", 1);
   MetaModelOptions options = small("shared");
   options.l2 = 0.05;
   MetaModel model(options, texts.shape, kClasses, 1, torch::kCPU);
@@ -214,8 +212,7 @@ TEST(MetaModel, RefusesWhatItCannotDo) {
 TEST(MetaModel, TensorsComeBack) {
   for (const char* head : {"ridge", "shared"}) {
     const Texts texts;
-    const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 2, .permute = false}, "test",
-                               1);
+    const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 2}, "test", 1);
     MetaModel model(small(head), texts.shape, kClasses, 1, torch::kCPU),
         other(small(head), texts.shape, kClasses, 2, torch::kCPU);
     model.set_head(texts.rows, source);
