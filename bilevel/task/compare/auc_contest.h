@@ -5,6 +5,7 @@
 
 #include "bilevel/task/auc/auc_setup.h"
 #include "bilevel/task/compare/contest.h"
+#include "bilevel/task/job/job.h"
 
 namespace bilevel {
 
