@@ -5,7 +5,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
-#include <regex>
 #include <sstream>
 
 #include "bilevel/data/test_files.h"
@@ -293,40 +292,6 @@ TEST_F(MetaTest, RefusesWhatTasksCannotBeDrawnFrom) {
           {"other.tsv", "77"});
   refused(joined(base(data), {"--test", data, "--train-classes", "0-2"}), {"train_classes", "--test"});
   refused(joined(base(data), {"--valid", data}), {"--valid", "--test"});
-}
-
-// ---- docs/meta.md ----
-
-/// `text` with every number replaced by NUMBER.
-std::string masked(const std::string& text) {
-  return std::regex_replace(text, std::regex("-?[0-9]+\\.[0-9]+"), "NUMBER");
-}
-
-/// The page's commands, with a file each that the reader would have, and what it says they print.
-TEST_F(MetaTest, ThePagesCommandsPrintWhatThePageShows) {
-  std::istringstream page(read_bytes(BILEVEL_SOURCE_DIR "/docs/meta.md"));
-  const std::string bin = fs::path(BILEVEL_PROGRAM).parent_path().string();
-  std::string printed;
-  int commands = 0, lines = 0;
-  for (std::string line; std::getline(page, line);) {
-    if (line.starts_with("    $ ")) {
-      const std::string command = line.substr(6);
-      const std::string run = "cd '" + path(".") + "' && PATH='" + bin +
-                              "':$PATH OMP_NUM_THREADS=1 && export PATH "
-                              "OMP_NUM_THREADS && { " +
-                              command + "; } > printed 2>&1";
-      EXPECT_EQ(std::system(run.c_str()), 0) << command << "\n" << read_bytes(path("printed"));
-      printed = masked(read_bytes(path("printed")));
-      ++commands;
-    } else if (commands > 0 && line.starts_with("    ") && !printed.empty()) {
-      EXPECT_CONTAINS(printed, masked(line.substr(4)));
-      ++lines;
-    } else if (line.starts_with("## ") && commands > 0) {
-      break;  // the section of commands is over
-    }
-  }
-  EXPECT_GE(commands, 4);
-  EXPECT_GE(lines, 5);
 }
 
 // ---- interrupted and resumed ----

@@ -32,7 +32,8 @@ std::vector<torch::Tensor> MetaRows::gather(const std::vector<int64_t>& rows) co
 TaskAccuracy::TaskAccuracy(std::vector<double> accuracies) : of_task(std::move(accuracies)) {
   const auto n = static_cast<double>(of_task.size());
   double square = 0;
-  for (const double a : of_task) mean += a / n;
+  for (const double a : of_task) mean += a;
+  mean = n > 0 ? mean / n : 0;
   for (const double a : of_task) square += (a - mean) * (a - mean);
   standard_error = n > 1 ? std::sqrt(square / (n - 1) / n) : 0;
   low = std::max(0.0, mean - 1.96 * standard_error);

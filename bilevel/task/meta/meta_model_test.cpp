@@ -79,7 +79,7 @@ TEST(MetaModel, TheHypergradientThroughTheEncoderIsTheDerivativeOfTheSolvedProbl
         const torch::Tensor gradient = oracles.upper_point(sample).grad_x().to(torch::kFloat64);
         // Along the gradient, in single precision: the derivative is its squared norm.
         const torch::Tensor at = oracles.x().flat().clone();
-        const double h = 1e-2 / gradient.norm().item<double>();
+        const double h = 1e-3 / gradient.norm().item<double>();
         const auto value = [&](double t) {
           oracles.x().assign(at + t * gradient.to(torch::kFloat32));
           return oracles.upper_point(sample).value().item<double>();
