@@ -14,6 +14,7 @@ enum ExitCode : int { kDone = 0, kUsage = 2, kNumerical = 3, kFiles = 4, kInterr
 /// A command registers itself on the program and, when it was given, `body` is run and returns the exit code.
 using Body = std::function<int()>;
 void add_auc(CLI::App& program, Body& body);
+void add_clean(CLI::App& program, Body& body);
 void add_meta(CLI::App& program, Body& body);
 void add_predict(CLI::App& program, Body& body);
 void add_list(CLI::App& program, Body& body);

@@ -1,0 +1,66 @@
+#include "bilevel/task/clean/clean_model.h"
+
+#include <ATen/ops/cross_entropy_loss.h>
+#include <torch/types.h>
+
+#include "bilevel/core/parameters.h"
+#include "bilevel/task/job/seeded_network.h"
+
+namespace bilevel {
+
+std::vector<torch::Tensor> penalized_parameters(const Network& network) {
+  std::vector<torch::Tensor> parameters;
+  for (const auto& parameter : network.named_parameters()) {
+    if (parameter.key().find("embedding") == std::string::npos) parameters.push_back(parameter.value());
+  }
+  return parameters;
+}
+
+bool is_convex(const std::string& encoder) { return encoder == "linear" || encoder == "bag"; }
+
+torch::Tensor losses_of(Network& network, const std::vector<torch::Tensor>& inputs,
+                        const torch::Tensor& classes) {
+  return at::cross_entropy_loss(network.forward(inputs), classes, {}, at::Reduction::None);
+}
+
+CleanModel::CleanModel(const NetworkOptions& options, const InputShape& shape, double l2, int64_t units,
+                       double logit, uint64_t seed, const torch::Device& device)
+    : network_(seeded_network(options, shape, seed, device)),
+      logits_(torch::full({units}, logit, torch::device(device)).requires_grad_()),
+      l2_(l2),
+      device_(device) {
+  network_->set_twice_differentiable(true);
+}
+
+Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
+  const torch::Device device = device_;
+  const auto gather = [data, device](const std::vector<int64_t>& rows) {
+    Batch batch{data.inputs.gather(rows), rows};
+    const torch::Tensor numbers = torch::tensor(rows, torch::kInt64);
+    batch.tensors.push_back(data.classes.index_select(0, numbers));
+    batch.tensors.push_back(data.unit_of.index_select(0, numbers));
+    return batch.to(device);
+  };
+  const auto losses = [network = network_](const Batch& b) {
+    return losses_of(*network, {b.tensors.begin(), b.tensors.end() - 2}, b.tensors[b.tensors.size() - 2]);
+  };
+  const double strength = l2_ / 2 / static_cast<double>(data.lower.size());
+  const auto f = [losses](const Batch& b) { return losses(b).mean(); };
+  const auto g = [losses, strength, x = logits_,
+                  penalized = penalized_parameters(*network_)](const Batch& b) {
+    const torch::Tensor weights = torch::sigmoid(x.index_select(0, b.tensors.back()));
+    const torch::Tensor loss = (weights * losses(b)).mean();
+    return strength > 0 ? loss + strength * squared_norm(penalized) : loss;
+  };
+  const SamplingOptions sampling{.batch_size = batch_size};
+  return {.upper = {.parameters = {logits_},
+                    .loss = f,
+                    .batches = BatchSource(data.upper, gather, sampling),
+                    .names = {"weight logits"}},
+          .lower = {.parameters = network_->parameters(),
+                    .loss = g,
+                    .batches = BatchSource(data.lower, gather, sampling),
+                    .names = parameter_names(*network_)}};
+}
+
+}  // namespace bilevel

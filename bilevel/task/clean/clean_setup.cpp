@@ -1,0 +1,202 @@
+#include "bilevel/task/clean/clean_setup.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/streams.h"
+#include "bilevel/task/clean/clean_model.h"
+#include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/job.h"
+#include "bilevel/task/job/seeded_network.h"
+
+namespace bilevel {
+namespace {
+
+/// What makes two rows the same: the text, or all cells, or label and entries.
+std::string key_of(const DataFile& file, int64_t row, const std::string& text) {
+  const auto at = static_cast<size_t>(row);
+  if (const auto* table = std::get_if<Table>(&file)) {
+    if (!text.empty()) return std::string(table->cell(at, table->column(text)));
+    std::string key;
+    for (size_t column = 0; column < table->columns(); ++column) {
+      key += table->cell(at, column);
+      key += '\0';
+    }
+    return key;
+  }
+  const auto& sparse = std::get<SparseTable>(file);
+  std::string key = fmt::format("{}", sparse.labels.at(at));
+  const auto* offsets = sparse.features.offsets.const_data_ptr<int64_t>();
+  const auto begin = offsets[row], count = offsets[row + 1] - begin;
+  key.append(reinterpret_cast<const char*>(sparse.features.indices.const_data_ptr<int64_t>() + begin),
+             static_cast<size_t>(count) * sizeof(int64_t));
+  key.append(reinterpret_cast<const char*>(sparse.features.values.const_data_ptr<float>() + begin),
+             static_cast<size_t>(count) * sizeof(float));
+  return key;
+}
+
+}  // namespace
+
+InjectedFlips inject_noise(std::vector<int64_t>& labels, int64_t rows, int64_t classes, double share,
+                           uint64_t seed) {
+  Streams streams(seed);
+  at::Generator& random = streams.stream("injected_noise");
+  const torch::Tensor hit = torch::rand({rows}, random, torch::kFloat64) < share;
+  const torch::Tensor shift = torch::randint(1, classes, {rows}, random, torch::kInt64);
+  const torch::Tensor moved = hit.to(torch::kInt64) * shift;
+  const auto* by = moved.const_data_ptr<int64_t>();
+  InjectedFlips flips{.original = {labels.begin(), labels.begin() + rows},
+                      .flipped = hit.to(torch::kFloat64)};
+  for (int64_t i = 0; i < rows; ++i) {
+    int64_t& label = labels[static_cast<size_t>(i)];
+    label = (label + by[i]) % classes;
+  }
+  return flips;
+}
+
+CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std::string&)>& message)
+    : o_(std::move(options)) {
+  const auto say = [&](const std::string& line) {
+    if (message) message(line);
+  };
+  check_clean_options(o_);
+  if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
+  defaults_ = clean_defaults(o_.encoder);
+  if (o_.l2 >= 0)
+    defaults_.baseline_l2 = o_.l2;
+  else
+    o_.l2 = defaults_.l2;
+  set_up_device(o_, defaults_.threads);
+  say("reading " + o_.train);
+  for (const auto& [role, path] :
+       {std::pair{"train", o_.train}, std::pair{"trusted", o_.trusted}, std::pair{"test", o_.test}}) {
+    if (!path.empty()) files_.add(role, path, table_options(o_));
+  }
+  labels_ = files_.classes(o_.label);
+  train_ = files_.rows_of_role("train");
+  trusted_ = files_.rows_of_role("trusted");
+  test_ = files_.rows_of_role("test");
+  std::vector<int64_t> counts(labels_.names.size()), trusted_counts(labels_.names.size());
+  for (const int64_t row : train_) ++counts[static_cast<size_t>(labels_.classes[static_cast<size_t>(row)])];
+  for (const int64_t row : trusted_)
+    ++trusted_counts[static_cast<size_t>(labels_.classes[static_cast<size_t>(row)])];
+  for (size_t c = 0; c < counts.size(); ++c) {
+    if (counts[c] < 2) {
+      throw InputError(
+          fmt::format("{}: the class '{}' has one row; a class needs at least two, so that a row "
+                      "can be compared with others of its class",
+                      o_.train, labels_.names[c]));
+    }
+    if (!trusted_.empty() && trusted_counts[c] == 0)
+      say(fmt::format("the class '{}' has no trusted row: nothing judges its labels", labels_.names[c]));
+  }
+  refuse_shared_rows();
+  if (o_.inject_noise > 0) {
+    flips_ = inject_noise(labels_.classes, static_cast<int64_t>(train_.size()), classes(), o_.inject_noise,
+                          o_.seed);
+  }
+  given_ = torch::tensor(labels_.classes, torch::kInt64);
+  say(fmt::format("{} rows to clean, {}, {} to test; {} classes", train_.size(),
+                  o_.trusted.empty() ? "no trusted file" : fmt::format("{} trusted", trusted_.size()),
+                  test_.size(), classes()));
+  if (flips_) {
+    say(fmt::format("{:.0f} labels were replaced at random (--inject-noise)",
+                    flips_->flipped.sum().item<double>()));
+  }
+  inputs_ = fit(o_.encoder);
+  CleanModel(network(o_.encoder), inputs_.inputs.shape, 0, 1, 0, o_.seed, torch::kCPU);
+}
+
+void CleanSetup::refuse_shared_rows() const {
+  if (o_.trusted.empty()) return;
+  std::unordered_map<std::string, int64_t> of_train;
+  for (const int64_t row : train_) {
+    const auto [file, local] = files_.source_of(row);
+    of_train.emplace(key_of(file->file, local, o_.text), row);
+  }
+  int64_t shared = 0;
+  std::string first;
+  for (const int64_t row : trusted_) {
+    const auto [file, local] = files_.source_of(row);
+    const auto found = of_train.find(key_of(file->file, local, o_.text));
+    if (found == of_train.end()) continue;
+    if (shared++ > 0) continue;
+    const auto [other, other_local] = files_.source_of(found->second);
+    first = fmt::format("{}:{} is {}:{}", file->path, position_of(file->file, local).line, other->path,
+                        position_of(other->file, other_local).line);
+  }
+  if (shared > 0) {
+    throw InputError(fmt::format(
+        "{} trusted row{} also stand{} in the training file ({}{}); a row that trains cannot judge: take "
+        "it out of one of the two",
+        shared, shared == 1 ? "" : "s", shared == 1 ? "s" : "", shared == 1 ? "" : "the first: ", first));
+  }
+}
+
+CleanInputs CleanSetup::fit(const std::string& encoder) const {
+  FeatureOptions options = feature_options(o_, encoder, network(encoder).max_length.value_or(256));
+  if (!o_.group.empty()) options.excluded.push_back(o_.group);
+  if (encoder == "bag") options.embedding.clear();
+  std::vector<int64_t> rows = train_;
+  rows.insert(rows.end(), trusted_.begin(), trusted_.end());
+  CleanInputs result;
+  auto [features, inputs] = files_.fit(options, rows, o_.seed);
+  result.features = std::move(features);
+  result.shape = inputs.shape;
+  if (inputs.inputs.kind() == InputKind::sparse && is_convex(encoder)) {
+    result.columns.emplace(inputs, rows);
+    result.inputs = result.columns->apply(inputs);
+  } else {
+    result.inputs = std::move(inputs);
+  }
+  return result;
+}
+
+NetworkOptions CleanSetup::network(const std::string& encoder) const {
+  NetworkOptions network = encoder == o_.encoder ? defaults_.network : clean_defaults(encoder).network;
+  network.encoder = encoder;
+  network.outputs = classes();
+  if (encoder != o_.encoder) return network;
+  if (o_.hidden > 0) network.hidden = o_.hidden;
+  if (o_.layers > 0) network.layers = o_.layers;
+  if (!o_.embedding.empty()) {
+    if (o_.text.empty() || encoder == "bag")
+      refuse_option("embedding", o_.embedding, "only rnn, lstm, gru and transformer read word vectors");
+    network.freeze_embedding = !o_.train_embedding;
+  }
+  return network;
+}
+
+int64_t CleanSetup::batch_size() const { return o_.batch_size > 0 ? o_.batch_size : defaults_.batch_size; }
+
+int64_t CleanSetup::steps(int64_t lower_rows) const {
+  if (o_.steps > 0) return o_.steps;
+  if (o_.epochs == 0 && defaults_.steps > 0) return defaults_.steps;
+  const double epochs = o_.epochs > 0 ? o_.epochs : defaults_.epochs;
+  const auto rows = static_cast<double>(lower_rows);
+  return std::max<int64_t>(1,
+                           std::llround(epochs * rows / std::min(rows, static_cast<double>(batch_size()))));
+}
+
+WeightedFitOptions CleanSetup::fit_options() const {
+  return {.network = network(o_.encoder),
+          .l2 = o_.l2,
+          .epochs = defaults_.fit_epochs,
+          .step_size = defaults_.fit_step_size,
+          .batch_size = batch_size(),
+          .seed = o_.seed,
+          .device = device_of(o_)};
+}
+
+std::vector<std::string> CleanSetup::paths() const {
+  std::vector<std::string> paths = files_.paths();
+  if (!o_.embedding.empty()) paths.push_back(o_.embedding);
+  return paths;
+}
+
+}  // namespace bilevel

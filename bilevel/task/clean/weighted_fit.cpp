@@ -1,0 +1,122 @@
+#include "bilevel/task/clean/weighted_fit.h"
+
+#include <torch/optim/adam.h>
+#include <torch/optim/lbfgs.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "bilevel/core/parameters.h"
+#include "bilevel/core/streams.h"
+#include "bilevel/problem/batches.h"
+#include "bilevel/task/clean/clean_model.h"
+#include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/seeded_network.h"
+
+namespace bilevel {
+namespace {
+
+constexpr int64_t kIterations = 60;  // of L-BFGS
+
+bool stopped(const WeightedFitOptions& o) { return o.interrupt != nullptr && *o.interrupt; }
+
+/// (sum_i w_i loss_i + kappa/2 |y|^2) / n on a batch of inputs, classes and weights.
+torch::Tensor objective(Network& network, const Batch& b, double strength) {
+  const std::vector<torch::Tensor> inputs(b.tensors.begin(), b.tensors.end() - 2);
+  const torch::Tensor losses = losses_of(network, inputs, b.tensors[b.tensors.size() - 2]);
+  return (b.tensors.back() * losses).mean() + strength * squared_norm(penalized_parameters(network));
+}
+
+void solve(Network& network, const Batch& all, double strength, const WeightedFitOptions& options) {
+  torch::optim::LBFGS lbfgs(network.parameters(), torch::optim::LBFGSOptions(1)
+                                                      .max_iter(kIterations)
+                                                      .history_size(8)
+                                                      .tolerance_grad(1e-7)
+                                                      .tolerance_change(1e-9)
+                                                      .line_search_fn("strong_wolfe"));
+  lbfgs.step([&] {
+    lbfgs.zero_grad();
+    torch::Tensor value = objective(network, all, strength);
+    if (stopped(options)) value = value.detach().requires_grad_();  // no gradient: the search ends
+    value.backward();
+    return value;
+  });
+}
+
+void train(Network& network, const BatchSource& source, double strength, const WeightedFitOptions& o) {
+  const int64_t steps = std::max<int64_t>(1, std::llround(o.epochs * static_cast<double>(source.rows()) /
+                                                          static_cast<double>(source.batch_size())));
+  Streams streams(o.seed);
+  Sampler sampler(source, streams.stream("fit_batches"));
+  torch::optim::Adam adam(network.parameters(), torch::optim::AdamOptions(o.step_size));
+  const DefaultGeneratorScope randomness(derive_seed(o.seed, "fit_dropout"), o.device);
+  for (int64_t k = 0; k < steps && !stopped(o); ++k) {
+    const double course =
+        0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(k) / static_cast<double>(steps)));
+    static_cast<torch::optim::AdamOptions&>(adam.param_groups()[0].options()).lr(o.step_size * course);
+    adam.zero_grad();
+    objective(network, sampler.next(), strength).backward();
+    adam.step();
+  }
+}
+
+}  // namespace
+
+void WeightedRows::add(const std::vector<int64_t>& more, float weight) {
+  rows.insert(rows.end(), more.begin(), more.end());
+  weights.insert(weights.end(), more.size(), weight);
+}
+
+std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
+                                      const WeightedRows& rows, const WeightedFitOptions& o) {
+  std::shared_ptr<Network> network = seeded_network(o.network, inputs.shape, o.seed, o.device);
+  network->train();
+  const double strength = o.l2 / 2 / static_cast<double>(rows.rows.size());
+  torch::Tensor weights = torch::zeros({inputs.inputs.rows()});
+  weights.index_copy_(0, torch::tensor(rows.rows, torch::kInt64), torch::tensor(rows.weights));
+  const auto gather = [&](const std::vector<int64_t>& numbers) {
+    Batch batch{inputs.inputs.gather(numbers), numbers};
+    const torch::Tensor at = torch::tensor(numbers, torch::kInt64);
+    batch.tensors.push_back(classes.index_select(0, at));
+    batch.tensors.push_back(weights.index_select(0, at));
+    return batch.to(o.device);
+  };
+  if (is_convex(o.network.encoder))
+    solve(*network, gather(rows.rows), strength, o);
+  else
+    train(*network, BatchSource(rows.rows, gather, {.batch_size = o.batch_size}), strength, o);
+  return network;
+}
+
+torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& classes, const WeightedRows& rows,
+                          const WeightedRows& also, int64_t folds, const WeightedFitOptions& options) {
+  const auto n = static_cast<int64_t>(rows.rows.size());
+  Streams streams(options.seed);
+  const torch::Tensor order = torch::randperm(n, streams.stream("folds"), torch::kInt64);
+  const auto* at = order.const_data_ptr<int64_t>();
+  std::vector<int64_t> fold_of(rows.rows.size());
+  for (int64_t i = 0; i < n; ++i) fold_of[static_cast<size_t>(at[i])] = i % folds;
+  torch::Tensor result = torch::zeros({n, options.network.outputs}, torch::kFloat64);
+  for (int64_t fold = 0; fold < folds && !stopped(options); ++fold) {
+    WeightedRows others = also;
+    std::vector<int64_t> held, held_at;
+    for (size_t i = 0; i < rows.rows.size(); ++i) {
+      if (fold_of[i] == fold) {
+        held.push_back(rows.rows[i]);
+        held_at.push_back(static_cast<int64_t>(i));
+      } else {
+        others.rows.push_back(rows.rows[i]);
+        others.weights.push_back(rows.weights[i]);
+      }
+    }
+    if (held.empty()) continue;
+    const std::shared_ptr<Network> network = fit_weighted(inputs, classes, others, options);
+    result.index_copy_(0, torch::tensor(held_at, torch::kInt64),
+                       probabilities_of(*network, inputs.inputs, held, options.device));
+  }
+  return result;
+}
+
+}  // namespace bilevel

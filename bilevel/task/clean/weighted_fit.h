@@ -1,0 +1,47 @@
+// Training a classifier on weighted rows, and predicting rows that it has not seen.
+#pragma once
+
+#include <torch/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "bilevel/model/network.h"
+#include "bilevel/task/job/job_data.h"
+
+namespace bilevel {
+
+/// Rows and how much each counts.
+struct WeightedRows {
+  std::vector<int64_t> rows;
+  std::vector<float> weights;
+
+  void add(const std::vector<int64_t>& more, float weight);
+};
+
+struct WeightedFitOptions {
+  NetworkOptions network;
+  double l2 = 0;      ///< kappa
+  double epochs = 0;  ///< of a classifier that is not convex
+  double step_size = 1e-3;
+  int64_t batch_size = 64;
+  uint64_t seed = 0;
+  torch::Device device = torch::kCPU;
+  const std::atomic<bool>* interrupt = nullptr;  ///< ends a fit early; its result is then of no use
+};
+
+/// Minimizes  sum_i w_i loss_i(y) + kappa/2 |y|^2  over a classifier's parameters (see CleanModel). The encoders
+/// `linear` and `bag` are solved with L-BFGS from zero (at most 60 iterations, all rows at once); the others are
+/// trained with Adam on shuffled batches, with a step size that falls to zero on a cosine. Deterministic.
+/// @param classes int64 [all rows]
+std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
+                                      const WeightedRows& rows, const WeightedFitOptions& options);
+
+/// float64 [rows, classes]: for each row the probabilities of a classifier that was fitted on the other folds of
+/// `rows` and on all of `also`. Folds are drawn from the seed. Cost: `folds` fits.
+torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& classes, const WeightedRows& rows,
+                          const WeightedRows& also, int64_t folds, const WeightedFitOptions& options);
+
+}  // namespace bilevel

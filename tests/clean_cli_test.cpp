@@ -1,0 +1,359 @@
+// `bilevel clean`, run as a person runs it: files in; weights, a model, a report and an exit code out.
+#include <signal.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "bilevel/report/metrics.h"
+#include "tests/process.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+struct Row {
+  int label;
+  std::string text;
+  double a, b;
+};
+
+const std::vector<std::string> kNames{"sport", "food", "music"};
+
+/// Texts of three classes that their words tell apart, not always; columns that do the same.
+std::vector<Row> make_rows(size_t count, uint32_t seed) {
+  static const std::vector<std::vector<std::string>> kWords{
+      {"goal", "team", "match", "coach", "league", "score", "player", "win"},
+      {"soup", "bread", "taste", "cook", "pepper", "plate", "sweet", "oven"},
+      {"song", "guitar", "tune", "band", "drum", "choir", "voice", "note"}};
+  static const std::vector<std::string> kCommon{"the", "a", "of", "very", "and", "today", "was", "good"};
+  std::mt19937 random(seed);
+  const auto uniform = [&] { return static_cast<double>(random()) / 4294967296.0; };
+  std::vector<Row> rows;
+  for (size_t i = 0; i < count; ++i) {
+    Row row{.label = static_cast<int>(random() % 3),
+            .text = "r" + std::to_string(seed) + "x" + std::to_string(i)};
+    for (int w = 0; w < 7; ++w) {
+      const auto of = static_cast<size_t>(uniform() < 0.2 ? static_cast<int>(random() % 3) : row.label);
+      const std::vector<std::string>& words = uniform() < 0.5 ? kCommon : kWords[of];
+      row.text += " " + words[random() % words.size()];
+    }
+    row.a = std::round(1000 * (uniform() + 0.8 * row.label)) / 1000;
+    row.b = std::round(1000 * (uniform() + (row.label == 1 ? 0.8 : 0))) / 1000;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string tsv_of(const std::vector<Row>& rows) {
+  std::ostringstream table;
+  table << "topic\ttext\ta\tb\tsource\n";
+  for (size_t i = 0; i < rows.size(); ++i) {
+    table << kNames[static_cast<size_t>(rows[i].label)] << "\t" << rows[i].text << "\t" << rows[i].a << "\t"
+          << rows[i].b << "\t" << (i % 2 == 0 ? "even" : "odd") << "\n";
+  }
+  return table.str();
+}
+
+std::vector<std::vector<std::string>> read_tsv(const std::string& path) {
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(read_bytes(path));
+  for (std::string line; std::getline(lines, line);) {
+    rows.emplace_back();
+    std::istringstream cells(line);
+    for (std::string cell; std::getline(cells, cell, '\t');) rows.back().push_back(cell);
+  }
+  return rows;
+}
+
+class CleanCli : public testing::Test {
+ protected:
+  static constexpr size_t kTrain = 240;
+
+  CleanCli()
+      : train_(folder_.write("train.tsv", tsv_of(make_rows(kTrain, 1)))),
+        trusted_(folder_.write("trusted.tsv", tsv_of(make_rows(60, 2)))),
+        test_(folder_.write("test.tsv", tsv_of(make_rows(90, 3)))) {}
+
+  Arguments text(const std::string& out, const Arguments& more = {}, const std::string& steps = "25") const {
+    return joined({"clean", "--train", train_, "--trusted", trusted_, "--test", test_, "--text", "text",
+                   "--label", "topic", "--out", path(out), "--steps", steps},
+                  more);
+  }
+  Arguments columns(const std::string& out, const Arguments& more = {}) const {
+    return joined({"clean", "--train", train_, "--trusted", trusted_, "--test", test_, "--features", "a,b",
+                   "--label", "topic", "--out", path(out), "--steps", "25"},
+                  more);
+  }
+  static Arguments joined(Arguments first, const Arguments& second) {
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
+  }
+  std::string path(const std::string& name) const { return folder_.path(name); }
+
+  /// Runs what must be refused before anything is written.
+  void expect_refused(const Arguments& arguments, const std::vector<std::string>& parts, int code = 2) const {
+    const Outcome run = bilevel_program(arguments);
+    EXPECT_EQ(run.code, code) << run.err;
+    for (const std::string& part : parts) EXPECT_CONTAINS(run.err, part);
+    EXPECT_EQ(run.out, "");
+    EXPECT_FALSE(fs::exists(path("bad")));
+  }
+
+  TemporaryFolder folder_;
+  std::string train_, trusted_, test_;
+};
+
+TEST_F(CleanCli, FindsInjectedFlipsAndWritesEverything) {
+  const Outcome run = bilevel_program(text("out", {"--inject-noise", "0.3", "--seed", "4", "--json"}));
+  ASSERT_EQ(run.code, 0) << run.err;
+  const Json summary = Json::parse(run.out);
+  EXPECT_EQ(summary.at("command"), "clean");
+  EXPECT_EQ(summary.at("solver"), "adambo");
+  EXPECT_EQ(summary.at("encoder"), "bag");
+  EXPECT_EQ(summary.at("stop_reason"), "max_steps");
+  EXPECT_EQ(Json::parse(read_bytes(path("out/summary.json"))), summary);
+  for (const char* part : {"train", "trusted", "test"}) {
+    for (const char* key : {"accuracy", "loss"})
+      EXPECT_TRUE(summary.at("metrics").at(part).at(key).is_number()) << part << " " << key;
+  }
+  EXPECT_GT(summary.at("metrics").at("test").at("accuracy").get<double>(), 0.85);
+  EXPECT_GT(summary.at("metrics").at("flips").at("auroc").get<double>(), 0.9);
+  EXPECT_GT(summary.at("metrics").at("flips").at("precision").get<double>(), 0.7);
+  EXPECT_GT(summary.at("metrics").at("flips").at("recall").get<double>(), 0.7);
+  for (const char* name :
+       {"noisy_and_trusted", "trusted_only", "self_confidence", "trusted_model", "product"})
+    EXPECT_TRUE(summary.at("baselines").at(name).at("test").at("accuracy").is_number()) << name;
+  for (const char* name : {"self_confidence", "trusted_model", "product"})
+    EXPECT_GT(summary.at("baselines").at(name).at("flips").at("auroc").get<double>(), 0.5) << name;
+
+  // weights.tsv: a line per row in order, consistent with itself and with the figures.
+  const auto table = read_tsv(path("out/weights.tsv"));
+  ASSERT_EQ(table.size(), kTrain + 1);
+  EXPECT_TRUE(read_bytes(path("out/weights.tsv"))
+                  .starts_with("row\tweight\tgiven_label\tsuggested_label\tprobability\tsuspicious\n"));
+  const std::vector<Row> truth = make_rows(kTrain, 1);
+  std::vector<double> minus_weight;
+  std::vector<int64_t> flipped;
+  int64_t suspicious = 0, flips = 0, right_suggestions = 0;
+  for (size_t i = 0; i < kTrain; ++i) {
+    const auto& row = table[i + 1];
+    ASSERT_EQ(row.size(), 6U);
+    EXPECT_EQ(row[0], std::to_string(i + 1));
+    const double weight = std::stod(row[1]), probability = std::stod(row[4]);
+    EXPECT_TRUE(weight >= 0 && weight <= 1 && probability >= 0 && probability <= 1);
+    EXPECT_EQ(row[5], probability < 0.5 ? "1" : "0");
+    suspicious += row[5] == "1" ? 1 : 0;
+    const std::string& true_label = kNames[static_cast<size_t>(truth[i].label)];
+    flips += row[2] != true_label ? 1 : 0;
+    right_suggestions += row[3] == true_label ? 1 : 0;
+    minus_weight.push_back(-weight);
+    flipped.push_back(row[2] != true_label ? 1 : 0);
+  }
+  EXPECT_NEAR(static_cast<double>(flips), 0.3 * kTrain, 4.5 * std::sqrt(0.21 * kTrain));
+  EXPECT_EQ(suspicious, summary.at("suspicious").get<int64_t>());
+  EXPECT_GT(right_suggestions, static_cast<int64_t>(0.8 * kTrain));
+  EXPECT_NEAR(auc(ScoredRows(minus_weight, flipped)),
+              summary.at("metrics").at("flips").at("auroc").get<double>(), 1e-9);
+
+  for (const char* name : {"report.html", "options.json", "checkpoint.safetensors", "trace.jsonl",
+                           "model.json", "model.safetensors", "predictions.tsv"})
+    EXPECT_TRUE(fs::exists(path("out/") + name)) << name;
+  const std::string report = read_bytes(path("out/report.html"));
+  for (const char* part :
+       {"Most suspicious rows", "Beside the usual methods", "Weights of the training rows"})
+    EXPECT_CONTAINS(report, part);
+
+  // The saved model classifies as the run did.
+  const Outcome predicted = bilevel_program(
+      {"predict", "--model", path("out"), "--input", test_, "--out", path("p.tsv"), "--json"});
+  ASSERT_EQ(predicted.code, 0) << predicted.err;
+  EXPECT_NEAR(Json::parse(predicted.out).at("accuracy").get<double>(),
+              summary.at("metrics").at("test").at("accuracy").get<double>(), 1e-12);
+  EXPECT_NEAR(Json::parse(predicted.out).at("loss").get<double>(),
+              summary.at("metrics").at("test").at("loss").get<double>(), 1e-5);
+}
+
+// A file whose labels were replaced beforehand gives the same weights, bit for bit, as the injection that the program
+// knows of: the truth has no way into training or choices.
+TEST_F(CleanCli, TheInjectedTruthHasNoInfluence) {
+  ASSERT_EQ(bilevel_program(text("known", {"--inject-noise", "0.4", "--no-baselines", "--quiet"})).code, 0);
+  std::vector<Row> rows = make_rows(kTrain, 1);
+  const auto table = read_tsv(path("known/weights.tsv"));
+  for (size_t i = 0; i < kTrain; ++i) {
+    rows[i].label =
+        static_cast<int>(std::find(kNames.begin(), kNames.end(), table[i + 1][2]) - kNames.begin());
+  }
+  folder_.write("train.tsv", tsv_of(rows));
+  ASSERT_EQ(bilevel_program(text("unknown", {"--no-baselines", "--quiet"})).code, 0);
+  EXPECT_EQ(read_bytes(path("known/weights.tsv")), read_bytes(path("unknown/weights.tsv")));
+  EXPECT_EQ(read_bytes(path("known/model.safetensors")), read_bytes(path("unknown/model.safetensors")));
+  const Json unknown = Json::parse(read_bytes(path("unknown/summary.json")));
+  EXPECT_FALSE(unknown.at("metrics").contains("flips"));
+  EXPECT_FALSE(unknown.contains("baselines"));
+}
+
+TEST_F(CleanCli, ColumnsGroupsAndClassPairs) {
+  for (const Arguments& more :
+       {Arguments{}, Arguments{"--encoder", "mlp", "--hidden", "4"}, Arguments{"--weight-per", "class-pair"},
+        Arguments{"--weight-per", "group", "--group", "source"}}) {
+    const Outcome run =
+        bilevel_program(columns("c" + std::to_string(more.size()) + (more.empty() ? "" : more[1]),
+                                joined({"--inject-noise", "0.3", "--json", "--no-baselines"}, more)));
+    ASSERT_EQ(run.code, 0) << run.err;
+    const Json summary = Json::parse(run.out);
+    EXPECT_GT(summary.at("metrics").at("flips").at("auroc").get<double>(), 0.8);
+    if (more.size() == 2 && more[0] == "--weight-per") EXPECT_EQ(summary.at("learned_weights").size(), 9U);
+    if (more.size() == 4 && more[0] == "--weight-per") {
+      EXPECT_EQ(summary.at("learned_weights").size(), 2U);
+      EXPECT_TRUE(summary.at("learned_weights").at("odd").is_number());
+    }
+    if (more.size() == 4 && more[0] == "--encoder") {
+      EXPECT_CONTAINS(summary.at("warnings").dump(), "outside of its theory");
+      EXPECT_CONTAINS(run.err, "outside of its theory");
+    } else {
+      EXPECT_EQ(summary.at("warnings").dump().find("theory"), std::string::npos);
+    }
+  }
+}
+
+// A whole group of wrong labels is found by one weight a group.
+TEST_F(CleanCli, AGroupOfWrongLabelsGetsALowWeight) {
+  std::vector<Row> rows = make_rows(kTrain, 1);
+  for (size_t i = 1; i < rows.size(); i += 2)
+    rows[i].label = (rows[i].label + 1 + static_cast<int>(i / 2 % 2)) % 3;
+  folder_.write("train.tsv", tsv_of(rows));
+  const Outcome run = bilevel_program(
+      text("out", {"--weight-per", "group", "--group", "source", "--json", "--no-baselines"}, "60"));
+  ASSERT_EQ(run.code, 0) << run.err;
+  const Json weights = Json::parse(run.out).at("learned_weights");
+  EXPECT_LT(weights.at("odd").get<double>(), 0.5 * weights.at("even").get<double>());
+}
+
+TEST_F(CleanCli, WithoutTrustedRowsSaysWhatItAssumes) {
+  const Outcome run = bilevel_program({"clean", "--train", train_, "--text", "text", "--label", "topic",
+                                       "--out", path("out"), "--inject-noise", "0.2", "--steps", "20"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_CONTAINS(run.err, "this assumes that labels are right more often than wrong");
+  const Json summary = Json::parse(read_bytes(path("out/summary.json")));
+  EXPECT_TRUE(summary.at("metrics").at("trusted").is_null());
+  EXPECT_TRUE(summary.at("metrics").at("test").is_null());
+  EXPECT_GT(summary.at("metrics").at("flips").at("auroc").get<double>(), 0.8);
+  EXPECT_EQ(read_tsv(path("out/weights.tsv")).size(), kTrain + 1);
+  EXPECT_CONTAINS(read_bytes(path("out/report.html")), "There was no trusted file");
+  EXPECT_FALSE(fs::exists(path("out/predictions.tsv")));
+}
+
+TEST_F(CleanCli, TokenEncodersAndOtherSolvers) {
+  for (const Arguments& more : {Arguments{"--encoder", "gru", "--hidden", "6"},
+                                Arguments{"--encoder", "transformer", "--hidden", "8", "--no-baselines"},
+                                Arguments{"--solver", "bo-rep", "--no-baselines"},
+                                Arguments{"--solver", "sl-bamm", "--no-baselines"}}) {
+    SCOPED_TRACE(more[1]);
+    const Outcome run = bilevel_program(text(more[1], joined({"--json"}, more), "3"));
+    ASSERT_EQ(run.code, 0) << run.err;
+    const Json summary = Json::parse(run.out);
+    EXPECT_TRUE(summary.at("metrics").at("test").at("accuracy").is_number());
+    EXPECT_EQ(summary.at(more[0].substr(2)), more[1]);
+    EXPECT_EQ(summary.at("steps"), 3);
+  }
+}
+
+TEST_F(CleanCli, InterruptedAndResumedIsTheSameRun) {
+  const Arguments more{"--inject-noise", "0.3", "--no-baselines", "--quiet"};
+  const Arguments whole = text("whole", more, "300"), cut = text("cut", more, "300");
+  ASSERT_EQ(bilevel_program(whole).code, 0);
+  Process process(cut);
+  ASSERT_TRUE(process.wait_until(
+      [&] { return fs::exists(path("cut/trace.jsonl")) && fs::file_size(path("cut/trace.jsonl")) > 0; }));
+  process.send(SIGINT);
+  const Outcome stopped = process.wait();
+  ASSERT_EQ(stopped.code, 130) << stopped.err;
+  EXPECT_CONTAINS(stopped.err, "bilevel clean --resume");
+  EXPECT_FALSE(fs::exists(path("cut/weights.tsv")));
+  EXPECT_FALSE(fs::exists(path("cut/summary.json")));
+  const Outcome resumed = bilevel_program({"clean", "--resume", path("cut"), "--json"});
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  for (const char* name : {"weights.tsv", "model.safetensors", "predictions.tsv"})
+    EXPECT_EQ(read_bytes(path("whole/") + name), read_bytes(path("cut/") + name)) << name;
+  EXPECT_EQ(Json::parse(read_bytes(path("whole/summary.json"))).at("metrics"),
+            Json::parse(resumed.out).at("metrics"));
+
+  // A finished run is shown again; another option is refused.
+  const Outcome again = bilevel_program({"clean", "--resume", path("cut"), "--json"});
+  EXPECT_EQ(again.code, 0);
+  EXPECT_EQ(Json::parse(again.out), Json::parse(resumed.out));
+  EXPECT_EQ(bilevel_program({"clean", "--resume", path("cut"), "--steps", "5"}).code, 2);
+}
+
+TEST_F(CleanCli, RefusesWhatCannotBe) {
+  const auto write = [&](const std::string& content) { return folder_.write("odd.tsv", content); };
+  const auto run_on = [&](const std::string& train, const Arguments& more = {}) {
+    return joined({"clean", "--train", train, "--trusted", trusted_, "--text", "text", "--label", "topic",
+                   "--out", path("bad")},
+                  more);
+  };
+  expect_refused({"clean", "--text", "text", "--label", "topic", "--out", path("bad")},
+                 {"--train FILE is missing"});
+  expect_refused(run_on(path("none.tsv")), {"none.tsv"}, 4);
+  expect_refused(run_on(write("")), {"odd.tsv"});
+  expect_refused(run_on(write("topic\ttext\nsport\ta b\nfood\n")), {"odd.tsv:3"});
+  expect_refused(run_on(write("other\ttext\nsport\ta b\n")), {"topic"});
+  expect_refused(run_on(write("topic\tother\nsport\ta b\nfood\tc d\n")), {"text"});
+  expect_refused(run_on(write("topic\ttext\nsport\ta\nsport\tb\n")), {"odd.tsv"});
+  expect_refused(run_on(write("topic\ttext\nsport\ta\n\tb\nfood\tc\n")), {"odd.tsv:3"});
+  expect_refused(run_on(write("topic\ttext\nsport\ta\nsport\tb\nfood\tc\nmusic\td\nmusic\te\n")),
+                 {"'food' has one row"});
+  // Label sets that differ between files.
+  expect_refused(run_on(write("topic\ttext\nsport\ta\nsport\tb\nfood\tc\nfood\td\n")),
+                 {"trusted.tsv:", "music"});
+  // Trusted rows that also stand in the training file.
+  const std::vector<Row> rows = make_rows(kTrain, 1);
+  std::vector<Row> shared = make_rows(20, 9);
+  shared[4].text = rows[7].text;
+  shared[9].text = rows[8].text;
+  const std::string overlapping = folder_.write("shared.tsv", tsv_of(shared));
+  expect_refused({"clean", "--train", train_, "--trusted", overlapping, "--text", "text", "--label", "topic",
+                  "--out", path("bad")},
+                 {"2 trusted rows also stand in the training file", "shared.tsv:6", "train.tsv:9"});
+
+  const auto fails = [&](const Arguments& more, const std::vector<std::string>& parts) {
+    expect_refused(joined({"clean", "--train", train_, "--trusted", trusted_, "--text", "text", "--label",
+                           "topic", "--out", path("bad")},
+                          more),
+                   parts);
+  };
+  fails({"--inject-noise", "1"}, {"inject_noise"});
+  fails({"--inject-noise", "-0.1"}, {"inject_noise"});
+  fails({"--inject-noise", "nan"}, {"inject_noise"});
+  fails({"--weight-per", "word"}, {"weight_per"});
+  fails({"--weight-per", "group"}, {"--group"});
+  fails({"--weight-per", "group", "--group", "none"}, {"none"});
+  fails({"--group", "source"}, {"group"});
+  fails({"--solver", "none"}, {"none"});
+  fails({"--set", "none=1"}, {"none"});
+  fails({"--encoder", "none"}, {"none"});
+  fails({"--encoder", "mlp"}, {"mlp"});
+  fails({"--hidden", "5"}, {"hidden"});
+  fails({"--l2", "-1"}, {"l2"});
+  fails({"--embedding", "x.txt"}, {"embedding"});
+
+  // Numbers that are none, in columns.
+  std::string infinite = tsv_of(make_rows(30, 5));
+  infinite += "sport\tlast\tinf\t1\teven\n";
+  expect_refused({"clean", "--train", write(infinite), "--trusted", trusted_, "--features", "a,b", "--label",
+                  "topic", "--out", path("bad")},
+                 {"odd.tsv:32", "a"});
+  // A folder that holds another run.
+  ASSERT_EQ(bilevel_program(columns("used", {"--no-baselines", "--quiet"})).code, 0);
+  EXPECT_EQ(bilevel_program(columns("used")).code, 2);
+}
+
+}  // namespace
+}  // namespace bilevel
