@@ -47,6 +47,7 @@ int run_program(int argc, char** argv) {
       "3 numerical failure, 4 file trouble, 130 interrupted.");
   Body body;
   add_auc(program, body);
+  add_tune(program, body);
   add_predict(program, body);
   add_list(program, body);
   add_demo(program, body);
