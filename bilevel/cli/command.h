@@ -21,6 +21,7 @@ void add_list(CLI::App& program, Body& body);
 void add_demo(CLI::App& program, Body& body);
 void add_check(CLI::App& program, Body& body);
 void add_solve(CLI::App& program, Body& body);
+void add_tune(CLI::App& program, Body& body);
 void add_compare(CLI::App& program, Body& body);
 
 /// Checks for numbers that say what is wrong in few words.

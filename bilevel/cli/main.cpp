@@ -48,6 +48,7 @@ int run_program(int argc, char** argv) {
   Body body;
   add_auc(program, body);
   add_clean(program, body);
+  add_tune(program, body);
   add_meta(program, body);
   add_predict(program, body);
   add_list(program, body);

@@ -1,12 +1,14 @@
 #include "bilevel/data/ngrams.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/types.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
+#include <unordered_map>
 
 #include "bilevel/core/error.h"
 #include "bilevel/data/text.h"
@@ -75,7 +77,8 @@ uint32_t NgramHasher::bucket_of(uint64_t state) const {
   return static_cast<uint32_t>(finish(state) & static_cast<uint64_t>(options_.buckets - 1));
 }
 
-void NgramHasher::count_words(std::string_view text, std::vector<uint32_t>& buckets) const {
+template <typename Visit>
+void NgramHasher::each_word_ngram(std::string_view text, const Visit& visit) const {
   std::vector<std::string_view> words;
   size_t begin = 0;
   int64_t length = 0;  // characters of the word that starts at begin
@@ -103,12 +106,15 @@ void NgramHasher::count_words(std::string_view text, std::vector<uint32_t>& buck
     for (size_t n = 1; n <= static_cast<size_t>(options_.word_max) && first + n <= words.size(); ++n) {
       if (n > 1) state = absorb(state, ' ');
       state = absorb(state, words[first + n - 1]);
-      if (n >= static_cast<size_t>(options_.word_min)) buckets.push_back(bucket_of(state));
+      if (n >= static_cast<size_t>(options_.word_min))
+        visit(state, words.begin() + static_cast<std::ptrdiff_t>(first),
+              words.begin() + static_cast<std::ptrdiff_t>(first + n));
     }
   }
 }
 
-void NgramHasher::count_characters(std::string_view text, std::vector<uint32_t>& buckets) const {
+template <typename Visit>
+void NgramHasher::each_character_ngram(std::string_view text, const Visit& visit) const {
   std::vector<std::string_view> characters;  // of one piece, with a blank at both ends
   const auto close = [&] {
     if (characters.size() > 1) {
@@ -118,7 +124,9 @@ void NgramHasher::count_characters(std::string_view text, std::vector<uint32_t>&
         const size_t longest = std::min(static_cast<size_t>(options_.char_max), characters.size() - first);
         for (size_t n = 1; n <= longest; ++n) {
           state = absorb(state, characters[first + n - 1]);
-          if (n >= static_cast<size_t>(options_.char_min)) buckets.push_back(bucket_of(state));
+          if (n >= static_cast<size_t>(options_.char_min))
+            visit(state, characters.begin() + static_cast<std::ptrdiff_t>(first),
+                  characters.begin() + static_cast<std::ptrdiff_t>(first + n));
         }
       }
     }
@@ -144,8 +152,12 @@ void NgramHasher::count(std::string_view text, Counts& counts) const {
   for (auto& block : counts.blocks) block.clear();
   const std::string lowered = options_.lower_case ? bilevel::lower_case(text) : std::string();
   const std::string_view used = options_.lower_case ? std::string_view(lowered) : text;
-  if (options_.word_max > 0) count_words(used, counts.blocks[0]);
-  if (options_.char_max > 0) count_characters(used, counts.blocks[1]);
+  const auto into = [&](std::vector<uint32_t>& buckets) {
+    return
+        [this, &buckets](uint64_t state, const auto&, const auto&) { buckets.push_back(bucket_of(state)); };
+  };
+  if (options_.word_max > 0) each_word_ngram(used, into(counts.blocks[0]));
+  if (options_.char_max > 0) each_character_ngram(used, into(counts.blocks[1]));
   for (auto& block : counts.blocks) std::sort(block.begin(), block.end());
 }
 
@@ -206,6 +218,35 @@ SparseRows NgramHasher::apply(const std::vector<std::string_view>& texts) const 
     builder.end_row();
   }
   return builder.finish(options_.buckets);
+}
+
+std::vector<std::string> NgramHasher::names(const std::vector<std::string_view>& texts) const {
+  struct Found {
+    int64_t count = 0;
+    std::string text;
+  };
+  std::unordered_map<uint64_t, Found> found;  // by hash
+  for (const std::string_view text : texts) {
+    const std::string lowered = options_.lower_case ? bilevel::lower_case(text) : std::string(text);
+    const auto note = [&](const char* between, const char* open, const char* close) {
+      return [&found, between, open, close](uint64_t state, auto begin, auto end) {
+        Found& ngram = found[state];
+        if (ngram.count++ == 0)
+          ngram.text = fmt::format("{}{}{}", open, fmt::join(begin, end, between), close);
+      };
+    };
+    if (options_.word_max > 0) each_word_ngram(lowered, note(" ", "", ""));
+    if (options_.char_max > 0) each_character_ngram(lowered, note("", "[", "]"));
+  }
+  std::vector<const Found*> best(static_cast<size_t>(options_.buckets), nullptr);
+  for (const auto& [state, ngram] : found) {
+    const Found*& other = best[bucket_of(state)];
+    if (other == nullptr || std::pair(-ngram.count, ngram.text) < std::pair(-other->count, other->text))
+      other = &ngram;
+  }
+  std::vector<std::string> names;
+  for (const Found* ngram : best) names.push_back(ngram == nullptr ? "" : ngram->text);
+  return names;
 }
 
 nlohmann::json NgramHasher::to_json() const {

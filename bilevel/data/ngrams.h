@@ -49,6 +49,11 @@ class NgramHasher {
   /// Cost: about one hash per n-gram.
   SparseRows apply(const std::vector<std::string_view>& texts) const;
 
+  /// A name for every bucket: the n-gram that most often falls into it in the given texts (of equals the first
+  /// in byte order), words as they are, characters in brackets; empty where no n-gram does. Memory: every
+  /// n-gram of the texts.
+  std::vector<std::string> names(const std::vector<std::string_view>& texts) const;
+
   const NgramOptions& options() const { return options_; }
 
   /// float32 [2, buckets]: the factors of the word and of the character block; undefined without idf.
@@ -63,8 +68,11 @@ class NgramHasher {
   struct Counts;
 
   void count(std::string_view text, Counts& counts) const;
-  void count_words(std::string_view text, std::vector<uint32_t>& buckets) const;
-  void count_characters(std::string_view text, std::vector<uint32_t>& buckets) const;
+  /// Calls visit(hash, begin, end) for every n-gram; [begin, end) are its words or characters.
+  template <typename Visit>
+  void each_word_ngram(std::string_view text, const Visit& visit) const;
+  template <typename Visit>
+  void each_character_ngram(std::string_view text, const Visit& visit) const;
   uint32_t bucket_of(uint64_t state) const;
 
   NgramOptions options_;

@@ -173,6 +173,22 @@ Inputs Features::tokens_of(const DataFile& file, const std::string& column) cons
   return Inputs::tokens(encode(texts, std::get<Vocabulary>(transform_), max_length_));
 }
 
+std::vector<std::string> Features::names(const std::vector<FileRows>& rows) const {
+  if (const auto* hasher = std::get_if<NgramHasher>(&transform_))
+    return hasher->names(texts_of(rows, text_column_));
+  if (const auto* columns = std::get_if<ColumnTransform>(&transform_)) return columns->feature_names();
+  std::vector<std::string> names;
+  if (const auto* vocabulary = std::get_if<Vocabulary>(&transform_)) {
+    names = {"(padding)", "(unknown word)"};
+    names.insert(names.end(), vocabulary->words().begin(), vocabulary->words().end());
+    return names;
+  }
+  const auto& transform = std::get<SparseTransform>(transform_);
+  if (transform.is_dense()) return transform.feature_names();
+  for (int64_t index = 1; index <= transform.width(); ++index) names.push_back(std::to_string(index));
+  return names;
+}
+
 nlohmann::json Features::to_json() const {
   nlohmann::json state{{"text_column", text_column_}, {"max_length", max_length_}, {"shape", shape_}};
   if (!pair_column_.empty()) state["pair_column"] = pair_column_;

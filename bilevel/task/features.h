@@ -65,6 +65,10 @@ class Features {
   /// What a network that reads them must be made for; with pretrained vectors only right after `fit`.
   const InputShape& shape() const { return shape_; }
 
+  /// A name for every one of the `shape().width` inputs: columns by name, words of the vocabulary, LIBSVM indices,
+  /// hashed n-grams by those of the given rows (see NgramHasher::names; empty where these rows have none).
+  std::vector<std::string> names(const std::vector<FileRows>& rows) const;
+
   /// State as JSON and tensors ("features.*").
   nlohmann::json to_json() const;
   std::map<std::string, torch::Tensor> tensors() const;

@@ -1,0 +1,142 @@
+// A classifier whose regularization is learned: x holds the hyperparameters, y the weights.
+//
+//   lower:  g(x, y) = mean over training rows of w_c(x) l_eps(x)(y; row) + 1/2 sum_i lambda_i(x) w_i^2
+//   upper:  f(x, y) = mean over validation rows of l(y; row) + sum_j (x_j - c_j)^2 / (2 s^2 n_valid)
+//
+// l: cross-entropy of the softmax; l_eps: against targets smoothed by eps; w_i: the weights (biases, norms and
+// token vectors are free, but see l2-per-feature). Of x, the first number m is the logarithm of a strength that
+// all weights share; the others are deviations from it, or belong to another hyperparameter:
+//   l2              lambda_i = exp(m)
+//   l2-per-feature  lambda_i = exp(m + d_j), j the feature that weight i multiplies
+//   l2-per-class    lambda_i = exp(m + d_c), c the class whose output weight i belongs to
+//   label-smoothing lambda_i = exp(m), eps = sigmoid(s)
+//   class-weights   lambda_i = exp(m), w_c = exp(a_c) / sum_k p_k exp(a_k), p_k the share of class k
+// The second term of f is the negative logarithm of a normal prior for everything but m, in the units of a mean
+// over n_valid rows: s is the spread that one expects before seeing the validation rows. It is what keeps
+// thousands of strengths from fitting a few hundred rows: a strength that they say little about stays near the
+// common one.
+//
+// For the encoders `linear` and `bag` the variable y_i stands for the weight w_i = y_i / sqrt(h_j + lambda_i),
+// h_j a quarter of the mean square of feature j over the training rows, and twice the bias: then no curvature
+// of g in y is much below or above 1, whatever the strengths are and however rare a feature is, and step sizes
+// need no change while x moves. y*(x) is the same model, so the problem is the same.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bilevel/model/network.h"
+#include "bilevel/problem/problem.h"
+#include "bilevel/task/inputs.h"
+
+namespace bilevel {
+
+/// l2-per-feature, l2-per-class, l2, label-smoothing, class-weights.
+const std::vector<std::string>& tune_kinds();
+
+struct TuneModelOptions {
+  NetworkOptions network;
+  std::string kind = "l2-per-feature";
+  double l2 = 1e-3;   ///< exp(m) at the start, > 0
+  double spread = 2;  ///< s, > 0
+  uint64_t seed = 0;  ///< of the initial weights
+  torch::Device device = torch::kCPU;
+};
+
+/// Rows with classes, and which of them serve which level.
+struct TuneData {
+  Inputs inputs;
+  std::vector<int64_t> classes;  ///< of all rows, from 0
+  std::vector<int64_t> train, valid;
+};
+
+class TuneModel {
+ public:
+  /// Throws InputError for options that the network refuses, an unknown kind, and l2-per-feature with token
+  /// vectors that are not trained.
+  TuneModel(const TuneModelOptions& options, const InputShape& shape, const TuneData& data);
+
+  /// Batches are stratified by class; the upper ones have at most `batch_size` rows too. Shares this model's
+  /// tensors. x stays in the range of `strength_range`.
+  Problem problem(int64_t batch_size) const;
+
+  /// Whether g is strongly convex in y up to a shift of all biases, which changes no probability: linear and
+  /// bag.
+  bool convex() const { return convex_; }
+  /// The strengths that the model can have: {1e-9, 1e4} if convex, else {1e-9, 1}: there the step size on
+  /// weights does not adapt to the strength.
+  std::pair<double, double> strength_range() const;
+
+  torch::Tensor x() const { return x_; }
+  std::vector<torch::Tensor> y() const { return lower_; }
+  /// Sets x (and y) to flat values.
+  void set_x(const torch::Tensor& flat);
+  void set_y(const torch::Tensor& flat);
+  torch::Tensor flat_y() const;
+  /// y as it was at first.
+  void reset_y();
+
+  /// x where the common strength is `l2` and all else is neutral: no deviations, no smoothing (eps < 1e-6), equal
+  /// weights.
+  torch::Tensor neutral(double l2) const;
+  /// A random x: the common strength log-uniform in [low, high], all else normal about its centre with the
+  /// spread s.
+  torch::Tensor random(double low, double high, at::Generator& generator) const;
+
+  /// One strength per group: per feature (for an mlp and for token encoders then one for each other matrix), per
+  /// class (then likewise), or one. Float64 on the CPU, at the present x.
+  torch::Tensor strengths() const;
+  /// bool [width]: the features that some training row has (all of an encoder that is not convex).
+  torch::Tensor used_features() const;
+  /// eps of label-smoothing, else 0.
+  double smoothing() const;
+  /// w_c of class-weights, else ones; float64 [classes].
+  torch::Tensor class_weights() const;
+  /// Of the groups behind the features or classes: names of the matrices.
+  const std::vector<std::string>& other_groups() const { return other_groups_; }
+
+  /// g on all training rows, with its graph. The batch is kept.
+  torch::Tensor full_lower_loss() const;
+  /// Probabilities of the classes, float64 [rows, classes] on the CPU, in evaluation mode.
+  torch::Tensor probabilities(const std::vector<int64_t>& rows) const;
+
+  /// The network with the weights w that y and x stand for. It is the model's own.
+  std::shared_ptr<Network> network() const;
+
+ private:
+  /// Which strengths a part of y has: `count` groups from `first` on, along its dimension `dim`.
+  struct Penalty {
+    torch::Tensor weight;
+    int64_t first = 0, count = 1, dim = 0;
+
+    /// Its own of one value per group, in a shape that broadcasts to the weight's.
+    torch::Tensor of(const torch::Tensor& per_group) const;
+  };
+  void group_weights(const InputShape& shape);
+  torch::Tensor log_strengths() const;
+  torch::Tensor scale() const;
+  torch::Tensor logits(const std::vector<torch::Tensor>& inputs) const;
+  torch::Tensor lower_loss(const Batch& batch) const;
+  torch::Tensor prior() const;
+  Batch gather(const std::vector<int64_t>& rows) const;
+  torch::Tensor bounded(const torch::Tensor& x) const;
+
+  TuneModelOptions options_;
+  TuneData data_;
+  int64_t classes_ = 0;
+  bool convex_ = false;
+  std::shared_ptr<Network> network_;
+  std::vector<torch::Tensor> lower_;
+  std::vector<std::string> lower_names_;
+  torch::Tensor initial_;     // flat y
+  torch::Tensor x_, centre_;  // centre_ of all but m
+  torch::Tensor shares_;      // of the classes among the training rows
+  torch::Tensor squares_;     // h, [width, 1]; convex only
+  std::vector<Penalty> penalties_;
+  std::vector<std::string> other_groups_;
+  int64_t groups_ = 1;
+  mutable Batch train_batch_;  // of full_lower_loss
+};
+
+}  // namespace bilevel

@@ -1,0 +1,157 @@
+#include "bilevel/task/tune/tune_search.h"
+
+#include <torch/autograd.h>
+#include <torch/optim/lbfgs.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "bilevel/core/streams.h"
+#include "bilevel/oracle/oracles.h"
+#include "bilevel/solver/parts/lower_rule.h"
+
+namespace bilevel {
+namespace {
+
+constexpr double kPassesAPoint = 15;
+
+double share(const TuneData& data) {
+  return static_cast<double>(data.valid.size()) / static_cast<double>(data.train.size());
+}
+
+double valid_loss(const TuneModel& model, const TuneData& data) {
+  return class_scores(model.probabilities(data.valid), classes_at(data.classes, data.valid)).loss;
+}
+
+/// Passes of one training of a model that is not convex, its measurements included.
+double training_passes(const WeightTraining& t, double train_rows, double valid_rows) {
+  const double batch = std::min(static_cast<double>(t.batch_size), train_rows);
+  return (static_cast<double>(t.steps) * batch + static_cast<double>(t.measurements) * valid_rows) /
+         train_rows;
+}
+
+/// Adam from the initial weights; leaves the best weights and returns their validation loss.
+double train_by_steps(TuneModel& model, const TuneData& data, const WeightTraining& t) {
+  model.reset_y();
+  Oracles oracles(model.problem(t.batch_size), t.seed);
+  LowerRule rule("adam", 1, {}, oracles.y().flat());
+  const int64_t every = std::max<int64_t>(1, t.steps / t.measurements);
+  double best = std::numeric_limits<double>::infinity();
+  torch::Tensor best_y = model.flat_y();
+  for (int64_t k = 0; k < t.steps; ++k) {
+    const double course =
+        0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(k) / static_cast<double>(t.steps)));
+    rule.step(oracles.y(), course * t.step_size, oracles.lower_gradient(oracles.draw_lower("lower_batches")));
+    if ((k + 1) % every != 0 && k + 1 != t.steps) continue;
+    const double loss = valid_loss(model, data);
+    if (loss < best) {
+      best = loss;
+      best_y = model.flat_y();
+    }
+  }
+  model.set_y(best_y);
+  return best;
+}
+
+SearchOutcome search(TuneModel& model, const TuneData& data, const SearchOptions& options,
+                     const std::vector<torch::Tensor>& candidates) {
+  SearchOutcome best;
+  best.valid_loss = std::numeric_limits<double>::infinity();
+  model.reset_y();
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (options.interrupt != nullptr && *options.interrupt) {
+      best.interrupted = true;
+      return best;
+    }
+    model.set_x(candidates[i]);
+    double loss = 0;
+    if (model.convex()) {
+      const double left = (options.passes - best.passes) / static_cast<double>(candidates.size() - i);
+      const auto evaluations = static_cast<int64_t>(std::floor(left - share(data)));
+      best.passes +=
+          minimize_weights(model, std::clamp<int64_t>(evaluations, 1, options.training.evaluations));
+      best.passes += share(data);
+      loss = valid_loss(model, data);
+    } else {
+      loss = train_by_steps(model, data, options.training);
+      best.passes += training_passes(options.training, static_cast<double>(data.train.size()),
+                                     static_cast<double>(data.valid.size()));
+    }
+    ++best.points;
+    if (loss < best.valid_loss) {
+      best.valid_loss = loss;
+      best.x = candidates[i];
+      best.y = model.flat_y();
+      best.strength = std::exp(candidates[i][0].item<double>());
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_batch, int64_t train_rows) {
+  OracleCounts sum = calls.steps;
+  sum += calls.warm_start;
+  sum += calls.automatic;
+  sum += calls.evaluation;
+  const int64_t lower = sum.lower_gradient + sum.lower_joint_gradient + sum.hvp + sum.cross_vjp;
+  const int64_t upper = sum.upper_gradient + sum.upper_hvp + sum.upper_cross_vjp;
+  return static_cast<double>(lower * lower_batch + upper * upper_batch) / static_cast<double>(train_rows);
+}
+
+double minimize_weights(const TuneModel& model, int64_t evaluations) {
+  int64_t spent = 0;
+  torch::optim::LBFGS optimizer(model.y(), torch::optim::LBFGSOptions(1)
+                                               .max_iter(evaluations)
+                                               .max_eval(evaluations)
+                                               .history_size(10)
+                                               .tolerance_grad(1e-7)
+                                               .tolerance_change(1e-12)
+                                               .line_search_fn("strong_wolfe"));
+  optimizer.step([&] {
+    ++spent;
+    const torch::Tensor loss = model.full_lower_loss();
+    const std::vector<torch::Tensor> gradients = torch::autograd::grad({loss}, model.y());
+    const std::vector<torch::Tensor> parameters = model.y();
+    for (size_t i = 0; i < parameters.size(); ++i) parameters[i].mutable_grad() = gradients[i].contiguous();
+    return loss.detach();
+  });
+  for (const torch::Tensor& parameter : model.y()) parameter.mutable_grad() = torch::Tensor();
+  return static_cast<double>(spent);
+}
+
+int64_t search_points(const TuneModel& model, const SearchOptions& options, size_t train_rows,
+                      size_t valid_rows) {
+  const double one = model.convex() ? kPassesAPoint
+                                    : training_passes(options.training, static_cast<double>(train_rows),
+                                                      static_cast<double>(valid_rows));
+  return std::clamp<int64_t>(static_cast<int64_t>(std::floor(options.passes / one)), 1, options.most_points);
+}
+
+SearchOutcome grid_search(TuneModel& model, const TuneData& data, const SearchOptions& options) {
+  const int64_t points = search_points(model, options, data.train.size(), data.valid.size());
+  std::vector<torch::Tensor> candidates;
+  for (int64_t i = points - 1; i >= 0; --i) {
+    const double place = points == 1 ? 0.5 : static_cast<double>(i) / static_cast<double>(points - 1);
+    candidates.push_back(model.neutral(options.low * std::pow(options.high / options.low, place)));
+  }
+  return search(model, data, options, candidates);
+}
+
+SearchOutcome random_search(TuneModel& model, const TuneData& data, const SearchOptions& options) {
+  const int64_t points = search_points(model, options, data.train.size(), data.valid.size());
+  Streams streams(options.seed);
+  std::vector<torch::Tensor> candidates;
+  for (int64_t i = 0; i < points; ++i)
+    candidates.push_back(model.random(options.low, options.high, streams.stream("random_search")));
+  std::stable_sort(candidates.begin(), candidates.end(), [](const torch::Tensor& a, const torch::Tensor& b) {
+    return a[0].item<double>() > b[0].item<double>();
+  });
+  return search(model, data, options, candidates);
+}
+
+}  // namespace bilevel

@@ -1,0 +1,65 @@
+// What learning the hyperparameters is compared with: a grid over one L2 strength, and random search.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bilevel/oracle/counts.h"
+#include "bilevel/task/job/classifier.h"
+#include "bilevel/task/tune/tune_model.h"
+
+namespace bilevel {
+
+/// Passes over the data: one is a derivative (gradient, Hessian-vector product or cross product), or an evaluation
+/// on validation rows, of as many rows as the training part has. Every product counts, also those that share
+/// a graph. The calls of a run, with its batch sizes.
+double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_batch, int64_t train_rows);
+
+/// How weights are trained where x does not move.
+struct WeightTraining {
+  /// Convex models: L-BFGS (history 10, strong Wolfe line search) on all training rows until the largest gradient
+  /// component is below 1e-7, or for about this many evaluations of g with its gradient, one pass each.
+  int64_t evaluations = 100;
+  /// Others: Adam on batches, its step size falling as a cosine to zero; the validation loss is measured
+  /// `measurements` times and the best weights are kept.
+  int64_t steps = 0, batch_size = 32;
+  double step_size = 1e-3;
+  int64_t measurements = 10;
+  uint64_t seed = 0;
+};
+
+/// Minimizes g at the present x from the present y, convex models only, and returns the passes.
+double minimize_weights(const TuneModel& model, int64_t evaluations);
+
+struct SearchOptions {
+  double passes = 0;  ///< for the whole search, measurements on validation rows included
+  WeightTraining training;
+  int64_t most_points = 50;
+  double low = 1e-6, high = 1e2;  ///< of the common strength
+  uint64_t seed = 0;              ///< of the random search
+  const std::atomic<bool>* interrupt = nullptr;
+};
+
+struct SearchOutcome {
+  torch::Tensor x, y;   ///< of the point with the least validation loss, flat
+  double strength = 0;  ///< its common strength
+  double valid_loss = 0;
+  int64_t points = 0;
+  double passes = 0;  ///< spent
+  bool interrupted = false;
+};
+
+/// Points that a search tries: as many as leave each of them 15 passes (convex) or a whole training (others), at
+/// least 1, at most `most_points`. A convex search goes from strong to weak and starts every point at the
+/// weights of the one before; what a point leaves of its share goes to those after it.
+int64_t search_points(const TuneModel& model, const SearchOptions& options, size_t train_rows,
+                      size_t valid_rows);
+
+/// The common strength at `search_points` points, evenly in its logarithm; all other hyperparameters neutral.
+SearchOutcome grid_search(TuneModel& model, const TuneData& data, const SearchOptions& options);
+/// As many points, all hyperparameters drawn at random (TuneModel::random).
+SearchOutcome random_search(TuneModel& model, const TuneData& data, const SearchOptions& options);
+
+}  // namespace bilevel

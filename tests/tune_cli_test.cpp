@@ -1,0 +1,442 @@
+// `bilevel tune`, run as a person runs it.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "bilevel/data/test_files.h"
+#include "tests/process.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+Arguments operator+(Arguments first, const Arguments& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+std::map<std::string, std::string> files_in(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().filename() != ".lock")
+      files[entry.path().string()] = read_bytes(entry.path().string());
+  }
+  return files;
+}
+
+std::vector<std::vector<std::string>> tsv_of(const std::string& path) {
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(read_bytes(path));
+  for (std::string line; std::getline(lines, line);) {
+    rows.emplace_back();
+    std::istringstream cells(line);
+    for (std::string cell; std::getline(cells, cell, '\t');) rows.back().push_back(cell);
+  }
+  return rows;
+}
+
+/// Three classes; column a tells one of them apart, b the other two a little, c and d tell nothing. The text
+/// holds words of the class.
+struct Row {
+  std::string label, text;
+  double a, b, c, d;
+};
+
+std::vector<Row> make_rows(size_t count, uint32_t seed = 1) {
+  std::mt19937 random(seed);
+  const auto uniform = [&] { return static_cast<double>(random()) / 4294967296.0; };
+  const std::vector<std::string> labels{"low", "middle", "high"};
+  const std::vector<std::vector<std::string>> words{{"sad", "grey"}, {"plain", "mild"}, {"glad", "bright"}};
+  std::vector<Row> rows;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t c = random() % 3;
+    Row row{.label = labels[c], .text = "", .a = 0, .b = 0, .c = 0, .d = 0};
+    for (int w = 0; w < 5; ++w)
+      row.text += (w > 0 ? " " : "") + (uniform() < 0.5 ? std::string("word") : words[c][random() % 2]);
+    const auto rounded = [](double x) { return std::round(1000 * x) / 1000; };
+    row.a = rounded(uniform() + (c == 2 ? 0.9 : 0));
+    row.b = rounded(uniform() + (c == 1 ? 0.3 : 0));
+    row.c = rounded(uniform());
+    row.d = rounded(uniform());
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string csv_of(const std::vector<Row>& rows) {
+  std::ostringstream table;
+  table << "level,text,a,b,c,d\n";
+  for (const Row& row : rows)
+    table << row.label << "," << row.text << "," << row.a << "," << row.b << "," << row.c << "," << row.d
+          << "\n";
+  return table.str();
+}
+
+std::string libsvm_of(const std::vector<Row>& rows) {
+  std::ostringstream lines;
+  for (const Row& row : rows) {
+    lines << (row.label == "low"      ? 0
+              : row.label == "middle" ? 1
+                                      : 2)
+          << " 1:" << row.a << " 2:" << row.b << " 4:" << row.c << "\n";
+  }
+  return lines.str();
+}
+
+class TuneCliTest : public testing::Test {
+ protected:
+  std::string path(const std::string& name) const { return folder_.path(name); }
+  std::string out() const { return path("out"); }
+  static Arguments columns(const std::string& train) {
+    return {"--train", train, "--features", "a,b,c,d", "--label", "level"};
+  }
+  static Arguments text(const std::string& train) {
+    return {"--train", train, "--text", "text", "--label", "level"};
+  }
+
+  /// Few steps unless `arguments` say otherwise.
+  static Arguments command(const Arguments& arguments, const std::string& out) {
+    Arguments all = Arguments{"tune"} + arguments;
+    const auto given = [&](const char* name) { return std::find(all.begin(), all.end(), name) != all.end(); };
+    if (!given("--steps") && !given("--epochs")) all = all + Arguments{"--steps", "20"};
+    if (!given("--threads")) all = all + Arguments{"--threads", "1"};
+    return all + Arguments{"--out", out};
+  }
+
+  Json tuned(const Arguments& arguments, const std::string& folder = "out") const {
+    const Outcome run = bilevel_program(command(arguments, path(folder)) + Arguments{"--json", "--quiet"});
+    EXPECT_EQ(run.code, 0) << run.err;
+    EXPECT_EQ(run.err, "");
+    return run.code == 0 ? Json::parse(run.out) : Json();
+  }
+
+  void refused(const Arguments& arguments, const std::vector<std::string>& parts) const {
+    const auto before = files_in(path("."));
+    const Outcome run = bilevel_program(command(arguments, out()));
+    std::string words;
+    for (const std::string& argument : arguments) words += " " + argument;
+    SCOPED_TRACE(words);
+    EXPECT_EQ(run.code, 2) << run.err;
+    EXPECT_EQ(run.out, "");
+    for (const std::string& part : parts) EXPECT_CONTAINS(run.err, part);
+    EXPECT_FALSE(fs::exists(out()));
+    EXPECT_EQ(files_in(path(".")), before);
+  }
+  void refused_file(const std::string& name, const std::string& content, const Arguments& more,
+                    const std::vector<std::string>& parts) const {
+    folder_.write(name, content);
+    refused(Arguments{"--train", path(name)} + more, parts);
+  }
+
+  TemporaryFolder folder_;
+  std::vector<Row> rows_ = make_rows(160);
+};
+
+TEST_F(TuneCliTest, HelpNamesEveryOption) {
+  const Outcome help = bilevel_program({"tune", "--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* option : {"--train",       "--valid",      "--test",
+                             "--text",        "--features",   "--label",
+                             "--tune",        "--spread",     "--baseline-passes",
+                             "--encoder",     "--hidden",     "--layers",
+                             "--embedding",   "--l2",         "--solver",
+                             "--set",         "--epochs",     "--steps",
+                             "--max-seconds", "--batch-size", "--split",
+                             "--seed",        "--threads",    "--device",
+                             "--out",         "--resume",     "--json",
+                             "--quiet",       "--format",     "--categorical",
+                             "--header",      "--no-header"}) {
+    EXPECT_CONTAINS(help.out, option);
+  }
+}
+
+// ---- bad input ----
+
+TEST_F(TuneCliTest, RefusesBrokenFiles) {
+  const Arguments text{"--text", "text", "--label", "level"};
+  std::string good = "level,text\n";
+  for (int i = 0; i < 10; ++i) good += "x,u\ny,v\n";
+  refused(Arguments{"--train", path("none.csv")} + text, {"none.csv: there is no such file"});
+  refused_file("a.csv", "", text, {"a.csv: is empty"});
+  refused_file("a.csv", "level,text\n", text, {"a.csv:1: holds a header but no rows"});
+  refused_file("a.csv", "level,text\nx,u\nx,v\n", text, {"a.csv", "'x'"});
+  refused_file("a.csv", "level,text\nx,u\ny,v,w\n", text, {"a.csv:3:5: the row has 3 fields"});
+  refused_file("a.csv", "level,text\nx,u\ny\n", text, {"a.csv:3:2: the row has 1 field"});
+  refused_file("a.csv", "level,text\nx,u\n,v\n", text, {"a.csv:3:1: ", "level"});
+  refused_file("a.csv", "level,text\nx,u\ny,\xE9\n", text, {"a.csv:3:3: byte 0xE9 is not valid UTF-8"});
+  refused_file("a.jsonl", "{\"level\":\"x\",\"text\":\"u\"}\n{\"level\":", text,
+               {"a.jsonl:2:", "broken JSON"});
+  refused_file("a.csv", good, {"--text", "words", "--label", "level"}, {"has no column 'words'"});
+  refused_file("a.csv", good, {"--text", "text", "--label", "kind"}, {"has no column 'kind'"});
+  refused_file("a.csv", good, {"--text", "text"}, {"--label"});
+  refused_file("a.csv", good + "z,only\n", text, {"'z'", "1 row"});  // a class with one row
+  const std::string numbers = "level,v\nx,1\ny,2\nx,3\ny,4\nx,5\ny,6\n";
+  refused_file("n.csv", numbers + "x,word\n", {"--label", "level"}, {"n.csv:8:3: 'word'", "--categorical"});
+  refused_file("n.csv", numbers + "x,inf\n", {"--label", "level"}, {"n.csv:8:3: 'inf'", "infinite"});
+  refused_file("n.csv", numbers, {"--features", "v,w", "--label", "level"}, {"has no column 'w'"});
+  refused_file("a.svm", "0 1:1\n1 1:nan\n", {}, {"a.svm:2:5: the value 'nan' is not a finite number"});
+  refused_file("a.svm", "0 1:1\n1 3:1 2:1\n", {}, {"a.svm:2:7: the feature index 2 follows 3"});
+  const std::string whole = read_bytes(folder_.write_gzip("a.csv.gz", good));
+  refused_file("a.csv.gz", whole.substr(0, whole.size() / 2), text, {"a.csv.gz"});
+}
+
+TEST_F(TuneCliTest, RefusesLabelsThatTheTrainingFileLacks) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  std::vector<Row> others = make_rows(20, 2);
+  others[4].label = "other";
+  const std::string test = folder_.write("t.csv", csv_of(others));
+  refused(columns(train) + Arguments{"--test", test}, {"t.csv:6:1: ", "'other'", "a.csv"});
+  refused(columns(train) + Arguments{"--valid", test}, {"t.csv:6:1: ", "'other'"});
+  refused(columns(train) + Arguments{"--test", path("none.csv")}, {"none.csv"});
+}
+
+TEST_F(TuneCliTest, RefusesImpossibleOptions) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  const auto option = [&](const Arguments& more, const std::vector<std::string>& parts) {
+    refused(columns(train) + more, parts);
+  };
+  option({"--tune", "l1"}, {"tune = l1", "class-weights"});
+  option({"--spread", "0"}, {"--spread"});
+  option({"--spread", "nan"}, {"--spread"});
+  option({"--l2", "0"}, {"l2 = 0", "positive"});
+  option({"--l2", "-1"}, {"--l2"});
+  option({"--baseline-passes", "-1"}, {"--baseline-passes"});
+  option({"--steps", "5", "--epochs", "1"}, {"--epochs or --steps"});
+  option({"--solver", "magic"}, {"'magic'", "adambo"});
+  option({"--encoder", "magic"}, {"'magic'", "transformer"});
+  option({"--encoder", "bag"}, {"encoder = bag", "--text"});
+  option({"--set", "unknown=1"}, {"'unknown'", "upper_step_size"});
+  option({"--set", "upper_step_size=nan"}, {"upper_step_size", "nan"});
+  option({"--split", "0.5"}, {"split = 0.5"});
+  option({"--embedding", train}, {"embedding"});
+  refused(Arguments{"--label", "level"}, {"--train"});
+  const std::string glove = folder_.write("g.txt", "word 1 2\nsad 2 1\n");
+  refused(text(train) + Arguments{"--encoder", "rnn", "--embedding", glove, "--tune", "l2-per-feature"},
+          {"l2-per-feature", "--train-embedding"});
+}
+
+// ---- success ----
+
+TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  const Json summary = tuned(columns(train) + Arguments{"--steps", "100"});
+  for (const char* key :
+       {"command", "solver", "encoder", "seed", "steps", "seconds", "stop_reason", "best_step", "metrics",
+        "baselines", "passes", "oracle_calls", "peak_rss_bytes", "out"}) {
+    EXPECT_TRUE(summary.contains(key)) << key;
+  }
+  for (const char* part : {"train", "valid", "test"}) {
+    EXPECT_GT(summary.at("metrics").at(part).at("accuracy").get<double>(), 0.4) << part;
+    EXPECT_LT(summary.at("metrics").at(part).at("loss").get<double>(), std::log(3)) << part;
+  }
+  const double passes = summary.at("passes").get<double>();
+  for (const char* name : {"grid", "random"}) {
+    const Json& found = summary.at("baselines").at(name);
+    for (const char* part : {"valid", "test"}) EXPECT_GT(found.at(part).at("loss").get<double>(), 0);
+    EXPECT_GT(found.at("points").get<int>(), 1);
+    EXPECT_LT(found.at("passes").get<double>(), 1.15 * passes + 5);
+  }
+  const Json& apart = summary.at("passes_apart");
+  EXPECT_NEAR(
+      passes,
+      apart.at("start").get<double>() + apart.at("learn").get<double>() + apart.at("finish").get<double>(),
+      1e-9);
+  // 102 rows train (64 %... see the cut), a batch has 32; a step: 1 lower gradient, 4 Hessian-vector products, 1 cross
+  // product, 1 upper gradient of at most 32 rows. The automatic step sizes and 10 measurements come on top.
+  const Json& calls = summary.at("oracle_calls");
+  EXPECT_EQ(calls.at("lower_gradient"), 100);
+  EXPECT_EQ(calls.at("hvp"), 400);
+  EXPECT_EQ(calls.at("cross_vjp"), 100);
+  EXPECT_EQ(calls.at("upper_gradient"), 100);
+
+  for (const char* name :
+       {"options.json", "trace.jsonl", "checkpoint.safetensors", "model.safetensors", "model.json",
+        "predictions.tsv", "hyperparameters.tsv", "report.html", "summary.json"}) {
+    EXPECT_GT(read_bytes(out() + "/" + name).size(), 0U) << name;
+  }
+  EXPECT_EQ(Json::parse(read_bytes(out() + "/summary.json")), summary);
+
+  // What tells a class is regularized less than what tells nothing.
+  std::map<std::string, double> strengths;
+  const auto table = tsv_of(out() + "/hyperparameters.tsv");
+  EXPECT_EQ(table[0], (std::vector<std::string>{"kind", "name", "value"}));
+  for (size_t i = 1; i < table.size(); ++i) strengths[table[i][1]] = std::stod(table[i][2]);
+  EXPECT_EQ(strengths.size(), 9U);  // the common one, and two features of each column
+  EXPECT_NEAR(strengths.at("common"), summary.at("learned").at("common_strength").get<double>(), 1e-6);
+  EXPECT_LT(std::min(strengths.at("a"), strengths.at("a:rank")),
+            std::min(strengths.at("c"), strengths.at("d")));
+
+  const auto predictions = tsv_of(out() + "/predictions.tsv");
+  ASSERT_EQ(predictions[0], (std::vector<std::string>{"file", "line", "label", "predicted", "p(high)",
+                                                      "p(low)", "p(middle)"}));
+  double right = 0, loss = 0;
+  for (size_t i = 1; i < predictions.size(); ++i) {
+    EXPECT_EQ(predictions[i][2], rows_[std::stoul(predictions[i][1]) - 2].label);
+    right += predictions[i][2] == predictions[i][3] ? 1 : 0;
+    const size_t column = predictions[i][2] == "high" ? 4 : predictions[i][2] == "low" ? 5 : 6;
+    loss -= std::log(std::stod(predictions[i][column]));
+  }
+  const auto rows = static_cast<double>(predictions.size() - 1);
+  EXPECT_NEAR(right / rows, summary.at("metrics").at("test").at("accuracy").get<double>(), 1e-9);
+  EXPECT_NEAR(loss / rows, summary.at("metrics").at("test").at("loss").get<double>(), 1e-6);
+
+  const std::string report = read_bytes(out() + "/report.html");
+  for (const char* part : {"<html", "Least regularized", "best single L2 of a grid", "</html>"})
+    EXPECT_CONTAINS(report, part);
+
+  // predict repeats the probabilities.
+  const Outcome predicted =
+      bilevel_program({"predict", "--model", out(), "--input", train, "--out", path("p.tsv"), "--json"});
+  ASSERT_EQ(predicted.code, 0) << predicted.err;
+  const auto again = tsv_of(path("p.tsv"));
+  ASSERT_EQ(again.size(), rows_.size() + 1);
+  for (size_t i = 1; i < predictions.size(); ++i) {
+    const auto& row = again.at(std::stoul(predictions[i][1]) - 1);
+    EXPECT_EQ(row[1], predictions[i][3]);
+    for (size_t c = 0; c < 3; ++c) EXPECT_NEAR(std::stod(row[2 + c]), std::stod(predictions[i][4 + c]), 1e-6);
+  }
+}
+
+TEST_F(TuneCliTest, EveryKindAndEncoderRuns) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  const Arguments few{"--steps", "5", "--baseline-passes", "0.2"};
+  const Json classes = tuned(columns(train) + few + Arguments{"--tune", "l2-per-class"}, "per-class");
+  EXPECT_TRUE(classes.at("learned").at("smallest").contains("low"));
+  const Json weights = tuned(columns(train) + few + Arguments{"--tune", "class-weights"}, "weights");
+  for (const char* name : {"low", "middle", "high"})
+    EXPECT_GT(weights.at("learned").at("class_weights").at(name).get<double>(), 0);
+  const double smoothing = tuned(columns(train) + few + Arguments{"--tune", "label-smoothing"}, "smoothing")
+                               .at("learned")
+                               .at("smoothing")
+                               .get<double>();
+  EXPECT_GT(smoothing, 0);
+  EXPECT_LT(smoothing, 1);
+  EXPECT_FALSE(
+      tuned(columns(train) + few + Arguments{"--tune", "l2"}, "l2").at("learned").contains("smallest"));
+  EXPECT_EQ(tuned(columns(train) + few + Arguments{"--encoder", "mlp", "--hidden", "4"}, "mlp").at("tune"),
+            "l2-per-feature");
+  EXPECT_EQ(tuned(Arguments{"--train", folder_.write("a.svm", libsvm_of(rows_))} + few, "svm").at("encoder"),
+            "linear");
+  const Json bag = tuned(text(train) + few, "bag");
+  EXPECT_EQ(bag.at("encoder"), "bag");
+  const std::string names = read_bytes(path("bag/hyperparameters.tsv"));
+  for (const char* name : {"strength\tglad\t", "strength\t[ gr]\t"}) EXPECT_CONTAINS(names, name);
+  for (const char* encoder : {"rnn", "lstm", "gru", "transformer"}) {
+    const Json summary = tuned(text(train) + few + Arguments{"--encoder", encoder, "--hidden", "8"}, encoder);
+    EXPECT_EQ(summary.at("tune"), "l2") << encoder;
+    EXPECT_EQ(summary.at("baselines").at("grid").at("points"), 1) << encoder;
+  }
+  tuned(text(train) + few + Arguments{"--encoder", "gru", "--hidden", "8", "--tune", "l2-per-feature"},
+        "words");
+  EXPECT_CONTAINS(read_bytes(path("words/hyperparameters.tsv")), "strength\tbright\t");
+  EXPECT_TRUE(tuned(columns(train) + Arguments{"--baseline-passes", "0"}, "alone").at("baselines").empty());
+}
+
+TEST_F(TuneCliTest, OtherSolversRunAndTheProgramSaysWhereTheoryEnds) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  for (const char* solver : {"bo-rep", "soba", "stocbio"})
+    tuned(columns(train) + Arguments{"--solver", solver, "--baseline-passes", "0"}, solver);
+  const Arguments deep =
+      text(train) + Arguments{"--encoder", "gru", "--hidden", "4", "--steps", "3", "--baseline-passes", "0"};
+  const Outcome run = bilevel_program(command(deep, path("gru")));
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_CONTAINS(run.err, "adambo is outside of its theory here");
+  EXPECT_CONTAINS(read_bytes(path("gru/report.html")), "outside of its theory");
+  const Outcome convex = bilevel_program(command(columns(train), path("convex")));
+  EXPECT_EQ(convex.err.find("outside of its theory"), std::string::npos);
+  EXPECT_CONTAINS(convex.out, "valid loss");
+  EXPECT_CONTAINS(convex.out, "least regularized: ");
+  EXPECT_CONTAINS(convex.out, "report: " + path("convex") + "/report.html");
+}
+
+TEST_F(TuneCliTest, TheSeedDecidesEverything) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  const auto run = [&](const char* folder, const char* seed) {
+    Json summary = tuned(columns(train) + Arguments{"--seed", seed}, folder);
+    return std::pair{read_bytes(path(std::string(folder) + "/model.safetensors")),
+                     summary.at("baselines").dump()};
+  };
+  const auto first = run("a", "7");
+  EXPECT_EQ(run("b", "7"), first);
+  EXPECT_NE(run("c", "8").first, first.first);
+}
+
+TEST_F(TuneCliTest, TouchesNoFolderOfOthers) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  tuned(columns(train));
+  const auto before = files_in(path("."));
+  const Outcome again = bilevel_program(command(columns(train), out()));
+  EXPECT_EQ(again.code, 2);
+  EXPECT_CONTAINS(again.err, "holds another run");
+  const Outcome other = bilevel_program({"auc", "--resume", out()});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_CONTAINS(other.err, "tune");
+  const Outcome changed = bilevel_program({"tune", "--resume", out(), "--seed", "3"});
+  EXPECT_EQ(changed.code, 2);
+  EXPECT_EQ(files_in(path(".")), before);
+}
+
+TEST_F(TuneCliTest, NonFiniteLossEndsTheRun) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  const Outcome run =
+      bilevel_program(command(columns(train) + Arguments{"--set", "lower_step_size=1e30"}, out()) +
+                      Arguments{"--json", "--quiet"});
+  EXPECT_EQ(run.code, 3) << run.err;
+  EXPECT_CONTAINS(run.err, "not finite");
+  EXPECT_EQ(Json::parse(run.out).at("stop_reason"), "nonfinite");
+  EXPECT_FALSE(fs::exists(out() + "/model.safetensors"));
+}
+
+// ---- resume ----
+
+TEST_F(TuneCliTest, AnInterruptedRunEndsInTheSameBytes) {
+  const std::string train = folder_.write("a.csv", csv_of(make_rows(400)));
+  const Arguments slow =
+      columns(train) + Arguments{"--steps", "6000", "--batch-size", "256", "--baseline-passes", "0.01"};
+  tuned(slow, "whole");
+  for (const int signal : {SIGINT, SIGKILL}) {
+    SCOPED_TRACE(signal);
+    fs::remove_all(out());
+    {
+      Process process(command(slow, out()) + Arguments{"--quiet"});
+      const bool begun = process.wait_until([&] {
+        std::error_code none_yet;
+        const auto size = fs::file_size(out() + "/trace.jsonl", none_yet);
+        return !none_yet && size > (1 << 16);  // written in pieces of 64 KiB
+      });
+      ASSERT_TRUE(begun);
+      process.send(signal);
+      const Outcome ended = process.wait();
+      EXPECT_EQ(ended.code, signal == SIGINT ? 130 : -SIGKILL) << ended.err;
+      if (signal == SIGINT) {
+        EXPECT_CONTAINS(ended.err, "bilevel tune --resume " + out());
+      }
+    }
+    EXPECT_FALSE(fs::exists(out() + "/summary.json"));
+    const Outcome resumed = bilevel_program({"tune", "--resume", out(), "--quiet"});
+    ASSERT_EQ(resumed.code, 0) << resumed.err;
+    for (const char* name : {"model.safetensors", "predictions.tsv", "hyperparameters.tsv"})
+      EXPECT_EQ(read_bytes(out() + "/" + name), read_bytes(path("whole/") + name)) << name;
+    Json found = Json::parse(read_bytes(out() + "/summary.json"));
+    Json expected = Json::parse(read_bytes(path("whole/summary.json")));
+    for (Json* summary : {&found, &expected}) {
+      for (const char* key : {"seconds", "peak_rss_bytes", "out", "oracle_calls_apart"}) summary->erase(key);
+    }
+    EXPECT_EQ(found, expected);
+  }
+  const Outcome again = bilevel_program({"tune", "--resume", out(), "--json", "--quiet"});
+  EXPECT_EQ(again.code, 0);
+  EXPECT_EQ(Json::parse(again.out), Json::parse(read_bytes(out() + "/summary.json")));
+}
+
+}  // namespace
+}  // namespace bilevel
