@@ -27,7 +27,8 @@ using Json = nlohmann::ordered_json;
 
 const std::set<std::string> kBaselines{"nearest-class-mean", "untrained", "anil", "maml"};
 
-constexpr double kHeadL2 = 0.5;  // of heads that are solved, relative; see MetaModel::set_head
+/// --l2 of heads that are solved (see MetaModel::set_head): the same share of the fit for any number of rows.
+double head_l2(int64_t support_rows) { return 2 / static_cast<double>(support_rows); }
 
 bool is_token_encoder(const std::string& encoder) {
   return encoder == "rnn" || encoder == "lstm" || encoder == "gru" || encoder == "transformer";
@@ -36,7 +37,6 @@ bool is_token_encoder(const std::string& encoder) {
 /// What the options do not say.
 struct MetaDefaults {
   int64_t steps = 300;
-  double l2 = kHeadL2;
   std::map<std::string, nlohmann::json> solver;
 };
 
@@ -47,7 +47,6 @@ MetaDefaults meta_defaults(const std::string& encoder, const std::string& head, 
                      {"schedule", "cosine"},
                      {"lower_schedule", "constant"}};
   if (head == "shared") {
-    defaults.l2 = 1e-3;
     defaults.solver["neumann_terms"] = 5;
     defaults.solver["warm_start_steps"] = 20;
   }
@@ -170,7 +169,6 @@ class Job {
       }
     }
     defaults_ = meta_defaults(o_.encoder, o_.head, o_.solver);
-    if (o_.l2 < 0) o_.l2 = defaults_.l2;
     if (o_.l2 == 0 && o_.head != "shared")
       refuse_option("l2", "0", "must be > 0: it makes the head's problem strongly convex");
     set_up_device(o_, 1);
@@ -184,6 +182,7 @@ class Job {
     if (!o_.test.empty()) files_.add("test", o_.test, table);
     const bool all_classes = !o_.domain.empty() || !o_.test.empty();
     if (o_.ways == 0) o_.ways = all_classes ? static_cast<int64_t>(files_.classes(o_.label).names.size()) : 5;
+    if (o_.l2 < 0) o_.l2 = o_.head == "shared" ? 1e-3 : head_l2(o_.ways * o_.shots);
     if (o_.head == "shared" && !all_classes) {
       throw InputError(
           "head = shared: one head for all tasks needs classes that all tasks share; give --domain, or a "
@@ -278,7 +277,7 @@ class Job {
       // The head of the untrained encoder is solved in every case: a shared one would be of no use.
       const bool shared = o_.head == "shared";
       const std::unique_ptr<MetaModel> model =
-          shared ? make_model("ridge", 0, kHeadL2) : make_model(o_.head, 0, o_.l2);
+          shared ? make_model("ridge", 0, head_l2(o_.ways * o_.shots)) : make_model(o_.head, 0, o_.l2);
       baselines["untrained"] = accuracy_json(evaluate(*model, test_, o_.test_episodes));
     }
     for (const char* method : {"anil", "maml"}) {

@@ -45,7 +45,7 @@ struct TaskAccuracy {
 /// Encoder and head. With `ridge` and `softmax`, y is not kept: each task's head is solved inside the objective
 ///   f(x) = E_task CE(scores of its query rows under its own W*(x)),
 /// whose gradient is grad_x f - J z with H z = grad_W f solved for all tasks together (heads.h); x = (encoder, log
-/// lambda, log scale). With `shared`, x = encoder and y = one linear head for all tasks (../algorithms 2.1):
+/// lambda, log scale). With `shared`, x = encoder and y = one linear head for all tasks (hyper-representation):
 ///   f(x, y) = E_task CE(query rows),  g(x, y) = E_task CE(support rows) + c ||y||^2.
 class MetaModel {
  public:

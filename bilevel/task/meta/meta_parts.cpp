@@ -29,8 +29,7 @@ std::vector<std::string> cells_of(const JobFiles& files, const std::string& colu
     const size_t index = table->column(column);
     for (size_t row = 0; row < table->rows(); ++row) {
       cells.emplace_back(table->cell(row, index));
-      if (cells.back().empty())
-        fail_at(table->position(row, index), fmt::format("the {} is missing", what));
+      if (cells.back().empty()) fail_at(table->position(row, index), fmt::format("the {} is missing", what));
     }
   }
   return cells;
