@@ -137,6 +137,11 @@ TEST(CleanModel, TheLevelsReadTheirOwnRows) {
   const DoubleScope in_float64;
   CleanData data = small_data(own_units(), kTrain);
   const CleanModel model = small_model(kTrain);
+  // y starts at zero, where every class has the same probability.
+  {
+    const torch::NoGradGuard no_grad;
+    model.network()->parameters()[0].add_(torch::randn({kWidth, kClasses}));
+  }
   const auto losses = [&] { return Oracles(model.problem(data, 100), 1).full_losses(); };
   const auto before = losses();
   const torch::Tensor classes = data.classes.clone();
@@ -146,11 +151,6 @@ TEST(CleanModel, TheLevelsReadTheirOwnRows) {
   EXPECT_NE(losses().second, before.second);
   data.classes = classes.clone();
   data.classes[kTrain] = (classes[kTrain] + 1) % kClasses;  // a trusted row
-  // y starts at zero, where every class has the same probability; move it first.
-  {
-    const torch::NoGradGuard no_grad;
-    model.network()->parameters()[0].add_(torch::randn({kWidth, kClasses}));
-  }
   const auto changed = losses();
   data.classes = classes;
   const auto unchanged = losses();
