@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <set>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
@@ -27,13 +27,13 @@ using Json = nlohmann::ordered_json;
 // A convex model: evaluations of g before and after learning. The first puts y near y*(x), for a hypergradient
 // at weights that are far from trained asks for weaker regularization whatever is right; the last makes the
 // weights those of the learned strengths.
-constexpr int64_t kStart = 20, kFinish = 40;
+constexpr int64_t kStart = 15, kFinish = 30;
 constexpr int64_t kEvaluations = 10;
 
 struct Defaults {
   NetworkOptions network = {};
   double l2 = 1e-4;
-  int64_t batch_size = 32;  ///< 0: a sixteenth of the training rows, at least 32
+  int64_t batch_size = 32;  ///< 0: a sixteenth of the training rows, at least 16
   int64_t steps = 0;        ///< 0: by epochs
   double epochs = 8;
   int64_t threads = 0;
@@ -45,12 +45,14 @@ constexpr double kNetworkStep = 1e-3;  // of Adam on the weights of a network
 Defaults defaults_of(const std::string& encoder, const std::string& solver) {
   std::map<std::string, nlohmann::json> options{{"schedule", "cosine"}, {"warm_start_steps", 0}};
   if (encoder == "bag" || encoder == "linear") {
-    options.insert({{"upper_step_size", 0.2}, {"neumann_terms", 5}});
+    options.insert({{"upper_step_size", 0.3}, {"neumann_terms", 20}, {"lower_steps", 5}});
     // The hypergradient of a log-strength shrinks with the strength: a long memory of its square would stall x.
     if (solver == "adambo") options["second_moment_weight"] = 0.1;
-    return {.l2 = 1e-3, .batch_size = 0, .steps = 200, .threads = 1, .solver = options};
+    return {.l2 = 1e-3, .batch_size = 0, .steps = 60, .threads = 1, .solver = options};
   }
   options.insert({{"upper_step_size", 0.05}, {"neumann_terms", 3}});
+  // The largest curvature of a network at its start may be negative, and then no step size follows from it.
+  for (const char* name : {"lower_step_size", "linear_step_size", "neumann_step_size"}) options[name] = 0.1;
   if (solver == "adambo") {
     options["second_moment_weight"] = 0.01;
     options["lower_rule"] = "adam";
@@ -80,7 +82,7 @@ class Job {
     const std::unique_ptr<Solver> solver = make_job_solver(o_.solver, defaults_.solver, model_->convex());
     assign(*solver, o_.set);
     plan();
-    const Problem problem = model_->problem(batch_size_);
+    const Problem problem = model_->problem(batch_size_, upper_batch_);
     { Oracles(problem, o_.seed); }  // what is impossible is refused before there is a folder
 
     std::vector<std::string> paths = files_.paths();
@@ -114,7 +116,9 @@ class Job {
     model_->set_x(learned->upper);
     model_->set_y(learned->lower);
     spent_.learn =
-        passes_of(passes.oracle_calls(), batch_of(data_.train), batch_of(data_.valid), rows(data_.train)) +
+        passes_of(passes.oracle_calls(), std::min(batch_size_, static_cast<int64_t>(data_.train.size())),
+                  std::min(upper_batch_, static_cast<int64_t>(data_.valid.size())),
+                  static_cast<int64_t>(data_.train.size())) +
         static_cast<double>(kEvaluations) * rows(data_.valid) / rows(data_.train);
     if (model_->convex()) spent_.finish = minimize_weights(*model_, kFinish);
     return finish(passes, *learned);
@@ -122,14 +126,14 @@ class Job {
 
  private:
   static double rows(const std::vector<int64_t>& part) { return static_cast<double>(part.size()); }
-  int64_t batch_of(const std::vector<int64_t>& part) const {
-    return std::min(batch_size_, static_cast<int64_t>(part.size()));
-  }
 
   void check() {
     if (o_.train.empty()) throw InputError("--train FILE is missing");
     check_job_options(o_);
     if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
+    std::set<std::string> encoders;
+    for (const EncoderEntry& entry : encoder_registry()) encoders.insert(entry.name);
+    check_one_of("encoder", o_.encoder, encoders);
     const bool tokens = !(o_.encoder == "linear" || o_.encoder == "bag" || o_.encoder == "mlp");
     if (o_.tune.empty()) o_.tune = tokens ? "l2" : "l2-per-feature";
     const std::vector<std::string>& kinds = tune_kinds();
@@ -152,6 +156,12 @@ class Job {
     set_up_device(o_, defaults_.threads);
   }
 
+  /// A fifth for testing; a third of the rest for validation, since many numbers are learned there.
+  std::string default_split() const {
+    const double test = o_.test.empty() ? 0.2 : 0, valid = o_.valid.empty() ? (1 - test) / 3 : 0;
+    return fmt::format("{},{},{}", 1 - test - valid, valid, test);
+  }
+
   void read() {
     context_.say("reading " + o_.train);
     for (const auto& [role, path] :
@@ -160,7 +170,7 @@ class Job {
     }
     labels_ = files_.classes(o_.label);
     data_.classes = labels_.classes;
-    const std::vector<double> shares = part_shares(o_.split, o_);
+    const std::vector<double> shares = part_shares(o_.split.empty() ? default_split() : o_.split, o_);
     std::vector<double> cut;
     for (const double share : shares) {
       if (share > 0) cut.push_back(share);
@@ -191,7 +201,9 @@ class Job {
     const auto n = static_cast<int64_t>(data_.train.size());
     batch_size_ = o_.batch_size > 0          ? o_.batch_size
                   : defaults_.batch_size > 0 ? defaults_.batch_size
-                                             : std::max<int64_t>(32, n / 16);
+                                             : std::max<int64_t>(16, n / 16);
+    upper_batch_ =
+        model_->convex() && o_.batch_size == 0 ? static_cast<int64_t>(data_.valid.size()) : batch_size_;
     const double epochs = o_.epochs > 0 ? o_.epochs : defaults_.epochs;
     const double by_epochs = epochs * rows(data_.train) / static_cast<double>(std::min(batch_size_, n));
     steps_ = o_.steps > 0                            ? o_.steps
@@ -373,7 +385,7 @@ class Job {
     write_file_atomically(context_.path("predictions.tsv").string(), table);
   }
 
-  static std::string text_of(const Json& summary) {
+  std::string text_of(const Json& summary) const {
     std::string text = fmt::format("\n{:<24}{:>12}{:>12}{:>15}{:>9}\n", "", "valid loss", "test loss",
                                    "test accuracy", "passes");
     const auto line = [&](const std::string& name, const Json& metrics, double passes) {
@@ -408,7 +420,7 @@ class Job {
       for (const auto& [name, value] : summary.at("learned").at("class_weights").items())
         text += fmt::format(" {} {:.3f}", shortened(name, 40), value.get<double>());
     }
-    return text + "\n";
+    return text + fmt::format("\n\nreport: {}/report.html\n", context_.out);
   }
 
   struct Spent {
@@ -424,7 +436,7 @@ class Job {
   std::vector<int64_t> test_;
   std::shared_ptr<const Features> features_;
   std::optional<TuneModel> model_;
-  int64_t batch_size_ = 0, steps_ = 0;
+  int64_t batch_size_ = 0, upper_batch_ = 0, steps_ = 0;
   Spent spent_;
   std::vector<std::string> notes_;
 };

@@ -239,14 +239,14 @@ Batch TuneModel::gather(const std::vector<int64_t>& rows) const {
   return batch;
 }
 
-Problem TuneModel::problem(int64_t batch_size) const {
+Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
   const TuneModel model = *this;
-  const auto source = [&](const std::vector<int64_t>& rows) {
+  const auto source = [&](const std::vector<int64_t>& rows, int64_t size) {
     std::vector<int64_t> classes;
     for (const int64_t row : rows) classes.push_back(data_.classes[static_cast<size_t>(row)]);
     return BatchSource(
         rows, [model](const std::vector<int64_t>& chosen) { return model.gather(chosen); },
-        {.batch_size = batch_size}, classes);
+        {.batch_size = size}, classes);
   };
   return {.upper = {.parameters = {x_},
                     .loss =
@@ -255,12 +255,12 @@ Problem TuneModel::problem(int64_t batch_size) const {
                               model.logits({batch.tensors.begin(), batch.tensors.end() - 1}).log_softmax(1);
                           return picked(log_p, batch.tensors.back()).mean() + model.prior();
                         },
-                    .batches = source(data_.valid),
+                    .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
                     .names = {"hyperparameters"},
                     .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
           .lower = {.parameters = lower_,
                     .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
-                    .batches = source(data_.train),
+                    .batches = source(data_.train, batch_size),
                     .names = lower_names_}};
 }
 
