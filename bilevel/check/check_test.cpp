@@ -13,7 +13,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace check_test {
 
 using torch::Tensor;
 
@@ -538,5 +538,5 @@ TEST(Differentiate, DoesNotCallAKinkADerivative) {
   }
 }
 
-}  // namespace
+}  // namespace check_test
 }  // namespace bilevel

@@ -20,7 +20,7 @@
 namespace bilevel::cli {
 namespace {
 
-struct Given {
+struct CheckArguments {
   std::string problem, estimators;
   CheckOptions options;
   bool json = false;
@@ -28,15 +28,15 @@ struct Given {
   std::shared_ptr<AucFlags> auc = std::make_shared<AucFlags>();
 };
 
-CheckOptions check_options(const Given& given) {
+CheckOptions check_options(const CheckArguments& given) {
   CheckOptions options = given.options;
   std::istringstream names(given.estimators);
   for (std::string name; std::getline(names, name, ',');) options.estimators.push_back(name);
   return options;
 }
 
-int show(const Given& given, const std::string& name, const nlohmann::ordered_json& problem_options,
-         const CheckReport& report) {
+int show_check(const CheckArguments& given, const std::string& name,
+               const nlohmann::ordered_json& problem_options, const CheckReport& report) {
   if (given.json) {
     nlohmann::ordered_json object{{"command", "check"},
                                   {"problem", name},
@@ -50,12 +50,12 @@ int show(const Given& given, const std::string& name, const nlohmann::ordered_js
   return report.ok ? kDone : kNumerical;
 }
 
-int check_known(const Given& given) {
+int check_known(const CheckArguments& given) {
   const std::unique_ptr<KnownProblem> known = make_known_problem(given.problem);
   apply_problem_flags(*given.fields, *known);
   known->build(given.options.seed);
-  return show(given, given.problem, fields_of(*known).to_json(),
-              check(known->problem(), check_options(given)));
+  return show_check(given, given.problem, fields_of(*known).to_json(),
+                    check(known->problem(), check_options(given)));
 }
 
 /// At most `most` rows, both classes in proportion, at least one of each.
@@ -77,7 +77,7 @@ std::vector<int64_t> some_of(const std::vector<int64_t>& rows, const torch::Tens
 }
 
 /// The problem that `bilevel auc` trains, on some of its rows, near the weights that it starts from.
-int check_auc(const Given& given) {
+int check_auc(const CheckArguments& given) {
   AucJobOptions options = options_of(*given.auc);
   options.seed = given.options.seed;
   const AucSetup setup(options, [&](const std::string& line) {
@@ -102,14 +102,14 @@ int check_auc(const Given& given) {
     }
   }
   const auto batch = static_cast<int64_t>(std::max(data.upper.size(), data.lower.size()));
-  return show(given, "auc", nlohmann::json(setup.options()),
-              check(model.problem(data, batch), check_options(given)));
+  return show_check(given, "auc", nlohmann::json(setup.options()),
+                    check(model.problem(data, batch), check_options(given)));
 }
 
 }  // namespace
 
 void add_check(CLI::App& program, Body& body) {
-  auto given = std::make_shared<Given>();
+  auto given = std::make_shared<CheckArguments>();
   CheckOptions& o = given->options;
   CLI::App* c = program.add_subcommand(
       "check",

@@ -23,6 +23,7 @@ void add_check(CLI::App& program, Body& body);
 void add_solve(CLI::App& program, Body& body);
 void add_tune(CLI::App& program, Body& body);
 void add_compare(CLI::App& program, Body& body);
+void add_data(CLI::App& program, Body& body);
 
 /// Checks for numbers that say what is wrong in few words.
 CLI::Validator positive_number();

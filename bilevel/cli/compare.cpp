@@ -20,7 +20,7 @@
 namespace bilevel::cli {
 namespace {
 
-struct Given {
+struct CompareArguments {
   std::string problem, solvers, out, resume;
   std::vector<std::string> set;
   CompareOptions options;
@@ -33,8 +33,8 @@ struct Given {
 };
 
 /// Shows a comparison with progress on standard error and the result on standard output.
-int show(const std::function<CompareResult(const CompareCallbacks&)>& comparison, const Presentation& how,
-         const std::string& out) {
+int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>& comparison,
+                    const Presentation& how, const std::string& out) {
   catch_interrupts();
   const ProgressOptions look{.stream = stderr, .is_terminal = is_terminal(stderr), .quiet = how.quiet};
   std::string run;
@@ -72,7 +72,7 @@ int show(const std::function<CompareResult(const CompareCallbacks&)>& comparison
   return kDone;
 }
 
-int compare(const CLI::App& command, const CLI::App& auc, const Given& given) {
+int compare(const CLI::App& command, const CLI::App& auc, const CompareArguments& given) {
   if (!given.resume.empty()) {
     for (const CLI::Option* option : command.get_options()) {
       const std::string& name = option->get_name();
@@ -82,7 +82,7 @@ int compare(const CLI::App& command, const CLI::App& auc, const Given& given) {
             fmt::format("--resume continues a comparison with its own options; {} cannot be changed", name));
     }
     if (auc.parsed()) throw InputError("--resume continues a comparison with its own task; leave out 'auc'");
-    return show(
+    return show_comparison(
         [&](const CompareCallbacks& callbacks) {
           return given.replot ? replot_comparison(given.resume) : resume_comparison(given.resume, callbacks);
         },
@@ -97,7 +97,7 @@ int compare(const CLI::App& command, const CLI::App& auc, const Given& given) {
   CompareOptions options = given.options;
   options.competitors = parse_competitors(given.solvers, given.set);
   const std::string out = given.out.empty() ? free_folder("bilevel-compare") : given.out;
-  return show(
+  return show_comparison(
       [&](const CompareCallbacks& callbacks) {
         std::unique_ptr<Contest> contest;
         if (auc.parsed()) {
@@ -119,7 +119,7 @@ int compare(const CLI::App& command, const CLI::App& auc, const Given& given) {
 }  // namespace
 
 void add_compare(CLI::App& program, Body& body) {
-  auto given = std::make_shared<Given>();
+  auto given = std::make_shared<CompareArguments>();
   CompareOptions& o = given->options;
   CLI::App* c = program.add_subcommand(
       "compare", "compare solvers on a problem or on a task with data, each with the same budget");

@@ -56,6 +56,7 @@ int run_program(int argc, char** argv) {
   add_check(program, body);
   add_solve(program, body);
   add_compare(program, body);
+  add_data(program, body);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -15,7 +15,7 @@
 namespace bilevel::cli {
 namespace {
 
-struct Given {
+struct SolveArguments {
   SolveJobOptions job;
   std::string start, out, resume;
   int64_t seed = 0;  // signed: a negative number must not become a large one
@@ -43,7 +43,7 @@ std::string text_of(const nlohmann::ordered_json& number) {
   return number.is_number() ? fmt::format("{:.6g}", number.get<double>()) : "unknown";
 }
 
-void show(const SolveJobResult& result) {
+void show_solution(const SolveJobResult& result) {
   const auto& summary = result.summary;
   const auto& metrics = summary.at("metrics");
   std::cout << fmt::format("{} on {}: {} steps in {:.2f} s ({})\n", summary.at("solver").get<std::string>(),
@@ -66,7 +66,7 @@ void show(const SolveJobResult& result) {
   }
 }
 
-int solve(const Given& given, const std::function<SolveJobResult(const SolveJobCallbacks&)>& job) {
+int solve(const SolveArguments& given, const std::function<SolveJobResult(const SolveJobCallbacks&)>& job) {
   catch_interrupts();
   std::unique_ptr<Progress> progress;
   const ProgressOptions look{.stream = stderr, .is_terminal = is_terminal(stderr), .quiet = given.quiet};
@@ -99,14 +99,14 @@ int solve(const Given& given, const std::function<SolveJobResult(const SolveJobC
                              out.empty() ? "" : "; the last good checkpoint is kept in " + out);
     return kNumerical;
   }
-  if (!given.json && !given.quiet) show(result);
+  if (!given.json && !given.quiet) show_solution(result);
   return kDone;
 }
 
 }  // namespace
 
 void add_solve(CLI::App& program, Body& body) {
-  auto given = std::make_shared<Given>();
+  auto given = std::make_shared<SolveArguments>();
   auto flags = std::make_shared<ProblemFlags>();
   SolveJobOptions& o = given->job;
   CLI::App* c = program.add_subcommand("solve", "run a solver on a problem whose answer is known");

@@ -98,16 +98,16 @@ const Words kToolTopics{"image files",     "mail folders", "sparse matrices", "n
                         "sound streams",   "XML trees",    "weather data",    "maps",
                         "log files",       "fonts",        "disk images",     "text documents",
                         "chess positions", "graphs",       "tables",          "mazes and graphs"};
-const Words kSuffixes{"",
-                      "",
-                      "",
-                      " for the desktop",
-                      " written in C++",
-                      " with a plugin system",
-                      " (data files)",
-                      " for small screens",
-                      " - common files",
-                      " over the network"};
+const Words kEndings{"",
+                     "",
+                     "",
+                     " for the desktop",
+                     " written in C++",
+                     " with a plugin system",
+                     " (data files)",
+                     " for small screens",
+                     " - common files",
+                     " over the network"};
 
 const char* pick(const Words& words, at::Generator& generator) {
   const auto count = static_cast<int64_t>(words.size());
@@ -116,12 +116,15 @@ const char* pick(const Words& words, at::Generator& generator) {
 
 }  // namespace
 
-std::vector<LabelledText> generated_corpus(int64_t count, at::Generator& generator) {
-  constexpr int64_t kFewest = 100;
-  constexpr double kPositiveShare = 0.017;
+std::vector<LabelledText> generated_corpus(int64_t count, at::Generator& generator, double positive_share) {
+  constexpr int64_t kFewest = 20;
   constexpr double kMixed = 0.15;  // share of the words that a description takes from the other class's list
   if (count < kFewest) throw InputError(fmt::format("count is {}; it must be at least {}", count, kFewest));
-  const int64_t positives = std::max<int64_t>(2, std::llround(kPositiveShare * static_cast<double>(count)));
+  const int64_t positives = std::max<int64_t>(2, std::llround(positive_share * static_cast<double>(count)));
+  if (!(positive_share > 0) || positives >= count) {
+    throw InputError(
+        fmt::format("positive_share = {}: leaves a class of {} rows empty", positive_share, count));
+  }
   const torch::Tensor order = torch::randperm(count, generator, torch::kInt64);
   std::vector<LabelledText> corpus(static_cast<size_t>(count));
   for (int64_t i = 0; i < positives; ++i)
@@ -129,13 +132,21 @@ std::vector<LabelledText> generated_corpus(int64_t count, at::Generator& generat
   for (LabelledText& entry : corpus) {
     const auto from = [&](const Words& games, const Words& tools) {
       const bool mixed = torch::rand({1}, generator).item<double>() < kMixed;
-      return pick((entry.is_positive == 1) != mixed ? games : tools, generator);
+      const char* word = pick((entry.is_positive == 1) != mixed ? games : tools, generator);
+      const auto share = [&](const Words& words) {
+        const auto same = std::count_if(words.begin(), words.end(),
+                                        [&](const char* known) { return std::string_view(known) == word; });
+        return static_cast<double>(same) / static_cast<double>(words.size());
+      };
+      entry.log_odds += std::log(((1 - kMixed) * share(games) + kMixed * share(tools)) /
+                                 (kMixed * share(games) + (1 - kMixed) * share(tools)));
+      return word;
     };
     const char* kind = from(kGameKinds, kToolKinds);
     const char* noun = from(kGameNouns, kToolNouns);
     const char* topic = from(kGameTopics, kToolTopics);
     entry.text = fmt::format("{} {} {} {}{}", kind, noun, pick({"for", "with", "about"}, generator), topic,
-                             pick(kSuffixes, generator));
+                             pick(kEndings, generator));
   }
   return corpus;
 }

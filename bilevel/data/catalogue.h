@@ -31,11 +31,13 @@ std::vector<CataloguePackage> parse_package_catalogue(std::string_view text);
 struct LabelledText {
   std::string text;
   int8_t is_positive = 0;
+  double log_odds = 0;  ///< log p(text | positive) - log p(text | negative) of the generator: the best score
 };
 
-/// `count` (at least 100) short made-up descriptions of programs, about 1.7 % of them (at least two) of games
+/// `count` (at least 20) short made-up descriptions of programs, a share of them (at least two) of games
 /// (positive). The two classes share most of their words, and some descriptions could be of either, so that
-/// no classifier reaches an AUC of 1. Only for machines that have no real text.
-std::vector<LabelledText> generated_corpus(int64_t count, at::Generator& generator);
+/// no classifier reaches an AUC of 1. InputError for fewer rows, or a share that leaves a class without rows.
+std::vector<LabelledText> generated_corpus(int64_t count, at::Generator& generator,
+                                           double positive_share = 0.017);
 
 }  // namespace bilevel

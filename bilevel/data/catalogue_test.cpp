@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
 #include <set>
 
 #include "bilevel/core/error.h"
@@ -63,6 +66,28 @@ TEST(GeneratedCorpus, IsImbalancedAndNotSeparable) {
     return a.text == b.text && a.is_positive == b.is_positive;
   }));
   EXPECT_THROW(generated_corpus(10, generator), InputError);
+  EXPECT_THROW(generated_corpus(100, generator, 0), InputError);
+  EXPECT_THROW(generated_corpus(100, generator, 1), InputError);
+}
+
+TEST(GeneratedCorpus, KnowsTheBestScore) {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(6);
+  const auto corpus = generated_corpus(20000, generator, 0.5);
+  // Where the log-odds are r, positives are e^r times as frequent as negatives: in every band of r.
+  std::map<int64_t, std::array<double, 3>> bands;  // positives, expected positives, variance
+  int64_t positives = 0;
+  for (const LabelledText& entry : corpus) {
+    const double p = 1 / (1 + std::exp(-entry.log_odds));
+    auto& [found, expected, variance] = bands[std::llround(entry.log_odds)];
+    found += entry.is_positive;
+    expected += p;
+    variance += p * (1 - p);
+    positives += entry.is_positive;
+  }
+  EXPECT_EQ(positives, 10000);
+  EXPECT_GE(bands.size(), 4U);
+  for (const auto& [band, sums] : bands)
+    EXPECT_NEAR(sums[0], sums[1], 4 * std::sqrt(sums[2]) + 1) << "log-odds about " << band;
 }
 
 }  // namespace

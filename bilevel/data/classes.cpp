@@ -14,8 +14,6 @@
 namespace bilevel {
 namespace {
 
-bool is_missing(std::string_view text) { return read_number(text).kind == CellKind::missing; }
-
 using LabelText = std::function<std::string_view(size_t row)>;
 using Where = std::function<Position(size_t row)>;
 

@@ -64,8 +64,6 @@ class LabelReader {
   std::unordered_map<std::string, size_t> index_;
 };
 
-bool is_missing(std::string_view text) { return read_number(text).kind == CellKind::missing; }
-
 }  // namespace
 
 std::string label_key(std::string_view text) {

@@ -56,4 +56,6 @@ Number read_number(std::string_view text) {
   return {CellKind::number, value};
 }
 
+bool is_missing(std::string_view text) { return read_number(text).kind == CellKind::missing; }
+
 }  // namespace bilevel

@@ -23,6 +23,9 @@ struct Number {
 /// with one sign; numbers too small for a double are 0; hexadecimal numbers and digit separators are words.
 Number read_number(std::string_view text);
 
+/// Whether `text` is a mark of a missing value.
+bool is_missing(std::string_view text);
+
 /// `text` without ASCII white space at both ends.
 std::string_view trimmed(std::string_view text);
 

@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace minimize_test {
 
 using torch::Tensor;
 
@@ -111,5 +111,5 @@ TEST(SolveLower, OneSampleKeepsItsDropoutMask) {
   EXPECT_TRUE(found.converged) << found.message << ": masks that change leave no minimum";
 }
 
-}  // namespace
+}  // namespace minimize_test
 }  // namespace bilevel

@@ -9,7 +9,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace linear_solver_test {
 
 using torch::Tensor;
 
@@ -165,5 +165,5 @@ TEST(SolveLinear, UnknownNamesAreRefused) {
   EXPECT_CONTAINS(message, "cg-normal");
 }
 
-}  // namespace
+}  // namespace linear_solver_test
 }  // namespace bilevel

@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace curvature_test {
 
 /// g = 1/2 y'Hy in which every row of the data is an H of its own (a diagonal); f = 1/2 ||x - y||^2.
 struct Diagonal {
@@ -88,5 +88,5 @@ TEST(LargestCurvature, CurvaturesWithoutAStepSizeAreRefused) {
   }
 }
 
-}  // namespace
+}  // namespace curvature_test
 }  // namespace bilevel

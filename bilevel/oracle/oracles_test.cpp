@@ -11,7 +11,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace oracles_test {
 
 using torch::Tensor;
 
@@ -915,5 +915,5 @@ TEST(Oracles, ALinearLowerLossHasZeroProducts) {
   EXPECT_EQ(distance(point.cross_vjp(torch::ones_like(y)), torch::zeros({2}, torch::kFloat64)), 0);
 }
 
-}  // namespace
+}  // namespace oracles_test
 }  // namespace bilevel

@@ -6,7 +6,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace sets_test {
 
 torch::Tensor vector(const std::vector<double>& values) { return torch::tensor(values, torch::kFloat64); }
 
@@ -45,5 +45,5 @@ TEST(Sets, RefuseEmptySets) {
   EXPECT_THROW(simplex(0), InputError);
 }
 
-}  // namespace
+}  // namespace sets_test
 }  // namespace bilevel

@@ -11,7 +11,7 @@
 #include "bilevel/core/error.h"
 
 namespace bilevel {
-namespace {
+namespace html_test {
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
@@ -244,5 +244,5 @@ TEST(Html, RowsMustFitTheColumns) {
   EXPECT_THROW(auc_report_html(report), InputError);
 }
 
-}  // namespace
+}  // namespace html_test
 }  // namespace bilevel

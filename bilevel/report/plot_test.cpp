@@ -13,7 +13,7 @@
 #include "bilevel/core/error.h"
 
 namespace bilevel {
-namespace {
+namespace plot_test {
 
 namespace fs = std::filesystem;
 
@@ -211,5 +211,5 @@ TEST(Plot, SeriesFromATrace) {
   EXPECT_EQ(series_from_trace(trace, "step", "/metrics/auc", "").y, (std::vector<double>{0.7, 0.8}));
 }
 
-}  // namespace
+}  // namespace plot_test
 }  // namespace bilevel

@@ -11,7 +11,7 @@
 namespace bilevel {
 namespace {
 
-const Table& table_of(const DataFile& file, const std::string& what) {
+const Table& named_columns(const DataFile& file, const std::string& what) {
   if (const auto* table = std::get_if<Table>(&file)) return *table;
   throw InputError(fmt::format("{}: libsvm and idx files have no columns by name, but {}",
                                std::get<SparseTable>(file).path, what));
@@ -27,7 +27,7 @@ std::vector<std::vector<std::string>> tokenized(const std::vector<std::string_vi
 std::vector<std::string_view> texts_of(const std::vector<FileRows>& parts, const std::string& column) {
   std::vector<std::string_view> texts;
   for (const auto& [file, rows] : parts) {
-    const Table& table = table_of(*file, "the text column is '" + column + "'");
+    const Table& table = named_columns(*file, "the text column is '" + column + "'");
     const size_t index = table.column(column);
     for (const int64_t row : rows) texts.push_back(table.cell(static_cast<size_t>(row), index));
   }
@@ -151,11 +151,11 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
 
 Inputs Features::apply(const DataFile& file) const {
   if (const auto* hasher = std::get_if<NgramHasher>(&transform_)) {
-    return Inputs::sparse(hasher->apply(texts_of(table_of(file, "the model reads text"), text_column_)));
+    return Inputs::sparse(hasher->apply(texts_of(named_columns(file, "the model reads text"), text_column_)));
   }
   if (std::holds_alternative<Vocabulary>(transform_)) return tokens_of(file, text_column_);
   if (const auto* columns = std::get_if<ColumnTransform>(&transform_)) {
-    return Inputs::dense(columns->apply(table_of(file, "the model reads columns")));
+    return Inputs::dense(columns->apply(named_columns(file, "the model reads columns")));
   }
   const auto& transform = std::get<SparseTransform>(transform_);
   const auto* sparse = std::get_if<SparseTable>(&file);
@@ -169,7 +169,7 @@ Inputs Features::apply(const DataFile& file) const {
 Inputs Features::apply_pair(const DataFile& file) const { return tokens_of(file, pair_column_); }
 
 Inputs Features::tokens_of(const DataFile& file, const std::string& column) const {
-  const auto texts = tokenized(texts_of(table_of(file, "the model reads text"), column));
+  const auto texts = tokenized(texts_of(named_columns(file, "the model reads text"), column));
   return Inputs::tokens(encode(texts, std::get<Vocabulary>(transform_), max_length_));
 }
 

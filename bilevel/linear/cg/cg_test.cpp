@@ -9,7 +9,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace cg_test {
 
 torch::Tensor with_spectrum(const torch::Tensor& eigenvalues, uint64_t seed) {
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
@@ -171,5 +171,5 @@ TEST(CgNormal, ASingularSystemWithoutSolutionFails) {
   EXPECT_LT(distance(consistent.z, torch::tensor({1.0, -3.0, 0.0}, torch::kFloat64)), 1e-9);
 }
 
-}  // namespace
+}  // namespace cg_test
 }  // namespace bilevel

@@ -7,7 +7,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace exact_test {
 
 torch::Tensor random(at::IntArrayRef shape, uint64_t seed) {
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
@@ -65,5 +65,5 @@ TEST(ExactSolve, Float32SystemsAreSolvedInFloat64) {
   EXPECT_LT(relative_error(solution.z, at::linalg_solve(h.to(torch::kFloat64), b.to(torch::kFloat64))), 1e-7);
 }
 
-}  // namespace
+}  // namespace exact_test
 }  // namespace bilevel

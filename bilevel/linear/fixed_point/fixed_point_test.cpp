@@ -10,7 +10,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace fixed_point_test {
 
 torch::Tensor diagonal(const std::vector<double>& values) {
   return torch::diag(torch::tensor(values, torch::kFloat64));
@@ -111,5 +111,5 @@ TEST(FixedPoint, AnImpossibleStepIsRefused) {
   }
 }
 
-}  // namespace
+}  // namespace fixed_point_test
 }  // namespace bilevel

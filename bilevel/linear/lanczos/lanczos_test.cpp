@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace lanczos_test {
 
 torch::Tensor random(at::IntArrayRef shape, uint64_t seed) {
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
@@ -108,5 +108,5 @@ TEST(Lanczos, AnImpossibleStartIsRefused) {
                   "not zero");
 }
 
-}  // namespace
+}  // namespace lanczos_test
 }  // namespace bilevel

@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace neumann_test {
 
 /// A symmetric matrix with eigenvalues from low to high (log-spaced when positive), and a right-hand side.
 struct System {
@@ -205,5 +205,5 @@ TEST(Neumann, RandomTruncationOfRandomFactorsIsUnbiased) {
   EXPECT_GT(truncated.least(mean_sum(kTerms) / kTerms), 100) << "the mean without the factor Q";
 }
 
-}  // namespace
+}  // namespace neumann_test
 }  // namespace bilevel

@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace sgd_test {
 
 const torch::Tensor h =
     torch::tensor({{2.0, 0.5, 0.0}, {0.5, 1.0, 0.25}, {0.0, 0.25, 0.75}}, torch::kFloat64);
@@ -71,5 +71,5 @@ TEST(LinearSgd, FreshSamplesGiveTheSameMean) {
   EXPECT_LT(((mean - expected) / standard_error).abs().max().item<double>(), 4);
 }
 
-}  // namespace
+}  // namespace sgd_test
 }  // namespace bilevel

@@ -17,13 +17,7 @@ void AccBOOptions::fields(Fields& f) {
 
 void AccBO::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .neumann = options_.neumann_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule},
-                     max_steps);
+  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
   lower_ = AveragedLower(averaged_lower_options(options_), oracles.y().flat());
   estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms, /*random_truncation=*/false);
   momentum_ = RecursiveMomentum(oracles.x().flat());
@@ -70,12 +64,7 @@ SolverEntry accbo_entry() {
           .documented_calls =
               [](Solver& solver, int64_t steps) {
                 const AccBOOptions& options = dynamic_cast<AccBO&>(solver).options();
-                const int64_t evaluations = steps > 0 ? 2 * steps - 1 : 0;
-                OracleCounts calls;
-                calls.lower_gradient = AveragedLower::gradients(averaged_lower_options(options), steps);
-                calls.upper_gradient = calls.cross_vjp = evaluations;
-                calls.hvp = evaluations * (options.neumann_terms - 1);
-                return calls;
+                return AveragedLower::calls(averaged_lower_options(options), options.neumann_terms, steps);
               },
           .unbounded_smoothness = true};
 }

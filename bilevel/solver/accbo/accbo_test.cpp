@@ -6,7 +6,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace accbo_test {
 
 constexpr int64_t kSteps = 60;
 
@@ -174,5 +174,5 @@ TEST(AccBO, AutomaticStepSizesComeFromTheCurvature) {
   EXPECT_NEAR(result.chosen["lower_step_size"].get<double>(), 0.125, 1e-12);
 }
 
-}  // namespace
+}  // namespace accbo_test
 }  // namespace bilevel

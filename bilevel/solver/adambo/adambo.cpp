@@ -26,15 +26,10 @@ void AdamBOOptions::fields(Fields& f) {
 
 void AdamBO::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  StepSize lower = options_.lower_step_size;
-  if (options_.lower_rule == "adam" && lower.automatic()) lower = 10 * options_.upper_step_size;
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = lower,
-                      .neumann = options_.neumann_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule},
-                     max_steps);
+  StepSizeOptions sizes = step_size_options(options_);
+  if (options_.lower_rule == "adam" && options_.lower_step_size.automatic())
+    sizes.lower = 10 * options_.upper_step_size;
+  steps_ = StepSizes(oracles, sizes, max_steps);
   const AdamWeights weights{options_.momentum_weight, options_.second_moment_weight, options_.epsilon};
   lower_rule_ = LowerRule(options_.lower_rule, options_.lower_steps, weights, oracles.y().flat());
   adam_ = Adam(weights, oracles.x().flat());

@@ -9,7 +9,7 @@
 #include "bilevel/task/quadratic/quadratic.h"
 
 namespace bilevel {
-namespace {
+namespace adambo_test {
 
 /// AdamBO on P1 in plain scalar arithmetic, coordinate by coordinate, written from the paper's equations.
 struct ScalarAdamBO {
@@ -222,5 +222,5 @@ TEST(AdamBO, RefusesImpossibleOptions) {
   EXPECT_THROW(run(p1.problem(), solver, {}), InputError);
 }
 
-}  // namespace
+}  // namespace adambo_test
 }  // namespace bilevel

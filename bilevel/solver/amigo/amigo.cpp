@@ -18,14 +18,7 @@ void AmIGOOptions::fields(Fields& f) {
 
 void AmIGO::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .linear = options_.linear_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule,
-                      .linear_schedule = options_.linear_schedule},
-                     max_steps);
+  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
   lower_rule_ = LowerRule("sgd", options_.lower_steps, {}, oracles.y().flat());
   z_ = torch::zeros_like(oracles.y().flat());
   k_ = 0;

@@ -7,7 +7,7 @@
 #include "tests/trajectory.h"
 
 namespace bilevel {
-namespace {
+namespace amigo_test {
 
 /// AmIGO on one coordinate of P1, written from the paper's equations.
 struct ScalarAmIGO {
@@ -109,5 +109,5 @@ TEST(AmIGO, RefusesImpossibleOptions) {
   EXPECT_THROW(run(p1.problem(), solver, {}), InputError);
 }
 
-}  // namespace
+}  // namespace amigo_test
 }  // namespace bilevel

@@ -55,14 +55,7 @@ void BOREPOptions::fields(Fields& f) {
 
 void BOREP::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .linear = options_.linear_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule,
-                      .linear_schedule = options_.linear_schedule},
-                     max_steps);
+  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
   z_ = torch::zeros_like(oracles.y().flat());
   m_ = torch::zeros_like(oracles.x().flat());
   k_ = 0;

@@ -9,7 +9,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace bo_rep_test {
 
 const std::vector<double> kStart{2.0, -1.0, 0.5};
 constexpr int kSteps = 60;
@@ -248,5 +248,5 @@ TEST(BOREP, EveryStepHasTheLengthOfItsStepSize) {
   EXPECT_LT(worst, 1e-6 * 0.02);
 }
 
-}  // namespace
+}  // namespace bo_rep_test
 }  // namespace bilevel

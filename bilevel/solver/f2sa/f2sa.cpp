@@ -23,14 +23,7 @@ void F2SAOptions::fields(Fields& f) {
 
 void F2SA::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule,
-                      .paper_upper = 5.0 / 7,
-                      .paper_lower = 4.0 / 7},
-                     max_steps);
+  steps_ = StepSizes(oracles, step_size_options(options_, {.upper = 5.0 / 7, .lower = 4.0 / 7}), max_steps);
   w_ = oracles.y().flat().clone();
   k_ = 0;
 }

@@ -8,7 +8,7 @@
 #include "tests/trajectory.h"
 
 namespace bilevel {
-namespace {
+namespace f2sa_test {
 
 /// F2SA on one coordinate of P1, written from the equations at the top of f2sa.h.
 struct ScalarF2SA {
@@ -177,5 +177,5 @@ TEST(F2SA, RefusesImpossibleOptions) {
   EXPECT_THROW(run(p1.problem(), solver, {}), InputError);
 }
 
-}  // namespace
+}  // namespace f2sa_test
 }  // namespace bilevel

@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace ma_soba_test {
 
 const std::vector<double> kStart{2.0, -1.0, 0.5};
 constexpr int kSteps = 60;
@@ -91,5 +91,5 @@ TEST(MASOBA, WithWeightOneAndTheNewAverageIsSOBA) {
   }
 }
 
-}  // namespace
+}  // namespace ma_soba_test
 }  // namespace bilevel

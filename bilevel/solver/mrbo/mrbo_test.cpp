@@ -5,7 +5,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace mrbo_test {
 
 void expect_scalar_path(const MrboOptions& options) {
   for (const double noise : {0.0, 0.3}) {
@@ -60,5 +60,5 @@ TEST(Mrbo, WithoutNoiseIsGradientDescentOnBothLevels) {
   EXPECT_LE(worst, 1e-9);
 }
 
-}  // namespace
+}  // namespace mrbo_test
 }  // namespace bilevel

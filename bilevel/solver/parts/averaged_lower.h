@@ -36,6 +36,9 @@ class AveragedLower {
   const torch::Tensor& averaged() const { return nesterov_.averaged(); }
   /// Lower gradients in the first `iterations` iterations.
   static int64_t gradients(const AveragedLowerOptions& options, int64_t iterations);
+  /// All calls in the first `iterations` of a method that evaluates a Neumann estimate of `neumann_terms` summands at
+  /// two points an iteration, in the first one at one.
+  static OracleCounts calls(const AveragedLowerOptions& options, int64_t neumann_terms, int64_t iterations);
   void state(State& state) { nesterov_.state(state); }
 
  private:

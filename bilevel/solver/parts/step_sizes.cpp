@@ -44,9 +44,9 @@ double Course::at(int64_t k, int64_t steps) const {
 }
 
 StepSizes::StepSizes(Oracles& oracles, const StepSizeOptions& o, int64_t steps)
-    : upper_course_(o.schedule, o.paper_upper),
-      lower_course_(o.lower_schedule == "same" ? o.schedule : o.lower_schedule, o.paper_lower),
-      linear_course_(o.linear_schedule == "same" ? o.schedule : o.linear_schedule, o.paper_linear),
+    : upper_course_(o.schedule, o.paper.upper),
+      lower_course_(o.lower_schedule == "same" ? o.schedule : o.lower_schedule, o.paper.lower),
+      linear_course_(o.linear_schedule == "same" ? o.schedule : o.linear_schedule, o.paper.linear),
       upper_(o.upper),
       has_lower_(o.lower.has_value()),
       has_linear_(o.linear.has_value()),

@@ -30,6 +30,11 @@ class Course {
   double parameter_ = 0;
 };
 
+/// The exponents that a method's paper gives its step sizes, for the course `paper`; 0: constant.
+struct PaperExponents {
+  double upper = 0, lower = 0, linear = 0;
+};
+
 /// What a method's step sizes are made from.
 struct StepSizeOptions {
   double upper = 0;
@@ -37,8 +42,21 @@ struct StepSizeOptions {
   std::string schedule = "constant";               ///< course of the upper step size
   std::string lower_schedule = "same";             ///< "same": that of the upper one
   std::string linear_schedule = "same";
-  double paper_upper = 0, paper_lower = 0, paper_linear = 0;  ///< exponents for the course `paper`
+  PaperExponents paper = {};
 };
+
+/// Those of a solver's options, which call each thing alike: `upper_step_size`, `schedule`, and as far as the method
+/// has them `lower_step_size`, `linear_step_size`, `neumann_step_size`, `lower_schedule`, `linear_schedule`.
+template <typename Options>
+StepSizeOptions step_size_options(const Options& options, const PaperExponents& paper = {}) {
+  StepSizeOptions sizes{.upper = options.upper_step_size, .schedule = options.schedule, .paper = paper};
+  if constexpr (requires { options.lower_step_size; }) sizes.lower = options.lower_step_size;
+  if constexpr (requires { options.linear_step_size; }) sizes.linear = options.linear_step_size;
+  if constexpr (requires { options.neumann_step_size; }) sizes.neumann = options.neumann_step_size;
+  if constexpr (requires { options.lower_schedule; }) sizes.lower_schedule = options.lower_schedule;
+  if constexpr (requires { options.linear_schedule; }) sizes.linear_schedule = options.linear_schedule;
+  return sizes;
+}
 
 /// The step sizes of a run. An automatic lower or linear one is 1/(2l), an automatic Neumann scale 1/l, with l
 /// the largest curvature of g in y at the point of construction; l is estimated only when it is needed.

@@ -83,9 +83,7 @@ TEST(StepSizes, FollowTheirCourses) {
                          .linear = 5,
                          .neumann = 7,
                          .schedule = "paper",
-                         .paper_upper = 1,
-                         .paper_lower = 0.5,
-                         .paper_linear = 0.25},
+                         .paper = {.upper = 1, .lower = 0.5, .linear = 0.25}},
                         100);
   EXPECT_DOUBLE_EQ(paper.upper(15), 2.0 / 16);
   EXPECT_DOUBLE_EQ(paper.lower(15), 3.0 / 4);

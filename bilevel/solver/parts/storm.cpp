@@ -11,7 +11,7 @@ Course weight_course(const std::string& schedule) {
 }
 
 StepSizeOptions with_exponents(StepSizeOptions options) {
-  options.paper_upper = options.paper_lower = kStepExponent;
+  options.paper.upper = options.paper.lower = kStepExponent;
   return options;
 }
 

@@ -79,14 +79,7 @@ void SABA::start(Oracles& oracles, int64_t max_steps) {
         fmt::format("memory_limit = {:.0f}: the memory of {} lower and {} upper slots needs {:.0f} bytes",
                     options_.memory_limit, n, m, bytes));
   }
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .linear = options_.linear_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule,
-                      .linear_schedule = options_.linear_schedule},
-                     max_steps);
+  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
   lower_weights_ = slot_weights(n, oracles.problem().lower.batches.rows(),
                                 [&](int64_t slot) { return oracles.lower_slot_size(slot); });
   upper_weights_ = slot_weights(m, oracles.problem().upper.batches.rows(),

@@ -13,7 +13,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace saba_test {
 
 using torch::Tensor;
 
@@ -268,5 +268,5 @@ TEST(SABA, RefusesAMemoryAboveItsLimit) {
   EXPECT_NO_THROW(run(sum.problem(4), enough, {.max_steps = 1}));
 }
 
-}  // namespace
+}  // namespace saba_test
 }  // namespace bilevel

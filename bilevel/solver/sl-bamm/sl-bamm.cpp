@@ -25,17 +25,9 @@ void SLBAMM::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
   const bool aggregates = options_.aggregation_weight > 0;
   const double tau = aggregates ? 1.0 / 40 : 1.0 / 1000;
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .linear = options_.linear_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule,
-                      .linear_schedule = options_.linear_schedule,
-                      .paper_upper = aggregates ? 1.5 * tau : tau,
-                      .paper_lower = 0,
-                      .paper_linear = 0.5 * tau},
-                     max_steps);
+  steps_ = StepSizes(
+      oracles, step_size_options(options_, {.upper = aggregates ? 1.5 * tau : tau, .linear = 0.5 * tau}),
+      max_steps);
   aggregation_course_ = Course(options_.aggregation_schedule, 0.1);
   total_steps_ = max_steps;
   z_ = torch::zeros_like(oracles.y().flat());

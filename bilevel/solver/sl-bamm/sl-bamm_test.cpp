@@ -9,7 +9,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace sl_bamm_test {
 
 const std::vector<double> kStart{2.0, -1.0, 0.5};
 constexpr int kSteps = 60;
@@ -178,5 +178,5 @@ TEST(SLBAMM, AConstantWeightKeepsItsBias) {
   EXPECT_LT(falling, constant / 100);
 }
 
-}  // namespace
+}  // namespace sl_bamm_test
 }  // namespace bilevel

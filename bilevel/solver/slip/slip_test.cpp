@@ -9,7 +9,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace slip_test {
 
 const std::vector<double> kStart{2.0, -1.0, 0.5};
 constexpr int kSteps = 60;
@@ -201,5 +201,5 @@ TEST(SLIP, WarmStartsWithSgdOnYAloneAtTheFirstX) {
   }
 }
 
-}  // namespace
+}  // namespace slip_test
 }  // namespace bilevel

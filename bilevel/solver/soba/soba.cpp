@@ -17,17 +17,8 @@ void SOBAOptions::fields(Fields& f) {
 
 void SOBA::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .linear = options_.linear_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule,
-                      .linear_schedule = options_.linear_schedule,
-                      .paper_upper = 0.5,
-                      .paper_lower = 0.5,
-                      .paper_linear = 0.5},
-                     max_steps);
+  steps_ =
+      StepSizes(oracles, step_size_options(options_, {.upper = 0.5, .lower = 0.5, .linear = 0.5}), max_steps);
   z_ = torch::zeros_like(oracles.y().flat());
   k_ = 0;
 }

@@ -7,7 +7,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace soba_test {
 
 const std::vector<double> kStart{2.0, -1.0, 0.5};
 constexpr int kSteps = 60;
@@ -80,5 +80,5 @@ TEST(SOBA, EvaluatesEitherLossOnceAStep) {
   EXPECT_EQ(lower, 11);
 }
 
-}  // namespace
+}  // namespace soba_test
 }  // namespace bilevel

@@ -8,7 +8,7 @@
 #include "tests/trajectory.h"
 
 namespace bilevel {
-namespace {
+namespace stocbio_test {
 
 /// StocBiO on one coordinate of P1, written from the paper's equations.
 struct ScalarStocBiO {
@@ -126,5 +126,5 @@ TEST(StocBiO, RefusesImpossibleOptions) {
   EXPECT_THROW(run(p1.problem(), solver, {}), InputError);
 }
 
-}  // namespace
+}  // namespace stocbio_test
 }  // namespace bilevel

@@ -15,11 +15,7 @@ void SustainOptions::fields(Fields& f) {
 void Sustain::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
   storm_ = Storm(oracles,
-                 {.step_sizes = {.upper = options_.upper_step_size,
-                                 .lower = options_.lower_step_size,
-                                 .neumann = options_.neumann_step_size,
-                                 .schedule = options_.schedule,
-                                 .lower_schedule = options_.lower_schedule},
+                 {.step_sizes = step_size_options(options_),
                   .momentum_weight = options_.momentum_weight,
                   .lower_momentum_weight = options_.lower_momentum_weight,
                   .summands = options_.neumann_terms,

@@ -5,7 +5,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace sustain_test {
 
 constexpr int64_t kSteps = 60;
 
@@ -86,5 +86,5 @@ TEST(Sustain, CountsTheFactorsThatItDrew) {
   EXPECT_EQ(calls.lower_gradient, 399);
 }
 
-}  // namespace
+}  // namespace sustain_test
 }  // namespace bilevel

@@ -13,15 +13,7 @@ void TTSAOptions::fields(Fields& f) {
 
 void TTSA::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .neumann = options_.neumann_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule,
-                      .paper_upper = 3.0 / 5,
-                      .paper_lower = 2.0 / 5},
-                     max_steps);
+  steps_ = StepSizes(oracles, step_size_options(options_, {.upper = 3.0 / 5, .lower = 2.0 / 5}), max_steps);
   estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms, /*random_truncation=*/true);
   k_ = 0;
 }

@@ -8,7 +8,7 @@
 #include "tests/trajectory.h"
 
 namespace bilevel {
-namespace {
+namespace ttsa_test {
 
 constexpr uint64_t kSeed = 17;
 
@@ -113,5 +113,5 @@ TEST(TTSA, RefusesImpossibleOptions) {
   EXPECT_THROW(run(p1.problem(), solver, {}), InputError);
 }
 
-}  // namespace
+}  // namespace ttsa_test
 }  // namespace bilevel

@@ -4,7 +4,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace vr_adambo_test {
 
 constexpr int64_t kSteps = 60;
 
@@ -130,5 +130,5 @@ TEST(VRAdamBO, WithoutALowerLevelIsVRAdam) {
 
 TEST(VRAdamBO, SaysThatItIsAReconstruction) { EXPECT_CONTAINS(vr_adambo_entry().summary, "reconstruction"); }
 
-}  // namespace
+}  // namespace vr_adambo_test
 }  // namespace bilevel

@@ -20,13 +20,7 @@ void VrboOptions::fields(Fields& f) {
 
 void Vrbo::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  steps_ = StepSizes(oracles,
-                     {.upper = options_.upper_step_size,
-                      .lower = options_.lower_step_size,
-                      .neumann = options_.neumann_step_size,
-                      .schedule = options_.schedule,
-                      .lower_schedule = options_.lower_schedule},
-                     max_steps);
+  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
   estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms + 1, /*random_truncation=*/false);
   d_x_ = torch::zeros_like(oracles.x().flat());
   d_y_ = torch::zeros_like(oracles.y().flat());

@@ -6,7 +6,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace vrbo_test {
 
 /// VRBO on NoisyP1 in plain numbers, from the equations in the header.
 struct ScalarVrbo {
@@ -130,5 +130,5 @@ TEST(Vrbo, CountsOfRefreshesAndDifferences) {
   EXPECT_EQ(result.oracle_calls.warm_start.lower_gradient, 0);
 }
 
-}  // namespace
+}  // namespace vrbo_test
 }  // namespace bilevel

@@ -5,7 +5,7 @@
 #include <torch/types.h>
 
 namespace bilevel {
-namespace {
+namespace auc_loss_test {
 
 struct Data {
   torch::Tensor scores = torch::tensor({0.9, -0.3, 0.2, 0.4, -0.8}, torch::kFloat64);
@@ -81,5 +81,5 @@ TEST(AucLoss, MaximizedValueOfEachForm) {
   EXPECT_NEAR(maximum("authors"), rho * (1 - rho) * ((2 + q) * (2 + q) - 1), 1e-15);
 }
 
-}  // namespace
+}  // namespace auc_loss_test
 }  // namespace bilevel

@@ -12,7 +12,7 @@
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
-namespace {
+namespace auc_model_test {
 
 std::map<std::string, torch::Tensor> all_tensors(const AucModel& model) {
   std::map<std::string, torch::Tensor> tensors = model.loss_tensors();
@@ -126,5 +126,5 @@ TEST(AucModel, ScoresLieBetweenMinusOneAndOne) {
   EXPECT_LE(model.scores(extreme, {0, 1}).abs().max().item<float>(), 1.0f);
 }
 
-}  // namespace
+}  // namespace auc_model_test
 }  // namespace bilevel

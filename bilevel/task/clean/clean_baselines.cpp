@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kFolds = 5;
+constexpr int64_t kReferenceFolds = 5;
 
 class Baselines {
  public:
@@ -37,7 +37,7 @@ class Baselines {
     WeightedRows all, none;
     all.add(train, 1);
     step_("self-confidence");
-    const torch::Tensor self = of_given(out_of_fold(inputs(), setup_.given(), all, none, kFolds, options_));
+    const torch::Tensor self = of_given(out_of_fold(inputs(), setup_.given(), all, none, kReferenceFolds, options_));
     if (judged) {
       step_("trusted rows");
       WeightedRows trusted;

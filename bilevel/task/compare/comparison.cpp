@@ -12,6 +12,7 @@
 #include "bilevel/core/streams.h"
 #include "bilevel/task/compare/random_search.h"
 #include "bilevel/task/compare/results.h"
+#include "bilevel/task/job/job_options.h"
 #include "bilevel/task/run_folder.h"
 
 namespace bilevel {
@@ -19,16 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
 
 bool is_label(const std::string& text) {
   return !text.empty() && text.find_first_not_of(
@@ -299,17 +290,19 @@ CompareResult with_saved(const std::string& out, Body body) {
 
 std::vector<Competitor> parse_competitors(const std::string& solvers, const std::vector<std::string>& set) {
   std::vector<Competitor> competitors;
+  const auto no_names = [&] {
+    throw InputError(fmt::format("solvers = {}: must be names, separated by commas, or all", solvers));
+  };
+  if (solvers.empty()) no_names();
   if (solvers == "all") {
     for (const SolverEntry& entry : solver_registry()) competitors.push_back({entry.name, entry.name, {}});
   } else {
-    for (const std::string& word : split(solvers)) {
+    for (const std::string& word : split_list(solvers)) {
       const size_t equals = word.find('=');
       Competitor c{.label = word.substr(0, equals),
                    .solver = equals == std::string::npos ? word : word.substr(equals + 1),
                    .set = {}};
-      if (c.solver.empty() && c.label.empty()) {
-        throw InputError(fmt::format("solvers = {}: must be names, separated by commas, or all", solvers));
-      }
+      if (c.solver.empty() && c.label.empty()) no_names();
       solver_entry(c.solver);
       if (!is_label(c.label)) {
         throw InputError(

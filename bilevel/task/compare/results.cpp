@@ -17,14 +17,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+const double kMissing = std::nan("");
 
 bool finished(const Trace& trace) { return end_of(trace).at("end") == "finished"; }
 
 /// A measure's result per run; NaN for a run without one.
 std::vector<double> values_of(const CompetitorRuns& c, const std::string& key) {
   std::vector<double> values;
-  for (const Trace& run : c.runs) values.push_back(finished(run) ? result_of(run, key) : kNaN);
+  for (const Trace& run : c.runs) values.push_back(finished(run) ? result_of(run, key) : kMissing);
   return values;
 }
 
@@ -177,7 +177,7 @@ std::string shown(double value, const Measure& measure) {
 }
 
 std::string shown(const Json& value, const Measure& measure) {
-  return shown(value.is_null() ? kNaN : value.get<double>(), measure);
+  return shown(value.is_null() ? kMissing : value.get<double>(), measure);
 }
 
 std::string shown_interval(const Json& interval, const Measure& measure) {
@@ -250,7 +250,7 @@ const Json& end_of(const Trace& trace) {
 
 double result_of(const Trace& trace, const std::string& key) {
   const Json& result = end_of(trace).at("result");
-  return result.is_object() && result.contains(key) ? trace_number(result.at(key)) : kNaN;
+  return result.is_object() && result.contains(key) ? trace_number(result.at(key)) : kMissing;
 }
 
 Json summarize(const Comparison& comparison) {
@@ -390,7 +390,7 @@ Series median_and_band(const std::vector<const Trace*>& runs, const std::string&
   }
   const auto at = [](const Line& line, double x) {
     const std::vector<double>&xs = line.points.x, &ys = line.points.y;
-    if (x < xs.front() || (x > xs.back() && !line.holds)) return kNaN;
+    if (x < xs.front() || (x > xs.back() && !line.holds)) return kMissing;
     const auto after = static_cast<size_t>(std::upper_bound(xs.begin(), xs.end(), x) - xs.begin());
     if (after == xs.size()) return ys.back();
     const double share = (x - xs[after - 1]) / (xs[after] - xs[after - 1]);

@@ -1,0 +1,133 @@
+// `bilevel data`: look at a data file, or make one whose truth is known.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <iostream>
+
+#include "bilevel/cli/command.h"
+#include "bilevel/cli/job_flags.h"
+#include "bilevel/core/error.h"
+#include "bilevel/core/files.h"
+#include "bilevel/task/describe/describe.h"
+#include "bilevel/task/generate/generate.h"
+#include "bilevel/task/job/job_options.h"
+
+namespace bilevel::cli {
+namespace {
+
+void add_describe(CLI::App& data, Body& body) {
+  struct Given {
+    std::string file, format = "automatic";
+    HeaderFlags header;
+    DescribeOptions options;
+    bool json = false;
+  };
+  auto given = std::make_shared<Given>();
+  CLI::App* c = data.add_subcommand("describe", "what a data file holds, and which rows deserve a look");
+  c->add_option("file", given->file,
+                "csv, tsv, jsonl, libsvm or idx, each also gzipped; idx: IMAGES[,LABELS]")
+      ->required()
+      ->type_name("FILE");
+  c->add_option("--label", given->options.label, "the column that holds the class; default: a guess")
+      ->type_name("COL");
+  c->add_option("--text", given->options.text,
+                "a column that holds a text; default: those that look like one")
+      ->type_name("COL");
+  c->add_option("--rows", given->options.shown, "rows named for each kind of doubt, at most")
+      ->type_name("N")
+      ->check(positive_number());
+  c->add_option("--format", given->format, "automatic (by file name), csv, tsv, jsonl, libsvm or idx")
+      ->type_name("NAME");
+  c->add_flag("--header", given->header.header, "the first row names the columns");
+  c->add_flag("--no-header", given->header.no_header, "the first row is data; columns are 1, 2, ...");
+  c->add_flag("--json", given->json, "print one JSON object");
+  c->callback([given, &body] {
+    body = [given] {
+      DescribeOptions options = given->options;
+      options.format = format_named(given->format);
+      options.header = header_named(header_of(given->header));
+      const DataDescription description = describe_data(given->file, options);
+      std::cout << (given->json ? description.to_json().dump(2) + "\n" : text_of(description));
+      return static_cast<int>(kDone);
+    };
+  });
+}
+
+/// Where the files go: nothing that is there is touched.
+void write_set(const GeneratedSet& set, const std::string& folder) {
+  create_folder(folder);
+  for (const GeneratedFile& file : set.files) write_file_atomically(folder + "/" + file.name, file.content);
+}
+
+void add_generate(CLI::App& data, Body& body) {
+  struct Given {
+    GenerateOptions options;
+    std::string out;
+    bool json = false;
+  };
+  auto given = std::make_shared<Given>();
+  GenerateOptions& o = given->options;
+  CLI::App* c = data.add_subcommand("generate", "a data set whose truth is known, to try a job on");
+  c->add_option("kind", o.kind, "cleaning, tuning, meta or imbalanced")->required()->type_name("KIND");
+  c->add_option("--out", given->out, "new folder for the files; truth.tsv holds the truth")
+      ->required()
+      ->type_name("DIR");
+  const auto count = [&](const char* name, int64_t& target, const char* help) {
+    c->add_option(name, target, help)->type_name("N")->check(not_negative_number());
+  };
+  count("--rows", o.rows, "training rows");
+  count("--test-rows", o.test_rows, "test rows; default: as many");
+  count("--trusted-rows", o.trusted_rows, "cleaning: rows with right labels; default: a tenth");
+  count("--valid-rows", o.valid_rows, "tuning: validation rows; default: half as many");
+  count("--classes", o.classes, "cleaning (default 4) and meta (default 30): classes");
+  count("--columns", o.columns, "numeric columns; 0: a text; default: 0, for tuning 100");
+  count("--relevant", o.relevant, "tuning: columns that matter; default 10");
+  count("--domains", o.domains, "meta: two classes in each of N domains instead of many classes");
+  c->add_option("--noise", o.noise, "share of wrong training labels; default: cleaning 0.3, tuning 0.05")
+      ->type_name("R")
+      ->check(not_negative_number());
+  c->add_option("--positive-share", o.positive_share, "imbalanced: share of positive rows; default 0.02")
+      ->type_name("R")
+      ->check(positive_number());
+  c->add_option("--seed", o.seed, "seed of all randomness")->type_name("N")->check(not_negative_number());
+  c->add_flag("--json", given->json, "print one JSON object");
+  c->callback([given, &body] {
+    body = [given] {
+      const std::string& out = given->out;
+      if (std::filesystem::exists(out)) throw InputError(out + " exists already; give another --out");
+      const GeneratedSet set = generate_data(given->options);
+      write_set(set, out);
+      std::string command = "bilevel " + set.command;
+      for (size_t at = 0; (at = command.find("FOLDER", at)) != std::string::npos; at += out.size())
+        command.replace(at, 6, out);
+      if (given->json) {
+        nlohmann::ordered_json summary{
+            {"command", "data generate"}, {"kind", given->options.kind}, {"out", out}};
+        for (const GeneratedFile& file : set.files) summary["files"].push_back(out + "/" + file.name);
+        for (const auto& [name, value] : set.facts) summary["facts"][name] = value;
+        summary["try"] = command;
+        std::cout << summary.dump(2) << "\n";
+        return static_cast<int>(kDone);
+      }
+      for (const GeneratedFile& file : set.files) {
+        std::cout << fmt::format("{}/{}{}\n", out, file.name,
+                                 file.name == "truth.tsv" ? "  (the truth: no job reads it)" : "");
+      }
+      for (const auto& [name, value] : set.facts) std::cout << fmt::format("{}: {}\n", name, value);
+      std::cout << "try:  " << command << "\n";
+      return static_cast<int>(kDone);
+    };
+  });
+}
+
+}  // namespace
+
+void add_data(CLI::App& program, Body& body) {
+  CLI::App* data =
+      program.add_subcommand("data", "describe a data file, or generate one whose truth is known");
+  data->require_subcommand(1);
+  add_describe(*data, body);
+  add_generate(*data, body);
+}
+
+}  // namespace bilevel::cli

@@ -1,0 +1,292 @@
+// The description of a data file as JSON and as a page for a terminal.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bilevel/core/error.h"
+#include "bilevel/data/text.h"
+#include "bilevel/task/describe/describe.h"
+
+namespace bilevel {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// ---- JSON ----
+
+Json number(double value) {
+  if (value == std::floor(value) && std::abs(value) < 1e15) return static_cast<int64_t>(value);
+  return value;
+}
+
+Json json_of(const Spread& s) {
+  return {{"min", number(s.least)},     {"q25", number(s.lower_quartile)},
+          {"median", number(s.median)}, {"q75", number(s.upper_quartile)},
+          {"max", number(s.most)},      {"mean", number(s.mean)},
+          {"mad", number(s.deviation)}, {"whole", s.whole}};
+}
+
+Json json_of(const std::vector<LabelCount>& counts, int64_t rows) {
+  Json list = Json::array();
+  for (const LabelCount& count : counts) {
+    list.push_back({{"value", count.value},
+                    {"rows", count.rows},
+                    {"share", static_cast<double>(count.rows) / static_cast<double>(rows)}});
+  }
+  return list;
+}
+
+Json json_of(const DescribedColumn& column, int64_t rows) {
+  Json json{{"name", column.name},
+            {"type", name_of(column.type)},
+            {"label_like", column.label_like},
+            {"missing", column.missing},
+            {"distinct", column.distinct}};
+  if (!column.values.empty()) json["values"] = json_of(column.values, rows);
+  if (column.numbers) json["numbers"] = json_of(*column.numbers);
+  if (column.words) json["words"] = json_of(*column.words);
+  return json;
+}
+
+Json json_of(const Doubt& doubt) {
+  Json rows = Json::array();
+  for (const DoubtfulRow& row : doubt.rows) {
+    Json entry{{"line", row.line}};
+    if (row.earlier > 0) entry["earlier_line"] = row.earlier;
+    if (!row.value.empty()) entry["value"] = row.value;
+    rows.push_back(std::move(entry));
+  }
+  Json json{{"kind", doubt.kind}};
+  if (!doubt.column.empty()) json["column"] = doubt.column;
+  json["count"] = doubt.count;
+  json["message"] = doubt.message;
+  json["rows"] = std::move(rows);
+  return json;
+}
+
+// ---- text ----
+
+/// 12345 as "12,345".
+std::string with_commas(int64_t value) {
+  const std::string digits = fmt::format("{}", value);
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    text += digits[i];
+    if ((digits.size() - i) % 3 == 1 && i + 1 < digits.size() && digits[i] != '-') text += ',';
+  }
+  return text;
+}
+
+std::string counted(int64_t value, const std::string& what) {
+  return fmt::format("{} {}{}", with_commas(value), what, value == 1 ? "" : "s");
+}
+
+/// A few significant digits, whole numbers as they are.
+std::string shown(double value) {
+  if (value == std::floor(value) && std::abs(value) < 1e9) return with_commas(static_cast<int64_t>(value));
+  return fmt::format("{:.4g}", value);
+}
+
+size_t width_of(std::string_view text) {
+  size_t width = 0;
+  for (size_t at = 0; at < text.size(); ++width) next_code_point(text, at);
+  return width;
+}
+
+/// `text` in at most `width` characters.
+std::string cut(std::string text, size_t width) {
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+  if (width_of(text) <= width) return text;
+  size_t at = 0;
+  for (size_t i = 0; i + 3 < width; ++i) next_code_point(text, at);
+  return text.substr(0, at) + "...";
+}
+
+std::string padded(const std::string& text, size_t width, bool right = false) {
+  const std::string blanks(std::max(width, width_of(text)) - width_of(text), ' ');
+  return right ? blanks + text : text + blanks;
+}
+
+/// Rows of cells in columns; column i is aligned to the right where `right[i]`.
+std::string aligned(const std::vector<std::vector<std::string>>& rows, const std::vector<bool>& right) {
+  std::vector<size_t> widths(right.size(), 0);
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line = " ";
+    for (size_t i = 0; i < row.size(); ++i) line += fmt::format(" {} ", padded(row[i], widths[i], right[i]));
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string size_text(int64_t bytes) {
+  constexpr double kKibi = 1024;
+  const auto size = static_cast<double>(bytes);
+  if (size < kKibi) return counted(bytes, "byte");
+  return size < kKibi * kKibi ? fmt::format("{:.1f} KiB", size / kKibi)
+                              : fmt::format("{:.1f} MiB", size / kKibi / kKibi);
+}
+
+std::string share_text(int64_t part, int64_t whole) {
+  return fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+}
+
+/// What a column holds, in a line.
+std::string content_of(const DescribedColumn& column) {
+  if (column.words) {
+    return fmt::format("{} to {} words, median {}", shown(column.words->least), shown(column.words->most),
+                       shown(column.words->median));
+  }
+  if (column.type == ColumnType::identifier || column.type == ColumnType::empty) return "";
+  const bool listed = column.distinct <= static_cast<int64_t>(column.values.size());
+  if (column.numbers && !(listed && column.label_like)) {
+    const Spread& s = *column.numbers;
+    if (s.least == s.most) return shown(s.least) + (column.missing > 0 ? " or missing" : "");
+    return fmt::format("{} to {}, median {}, half in {} to {}", shown(s.least), shown(s.most),
+                       shown(s.median), shown(s.lower_quartile), shown(s.upper_quartile));
+  }
+  std::vector<std::string> values;
+  size_t width = 0, used = 0;
+  for (const LabelCount& value : column.values) {
+    std::string entry = fmt::format("{} {}", cut(value.value, 24), with_commas(value.rows));
+    width += width_of(entry) + 2;
+    if (width > 48 && used > 0) break;
+    values.push_back(std::move(entry));
+    ++used;
+  }
+  return fmt::format("{}{}", fmt::join(values, ", "),
+                     static_cast<int64_t>(used) < column.distinct ? ", ..." : "");
+}
+
+std::string columns_text(const DataDescription& d) {
+  constexpr size_t kShown = 60;
+  std::vector<std::vector<std::string>> rows{{"column", "type", "missing", "distinct", "holds"}};
+  for (size_t i = 0; i < std::min(d.columns.size(), kShown); ++i) {
+    const DescribedColumn& column = d.columns[i];
+    const std::string role = column.name == d.label ? "label" : name_of(column.type);
+    rows.push_back({cut(column.name, 28), role, column.missing > 0 ? with_commas(column.missing) : "-",
+                    with_commas(column.distinct), content_of(column)});
+  }
+  std::string text = aligned(rows, {false, false, true, true, false});
+  if (d.columns.size() > kShown)
+    text += fmt::format("  ... and {} (all of them with --json)\n",
+                        counted(static_cast<int64_t>(d.columns.size() - kShown), "column"));
+  return text;
+}
+
+std::string matrix_text(const DescribedMatrix& m, int64_t rows) {
+  std::vector<std::string> kinds;
+  const auto kind = [&](int64_t count, const char* what) {
+    if (count > 0) kinds.push_back(with_commas(count) + " " + what);
+  };
+  kind(m.binary, "with two values");
+  kind(m.whole, "of whole numbers");
+  kind(m.real, "of real numbers");
+  kind(m.constant, "constant");
+  kind(m.unused, "always 0");
+  const double density =
+      static_cast<double>(m.entries) / (static_cast<double>(rows) * static_cast<double>(m.width));
+  return fmt::format(
+      "  numbered columns  {}: {}\n  values            {} to {}; {:.3g} % are not 0\n"
+      "  entries a row     {} to {}, median {}\n",
+      with_commas(m.width), fmt::join(kinds, ", "), shown(m.least), shown(m.most), 100 * density,
+      shown(m.entries_a_row.least), shown(m.entries_a_row.most), shown(m.entries_a_row.median));
+}
+
+std::string classes_text(const DataDescription& d) {
+  constexpr size_t kShown = 20;
+  constexpr double kBar = 30;
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < std::min(d.classes.size(), kShown); ++i) {
+    const LabelCount& one = d.classes[i];
+    std::string bar;
+    const auto length = static_cast<int64_t>(
+        std::lround(kBar * static_cast<double>(one.rows) / static_cast<double>(d.classes[0].rows)));
+    for (int64_t n = 0; n < std::max<int64_t>(length, 1); ++n) bar += "\u2588";
+    rows.push_back({cut(one.value, 40), with_commas(one.rows), share_text(one.rows, d.rows), bar});
+  }
+  std::string text =
+      fmt::format("\n{} of '{}'{}\n",
+                  counted(static_cast<int64_t>(d.classes.size()), d.classes.size() == 1 ? "class" : "classe"),
+                  d.label, d.label_given ? "" : " (a guess; --label names another column)");
+  text += aligned(rows, {false, true, true, false});
+  if (d.classes.size() > kShown) {
+    text += fmt::format("  ... and {} of {} to {} rows\n",
+                        counted(static_cast<int64_t>(d.classes.size() - kShown), "other"),
+                        with_commas(d.classes.back().rows), with_commas(d.classes[kShown].rows));
+  }
+  return text;
+}
+
+std::string doubts_text(const DataDescription& d) {
+  if (d.doubts.empty()) return "\nno doubtful rows\n";
+  std::string text = "\ndoubtful rows\n";
+  const char* unit = d.format == "idx" ? "row" : "line";
+  for (const Doubt& doubt : d.doubts) {
+    text += "  " + doubt.message + "\n";
+    std::string line = fmt::format("      {}{} ", unit, doubt.rows.size() == 1 ? "" : "s");
+    size_t used = 0;
+    for (const DoubtfulRow& row : doubt.rows) {
+      std::string entry = with_commas(row.line);
+      if (row.earlier > 0) entry += fmt::format(" (as {})", with_commas(row.earlier));
+      if (!row.value.empty()) entry += fmt::format(" ({})", cut(row.value, 24));
+      if (row.earlier > 0 && !row.value.empty())
+        entry = fmt::format("{} (as {}: {})", with_commas(row.line), with_commas(row.earlier),
+                            cut(row.value, 36));
+      if (used > 0 && width_of(line) + width_of(entry) > 96) break;
+      line += (used > 0 ? ", " : "") + entry;
+      ++used;
+    }
+    text += line + (static_cast<int64_t>(used) < doubt.count ? ", ...\n" : "\n");
+  }
+  return text;
+}
+
+}  // namespace
+
+nlohmann::ordered_json DataDescription::to_json() const {
+  Json json{{"file", file}, {"format", format}, {"gzipped", gzipped}, {"bytes", bytes}, {"rows", rows}};
+  if (matrix) {
+    json["matrix"] = {{"columns", matrix->width},    {"entries", matrix->entries},
+                      {"unused", matrix->unused},    {"constant", matrix->constant},
+                      {"binary", matrix->binary},    {"whole", matrix->whole},
+                      {"real", matrix->real},        {"min", number(matrix->least)},
+                      {"max", number(matrix->most)}, {"entries_a_row", json_of(matrix->entries_a_row)}};
+  } else {
+    json["columns"] = Json::array();
+    for (const DescribedColumn& column : columns) json["columns"].push_back(json_of(column, rows));
+  }
+  json["label"] = label.empty() ? Json(nullptr) : Json(label);
+  json["label_given"] = label_given;
+  json["texts"] = texts;
+  json["classes"] = json_of(classes, rows);
+  json["doubts"] = Json::array();
+  for (const Doubt& doubt : doubts) json["doubts"].push_back(json_of(doubt));
+  json["suggestions"] = Json::array();
+  for (const Suggestion& one : suggestions)
+    json["suggestions"].push_back({{"command", "bilevel " + one.command}, {"why", one.why}});
+  return json;
+}
+
+std::string text_of(const DataDescription& d) {
+  std::string text = fmt::format("{}: {}{}, {}, {}", d.file, d.format, d.gzipped ? ", gzipped" : "",
+                                 size_text(d.bytes), counted(d.rows, "row"));
+  text += d.matrix ? "\n\n" + matrix_text(*d.matrix, d.rows)
+                   : fmt::format(", {}\n\n", counted(static_cast<int64_t>(d.columns.size()), "column")) +
+                         columns_text(d);
+  text += d.classes.empty() ? "\nno column looks like a label (--label names one)\n" : classes_text(d);
+  text += doubts_text(d);
+  if (!d.suggestions.empty()) text += "\nwhat to try\n";
+  for (const Suggestion& one : d.suggestions)
+    text += fmt::format("  # {}\n  bilevel {}\n", one.why, one.command);
+  return text;
+}
+
+}  // namespace bilevel
