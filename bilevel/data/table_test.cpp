@@ -44,9 +44,9 @@ TEST_F(TableTest, FormatComesFromTheName) {
   EXPECT_EQ(format_of("a.libsvm"), Format::libsvm);
   EXPECT_EQ(format_of("a.svm.gz"), Format::libsvm);
   EXPECT_EQ(format_of("a.csv", Format::tsv), Format::tsv);
-  EXPECT_EQ(
-      input_error([] { format_of("a.txt"); }),
-      "a.txt: the format does not show in the file's name; give it (--format csv, tsv, jsonl, libsvm or idx)");
+  EXPECT_EQ(input_error([] { format_of("a.txt"); }),
+            "a.txt: the format does not show in the file's name; give it (--format csv, tsv, jsonl, libsvm "
+            "or idx)");
   EXPECT_EQ(format_named("tsv"), Format::tsv);
   EXPECT_EQ(name_of(Format::jsonl), "jsonl");
   EXPECT_NE(input_error([] { format_named("xml"); }), "");

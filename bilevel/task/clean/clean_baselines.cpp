@@ -37,7 +37,8 @@ class Baselines {
     WeightedRows all, none;
     all.add(train, 1);
     step_("self-confidence");
-    const torch::Tensor self = of_given(out_of_fold(inputs(), setup_.given(), all, none, kReferenceFolds, options_));
+    const torch::Tensor self =
+        of_given(out_of_fold(inputs(), setup_.given(), all, none, kReferenceFolds, options_));
     if (judged) {
       step_("trusted rows");
       WeightedRows trusted;

@@ -62,7 +62,8 @@ std::string theme_word(int64_t theme, int64_t i) { return word(kBackground + the
 
 std::string words_of(int64_t theme) {
   std::string words;
-  for (int64_t i = 0; i < kThemeWords; ++i) words += fmt::format("{}{}", i > 0 ? " " : "", theme_word(theme, i));
+  for (int64_t i = 0; i < kThemeWords; ++i)
+    words += fmt::format("{}{}", i > 0 ? " " : "", theme_word(theme, i));
   return words;
 }
 
