@@ -15,7 +15,7 @@ void add_clean(CLI::App& program, Body& body) {
     bool no_baselines = false;
   };
   auto given = std::make_shared<Given>();
-  given->output.how.score = "loss held back";
+  given->output.how.score = "-held-back loss";
   CLI::App* c =
       program.add_subcommand("clean", "find wrong labels, and train a classifier that hardly heeds them");
   c->footer("A first try:  bilevel clean --train noisy.tsv --trusted checked.tsv --text text --label class");

@@ -107,24 +107,28 @@ int show_job(const std::string& command, const std::function<JobResult(const Job
   catch_interrupts();
   std::unique_ptr<Progress> progress;
   std::string pass;
-  const ProgressOptions look{
-      .stream = stderr, .is_terminal = is_terminal(stderr), .quiet = how.quiet, .score = how.score};
-  const JobCallbacks callbacks{.message =
-                                   [&](const std::string& line) {
-                                     if (progress) progress->finish();
-                                     progress.reset();
-                                     if (!how.quiet) std::cerr << line << "\n";
-                                   },
-                               .progress =
-                                   [&](const JobProgress& p) {
-                                     if (!progress || pass != p.pass) {
-                                       if (progress) progress->finish();
-                                       pass = p.pass;
-                                       progress = std::make_unique<Progress>(pass, p.steps, look, p.step - 1);
-                                     }
-                                     progress->update({.step = p.step, .loss = p.upper_loss, .best = p.best});
-                                   },
-                               .interrupt = &interrupted()};
+  const bool turned = how.score.starts_with('-');
+  const ProgressOptions look{.stream = stderr,
+                             .is_terminal = is_terminal(stderr),
+                             .quiet = how.quiet,
+                             .score = how.score.substr(turned ? 1 : 0)};
+  const JobCallbacks callbacks{
+      .message =
+          [&](const std::string& line) {
+            if (progress) progress->finish();
+            progress.reset();
+            if (!how.quiet) std::cerr << line << "\n";
+          },
+      .progress =
+          [&](const JobProgress& p) {
+            if (!progress || pass != p.pass) {
+              if (progress) progress->finish();
+              pass = p.pass;
+              progress = std::make_unique<Progress>(pass, p.steps, look, p.step - 1);
+            }
+            progress->update({.step = p.step, .loss = p.upper_loss, .best = turned ? -p.best : p.best});
+          },
+      .interrupt = &interrupted()};
   const JobResult result = job(callbacks);
   if (progress) progress->finish();
 

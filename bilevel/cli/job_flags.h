@@ -24,7 +24,7 @@ struct HeaderFlags {
 struct Presentation {
   bool json = false;          ///< exactly one JSON object on standard output
   bool quiet = false;         ///< no progress; errors still go to standard error
-  std::string score = "AUC";  ///< what the passes evaluate
+  std::string score = "AUC";  ///< what the passes evaluate; "-loss": scores are losses with the sign turned
 };
 
 /// --out, --resume, --json and --quiet.

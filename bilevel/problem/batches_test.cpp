@@ -11,7 +11,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace batches_test {
 
 using Rows = std::vector<int64_t>;
 
@@ -323,5 +323,5 @@ TEST(SamplerState, ThatOfOtherDataIsRefused) {
                   "come from 9 rows, this problem's from 5");
 }
 
-}  // namespace
+}  // namespace batches_test
 }  // namespace bilevel

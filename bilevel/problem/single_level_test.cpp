@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace single_level_test {
 
 /// f = sum (x - c)^2, float64; counts its evaluations.
 struct Square {
@@ -61,5 +61,5 @@ TEST(SingleLevel, NeedsParameters) {
   EXPECT_CONTAINS(message_of<InputError>([] { single_level({}); }), "no parameters");
 }
 
-}  // namespace
+}  // namespace single_level_test
 }  // namespace bilevel

@@ -12,7 +12,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace known_problem_test {
 
 class KnownProblems : public testing::TestWithParam<KnownProblemEntry> {
  protected:
@@ -361,5 +361,5 @@ TEST(WithNoise, ASampleHasTheSameNoiseWhereverItIsEvaluated) {
             1e-12);  // mu = 1
 }
 
-}  // namespace
+}  // namespace known_problem_test
 }  // namespace bilevel

@@ -6,7 +6,7 @@
 #include <cmath>
 
 namespace bilevel {
-namespace {
+namespace newton_test {
 
 torch::Tensor positive_definite(int64_t n, double smallest, double largest) {
   at::Generator random = at::make_generator<at::CPUGeneratorImpl>(3);
@@ -84,5 +84,5 @@ TEST(Minimize, SaysNaNWhereThereIsNoMinimum) {
   EXPECT_TRUE(minimize(broken, torch::zeros({2}, torch::kFloat64)).isnan().all().item<bool>());
 }
 
-}  // namespace
+}  // namespace newton_test
 }  // namespace bilevel

@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace problem_data_test {
 
 std::string idx(const std::vector<uint8_t>& shape, const std::string& elements) {
   std::string bytes{0, 0, 8, static_cast<char>(shape.size())};
@@ -218,5 +218,5 @@ TEST_F(ProblemDataTest, SoftmaxCleaningOnMnist) {
   expect_true_gradient(*known, known->x().detach().clone(), 1e-8);
 }
 
-}  // namespace
+}  // namespace problem_data_test
 }  // namespace bilevel

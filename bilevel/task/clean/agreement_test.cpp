@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace agreement_test {
 
 // A model that is certain and right tells every wrong label: the rate is their share.
 TEST(Agreement, OfACertainModelCountsTheWrongLabels) {
@@ -83,5 +83,5 @@ TEST(InjectNoise, HitsTheShareAndSpreadsOverTheOtherClasses) {
   EXPECT_NE(other, labels);
 }
 
-}  // namespace
+}  // namespace agreement_test
 }  // namespace bilevel

@@ -10,7 +10,7 @@
 #include "bilevel/oracle/oracles.h"
 
 namespace bilevel {
-namespace {
+namespace clean_model_test {
 
 /// While it lives, new tensors are float64.
 struct DoubleScope {
@@ -158,5 +158,5 @@ TEST(CleanModel, TheLevelsReadTheirOwnRows) {
   EXPECT_EQ(changed.second, unchanged.second);
 }
 
-}  // namespace
+}  // namespace clean_model_test
 }  // namespace bilevel

@@ -12,7 +12,7 @@
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
-namespace {
+namespace weighted_fit_test {
 
 constexpr int64_t kRows = 60, kWidth = 4, kClasses = 3;
 
@@ -175,5 +175,5 @@ TEST(SharedColumns, KeepWhatTwoRowsHaveAndFindTheWayBack) {
   EXPECT_EQ(whole->parameters()[0].abs().sum(1).count_nonzero().item<int64_t>(), 2);
 }
 
-}  // namespace
+}  // namespace weighted_fit_test
 }  // namespace bilevel

@@ -12,7 +12,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace comparison_test {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
@@ -427,5 +427,5 @@ TEST(Comparison, RefusesWrongOptionsBeforeItWrites) {
   EXPECT_CONTAINS(message({.competitors = one}), "exists and is not an empty folder");
 }
 
-}  // namespace
+}  // namespace comparison_test
 }  // namespace bilevel

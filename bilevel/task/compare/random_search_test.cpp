@@ -9,7 +9,7 @@
 #include "bilevel/solver/registry.h"
 
 namespace bilevel {
-namespace {
+namespace random_search_test {
 
 struct Options {
   double rate = 0.5, fixed = 2;
@@ -118,5 +118,5 @@ TEST(RandomSearch, RangesOfAllSolversArePossible) {
   }
 }
 
-}  // namespace
+}  // namespace random_search_test
 }  // namespace bilevel

@@ -5,7 +5,7 @@
 #include <cmath>
 
 namespace bilevel {
-namespace {
+namespace statistics_test {
 
 // Quantiles of Student's t from published tables (three decimals) and closed forms.
 TEST(Statistics, QuantilesOfStudentsT) {
@@ -90,5 +90,5 @@ TEST(Statistics, WhoLostRunsRanksLast) {
   EXPECT_EQ(ranks(standings, false), (Ranks{5, 6, 2, 4, std::nullopt, 1, 3, 6}));
 }
 
-}  // namespace
+}  // namespace statistics_test
 }  // namespace bilevel

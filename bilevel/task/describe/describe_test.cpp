@@ -5,7 +5,7 @@
 #include "bilevel/data/test_files.h"
 
 namespace bilevel {
-namespace {
+namespace describe_test {
 
 const DescribedColumn& column(const DataDescription& d, const std::string& name) {
   return *std::find_if(d.columns.begin(), d.columns.end(), [&](const auto& c) { return c.name == name; });
@@ -237,5 +237,5 @@ TEST(RealDescription, OfTheDataAtHand) {
   EXPECT_EQ(snli.label, "label");
 }
 
-}  // namespace
+}  // namespace describe_test
 }  // namespace bilevel

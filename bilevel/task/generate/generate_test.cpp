@@ -14,7 +14,7 @@
 #include "bilevel/report/metrics.h"
 
 namespace bilevel {
-namespace {
+namespace generate_test {
 
 using Rows = std::vector<std::vector<std::string>>;
 
@@ -262,5 +262,5 @@ TEST(Generate, RefusesImpossibleNumbers) {
             "positive_share = 1: must be between 0 and 1");
 }
 
-}  // namespace
+}  // namespace generate_test
 }  // namespace bilevel

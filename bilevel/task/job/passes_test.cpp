@@ -7,7 +7,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace passes_test {
 
 TEST(StepRule, TakesTheLatestWithinOneStandardErrorOfTheBest) {
   StepRule rule;
@@ -137,5 +137,5 @@ TEST(Passes, ANumberThatIsNotFiniteGivesNoOutcome) {
   EXPECT_EQ(passes.reason(), StopReason::nonfinite);
 }
 
-}  // namespace
+}  // namespace passes_test
 }  // namespace bilevel

@@ -8,7 +8,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace episodes_test {
 
 /// `classes` classes of `rows` rows; class c of group g holds the rows g * 10000 + c * 100 + i.
 TaskGroup group_of(int64_t classes, int64_t rows, int64_t g = 0) {
@@ -115,5 +115,5 @@ TEST(NamesInList, TakesNamesAndRanges) {
   EXPECT_CONTAINS(refusal("0-99999999999"), "have no '0-99999999999'");
 }
 
-}  // namespace
+}  // namespace episodes_test
 }  // namespace bilevel

@@ -11,7 +11,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace heads_test {
 
 /// T tasks of C classes with `shots` rows each, random features of width F around class means, float64.
 struct Tasks {
@@ -212,5 +212,5 @@ TEST(HeadNamed, RefusesOtherNames) {
   EXPECT_CONTAINS(message_of<InputError>([] { head_named("mlp"); }), "head = 'mlp'");
 }
 
-}  // namespace
+}  // namespace heads_test
 }  // namespace bilevel

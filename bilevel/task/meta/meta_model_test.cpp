@@ -13,7 +13,7 @@
 #include "tests/support.h"
 
 namespace bilevel {
-namespace {
+namespace meta_model_test {
 
 constexpr int64_t kClasses = 6, kRowsOfClass = 12, kWords = 40;
 
@@ -276,5 +276,5 @@ TEST(TaskAccuracy, HasTheUsualInterval) {
   EXPECT_EQ(TaskAccuracy({1.0, 1.0}).high, 1);
 }
 
-}  // namespace
+}  // namespace meta_model_test
 }  // namespace bilevel

@@ -15,7 +15,7 @@
 #include "bilevel/task/tune/tune_search.h"
 
 namespace bilevel {
-namespace {
+namespace tune_model_test {
 
 using torch::Tensor;
 
@@ -335,5 +335,5 @@ TEST_F(TuneModelTest, RandomSearchIsDecidedByItsSeed) {
   EXPECT_FALSE(random_search(model, data, other).x.equal(first.x));
 }
 
-}  // namespace
+}  // namespace tune_model_test
 }  // namespace bilevel
