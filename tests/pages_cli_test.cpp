@@ -162,8 +162,8 @@ TEST_P(Pages, CommandsDoWhatThePageSays) {
   fs::current_path(before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Docs, Pages, ::testing::ValuesIn(pages()), [](const auto& info) {
-  std::string name = info.param;
+INSTANTIATE_TEST_SUITE_P(Docs, Pages, ::testing::ValuesIn(pages()), [](const auto& parameter) {
+  std::string name = parameter.param;
   std::replace_if(
       name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;

@@ -41,9 +41,10 @@ TEST_F(IdxRowsTest, PixelsAreColumnsInRowMajorOrder) {
 TEST_F(IdxRowsTest, FindsTheLabelsBesideTheImages) {
   const std::string images = folder_.write("my-images-idx3-ubyte", images_);
   EXPECT_EQ(idx_files(images).labels, "");
-  EXPECT_EQ(input_error([&] { read_idx_rows(images); }),
-            "my-images-idx3-ubyte: there is no file of labels: give IMAGES,LABELS or put "
-            "my-labels-idx1-ubyte there");
+  const std::string refused = input_error([&] { read_idx_rows(images); });
+  EXPECT_NE(refused.find("there is no file of labels: give IMAGES,LABELS or put "), std::string::npos)
+      << refused;
+  EXPECT_NE(refused.find("my-labels-idx1-ubyte there"), std::string::npos) << refused;
   EXPECT_TRUE(read_idx_rows(images, {.labels_required = false}).labels.empty());
   const std::string packed = folder_.write_gzip("my-labels-idx1-ubyte.gz", labels_);
   EXPECT_EQ(idx_files(images).labels, packed);

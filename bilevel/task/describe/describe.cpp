@@ -145,8 +145,12 @@ std::vector<LabelCount> counted_classes(const std::vector<std::string>& labels) 
     if (added) classes.push_back({label, 0});
     ++classes[found->second].rows;
   }
-  std::stable_sort(classes.begin(), classes.end(),
-                   [](const LabelCount& a, const LabelCount& b) { return a.rows > b.rows; });
+  std::stable_sort(classes.begin(), classes.end(), [](const LabelCount& a, const LabelCount& b) {
+    if (a.rows != b.rows) return a.rows > b.rows;
+    const Number x = read_number(a.value), y = read_number(b.value);
+    const bool numbers = x.kind == CellKind::number && y.kind == CellKind::number;
+    return numbers ? x.value < y.value : a.value < b.value;
+  });
   return classes;
 }
 
@@ -286,7 +290,7 @@ class Describer {
     }
     // Two or more values that return, and not too many of them.
     column.label_like = (column.type == ColumnType::category || (column.numbers && column.numbers->whole)) &&
-                        column.missing == 0 && infinite == 0 && column.distinct >= 2 &&
+                        20 * column.missing <= d_.rows && infinite == 0 && column.distinct >= 2 &&
                         column.distinct <= std::min<int64_t>(200, std::max<int64_t>(2, d_.rows / 2));
     if (column.type != ColumnType::text && column.type != ColumnType::identifier) {
       std::stable_sort(order.begin(), order.end(),
@@ -316,7 +320,7 @@ class Describer {
         const int score = (kNames.contains(lower(column.name)) ? 8 : 0) +
                           (c + 1 == d_.columns.size() ? 3 : 0) + (c == 0 ? 2 : 0) +
                           (column.distinct <= 20 ? 1 : 0) + (column.type == ColumnType::category ? 1 : 0);
-        if (score > best) {
+        if (score >= best) {
           best = score;
           chosen = c;
         }
@@ -350,7 +354,7 @@ class Describer {
       Doubting is_long = doubting("long_text", column.name);
       const double limit =
           std::max(column.words->median + kFar * column.words->deviation, 3 * column.words->median);
-      for (size_t row = 0; row < table.rows() && column.words->deviation > 0; ++row) {
+      for (size_t row = 0; row < table.rows() && column.words->median > 0; ++row) {
         if (words[row] > limit)
           is_long.add(
               {.line = line(static_cast<int64_t>(row)), .value = fmt::format("{:.0f} words", words[row])});
@@ -581,7 +585,7 @@ class Describer {
         }
         all += (all.empty() ? "" : ",") + column.name;
         const bool mixed = column.type == ColumnType::category &&
-                           std::any_of(later_.begin(), later_.end(), [&](const Doubt& doubt) {
+                           std::any_of(d_.doubts.begin(), d_.doubts.end(), [&](const Doubt& doubt) {
                              return doubt.kind == "word_among_numbers" && doubt.column == column.name;
                            });
         if (mixed) categorical += (categorical.empty() ? "" : ",") + column.name;

@@ -146,8 +146,8 @@ TEST_F(DescribeTest, FindsDoubtfulCells) {
   EXPECT_EQ(doubtful(d, "far_out", "a"), (Lines{202}));
   EXPECT_EQ(doubtful(d, "infinite", "b"), (Lines{203}));
   EXPECT_EQ(doubtful(d, "empty_row"), (Lines{204}));
-  EXPECT_EQ(d.label, "");  // a label column has no missing cell
-  EXPECT_EQ(doubtful(described("a.csv", text, {.label = "class"}), "missing_label", "class"), (Lines{205}));
+  EXPECT_EQ(d.label, "class");
+  EXPECT_EQ(doubtful(d, "missing_label", "class"), (Lines{205}));
   const DataDescription mixed = described("b.csv", table() + "101,12,a,oops,7,,no\n");
   EXPECT_EQ(column(mixed, "score").type, ColumnType::category);
   EXPECT_EQ(doubtful(mixed, "word_among_numbers", "score"), (Lines{102}));
@@ -204,11 +204,11 @@ TEST_F(DescribeTest, RefusesWhatItCannotDescribe) {
 }
 
 TEST_F(DescribeTest, ThePageHoldsIt) {
-  const DataDescription d = described("a.csv", table() + "101,21.0,a,0,7,,no\n101,21.0,a,0,7,,yes\n");
+  const DataDescription d = described("a.csv", table() + "101,21.0,a,0,7,,no\n102,21.0,a,0,7,,yes\n");
   const std::string page = text_of(d);
-  for (const char* part :
-       {"csv, ", "102 rows, 7 columns", "column", "identifier", "constant", "20.", "2 classes of 'class'",
-        "75.5 %", "doubtful rows", "with another label", "what to try", "bilevel auc --train "}) {
+  for (const char* part : {"csv, ", "102 rows, 7 columns", "column", "identifier", "constant", "20 to 29.99",
+                           "2 classes of 'class'", "74.5 %", "doubtful rows", "with another label",
+                           "what to try", "bilevel auc --train "}) {
     EXPECT_NE(page.find(part), std::string::npos) << part << " in\n" << page;
   }
   const auto json = d.to_json();
@@ -229,7 +229,7 @@ TEST(RealDescription, OfTheDataAtHand) {
   const auto copies = std::find_if(sms.doubts.begin(), sms.doubts.end(),
                                    [](const Doubt& d) { return d.kind == "duplicate"; });
   EXPECT_EQ(copies->count, 414);
-  const DataDescription a9a = describe_data(data_folder() + "/libsvm/a9a.gz");
+  const DataDescription a9a = describe_data(data_folder() + "/libsvm/a9a.gz", {.format = Format::libsvm});
   EXPECT_EQ(a9a.rows, 32561);
   EXPECT_EQ(a9a.matrix->binary, 123);
   const DataDescription snli = describe_data(data_folder() + "/nli/snli_test.tsv.gz");

@@ -218,9 +218,10 @@ std::string classes_text(const DataDescription& d) {
                   d.label, d.label_given ? "" : " (a guess; --label names another column)");
   text += aligned(rows, {false, true, true, false});
   if (d.classes.size() > kShown) {
-    text += fmt::format("  ... and {} of {} to {} rows\n",
+    const int64_t fewest = d.classes.back().rows, most = d.classes[kShown].rows;
+    text += fmt::format("  ... and {} of {}{}\n",
                         counted(static_cast<int64_t>(d.classes.size() - kShown), "other"),
-                        with_commas(d.classes.back().rows), with_commas(d.classes[kShown].rows));
+                        fewest < most ? with_commas(fewest) + " to " : "", counted(most, "row"));
   }
   return text;
 }
@@ -230,16 +231,15 @@ std::string doubts_text(const DataDescription& d) {
   std::string text = "\ndoubtful rows\n";
   const char* unit = d.format == "idx" ? "row" : "line";
   for (const Doubt& doubt : d.doubts) {
-    text += "  " + doubt.message + "\n";
+    text += fmt::format("  {}{}\n", with_commas(doubt.count), doubt.message.substr(doubt.message.find(' ')));
     std::string line = fmt::format("      {}{} ", unit, doubt.rows.size() == 1 ? "" : "s");
     size_t used = 0;
     for (const DoubtfulRow& row : doubt.rows) {
-      std::string entry = with_commas(row.line);
-      if (row.earlier > 0) entry += fmt::format(" (as {})", with_commas(row.earlier));
+      std::string entry = fmt::format("{}", row.line);
+      if (row.earlier > 0) entry += fmt::format(" (as {})", row.earlier);
       if (!row.value.empty()) entry += fmt::format(" ({})", cut(row.value, 24));
       if (row.earlier > 0 && !row.value.empty())
-        entry = fmt::format("{} (as {}: {})", with_commas(row.line), with_commas(row.earlier),
-                            cut(row.value, 36));
+        entry = fmt::format("{} (as {}: {})", row.line, row.earlier, cut(row.value, 36));
       if (used > 0 && width_of(line) + width_of(entry) > 96) break;
       line += (used > 0 ? ", " : "") + entry;
       ++used;
