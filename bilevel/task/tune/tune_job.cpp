@@ -24,16 +24,17 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// A convex model: evaluations of g before and after learning. The first puts y near y*(x), for a hypergradient
-// at weights that are far from trained asks for weaker regularization whatever is right; the last makes the
-// weights those of the learned strengths.
-constexpr int64_t kStart = 15, kFinish = 30;
+// A convex model: where learning may start, from strong to weak, with the evaluations of g spent on each, and those
+// after learning, which make the weights those of the learned strengths. A rough start matters: at a strength far
+// too weak, weights and hypergradients are slow to converge, and the common strength would wander.
+constexpr double kStarts[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
+constexpr int64_t kStart = 7, kFinish = 30;
 constexpr int64_t kEvaluations = 10;
 
 struct Defaults {
   NetworkOptions network = {};
   double l2 = 1e-4;
-  int64_t batch_size = 32;  ///< 0: a sixteenth of the training rows, at least 16
+  int64_t batch_size = 32;  ///< 0: a sixteenth of the training rows, at least 64
   int64_t steps = 0;        ///< 0: by epochs
   double epochs = 8;
   int64_t threads = 0;
@@ -45,10 +46,10 @@ constexpr double kNetworkStep = 1e-3;  // of Adam on the weights of a network
 Defaults defaults_of(const std::string& encoder, const std::string& solver) {
   std::map<std::string, nlohmann::json> options{{"schedule", "cosine"}, {"warm_start_steps", 0}};
   if (encoder == "bag" || encoder == "linear") {
-    options.insert({{"upper_step_size", 0.3}, {"neumann_terms", 20}, {"lower_steps", 5}});
+    options.insert({{"upper_step_size", 0.2}, {"neumann_terms", 20}, {"lower_steps", 5}});
     // The hypergradient of a log-strength shrinks with the strength: a long memory of its square would stall x.
     if (solver == "adambo") options["second_moment_weight"] = 0.1;
-    return {.l2 = 1e-3, .batch_size = 0, .steps = 60, .threads = 1, .solver = options};
+    return {.l2 = 1e-3, .batch_size = 0, .steps = 40, .threads = 1, .solver = options};
   }
   options.insert({{"upper_step_size", 0.05}, {"neumann_terms", 3}});
   // The largest curvature of a network at its start may be negative, and then no step size follows from it.
@@ -101,8 +102,7 @@ class Job {
     }
     Passes passes = context_.passes();
     if (model_->convex()) {
-      context_.say("training the weights at the starting strength");
-      spent_.start = minimize_weights(*model_, kStart);
+      start();
     }
     const PassOutcome* learned = passes.run(
         {.name = "learn",
@@ -201,7 +201,7 @@ class Job {
     const auto n = static_cast<int64_t>(data_.train.size());
     batch_size_ = o_.batch_size > 0          ? o_.batch_size
                   : defaults_.batch_size > 0 ? defaults_.batch_size
-                                             : std::max<int64_t>(16, n / 16);
+                                             : std::max<int64_t>(64, n / 16);
     upper_batch_ =
         model_->convex() && o_.batch_size == 0 ? static_cast<int64_t>(data_.valid.size()) : batch_size_;
     const double epochs = o_.epochs > 0 ? o_.epochs : defaults_.epochs;
@@ -209,6 +209,29 @@ class Job {
     steps_ = o_.steps > 0                            ? o_.steps
              : o_.epochs > 0 || defaults_.steps == 0 ? std::max<int64_t>(1, std::llround(by_epochs))
                                                      : defaults_.steps;
+  }
+
+  /// Trains the weights at weaker and weaker strengths, each from those of the one before, until the validation
+  /// loss rises, and starts at the best.
+  void start() {
+    const std::vector<double> strengths =
+        o_.l2 > 0 ? std::vector<double>{o_.l2} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
+    const int64_t evaluations = o_.l2 > 0 ? 2 * kStart : kStart;
+    double best = std::numeric_limits<double>::infinity();
+    torch::Tensor x, y;
+    for (const double strength : strengths) {
+      model_->set_x(model_->centred(strength));
+      spent_.start += minimize_weights(*model_, evaluations) + rows(data_.valid) / rows(data_.train);
+      const double loss = scores(data_.valid).loss;
+      // Weights trained briefly at a weak strength look better than they are: being unfinished regularizes too.
+      if (x.defined() && !(loss < best)) break;
+      best = loss;
+      x = model_->centred(strength);
+      y = model_->flat_y();
+    }
+    model_->set_x(x);
+    model_->set_y(y);
+    context_.say(fmt::format("learning starts at the strength {:.0e}", std::exp(x[0].item<double>())));
   }
 
   ClassScores scores(const std::vector<int64_t>& part) const {
@@ -219,7 +242,7 @@ class Job {
     const ClassScores valid = scores(data_.valid);
     const torch::Tensor strengths = model_->strengths();
     return {.score = -valid.loss,
-            .standard_error = valid.standard_error_of_loss,
+            .standard_error = 0,  // the same rows measure every step: their noise is common to all
             .fields = {{"valid_loss", valid.loss},
                        {"valid_accuracy", valid.accuracy},
                        {"median_strength", strengths.median().item<double>()}}};

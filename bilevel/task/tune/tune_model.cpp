@@ -79,7 +79,7 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
   if (options.kind == "class-weights") rest = classes_;
   centre_ = torch::full({rest}, options.kind == "label-smoothing" ? kSmoothingCentre : 0.0,
                         torch::device(options.device).dtype(torch::get_default_dtype()));
-  x_ = bounded(torch::cat({torch::full({1}, std::log(options.l2), centre_.options()), centre_}));
+  x_ = centred(options.l2);
   x_.requires_grad_();
 }
 
@@ -146,6 +146,10 @@ torch::Tensor TuneModel::neutral(double l2) const {
   const double rest = options_.kind == "label-smoothing" ? kNoSmoothing : 0;
   return bounded(
       torch::cat({torch::full({1}, std::log(l2), centre_.options()), torch::full_like(centre_, rest)}));
+}
+
+torch::Tensor TuneModel::centred(double l2) const {
+  return bounded(torch::cat({torch::full({1}, std::log(l2), centre_.options()), centre_}));
 }
 
 torch::Tensor TuneModel::random(double low, double high, at::Generator& generator) const {

@@ -80,6 +80,8 @@ class TuneModel {
   /// x where the common strength is `l2` and all else is neutral: no deviations, no smoothing (eps < 1e-6), equal
   /// weights.
   torch::Tensor neutral(double l2) const;
+  /// x where the common strength is `l2` and all else at the centre of its prior: where learning starts.
+  torch::Tensor centred(double l2) const;
   /// A random x: the common strength log-uniform in [low, high], all else normal about its centre with the
   /// spread s.
   torch::Tensor random(double low, double high, at::Generator& generator) const;
