@@ -211,8 +211,8 @@ TEST_F(TuneCliTest, RefusesImpossibleOptions) {
   option({"--l2", "-1"}, {"--l2"});
   option({"--baseline-passes", "-1"}, {"--baseline-passes"});
   option({"--steps", "5", "--epochs", "1"}, {"--epochs or --steps"});
-  option({"--solver", "magic"}, {"'magic'", "adambo"});
-  option({"--encoder", "magic"}, {"'magic'", "transformer"});
+  option({"--solver", "magic"}, {"magic", "adambo"});
+  option({"--encoder", "magic"}, {"magic", "transformer"});
   option({"--encoder", "bag"}, {"encoder = bag", "--text"});
   option({"--set", "unknown=1"}, {"'unknown'", "upper_step_size"});
   option({"--set", "upper_step_size=nan"}, {"upper_step_size", "nan"});
