@@ -211,8 +211,8 @@ TEST_F(TuneCliTest, RefusesImpossibleOptions) {
   option({"--l2", "-1"}, {"--l2"});
   option({"--baseline-passes", "-1"}, {"--baseline-passes"});
   option({"--steps", "5", "--epochs", "1"}, {"--epochs or --steps"});
-  option({"--solver", "magic"}, {"magic", "adambo"});
-  option({"--encoder", "magic"}, {"magic", "transformer"});
+  option({"--solver", "magic"}, {"'magic'", "adambo"});
+  option({"--encoder", "magic"}, {"encoder = magic", "transformer"});
   option({"--encoder", "bag"}, {"encoder = bag", "--text"});
   option({"--set", "unknown=1"}, {"'unknown'", "upper_step_size"});
   option({"--set", "upper_step_size=nan"}, {"upper_step_size", "nan"});
@@ -399,8 +399,10 @@ TEST_F(TuneCliTest, NonFiniteLossEndsTheRun) {
 
 TEST_F(TuneCliTest, AnInterruptedRunEndsInTheSameBytes) {
   const std::string train = folder_.write("a.csv", csv_of(make_rows(400)));
-  const Arguments slow =
-      columns(train) + Arguments{"--steps", "6000", "--batch-size", "256", "--baseline-passes", "0.01"};
+  const Arguments slow = columns(train) + Arguments{"--steps", "4000",          "--batch-size",
+                                                    "64",      "--set",         "neumann_terms=2",
+                                                    "--set",   "lower_steps=1", "--baseline-passes",
+                                                    "0.01"};
   tuned(slow, "whole");
   for (const int signal : {SIGINT, SIGKILL}) {
     SCOPED_TRACE(signal);
