@@ -34,7 +34,8 @@ bool before(const std::string& a, const std::string& b) {
   return a < b;
 }
 
-ClassLabels classes_of(size_t rows, const LabelText& text, const Where& where,
+/// @param what "the label" as messages name it
+ClassLabels classes_of(size_t rows, const LabelText& text, const Where& where, const std::string& what,
                        const std::vector<std::string>* known, const std::string& origin) {
   ClassLabels labels;
   std::map<std::string, int64_t> index;
@@ -44,7 +45,7 @@ ClassLabels classes_of(size_t rows, const LabelText& text, const Where& where,
   }
   for (size_t row = 0; row < rows; ++row) {
     const std::string_view value = text(row);
-    if (is_missing(value)) fail_at(where(row), "the label is missing");
+    if (is_missing(value)) fail_at(where(row), what + " is missing");
     std::string key = label_key(value);
     auto found = index.find(key);
     if (found == index.end()) {
@@ -89,7 +90,8 @@ ClassLabels of_table(const Table& table, size_t column, const std::vector<std::s
                      const std::string& origin) {
   return classes_of(
       table.rows(), [&](size_t row) { return table.cell(row, column); },
-      [&](size_t row) { return table.position(row, column); }, known, origin);
+      [&](size_t row) { return table.position(row, column); },
+      fmt::format("the label (column '{}')", table.names()[column]), known, origin);
 }
 
 ClassLabels of_sparse(const SparseTable& table, const std::vector<std::string>* known,
@@ -99,7 +101,7 @@ ClassLabels of_sparse(const SparseTable& table, const std::vector<std::string>* 
   return classes_of(
       static_cast<size_t>(table.rows()),
       [&](size_t row) -> std::string_view { return text = fmt::format("{}", table.labels[row]); },
-      [&](size_t row) { return table.position(row); }, known, origin);
+      [&](size_t row) { return table.position(row); }, "the label", known, origin);
 }
 
 }  // namespace

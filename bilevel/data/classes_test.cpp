@@ -51,7 +51,7 @@ TEST_F(ClassesTest, AFurtherFileHasTheClassesOfTheFirst) {
 
 TEST_F(ClassesTest, RefusesMissingLabelsAndOneClass) {
   EXPECT_CONTAINS(message_of<InputError>([&] { read_classes(table("x\tc\na\tspam\nb\tNA\n"), 1); }),
-                  "a.tsv:3:3: the label is missing");
+                  "a.tsv:3:3: the label (column 'c') is missing");
   EXPECT_CONTAINS(message_of<InputError>([&] { read_classes(table("x\tc\na\tspam\nb\tspam\n"), 1); }),
                   "all 2 rows have the label 'spam'");
   EXPECT_FALSE(find_classes(table("x\tc\na\t\nb\t\n"), "c", {"u"}, "m").has_value());

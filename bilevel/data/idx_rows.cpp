@@ -43,7 +43,7 @@ std::vector<std::string> files_behind(const std::string& name) {
 
 SparseTable read_idx_rows(const std::string& name, const LibsvmOptions& options) {
   const auto [images, labels] = idx_files(name);
-  SparseTable table{.path = images, .labels = {}, .features = {}, .lines = {}};
+  SparseTable table{.path = images, .labels = {}, .features = {}, .lines = {}, .pixels = true};
   torch::Tensor array;
   if (!labels.empty()) {
     const auto read = read_labelled_idx(images, labels);

@@ -32,6 +32,7 @@ TEST_F(IdxRowsTest, PixelsAreColumnsInRowMajorOrder) {
   EXPECT_EQ(table.path, images);
   EXPECT_EQ(table.labels, (std::vector<double>{4, 0}));
   EXPECT_EQ(table.features.width, 6);
+  EXPECT_TRUE(table.pixels);
   EXPECT_TRUE(torch::equal(table.features.to_dense(), torch::tensor({{0.F, 7.F, 0.F, 0.F, 0.F, 255.F},
                                                                      {1.F, 0.F, 0.F, 0.F, 0.F, 0.F}})));
   EXPECT_EQ(table.position(1).line, 2);

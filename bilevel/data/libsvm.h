@@ -22,6 +22,7 @@ struct SparseTable {
   std::vector<double> labels;  ///< one per row; empty for a file without labels
   SparseRows features;         ///< width: the largest index in the file
   std::vector<int64_t> lines;  ///< the line of each row, from 1
+  bool pixels = false;         ///< the columns are the pixels of images: all of one kind
 
   int64_t rows() const { return static_cast<int64_t>(lines.size()); }
   Position position(size_t row) const { return {path, lines[row], 1}; }

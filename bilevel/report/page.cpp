@@ -134,6 +134,11 @@ std::string text_of(const ordered_json& value) {
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
   if (value.is_number_integer()) return std::to_string(value.get<int64_t>());
   if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
+  if (value.is_array() && !value.empty()) {
+    std::string list;
+    for (const ordered_json& element : value) list += (list.empty() ? "" : ", ") + text_of(element);
+    return list;
+  }
   return escape_markup(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
 

@@ -40,7 +40,7 @@ std::string metric_text(double value);
 std::string grouped(int64_t number);
 /// "12.3 s", "5 min 7 s", "2 h 3 min".
 std::string duration_text(double seconds);
-/// A JSON value as text (escaped): strings without quotes, absent ones as a dash.
+/// A JSON value as text (escaped): strings without quotes, absent ones as a dash, a list with commas.
 std::string text_of(const nlohmann::ordered_json& value);
 
 }  // namespace bilevel

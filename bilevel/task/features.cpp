@@ -126,7 +126,9 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
     features.facts_.emplace_back("vocabulary", fmt::format("{} words", vocabulary.words().size()));
     features.transform_ = std::move(vocabulary);
   } else if (const auto* sparse = std::get_if<SparseTable>(rows.at(0).file)) {
-    SparseTransform transform = SparseTransform::fit(sparse->features.select(rows[0].rows));
+    SparseTransform transform = SparseTransform::fit(
+        sparse->features.select(rows[0].rows),
+        {.numbers = {.rank = !sparse->pixels}});  // pixels are neither skewed nor of different units
     features.shape_ = {.kind = transform.is_dense() ? InputKind::dense : InputKind::sparse,
                        .width = transform.width()};
     features.facts_.emplace_back(

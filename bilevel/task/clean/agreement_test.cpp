@@ -39,6 +39,30 @@ TEST(Agreement, IsTheFixedPointOfBayesRule) {
   EXPECT_NEAR(1 - found.right.mean().item<double>(), e, 1e-7);
 }
 
+// Rows drawn from p^2: the exponent is 2, within the standard error of its estimate, and then nothing is left to gain.
+TEST(Calibration, FindsTheExponentThatTheRowsWereDrawnWith) {
+  const DefaultGeneratorScope randomness(4);
+  constexpr int64_t kRows = 20000;
+  const torch::Tensor p = torch::softmax(torch::randn({kRows, 4}, torch::kFloat64), 1);
+  const torch::Tensor classes = torch::multinomial(calibrated(p, 2), 1).squeeze(1);
+  EXPECT_NEAR(calibration_of(p, classes), 2, 0.1);  // its standard error is about 0.02
+  EXPECT_NEAR(calibration_of(calibrated(p, calibration_of(p, classes)), classes), 1, 1e-3);
+  EXPECT_TRUE(torch::allclose(calibrated(p, 1), p));
+  EXPECT_TRUE(torch::allclose(calibrated(p, 2).sum(1), torch::ones({kRows}, torch::kFloat64)));
+}
+
+TEST(Calibration, StaysNearOneForFewRowsAndFiniteForCertainOnes) {
+  const torch::Tensor p = torch::tensor({{0.6, 0.4}, {0.4, 0.6}}, torch::kFloat64);
+  const double right = calibration_of(p, torch::tensor({0, 1}, torch::kInt64));
+  EXPECT_GT(right, 1);
+  EXPECT_LT(right, 3);
+  EXPECT_LT(calibration_of(p, torch::tensor({1, 0}, torch::kInt64)), 1);
+  const torch::Tensor certain = torch::tensor({{1.0, 0.0}, {0.0, 1.0}}, torch::kFloat64);
+  EXPECT_NEAR(calibration_of(certain, torch::tensor({0, 1}, torch::kInt64)), 1, 1e-2);
+  EXPECT_LT(calibration_of(certain, torch::tensor({1, 0}, torch::kInt64)), 0.2);
+  EXPECT_THROW(calibration_of(p, torch::zeros({3}, torch::kInt64)), InputError);
+}
+
 TEST(Agreement, RefusesWhatDoesNotFit) {
   EXPECT_THROW(agreement_of(torch::ones({3, 1}), torch::zeros({3}, torch::kInt64)), InputError);
   EXPECT_THROW(agreement_of(torch::ones({3, 2}), torch::zeros({2}, torch::kInt64)), InputError);

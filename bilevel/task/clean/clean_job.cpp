@@ -71,6 +71,7 @@ class Job {
     step("the cleaned model");
     WeightedRows all = weighted_train();
     all.add(setup_->trusted(), 1);
+    fit_.l2 = setup_->defaults().cleaned_l2;
     model_ = fit(all);
     return finish(passes);
   }
@@ -192,7 +193,7 @@ class Job {
   /// The bilevel run. False when it came to no outcome.
   bool weigh(Passes& passes) {
     make_units();
-    CleanModel model(setup_->network(o_.encoder), setup_->inputs().inputs.shape, o_.l2, units_, kFirstLogit,
+    CleanModel model(setup_->network(o_.encoder), setup_->inputs().inputs.shape, fit_.l2, units_, kFirstLogit,
                      o_.seed, fit_.device);
     const Problem problem = model.problem({.inputs = setup_->inputs().inputs.inputs,
                                            .classes = setup_->given(),
@@ -201,7 +202,7 @@ class Job {
                                            .unit_of = unit_of_,
                                            .units = units_},
                                           setup_->batch_size());
-    const bool convex = is_convex(o_.encoder) && o_.l2 > 0;
+    const bool convex = is_convex(o_.encoder) && fit_.l2 > 0;
     const std::unique_ptr<Solver> solver =
         make_job_solver(o_.solver, clean_solver_defaults(o_.solver, units_), convex);
     assign(*solver, o_.set);
@@ -251,11 +252,25 @@ class Job {
 
   void cross_fit() {
     for (int round = 1; round <= kRounds; ++round) {
+      const WeightedRows rows = weighted_train();
+      const torch::Tensor given = classes_of(setup_->train());
       const torch::Tensor probabilities =
-          predict_folds(weighted_train(), fmt::format("{} folds, round {} of {}", kFolds, round, kRounds));
-      agreement_ = agreement_of(probabilities, classes_of(setup_->train()));
+          predict_folds(rows, fmt::format("{} folds, round {} of {}", kFolds, round, kRounds));
+      agreement_ = agreement_of(probabilities, given);
       weights_ = weight_of(agreement_.right, setup_->classes());
+      if (round == kRounds) agreement_ = agreement_of(calibrated(probabilities, calibration(rows)), given);
     }
+  }
+
+  /// Of a classifier trained as those of the folds are, measured on held-back trusted rows; 1 without such rows
+  /// (training rows that were chosen because a model agrees with them are no measure of one).
+  double calibration(WeightedRows rows) const {
+    if (setup_->trusted().empty() || held_.empty()) return 1;
+    step("calibration");
+    rows.add(upper_, 1);
+    const auto network = fit(rows);
+    return calibration_of(probabilities_of(*network, setup_->inputs().inputs.inputs, held_, fit_.device),
+                          classes_of(held_));
   }
 
   torch::Tensor classes_of(const std::vector<int64_t>& rows) const {
@@ -272,6 +287,9 @@ class Job {
     summary["best_step"] = best_step_;
     summary["rows"] = rows;
     summary["suspicious"] = suspicious.sum().item<int64_t>();
+    const CleanDefaults& used = setup_->defaults();
+    summary["l2"] = {
+        {"cross_fitting", used.l2}, {"cleaned_model", used.cleaned_l2}, {"baselines", used.baseline_l2}};
     summary["estimated_noise"] = agreement_.noise;
     summary["metrics"] = {{"train", scores_of(setup_->train())},
                           {"trusted", scores_of(setup_->trusted())},

@@ -68,8 +68,10 @@ std::pair<std::vector<LearnedValue>, std::vector<LearnedValue>> extremes(
   if (strengths.size() < 2) return {};
   std::stable_sort(strengths.begin(), strengths.end(),
                    [](const LearnedValue& a, const LearnedValue& b) { return a.value < b.value; });
-  const auto shown = static_cast<std::ptrdiff_t>(std::min(count, strengths.size()));
-  return {{strengths.begin(), strengths.begin() + shown}, {strengths.rbegin(), strengths.rbegin() + shown}};
+  const auto least = static_cast<std::ptrdiff_t>(std::min(count, (strengths.size() + 1) / 2));
+  const auto greatest = static_cast<std::ptrdiff_t>(std::min(count, strengths.size() / 2));
+  return {{strengths.begin(), strengths.begin() + least},
+          {strengths.rbegin(), strengths.rbegin() + greatest}};
 }
 
 void write_hyperparameters(const fs::path& path, const TuneReport& report) {

@@ -27,8 +27,8 @@ struct TuneReport {
   std::vector<std::string> notes;
 };
 
-/// The strengths but the common one, smallest first and largest first, at most `count` each; none where there are
-/// fewer than two.
+/// The strengths but the common one, smallest first and largest first, at most `count` and half of them each; none
+/// where there are fewer than two.
 std::pair<std::vector<LearnedValue>, std::vector<LearnedValue>> extremes(
     const std::vector<LearnedValue>& values, size_t count);
 
