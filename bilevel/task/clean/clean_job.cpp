@@ -71,7 +71,6 @@ class Job {
     step("the cleaned model");
     WeightedRows all = weighted_train();
     all.add(setup_->trusted(), 1);
-    fit_.l2 = setup_->defaults().cleaned_l2;
     model_ = fit(all);
     return finish(passes);
   }
@@ -288,8 +287,7 @@ class Job {
     summary["rows"] = rows;
     summary["suspicious"] = suspicious.sum().item<int64_t>();
     const CleanDefaults& used = setup_->defaults();
-    summary["l2"] = {
-        {"cross_fitting", used.l2}, {"cleaned_model", used.cleaned_l2}, {"baselines", used.baseline_l2}};
+    summary["l2"] = {{"classifier", used.l2}, {"baselines", used.baseline_l2}};
     summary["estimated_noise"] = agreement_.noise;
     summary["metrics"] = {{"train", scores_of(setup_->train())},
                           {"trusted", scores_of(setup_->trusted())},

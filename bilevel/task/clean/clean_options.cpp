@@ -24,14 +24,11 @@ void check_clean_options(const CleanOptions& o) {
 
 CleanDefaults clean_defaults(const std::string& encoder) {
   // One thread for the small steps of bag, linear and mlp, as in auc_defaults.cpp.
-  if (encoder == "bag")
-    return {.network = {}, .l2 = 0.1, .cleaned_l2 = 0.3, .baseline_l2 = 1, .steps = 150, .threads = 1};
-  if (encoder == "linear")
-    return {.network = {}, .l2 = 20, .cleaned_l2 = 20, .baseline_l2 = 20, .steps = 150, .threads = 1};
+  if (encoder == "bag") return {.network = {}, .l2 = 0.1, .baseline_l2 = 1, .steps = 150, .threads = 1};
+  if (encoder == "linear") return {.network = {}, .l2 = 20, .baseline_l2 = 20, .steps = 150, .threads = 1};
   if (encoder == "mlp") {
     return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "relu", .linear_skip = true},
             .l2 = 20,
-            .cleaned_l2 = 20,
             .baseline_l2 = 20,
             .steps = 150,
             .fit_epochs = 20,
@@ -41,7 +38,6 @@ CleanDefaults clean_defaults(const std::string& encoder) {
   if (encoder == "rnn" || encoder == "lstm" || encoder == "gru" || encoder == "transformer") {
     return {.network = {.max_length = 128},
             .l2 = 1,
-            .cleaned_l2 = 1,
             .baseline_l2 = 1,
             .batch_size = 64,
             .epochs = 4,

@@ -28,8 +28,7 @@ void check_clean_options(const CleanOptions& options);
 
 struct CleanDefaults {
   NetworkOptions network;
-  double l2 = 0;           ///< kappa, see CleanModel; of the bilevel run and of cross-fitting
-  double cleaned_l2 = 0;   ///< that of the cleaned model
+  double l2 = 0;           ///< kappa, see CleanModel
   double baseline_l2 = 0;  ///< that of the usual methods, which are linear whatever the encoder
   int64_t batch_size = 512;
   int64_t steps = 0;      ///< 0: `epochs` decide

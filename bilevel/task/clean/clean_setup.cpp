@@ -67,7 +67,7 @@ CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std:
   check_clean_options(o_);
   if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
   defaults_ = clean_defaults(o_.encoder);
-  if (o_.l2 >= 0) defaults_.l2 = defaults_.cleaned_l2 = defaults_.baseline_l2 = o_.l2;
+  if (o_.l2 >= 0) defaults_.l2 = defaults_.baseline_l2 = o_.l2;
   set_up_device(o_, defaults_.threads);
   say("reading " + o_.train);
   for (const auto& [role, path] :
