@@ -139,7 +139,7 @@ TEST_F(CleanCli, FindsInjectedFlipsAndWritesEverything) {
   EXPECT_TRUE(read_bytes(path("out/weights.tsv"))
                   .starts_with("row\tweight\tgiven_label\tsuggested_label\tprobability\tsuspicious\n"));
   const std::vector<Row> truth = make_rows(kTrain, 1);
-  std::vector<double> minus_weight;
+  std::vector<double> minus_weight, minus_probability;
   std::vector<int64_t> flipped;
   int64_t suspicious = 0, flips = 0, right_suggestions = 0;
   for (size_t i = 0; i < kTrain; ++i) {
@@ -154,13 +154,18 @@ TEST_F(CleanCli, FindsInjectedFlipsAndWritesEverything) {
     flips += row[2] != true_label ? 1 : 0;
     right_suggestions += row[3] == true_label ? 1 : 0;
     minus_weight.push_back(-weight);
+    minus_probability.push_back(-probability);
     flipped.push_back(row[2] != true_label ? 1 : 0);
   }
   EXPECT_NEAR(static_cast<double>(flips), 0.3 * kTrain, 4.5 * std::sqrt(0.21 * kTrain));
   EXPECT_EQ(suspicious, summary.at("suspicious").get<int64_t>());
   EXPECT_GT(right_suggestions, static_cast<int64_t>(0.8 * kTrain));
-  EXPECT_NEAR(auc(ScoredRows(minus_weight, flipped)),
-              summary.at("metrics").at("flips").at("auroc").get<double>(), 1e-9);
+  EXPECT_NEAR(auc(ScoredRows(minus_probability, flipped)),
+              summary.at("metrics").at("flips").at("auroc").get<double>(), 1e-7);  // nine digits are written
+  EXPECT_GT(auc(ScoredRows(minus_weight, flipped)), 0.98);  // the same predictions, before calibration
+  const double share = static_cast<double>(flips) / kTrain;
+  EXPECT_NEAR(summary.at("estimated_noise").get<double>(), share,
+              2 * std::sqrt(share * (1 - share) / kTrain));
 
   for (const char* name : {"report.html", "options.json", "checkpoint.safetensors", "trace.jsonl",
                            "model.json", "model.safetensors", "predictions.tsv"})
