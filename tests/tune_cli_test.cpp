@@ -353,6 +353,14 @@ TEST_F(TuneCliTest, OtherSolversRunAndTheProgramSaysWhereTheoryEnds) {
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_CONTAINS(run.err, "adambo is outside of its theory here");
   EXPECT_CONTAINS(read_bytes(path("gru/report.html")), "outside of its theory");
+  const std::string fitted = "moves the weights down the validation loss too";
+  EXPECT_EQ(run.err.find(fitted), std::string::npos);
+  for (const char* solver : {"sl-bamm", "f2sa"}) {
+    const Outcome other =
+        bilevel_program(command(deep + Arguments{"--solver", solver}, path(std::string("gru-") + solver)));
+    EXPECT_EQ(other.code, 0) << other.err;
+    EXPECT_CONTAINS(other.err, std::string(solver) + " " + fitted);
+  }
   const Outcome convex = bilevel_program(command(columns(train), path("convex")));
   EXPECT_EQ(convex.err.find("outside of its theory"), std::string::npos);
   EXPECT_CONTAINS(convex.out, "valid loss");

@@ -85,7 +85,8 @@ SolverEntry f2sa_entry() {
                 calls.upper_gradient = steps * (options.lower_steps + 1);
                 calls.lower_joint_gradient = 2 * steps;
                 return calls;
-              }};
+              },
+          .lower_descends_upper = true};
 }
 
 }  // namespace bilevel

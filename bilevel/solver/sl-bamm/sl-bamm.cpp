@@ -95,7 +95,8 @@ SolverEntry sl_bamm_entry() {
                 return calls;
               },
           .needs_strong_convexity = false,
-          .strongly_convex_options = {{"aggregation_weight", 0}}};
+          .strongly_convex_options = {{"aggregation_weight", 0}},
+          .lower_descends_upper = true};
 }
 
 }  // namespace bilevel

@@ -253,11 +253,11 @@ class Job {
     for (int round = 1; round <= kRounds; ++round) {
       const WeightedRows rows = weighted_train();
       const torch::Tensor given = classes_of(setup_->train());
-      const torch::Tensor probabilities =
+      torch::Tensor probabilities =
           predict_folds(rows, fmt::format("{} folds, round {} of {}", kFolds, round, kRounds));
+      if (round == kRounds) probabilities = calibrated(probabilities, calibration(rows));
       agreement_ = agreement_of(probabilities, given);
       weights_ = weight_of(agreement_.right, setup_->classes());
-      if (round == kRounds) agreement_ = agreement_of(calibrated(probabilities, calibration(rows)), given);
     }
   }
 

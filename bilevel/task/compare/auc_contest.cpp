@@ -36,7 +36,7 @@ class AucAttempt : public Attempt {
     if (!valid || !test) return {{"test_auc", nullptr}, {"valid_auc", nullptr}};
     const AucEstimate estimate = auc_estimate(*valid);
     const double test_auc = auc(*test);
-    if (rule_.consider(estimate.auc, estimate.standard_error)) {
+    if (rule_.consider({estimate.auc, estimate.standard_error})) {
       result_ = {{"test_auc", test_auc}, {"valid_auc", estimate.auc}, {"chosen_step", step}};
     }
     return {{"test_auc", test_auc}, {"valid_auc", estimate.auc}};

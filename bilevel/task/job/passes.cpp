@@ -34,17 +34,23 @@ void tensor_or_empty(State& state, const std::string& name, torch::Tensor& tenso
 
 }  // namespace
 
-bool StepRule::consider(double score, double standard_error) {
-  if (score > best_score) {
-    best_score = score;
-    best_error = std::isfinite(standard_error) ? standard_error : 0;
+bool StepRule::consider(const Evaluation& evaluation) {
+  const torch::Tensor of_unit = torch::tensor(evaluation.of_unit, torch::kFloat64);
+  if (evaluation.score > best_score) {
+    best_score = evaluation.score;
+    best_error = std::isfinite(evaluation.standard_error) ? evaluation.standard_error : 0;
+    best_of_unit = of_unit;
   }
-  return score >= best_score - best_error;
+  double error = best_error;
+  if (const int64_t units = of_unit.numel(); units > 1 && std::isfinite(best_score))
+    error = (of_unit - best_of_unit).std().item<double>() / std::sqrt(static_cast<double>(units));
+  return evaluation.score >= best_score - error;
 }
 
 void StepRule::state(State& state) {
   state.value("best_score", best_score);
   state.value("best_error", best_error);
+  tensor_or_empty(state, "best_of_unit", best_of_unit);
 }
 
 Passes::Passes(PassFiles files) : files_(std::move(files)), resuming_(files_.resume) {
@@ -142,8 +148,7 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
 }
 
 void Passes::take(const Evaluation& evaluation, int64_t step, const Problem& problem) {
-  if (current_.rule.consider(evaluation.score, evaluation.standard_error))
-    snapshot(step, evaluation.score, problem);
+  if (current_.rule.consider(evaluation)) snapshot(step, evaluation.score, problem);
 }
 
 void Passes::snapshot(int64_t step, double score, const Problem& problem) {

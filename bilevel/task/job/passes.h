@@ -20,19 +20,22 @@ namespace bilevel {
 
 /// How good the present variables are, on rows that choose the step.
 struct Evaluation {
-  double score = 0;                         ///< higher is better
-  double standard_error = 0;                ///< of the score; 0: not known
+  double score = 0;                  ///< higher is better
+  double standard_error = 0;         ///< of the score; 0: not known
+  std::vector<double> of_unit = {};  ///< the score in each of the units whose like is met in use (classes)
   nlohmann::ordered_json fields = nullptr;  ///< what the trace's row gets, as an object
 };
 
 /// Chooses a step, online, so that one snapshot is enough: the latest evaluation that is within one standard
-/// error of the best so far, itself included.
+/// error of the best so far, itself included. The error is that of the best score or, with two units or more, of the
+/// difference to it over the units.
 struct StepRule {
   double best_score = -std::numeric_limits<double>::infinity();
   double best_error = 0;
+  torch::Tensor best_of_unit;
 
   /// Takes the next evaluation; true when it is the chosen one from now on.
-  bool consider(double score, double standard_error);
+  bool consider(const Evaluation& evaluation);
   void state(State& state);
 };
 

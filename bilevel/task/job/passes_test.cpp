@@ -11,15 +11,26 @@ namespace passes_test {
 
 TEST(StepRule, TakesTheLatestWithinOneStandardErrorOfTheBest) {
   StepRule rule;
-  EXPECT_TRUE(rule.consider(0.7, 0.05));
-  EXPECT_TRUE(rule.consider(0.8, 0.02));
-  EXPECT_TRUE(rule.consider(0.79, 0.5));  // within the error at the best, not its own
-  EXPECT_FALSE(rule.consider(0.77, 0.5));
-  EXPECT_TRUE(rule.consider(0.8, 0.02));
-  EXPECT_FALSE(rule.consider(std::nan(""), 0));
+  EXPECT_TRUE(rule.consider({0.7, 0.05}));
+  EXPECT_TRUE(rule.consider({0.8, 0.02}));
+  EXPECT_TRUE(rule.consider({0.79, 0.5}));  // within the error at the best, not its own
+  EXPECT_FALSE(rule.consider({0.77, 0.5}));
+  EXPECT_TRUE(rule.consider({0.8, 0.02}));
+  EXPECT_FALSE(rule.consider({std::nan(""), 0}));
   StepRule exact;
-  EXPECT_TRUE(exact.consider(1, 0));
-  EXPECT_FALSE(exact.consider(0.999, 0));
+  EXPECT_TRUE(exact.consider({1, 0}));
+  EXPECT_FALSE(exact.consider({0.999, 0}));
+}
+
+TEST(StepRule, ComparesUnitByUnitWhereThereAreUnits) {
+  StepRule rule;
+  EXPECT_TRUE(rule.consider({0.6, 1, {0.4, 0.8}}));
+  EXPECT_FALSE(
+      rule.consider({0.5, 1, {0.3, 0.7}}));  // worse in both alike: no chance, whatever the tasks' error
+  EXPECT_TRUE(rule.consider({0.55, 0, {0.2, 0.9}}));    // -0.2 and +0.1: -0.05 +- 0.15
+  EXPECT_FALSE(rule.consider({0.4, 0, {0.25, 0.55}}));  // -0.15 and -0.25: -0.2 +- 0.05
+  EXPECT_TRUE(rule.consider({0.61, 0, {0.41, 0.81}}));
+  EXPECT_FALSE(rule.consider({0.6, 1, {0.4, 0.8}}));
 }
 
 /// A job of two passes on a small problem; the second starts where the first chose to stop.

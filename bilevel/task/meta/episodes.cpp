@@ -87,10 +87,12 @@ EpisodeSource::EpisodeSource(std::vector<TaskGroup> groups, const EpisodeOptions
 
 void EpisodeSource::append(int64_t number, Episodes& episodes) const {
   std::mt19937_64 random(derive_seed(seed_, std::to_string(number)));
-  const TaskGroup& group = groups_[static_cast<size_t>(below(random, static_cast<int64_t>(groups_.size())))];
+  const int64_t drawn = below(random, static_cast<int64_t>(groups_.size()));
+  const TaskGroup& group = groups_[static_cast<size_t>(drawn)];
   const std::vector<int64_t> classes =
       different(random, static_cast<int64_t>(group.classes.size()), options_.ways);
   for (const int64_t c : classes) {
+    episodes.units.push_back(group.name.empty() ? c : drawn);
     const std::vector<int64_t>& rows = group.classes[static_cast<size_t>(c)].rows;
     const std::vector<int64_t> picked =
         different(random, static_cast<int64_t>(rows.size()), options_.shots + options_.queries);

@@ -34,6 +34,7 @@ struct Episodes {
   int64_t tasks = 0;
   std::vector<int64_t> support;  ///< tasks * ways * shots row numbers
   std::vector<int64_t> query;    ///< tasks * ways * queries row numbers
+  std::vector<int64_t> units;    ///< tasks * ways numbers: of the domain, without domains of the class
 };
 
 /// N-way K-shot M-query tasks: a group is drawn uniformly, then N of its classes in random order (so that nothing can be

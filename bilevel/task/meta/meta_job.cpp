@@ -129,6 +129,7 @@ class Job {
           return Evaluation{
               .score = valid.mean,
               .standard_error = valid.standard_error,
+              .of_unit = o_.test.empty() ? valid.of_unit : std::vector<double>{},  // else nothing new is met
               .fields = {{"valid_accuracy", valid.mean}, {"valid_interval", {valid.low, valid.high}}}};
         });
     if (chosen == nullptr) return unfinished(context_, o_, passes);

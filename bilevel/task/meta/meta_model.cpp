@@ -211,6 +211,7 @@ TaskAccuracy MetaModel::evaluate(const MetaRows& rows, const EpisodeSource& sour
 
   const EpisodeOptions& o = source.options();
   std::vector<double> accuracies;
+  std::vector<torch::Tensor> by_class;
   for (int64_t first = 0; first < count; first += kTasksTogether) {
     const int64_t tasks = std::min(kTasksTogether, count - first);
     const auto part = [&](const std::vector<int64_t>& numbers, int64_t of_task) {
@@ -234,8 +235,14 @@ TaskAccuracy MetaModel::evaluate(const MetaRows& rows, const EpisodeSource& sour
     const torch::Tensor right = (scores.argmax(2) == truth.argmax(2)) & scores.isfinite().all(2);
     const torch::Tensor share = right.to(torch::kFloat64).mean(1).cpu().contiguous();
     accuracies.insert(accuracies.end(), share.data_ptr<double>(), share.data_ptr<double>() + tasks);
+    by_class.push_back(right.view({-1, o.queries}).to(torch::kFloat64).mean(1).cpu());
   }
-  return TaskAccuracy(std::move(accuracies));
+  TaskAccuracy accuracy(std::move(accuracies));
+  const torch::Tensor units = std::get<1>(at::_unique(index_of(all.units), true, true));
+  const torch::Tensor sums = torch::zeros({units.max().item<int64_t>() + 1}, torch::kFloat64);
+  const torch::Tensor means = sums.scatter_add(0, units, torch::cat(by_class)) / units.bincount();
+  accuracy.of_unit.assign(means.data_ptr<double>(), means.data_ptr<double>() + means.numel());
+  return accuracy;
 }
 
 torch::Tensor MetaModel::adapted_scores(const MetaRows& support, const std::vector<int64_t>& targets,

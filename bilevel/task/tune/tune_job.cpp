@@ -27,7 +27,7 @@ using Json = nlohmann::ordered_json;
 // A convex model: where learning may start, from strong to weak, with the evaluations of g spent on each, and those
 // after learning, which make the weights those of the learned strengths. A rough start matters: at a strength far
 // too weak, weights and hypergradients are slow to converge, and the common strength would wander.
-constexpr double kStarts[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
+constexpr double kStarts[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8};
 constexpr int64_t kStart = 7, kFinish = 30;
 constexpr int64_t kEvaluations = 10;
 
@@ -51,9 +51,14 @@ Defaults defaults_of(const std::string& encoder, const std::string& solver) {
     if (solver == "adambo") options["second_moment_weight"] = 0.1;
     return {.l2 = 1e-3, .batch_size = 0, .steps = 40, .threads = 1, .solver = options};
   }
-  options.insert({{"upper_step_size", 0.05}, {"neumann_terms", 3}});
-  // The largest curvature of a network at its start may be negative, and then no step size follows from it.
-  for (const char* name : {"lower_step_size", "linear_step_size", "neumann_step_size"}) options[name] = 0.1;
+  // The largest curvature of a network at its start may be negative, and then no step size follows from it. What is
+  // carried along in H z = b grows without bound at larger steps.
+  options.insert({{"upper_step_size", 0.01},
+                  {"lower_step_size", 0.5},
+                  {"linear_step_size", 0.01},
+                  {"neumann_terms", 3},
+                  {"neumann_step_size", 0.1}});
+  if (solver == "adambo" || solver == "vr-adambo") options["upper_step_size"] = 0.05;
   if (solver == "adambo") {
     options["second_moment_weight"] = 0.01;
     options["lower_rule"] = "adam";
@@ -95,10 +100,14 @@ class Job {
       const std::string caveat = out_of_theory(
           o_.solver,
           fmt::format("the loss is not convex in the weights of a network (encoder {})", o_.encoder));
-      if (!caveat.empty()) {
-        notes_.push_back(caveat);
-        context_.say(caveat);
+      if (!caveat.empty()) notes_.push_back(caveat);
+      if (solver_entry(o_.solver).lower_descends_upper) {
+        notes_.push_back(fmt::format(
+            "{} moves the weights down the validation loss too: the validation figures are those of rows "
+            "that were fitted",
+            o_.solver));
       }
+      for (const std::string& note : notes_) context_.say(note);
     }
     Passes passes = context_.passes();
     if (model_->convex()) {
