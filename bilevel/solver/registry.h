@@ -25,7 +25,7 @@ struct SolverEntry {
   /// Options to set where g is strongly convex in y, for a method whose defaults are its form for other
   /// cases.
   nlohmann::json strongly_convex_options = nlohmann::json::object();
-  /// Whether y moves down f too, so that after finitely many steps it minimizes no g alone: a mixture or a penalty.
+  /// Whether y moves down f too (a mixture, a penalty), so that after finitely many steps it does not minimize g.
   bool lower_descends_upper = false;
   /// Whether its estimate of the hypergradient is random even where every oracle is exact (a series truncated
   /// at random), so that it ends near a solution and not at it.

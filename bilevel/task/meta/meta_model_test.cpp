@@ -3,6 +3,8 @@
 #include <torch/autograd.h>
 
 #include <cmath>
+#include <map>
+#include <utility>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
@@ -133,10 +135,12 @@ TEST(MetaModel, EvaluationChangesNothing) {
 // What `evaluate` counts for a task is what `adapted_scores` says about its rows.
 TEST(MetaModel, EvaluationAgreesWithAdaptingToOneTask) {
   const Texts texts;
-  const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 4}, "test", 1);
+  const EpisodeSource source({{.classes = texts.group.classes}}, {.ways = 3, .shots = 2, .queries = 4},
+                             "test", 1);
   MetaModel model(small("softmax"), texts.shape, 0, 1, torch::kCPU);
   model.set_head(texts.rows, source);
   const TaskAccuracy all = model.evaluate(texts.rows, source, 0, 20);
+  std::map<int64_t, std::pair<double, int>> of_class;
   for (int64_t task = 0; task < 20; ++task) {
     const Episodes one = source.draw(task, 1);
     const auto only = [&](const std::vector<int64_t>& rows) {
@@ -151,9 +155,19 @@ TEST(MetaModel, EvaluationAgreesWithAdaptingToOneTask) {
     };
     const torch::Tensor scores =
         model.adapted_scores(only(one.support), {0, 0, 1, 1, 2, 2}, 3, only(one.query));
-    const double share = scores.argmax(1).eq(episode_labels(3, 4)).to(torch::kFloat64).mean().item<double>();
-    EXPECT_DOUBLE_EQ(share, all.of_task[static_cast<size_t>(task)]);
+    const torch::Tensor right = scores.argmax(1).eq(episode_labels(3, 4)).to(torch::kFloat64);
+    EXPECT_DOUBLE_EQ(right.mean().item<double>(), all.of_task[static_cast<size_t>(task)]);
+    ASSERT_EQ(one.units.size(), 3U);
+    for (int64_t c = 0; c < 3; ++c) {
+      auto& [sum, count] = of_class[one.units[static_cast<size_t>(c)]];
+      sum += right.narrow(0, 4 * c, 4).mean().item<double>();
+      ++count;
+    }
   }
+  ASSERT_EQ(all.of_unit.size(), of_class.size());
+  ASSERT_GT(of_class.size(), 3U);
+  for (auto found = all.of_unit.begin(); const auto& [unit, total] : of_class)
+    EXPECT_NEAR(*found++, total.first / total.second, 1e-12) << unit;
 }
 
 // The shared head's problem is an ordinary one: its estimate against finite differences of the solved problem.
