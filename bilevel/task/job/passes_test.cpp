@@ -25,8 +25,7 @@ TEST(StepRule, TakesTheLatestWithinOneStandardErrorOfTheBest) {
 TEST(StepRule, ComparesUnitByUnitWhereThereAreUnits) {
   StepRule rule;
   EXPECT_TRUE(rule.consider({0.6, 1, {0.4, 0.8}}));
-  EXPECT_FALSE(
-      rule.consider({0.5, 1, {0.3, 0.7}}));  // worse in both alike: no chance, whatever the tasks' error
+  EXPECT_FALSE(rule.consider({0.5, 1, {0.3, 0.7}}));    // worse in both alike, whatever the other error
   EXPECT_TRUE(rule.consider({0.55, 0, {0.2, 0.9}}));    // -0.2 and +0.1: -0.05 +- 0.15
   EXPECT_FALSE(rule.consider({0.4, 0, {0.25, 0.55}}));  // -0.15 and -0.25: -0.2 +- 0.05
   EXPECT_TRUE(rule.consider({0.61, 0, {0.41, 0.81}}));

@@ -37,8 +37,7 @@ struct TaskAccuracy {
   double low = 0, high = 0;  ///< mean +- 1.96 standard errors, cut to [0, 1]
   double standard_error = 0;
   std::vector<double> of_task;
-  std::vector<double>
-      of_unit;  ///< over the query rows of each domain, without domains of each class (`evaluate`)
+  std::vector<double> of_unit;  ///< in each domain, without domains in each class; set by `evaluate`
 
   explicit TaskAccuracy(std::vector<double> accuracies);
   TaskAccuracy() = default;
