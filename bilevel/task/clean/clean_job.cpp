@@ -70,7 +70,8 @@ class Job {
   /// rows' labels nor its trusted rows.
   struct Part {
     std::vector<int64_t> train, trusted;
-    std::vector<int64_t> lower, upper, held;  ///< of the bilevel run
+    std::vector<int64_t> fold_train, fold_trusted;  ///< the rows of the fold
+    std::vector<int64_t> lower, upper, held;        ///< of the bilevel run
     torch::Tensor first_opinion;  ///< of `train`, before anything is weighed; undefined until needed
     torch::Tensor unit_of;        ///< int64 [all rows]
     int64_t units = 0;
@@ -121,30 +122,15 @@ class Job {
     }
     for (int64_t k = 0; k < kFolds; ++k) {
       Part part;
-      const auto others = [&](const std::vector<int64_t>& rows) {
-        std::vector<int64_t> kept;
-        for (const int64_t row : rows) {
-          if (fold_of(row) != k) kept.push_back(row);
-        }
-        return kept;
-      };
-      part.train = others(setup_->train());
-      part.trusted = others(setup_->trusted());
+      for (const int64_t row : setup_->train())
+        (fold_of(row) == k ? part.fold_train : part.train).push_back(row);
+      for (const int64_t row : setup_->trusted())
+        (fold_of(row) == k ? part.fold_trusted : part.trusted).push_back(row);
       parts_.push_back(std::move(part));
     }
   }
 
   int64_t fold_of(int64_t row) const { return fold_of_[static_cast<size_t>(row)]; }
-
-  std::vector<int64_t> rows_of_fold(int64_t k) const {
-    std::vector<int64_t> rows;
-    for (const std::vector<int64_t>* of : {&setup_->train(), &setup_->trusted()}) {
-      for (const int64_t row : *of) {
-        if (fold_of(row) == k) rows.push_back(row);
-      }
-    }
-    return rows;
-  }
 
   /// float64 [train + trusted rows of the part, classes]: each row's probabilities by a classifier fitted on the rows
   /// of the other folds of the part, the trusted ones with weight 1.
@@ -314,8 +300,9 @@ class Job {
 
   static std::string pass_name(int64_t k) { return fmt::format("weigh-{}", k + 1); }
 
-  /// float64 [training + trusted rows, classes]: each row's probabilities by a classifier that knows nothing of its
-  /// fold. Its weights come from the part's bilevel run and one round of cross-fitting within the part.
+  /// float64 [training + trusted rows, classes]: each row's probabilities by a classifier that has not seen its label, nor
+  /// anything made from it. Its weights come from the part's bilevel run and one round of cross-fitting within the
+  /// part. Trusted rows are few: the fold's training rows are predicted with all of them.
   torch::Tensor predict() {
     torch::Tensor result = torch::zeros({setup_->files().rows(), setup_->classes()}, torch::kFloat64);
     for (int64_t k = 0; k < kFolds; ++k) {
@@ -323,12 +310,17 @@ class Job {
       step(fmt::format("fold {} of {}", k + 1, kFolds));
       const auto [train, trusted] = labelled(predict_within(part, part.weights), part.train, part.trusted);
       part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup_->classes());
-      WeightedRows rows;
-      rows.add(part.train, part.weights);
-      rows.add(part.trusted, 1);
-      const std::vector<int64_t> fold = rows_of_fold(k);
-      result.index_copy_(0, torch::tensor(fold, torch::kInt64),
-                         probabilities_of(*fit(rows), setup_->inputs().inputs.inputs, fold, fit_.device));
+      const auto predict_with = [&](const std::vector<int64_t>& trusted_rows,
+                                    const std::vector<int64_t>& rows) {
+        if (rows.empty()) return;
+        WeightedRows fitted;
+        fitted.add(part.train, part.weights);
+        fitted.add(trusted_rows, 1);
+        result.index_copy_(0, torch::tensor(rows, torch::kInt64),
+                           probabilities_of(*fit(fitted), setup_->inputs().inputs.inputs, rows, fit_.device));
+      };
+      predict_with(setup_->trusted(), part.fold_train);
+      predict_with(part.trusted, part.fold_trusted);
     }
     std::vector<int64_t> all = setup_->train();
     all.insert(all.end(), setup_->trusted().begin(), setup_->trusted().end());
