@@ -35,7 +35,7 @@ constexpr double kJudging = 0.7;  // share of the trusted rows in the upper leve
 constexpr int64_t kFewTrusted = 10;  // with fewer, none is held back
 constexpr double kAgreeing = 0.15;   // share of each class that judges where nothing is trusted
 constexpr int64_t kFolds = 4;
-constexpr size_t kShownPairs = 3;  // of given and true label, on the terminal
+constexpr size_t kShownPairs = 2;  // of given and true label, on the terminal
 constexpr size_t kShown = 40;
 
 /// Ends the work between two fits.
