@@ -199,7 +199,7 @@ class Play {
       if (last_.row.step > 0) {
         oracles.x().assign(last_.x);
         oracles.y().assign(last_.y);
-        if (shares_.size() == 1 || measured_step_ < last_.row.step) measure_last(oracles);
+        if (measured_step_ < last_.row.step) measure_last(oracles);
       }
       return false;
     }
@@ -251,7 +251,8 @@ class Play {
   std::vector<Json> last_tenth() const {
     std::vector<Json> last;
     for (size_t i = 0; i < shares_.size(); ++i) {
-      if (shares_[i] >= kLast * shares_.back()) last.push_back(played_.rows[i].at("metrics"));
+      if (shares_[i] > kLast * shares_.back() || i + 1 == shares_.size())
+        last.push_back(played_.rows[i].at("metrics"));
     }
     return last;
   }
