@@ -116,11 +116,13 @@ class Job {
     const auto [baseline, baseline_name] = make_baseline(outcome);
     const AucEstimate baseline_estimate = auc_estimate(baseline);
     const AucDifference difference = auc_difference(test, baseline);
-    summary["baseline"] = {{"name", baseline_name},
-                           {"test_auc", baseline_estimate.auc},
-                           {"test_auc_interval", {baseline_estimate.low, baseline_estimate.high}},
-                           {"difference", difference.difference},
-                           {"difference_interval", {difference.low, difference.high}}};
+    summary["baseline"] = {
+        {"name", baseline_name},
+        {"test_auc", baseline_estimate.auc},
+        {"test_auc_interval", {baseline_estimate.low, baseline_estimate.high}},
+        {"difference", difference.difference},
+        {"difference_interval",
+         difference.has_interval() ? Json{difference.low, difference.high} : Json(nullptr)}};
     write_model(*outcome.model, on_valid.threshold);
     write_predictions(test, on_valid.threshold);
     write_report(summary, outcome, estimate, {baseline_name, baseline_estimate, difference},
