@@ -116,11 +116,13 @@ class Job {
     const auto [baseline, baseline_name] = make_baseline(outcome);
     const AucEstimate baseline_estimate = auc_estimate(baseline);
     const AucDifference difference = auc_difference(test, baseline);
-    summary["baseline"] = {{"name", baseline_name},
-                           {"test_auc", baseline_estimate.auc},
-                           {"test_auc_interval", {baseline_estimate.low, baseline_estimate.high}},
-                           {"difference", difference.difference},
-                           {"difference_interval", {difference.low, difference.high}}};
+    summary["baseline"] = {
+        {"name", baseline_name},
+        {"test_auc", baseline_estimate.auc},
+        {"test_auc_interval", {baseline_estimate.low, baseline_estimate.high}},
+        {"difference", difference.difference},
+        {"difference_interval",
+         difference.has_interval() ? Json{difference.low, difference.high} : Json(nullptr)}};
     const std::string unfit = warning_of_scores(test);
     if (!unfit.empty()) summary["warnings"].push_back(unfit);
     write_model(*outcome.model, on_valid.threshold);

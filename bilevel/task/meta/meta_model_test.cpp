@@ -294,12 +294,21 @@ TEST(InnerLoop, StopsWhenItIsInterrupted) {
                   .of_task.empty());
 }
 
-TEST(TaskAccuracy, HasTheUsualInterval) {
+TEST(TaskAccuracy, HasStudentsInterval) {
   const TaskAccuracy accuracy({0.2, 0.4, 0.6, 0.8});
   EXPECT_DOUBLE_EQ(accuracy.mean, 0.5);
   EXPECT_NEAR(accuracy.standard_error, std::sqrt(0.2 / 3 / 4), 1e-12);
-  EXPECT_NEAR(accuracy.high - accuracy.mean, 1.96 * accuracy.standard_error, 1e-12);
-  EXPECT_EQ(TaskAccuracy({1.0, 1.0}).high, 1);
+  EXPECT_NEAR(accuracy.high - accuracy.mean, 3.182446 * accuracy.standard_error, 1e-6);  // t, 3 degrees
+  EXPECT_TRUE(accuracy.has_interval());
+  EXPECT_GT(TaskAccuracy({1.0, 0.9}).high, 1);  // not cut
+}
+
+TEST(TaskAccuracy, HasNoIntervalWithoutSpread) {
+  EXPECT_FALSE(TaskAccuracy({1.0, 1.0, 1.0}).has_interval());
+  EXPECT_FALSE(TaskAccuracy({0.1, 0.1, 0.1}).has_interval());  // whose sum / 3 is not 0.1
+  EXPECT_FALSE(TaskAccuracy({0.7}).has_interval());
+  EXPECT_EQ(TaskAccuracy({0.7}).mean, 0.7);
+  EXPECT_FALSE(TaskAccuracy(std::vector<double>{}).has_interval());
 }
 
 }  // namespace meta_model_test
