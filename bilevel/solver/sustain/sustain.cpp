@@ -35,6 +35,7 @@ SolverEntry sustain_entry() {
                 calls.hvp = dynamic_cast<Sustain&>(solver).factors_applied();
                 return calls;
               },
+          .assumptions = {.sampling = Sampling::mean_square},
           .random_estimate = true};
 }
 

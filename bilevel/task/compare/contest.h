@@ -36,7 +36,7 @@ struct ContestFacts {
   Measure metric;         ///< what the final runs are ranked by
   Measure tuning_metric;  ///< what the trials are ranked by; never of data that the metric is taken from
   std::vector<Measure> further;  ///< others worth a column and a curve
-  std::string caveat;            ///< see KnownProblem::lower_level_caveat; empty: strongly convex
+  ProblemTraits traits;          ///< what the problem is, for the theories of the solvers
   std::string seeds_mean;        ///< a sentence: what differs between two seeds
   std::vector<std::pair<std::string, std::string>> data = {};  ///< facts for the report, name and value
 };

@@ -73,7 +73,7 @@ ContestFacts KnownContest::facts() const {
                      .metric = gradient,
                      .tuning_metric = gradient,
                      .further = {},
-                     .caveat = problem_->lower_level_caveat(),
+                     .traits = traits_of(*problem_, options_.noise),
                      .seeds_mean = ""};
   const bool exact =
       options_.noise == 0 && problem.upper.batches.full_batch() && problem.lower.batches.full_batch();

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 
 #include "bilevel/core/error.h"
@@ -75,6 +76,11 @@ Json tuning_json(const CompetitorRuns& c, const Measure& metric) {
   return {{"metric", metric.key}, {"chosen", head_of(c.runs.front()).at("trial")}, {"trials", trials}};
 }
 
+/// Why the theory of the competitor's solver, with the options of its runs, does not cover the problem; or empty.
+std::string theory_gaps_of(const CompetitorRuns& c) {
+  return head_of(c.runs.front()).value("theory_gaps", std::string());
+}
+
 Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::optional<int64_t>& rank,
                 const Standing& standing) {
   Json messages = Json::array();
@@ -107,7 +113,7 @@ Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::o
           {"diverged", standing.diverged},
           {"failed", standing.failed},
           {"messages", messages},
-          {"out_of_theory", c.needs_strong_convexity && !facts.caveat.empty()},
+          {"out_of_theory", !theory_gaps_of(c).empty()},
           {"difference_to_best", nullptr},
           {"further", further},
           {"steps", number(mean_at(c, "/steps"))},
@@ -123,10 +129,13 @@ Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::o
 Json notes_of(const Comparison& comparison, const Json& table) {
   const ContestFacts& facts = comparison.facts;
   Json notes = Json::array();
-  std::vector<std::string> out_of_theory;
+  std::map<std::string, std::vector<std::string>> by_gaps;
+  for (const CompetitorRuns& c : comparison.competitors) {
+    if (const std::string gaps = theory_gaps_of(c); !gaps.empty())
+      by_gaps[gaps].push_back(c.competitor.label);
+  }
   for (const Json& entry : table) {
     const std::string name = entry.at("competitor");
-    if (entry.at("out_of_theory").get<bool>()) out_of_theory.push_back(name);
     const auto runs = static_cast<int64_t>(entry.at("values").size());
     for (const auto& [kind, what] :
          {std::pair("diverged", "diverged"), std::pair("failed", "failed to start")}) {
@@ -148,10 +157,8 @@ Json notes_of(const Comparison& comparison, const Json& table) {
             fmt::format("{}: none of its options is searched; all its trials are the same", name));
     }
   }
-  if (!out_of_theory.empty()) {
-    notes.push_back(fmt::format("out of their theory, which needs a strongly convex lower level: {} ({})",
-                                fmt::join(out_of_theory, ", "), facts.caveat));
-  }
+  for (const auto& [gaps, labels] : by_gaps)
+    notes.push_back(fmt::format("out of the theory, †: {} ({})", fmt::join(labels, ", "), gaps));
   if (comparison.options.seeds == 1) notes.push_back("one seed: there are no intervals");
   bool all_same = true, several = false;
   for (const CompetitorRuns& c : comparison.competitors) {
@@ -526,9 +533,7 @@ std::string fairness_section(const Comparison& comparison) {
   } else {
     item("Nothing was tuned: every solver ran with its defaults for this task.");
   }
-  if (!facts.caveat.empty())
-    item(fmt::format("† marks a solver whose theory needs a strongly convex lower level; here {}.",
-                     facts.caveat));
+  item("† marks a solver whose theory does not cover this problem; the notes say why.");
   return out + "</ul>\n</section>\n";
 }
 

@@ -63,7 +63,8 @@ SolverEntry aid_cg_entry() {
                 calls.hvp = aid.products();  // CG ends early where it can
                 calls.cross_vjp = steps;
                 return calls;
-              }};
+              },
+          .assumptions = {.noise = Noise::none}};
 }
 
 }  // namespace bilevel
