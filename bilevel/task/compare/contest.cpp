@@ -359,9 +359,8 @@ void to_json(Json& json, const ContestFacts& f) {
           {"metric", f.metric},
           {"tuning_metric", f.tuning_metric},
           {"further", f.further},
-          {"caveat", f.caveat},
+          {"traits", f.traits},
           {"seeds_mean", f.seeds_mean},
-          {"exact", f.exact},
           {"last_tenth", f.last_tenth},
           {"data", f.data}};
 }
@@ -372,9 +371,8 @@ void from_json(const Json& json, ContestFacts& f) {
        .metric = json.at("metric").get<Measure>(),
        .tuning_metric = json.at("tuning_metric").get<Measure>(),
        .further = json.at("further").get<std::vector<Measure>>(),
-       .caveat = json.at("caveat"),
+       .traits = json.at("traits").get<ProblemTraits>(),
        .seeds_mean = json.at("seeds_mean"),
-       .exact = json.at("exact"),
        .last_tenth = json.at("last_tenth"),
        .data = json.at("data").get<std::vector<std::pair<std::string, std::string>>>()};
 }
