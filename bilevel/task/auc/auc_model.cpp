@@ -1,6 +1,10 @@
 #include "bilevel/task/auc/auc_model.h"
 
+#include <fmt/format.h>
 #include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
 
 #include "bilevel/core/parameters.h"
 #include "bilevel/task/job/seeded_network.h"
@@ -65,7 +69,7 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
 
   const auto value = [loss = loss_, a = a_, b = b_, alpha = alpha_](const torch::Tensor& scores,
                                                                     const Batch& batch) {
-    return loss.value(scores, batch.tensors.back(), a, b, alpha);
+    return loss.value(scores, batch.tensors.back(), a, b, alpha, batch.weights);
   };
   const AucModel model = *this;
   return {
@@ -118,6 +122,31 @@ void AucModel::load(const std::map<std::string, torch::Tensor>& tensors) {
   load_tensor(tensors, "auc.a", a_);
   load_tensor(tensors, "auc.b", b_);
   load_tensor(tensors, "auc.alpha", alpha_);
+}
+
+std::string warning_of_scores(const ScoredRows& rows) {
+  constexpr double kMost = 0.9, kFlat = 1e-3, kEdge = 0.999;
+  const auto n = static_cast<double>(rows.size());
+  const double highest = rows.ties().front().score, lowest = rows.ties().back().score;
+  if (highest - lowest <= kFlat) {
+    return fmt::format("the scores of the test rows hardly vary: all lie between {:.6g} and {:.6g}", lowest,
+                       highest);
+  }
+  const auto size = [](const ScoredRows::Tie& tie) { return tie.end - tie.begin; };
+  const auto widest = std::ranges::max_element(rows.ties(), {}, size);
+  const double same = static_cast<double>(size(*widest)) / n;
+  if (same >= kMost) {
+    return fmt::format("the scores of the test rows hardly vary: {:.3g} % are {:.6g}", 100 * same,
+                       widest->score);
+  }
+  const auto at_the_edge = [](double score) { return std::abs(score) > kEdge; };
+  const double saturated = static_cast<double>(std::ranges::count_if(rows.scores(), at_the_edge)) / n;
+  if (saturated < kMost) return {};
+  return fmt::format(
+      "{:.3g} % of the test rows have scores beyond +-{}, where rows can hardly be told apart: the network "
+      "saturates; "
+      "try a smaller step size (--set upper_step_size=...) or a larger --l2",
+      100 * saturated, kEdge);
 }
 
 }  // namespace bilevel

@@ -75,7 +75,7 @@ ContestFacts KnownContest::facts() const {
                      .further = {},
                      .traits = traits_of(*problem_, options_.noise),
                      .seeds_mean = ""};
-  facts.seeds_mean = facts.exact
+  facts.seeds_mean = exact()
                          ? "Every oracle is exact and the problem the same in all runs: but for what a "
                            "solver draws by itself, "
                            "nothing is random. Seeds after the first move the start by a billionth, which "

@@ -1,9 +1,8 @@
-#include "bilevel/task/clean/agreement.h"
-
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
 #include "bilevel/core/streams.h"
+#include "bilevel/task/clean/agreement.h"
 #include "bilevel/task/clean/clean_setup.h"
 #include "tests/support.h"
 
