@@ -131,14 +131,8 @@ class Job {
                  {on_valid, on_test}, test, baseline);
 
     std::string text = fmt::format(
-<<<<<<< HEAD
         "\ntest AUC {:.4f} (95 % interval {:.4f} to {:.4f}, DeLong on the logit scale), average precision "
-        "{:.4f}\n{}: test "
-        "AUC {:.4f}\n"
-        "\nthe best-ranked test rows ('*' marks a true positive):\n",
-=======
-        "\ntest AUC {:.4f} (95 % interval {:.4f} to {:.4f}), average precision {:.4f}\n{}: test AUC {:.4f}\n",
->>>>>>> 97eccb8e78dd6145a3e8c3516f1fc3f835aedb9c
+        "{:.4f}\n{}: test AUC {:.4f}\n",
         estimate.auc, estimate.low, estimate.high, average_precision(test), baseline_name,
         baseline_estimate.auc);
     for (const Json& warning : summary.at("warnings"))

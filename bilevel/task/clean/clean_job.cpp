@@ -277,7 +277,6 @@ class Job {
     const std::unique_ptr<Solver> solver =
         make_job_solver(o_.solver, clean_solver_defaults(o_.solver, part.units), convex);
     assign(*solver, o_.set);
-<<<<<<< HEAD
     ProblemTraits traits{.noise = batch_noise(problem)};
     if (!is_convex(o_.encoder)) {
       traits.convexity = Convexity::none;
@@ -286,20 +285,8 @@ class Job {
       traits.convexity = Convexity::mere;
       traits.caveat = "--l2 0 leaves the classifier's loss merely convex";
     }
-    if (const std::string line = out_of_theory(*solver, traits); !line.empty()) {
-      context_.say(line);
-      notes_.push_back(line);
-    }
-    const int64_t steps = setup_->steps(static_cast<int64_t>(lower_.size()));
-=======
-    const std::string caveat =
-        convex ? ""
-        : is_convex(o_.encoder)
-            ? "--l2 0 leaves the classifier's loss merely convex"
-            : fmt::format("the loss of the classifier '{}' is not convex in its weights", o_.encoder);
-    if (const std::string line = out_of_theory(o_.solver, caveat); !line.empty()) say_and_note(line);
+    if (const std::string line = out_of_theory(*solver, traits); !line.empty()) say_and_note(line);
     const int64_t steps = setup_->steps(static_cast<int64_t>(part.lower.size()));
->>>>>>> 97eccb8e78dd6145a3e8c3516f1fc3f835aedb9c
     const PassPlan plan{
         .name = pass_name(k),
         .shown = fmt::format("weighing the rows, {} of {}", k + 1, kFolds),
@@ -633,23 +620,16 @@ class Job {
 
   std::string text_of_result(const Json& summary) const {
     const Json& metrics = summary.at("metrics");
-<<<<<<< HEAD
-    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}\n",
-                                   summary.at("suspicious").get<int64_t>(), agreement_.right.numel(),
-                                   percent_text(agreement_.noise));
-    const auto accuracy = [](const Json& scores) {
-      return percent_text(scores.at("accuracy").get<double>());
-    };
-=======
-    std::string text =
-        fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {:.1f} %",
-                    summary.at("suspicious").get<int64_t>(), judgement_.right.numel(), 100 * noise_.share);
+    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}",
+                                   summary.at("suspicious").get<int64_t>(), judgement_.right.numel(),
+                                   percent_text(noise_.share));
     if (intervals_)
       text +=
           fmt::format(" ({:.1f} to {:.1f})", 100 * intervals_->share.first, 100 * intervals_->share.second);
     text += "\n" + rates_line();
-    const auto accuracy = [](const Json& scores) { return 100 * scores.at("accuracy").get<double>(); };
->>>>>>> 97eccb8e78dd6145a3e8c3516f1fc3f835aedb9c
+    const auto accuracy = [](const Json& scores) {
+      return percent_text(scores.at("accuracy").get<double>());
+    };
     if (!metrics.at("test").is_null()) {
       text += fmt::format("test accuracy {}", accuracy(metrics.at("test")));
       if (o_.baselines)

@@ -53,16 +53,14 @@ MetaDefaults meta_defaults(const std::string& encoder, const std::string& head, 
   return defaults;
 }
 
-<<<<<<< HEAD
 constexpr const char* kUncalibrated =
     "the probabilities of 'predict --shots' are not calibrated: they order the classes of a row, but are not "
     "the share "
     "of rows that are right";
-=======
+
 Json interval_json(const TaskAccuracy& accuracy) {
   return accuracy.has_interval() ? Json{accuracy.low, accuracy.high} : Json(nullptr);
 }
->>>>>>> 97eccb8e78dd6145a3e8c3516f1fc3f835aedb9c
 
 Json accuracy_json(const TaskAccuracy& accuracy) {
   return {{"accuracy", accuracy.mean},
