@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/solver/assumptions.h"
 #include "bilevel/solver/solver.h"
 
 namespace bilevel {
@@ -15,13 +16,17 @@ struct SolverEntry {
   std::string name;                               ///< as in `--solver`
   std::string summary;                            ///< one line
   std::function<std::unique_ptr<Solver>()> make;  ///< with default options
-  /// Documented oracle calls of `steps` steps under the options that the solver has now, without warm start.
+  /// Documented oracle calls of `steps` steps under the options that the solver has now, without warm start and
+  /// without having run: for a random estimate the expected number, rounded down.
   std::function<OracleCounts(Solver& solver, int64_t steps)> documented_calls;
-  /// Whether the method's theory asks that g be strongly convex in y.
-  bool needs_strong_convexity = true;
-  /// Whether its theory lets the smoothness of f in x grow with the gradient ("unbounded smoothness"), so
-  /// that one step size on x serves steep and flat places alike: normalized steps and steps of Adam's type.
-  bool unbounded_smoothness = false;
+  /// Whether these are upper bounds, since the cost depends on the data (an inner loop that ends early).
+  bool calls_are_a_bound = false;
+  /// What its theory covers with the options that the tables show, its defaults.
+  Assumptions assumptions = {};
+  /// Changes that to what it covers with other options, and adds to `broken` what they break on a problem; none: the
+  /// options change nothing.
+  std::function<void(Solver& solver, const ProblemTraits& traits, Assumptions& assumptions)> under_options =
+      nullptr;
   /// Options to set where g is strongly convex in y, for a method whose defaults are its form for other
   /// cases.
   nlohmann::json strongly_convex_options = nlohmann::json::object();

@@ -4,12 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <set>
 
 #include "bilevel/core/files.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/report/page.h"
 #include "bilevel/task/compare/random_search.h"
 #include "bilevel/task/compare/results.h"
 #include "bilevel/task/job/job_options.h"
@@ -54,10 +56,7 @@ void check(const CompareOptions& o) {
 Json to_json(const CompareOptions& o) {
   Json competitors = Json::array();
   for (const Competitor& c : o.competitors) {
-    competitors.push_back({{"label", c.label},
-                           {"solver", c.solver},
-                           {"set", c.set},
-                           {"needs_strong_convexity", solver_entry(c.solver).needs_strong_convexity}});
+    competitors.push_back({{"label", c.label}, {"solver", c.solver}, {"set", c.set}});
   }
   return {{"competitors", competitors},
           {"seeds", o.seeds},
@@ -117,10 +116,8 @@ Comparison read_comparison(const std::string& out, const Json& saved) {
     }
     return read_trace(path.string());
   };
-  const Json& described = saved.at("compare").at("competitors");
-  for (size_t i = 0; i < c.options.competitors.size(); ++i) {
-    CompetitorRuns runs{.competitor = c.options.competitors[i],
-                        .needs_strong_convexity = described[i].at("needs_strong_convexity")};
+  for (const Competitor& competitor : c.options.competitors) {
+    CompetitorRuns runs{.competitor = competitor, .trials = {}, .runs = {}};
     const std::string& label = runs.competitor.label;
     for (int64_t t = 0; t < c.options.tune; ++t) runs.trials.push_back(read(label, trial_name(t)));
     for (int64_t s = 0; s < c.options.seeds; ++s)
@@ -176,6 +173,7 @@ class Runner {
   /// False when it was interrupted. Competitors alternate, so that a machine that slows down slows all of
   /// them.
   bool execute() const {
+    announce();
     for (int64_t t = 0; t < o_.tune; ++t) {
       for (const Competitor& c : o_.competitors) {
         if (!run_one(c, trial_name(t), "trial", t, tuning_seed(o_))) return false;
@@ -227,6 +225,7 @@ class Runner {
                       std::string(kind) == "run" ? seed : static_cast<uint64_t>(trial), number_, total_));
     }
     const Json options = drawn(c, trial);
+    const auto start = std::chrono::steady_clock::now();
     const Played played = play(contest_, solver_entry(c.solver), [&] { return make(c, options); },
                                {.seed = seed,
                                 .budget = o_.budget,
@@ -236,24 +235,65 @@ class Runner {
     const Json head{{"run",
                      {{"competitor", c.label},
                       {"solver", c.solver},
+                      {"random_estimate", solver_entry(c.solver).random_estimate},
                       {"kind", kind},
                       {"trial", trial},
                       {"seed", seed},
-                      {"options", options}}}};
+                      {"options", options},
+                      {"theory_gaps", theory_gaps(*make(c, options), facts_.traits)}}}};
     create_folder(path.parent_path().string());
     std::vector<Json> lines{head};
     lines.insert(lines.end(), played.rows.begin(), played.rows.end());
     lines.push_back(played.end);
     write_trace(path.string(), lines);
     if (callbacks_.ended) callbacks_.ended(outcome(played.end, std::string(kind) == "run"));
+    made_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    ++made_;
+    tell_pace();
     return true;
+  }
+
+  void say(const std::string& line) const {
+    if (callbacks_.message) callbacks_.message(line);
+  }
+
+  /// How many runs there will be.
+  void announce() const {
+    for (const Competitor& c : o_.competitors) {
+      const auto is_there = [&](const std::string& name) {
+        return fs::exists(trace_path(out_, c.label, name));
+      };
+      for (int64_t t = 0; t < o_.tune; ++t) there_ += is_there(trial_name(t)) ? 1 : 0;
+      for (int64_t s = 0; s < o_.seeds; ++s)
+        there_ += is_there(seed_name(o_.seed + static_cast<uint64_t>(s))) ? 1 : 0;
+    }
+    const auto several = [](int64_t n, const char* what) {
+      return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+    };
+    const std::string seeds = several(o_.seeds, "seed");
+    say(fmt::format("{}: {}, {} each{}; a run has {}", several(total_, "run"),
+                    several(static_cast<int64_t>(o_.competitors.size()), "solver"),
+                    o_.tune > 0 ? fmt::format("{} and {}", several(o_.tune, "trial"), seeds) : seeds,
+                    there_ > 0 ? fmt::format(" ({} done already)", there_) : "", o_.budget.describe()));
+  }
+
+  /// After the first run, and after one of each competitor, how long the rest takes.
+  void tell_pace() const {
+    const auto solvers = static_cast<int64_t>(o_.competitors.size());
+    const int64_t left = total_ - there_ - made_;
+    if (left <= 0 || (made_ != 1 && made_ != solvers)) return;
+    say(fmt::format("{} took {}; {} more at that pace: about {}",
+                    made_ == 1 ? "the first run" : fmt::format("the first {} runs", made_),
+                    duration_text(made_seconds_), left,
+                    duration_text(made_seconds_ / static_cast<double>(made_) * static_cast<double>(left))));
   }
 
   std::string outcome(const Json& end, bool final_run) const {
     const std::string status = end.at("end");
     if (status != "finished") return fmt::format("{}: {}", status, end.at("message").get<std::string>());
     const Measure& metric = final_run ? facts_.metric : facts_.tuning_metric;
-    return fmt::format("{} {:.6g} after {} steps", metric.name, trace_number(end.at("result").at(metric.key)),
+    return fmt::format("{} {} after {} steps", metric.name,
+                       shown(trace_number(end.at("result").at(metric.key)), metric),
                        end.at("steps").get<int64_t>());
   }
 
@@ -263,7 +303,9 @@ class Runner {
   const CompareCallbacks& callbacks_;
   ContestFacts facts_;
   int64_t total_;
-  mutable int64_t number_ = 0;
+  mutable int64_t number_ = 0;            // of the run at hand, from 1
+  mutable int64_t there_ = 0, made_ = 0;  // runs found in the folder; made here
+  mutable double made_seconds_ = 0;
 };
 
 CompareResult finish(const Runner& runner, const std::string& out, const Json& saved) {

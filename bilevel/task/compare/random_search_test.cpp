@@ -30,9 +30,45 @@ TEST(RandomSearch, SearchesWhatDeclaresARangeAndIsNotFixed) {
   Options options;
   EXPECT_EQ(searched_options(fields_of(options)), (std::vector<std::string>{"rate", "count", "step"}));
   EXPECT_EQ(searched_options(fields_of(options), {"count"}), (std::vector<std::string>{"rate", "step"}));
-  const auto drawn = draw_options(fields_of(options), {"count"}, 1, 1);
-  EXPECT_TRUE(drawn.contains("rate") && drawn.contains("step"));
-  EXPECT_EQ(drawn.size(), 2U);
+  for (int64_t trial = 1; trial <= 40; ++trial)
+    EXPECT_FALSE(draw_options(fields_of(options), {"count"}, 1, trial).contains("count"));
+}
+
+// What is automatic stays so in most trials, however many options there are; the first option is in all.
+TEST(RandomSearch, MostOptionsStayAsTheyAre) {
+  Options options;
+  const Fields fields = fields_of(options);
+  int others = 0, steps = 0;
+  for (int64_t trial = 1; trial <= 200; ++trial) {
+    const auto drawn = draw_options(fields, {}, 4, trial);
+    EXPECT_TRUE(drawn.contains("rate")) << trial;
+    EXPECT_EQ(drawn.size(), trial % 2 == 0 ? 2U : 1U) << trial;
+    others += drawn.size() > 1 ? 1 : 0;
+    steps += drawn.contains("step") ? 1 : 0;
+    // Without the first, one of the others in every trial.
+    const auto rest = draw_options(fields, {"rate"}, 4, trial);
+    EXPECT_EQ(rest.size(), 1U);
+    EXPECT_FALSE(rest.contains("rate"));
+  }
+  EXPECT_EQ(others, 100);
+  EXPECT_NEAR(steps, 50, 4 * 5);  // binomial(100, 1/2)
+  EXPECT_TRUE(draw_options(fields, {"rate", "count", "step"}, 4, 1).empty());
+}
+
+// The first option covers its range however few trials there are: no gap is wider than 2/n of it, or 0.81 at the ends.
+TEST(RandomSearch, TheFirstOptionIsSearchedEvenly) {
+  Options options;
+  const Fields fields = fields_of(options);
+  for (const uint64_t seed : {1, 2, 3, 4, 5}) {
+    for (const int64_t trials : {3, 5, 8, 13, 20}) {
+      std::vector<double> places{0, 1};
+      for (int64_t trial = 1; trial <= trials; ++trial)
+        places.push_back(std::log10(draw_options(fields, {}, seed, trial).at("rate").get<double>()) / 4 + 1);
+      std::sort(places.begin(), places.end());
+      for (size_t i = 1; i < places.size(); ++i)
+        EXPECT_LT(places[i] - places[i - 1], 2.0 / static_cast<double>(trials)) << trials;
+    }
+  }
 }
 
 TEST(RandomSearch, TrialZeroIsTheSolverAsItIs) {
@@ -45,28 +81,37 @@ TEST(RandomSearch, DrawsAreLogUniformWithinTheRange) {
   const Fields fields = fields_of(options);
   constexpr int kTrials = 4000;
   double sum = 0, squares = 0;
+  int counted = 0, stepped = 0;
   std::map<int64_t, int> counts;
   for (int trial = 1; trial <= kTrials; ++trial) {
     const auto drawn = draw_options(fields, {}, 11, trial);
     const auto rate = drawn.at("rate").get<double>();
     ASSERT_TRUE(rate >= 1e-4 && rate <= 1) << rate;
-    ASSERT_TRUE(drawn.at("count").is_number_integer());
-    ASSERT_TRUE(drawn.at("step").get<double>() >= 1e-3 && drawn.at("step").get<double>() <= 10);
-    ++counts[drawn.at("count").get<int64_t>()];
-    const double share = std::log10(rate) / 4 + 1;  // uniform in [0, 1]
-    sum += share;
-    squares += share * share;
+    const double place = std::log10(rate) / 4 + 1;  // uniform in [0, 1]
+    sum += place;
+    squares += place * place;
+    if (drawn.contains("count")) {
+      ASSERT_TRUE(drawn.at("count").is_number_integer());
+      ++counts[drawn.at("count").get<int64_t>()];
+      ++counted;
+    }
+    if (drawn.contains("step")) {
+      ASSERT_TRUE(drawn.at("step").get<double>() >= 1e-3 && drawn.at("step").get<double>() <= 10);
+      ++stepped;
+    }
     fields.from_json(nlohmann::json(drawn));  // every value is one that the options take
   }
-  // Mean 1/2 and mean square 1/3, within four standard errors.
-  EXPECT_NEAR(sum / kTrials, 0.5, 4 * std::sqrt(1.0 / 12 / kTrials));
-  EXPECT_NEAR(squares / kTrials, 1.0 / 3, 4 * std::sqrt(4.0 / 45 / kTrials));
+  EXPECT_EQ(counted + stepped, kTrials / 2);
+  // Mean 1/2 and mean square 1/3; an even sequence is closer than draws: O(log n / n).
+  EXPECT_NEAR(sum / kTrials, 0.5, 2e-3);
+  EXPECT_NEAR(squares / kTrials, 1.0 / 3, 2e-3);
   EXPECT_EQ(counts.begin()->first, 1);
   EXPECT_EQ(counts.rbegin()->first, 20);
-  // Log-uniform, rounded: P(1) = log(1.5)/log(20), P(3) = log(3.5/2.5)/log(20).
-  const double one = std::log(1.5) / std::log(20), three = std::log(3.5 / 2.5) / std::log(20);
-  EXPECT_NEAR(static_cast<double>(counts[1]) / kTrials, one, 4 * std::sqrt(one * (1 - one) / kTrials));
-  EXPECT_NEAR(static_cast<double>(counts[3]) / kTrials, three, 4 * std::sqrt(three * (1 - three) / kTrials));
+  // Log-uniform, rounded: P(1) = log(1.5)/log(20), P(3) = log(3.5/2.5)/log(20), within four standard errors.
+  for (const auto& [value, share] :
+       {std::pair(1, std::log(1.5) / std::log(20)), {3, std::log(1.4) / std::log(20)}})
+    EXPECT_NEAR(static_cast<double>(counts[value]) / counted, share,
+                4 * std::sqrt(share * (1 - share) / counted));
 }
 
 TEST(RandomSearch, DrawsDependOnSeedTrialAndNameAlone) {
