@@ -460,7 +460,7 @@ class Job {
   }
 
   /// The pairs of classes that make the most wrong labels, in one line.
-  std::string rates_line() const {
+  std::string rates_text() const {
     const int64_t classes = setup_->classes();
     torch::Tensor expected = noise_.transition * class_shares_.unsqueeze(1);
     expected.fill_diagonal_(0);
@@ -469,16 +469,22 @@ class Job {
     for (int64_t i = 0; i < std::min<int64_t>(kShownPairs, classes * (classes - 1)); ++i) {
       const auto entry = order[i].item<int64_t>();
       const int64_t j = entry / classes, k = entry % classes;
-      std::string pair = fmt::format("'{}' as '{}' {:.1f} %", name_of(j), name_of(k),
-                                     100 * noise_.transition[j][k].item<double>());
-      if (intervals_ && std::isfinite(intervals_->low[j][k].item<double>())) {
-        pair += fmt::format(" ({:.1f} to {:.1f})", 100 * intervals_->low[j][k].item<double>(),
-                            100 * intervals_->high[j][k].item<double>());
-      }
+      std::string pair = fmt::format("'{}' as '{}' {}", name_of(j), name_of(k),
+                                     percent_text(noise_.transition[j][k].item<double>()));
+      if (intervals_)
+        pair += interval_text(intervals_->low[j][k].item<double>(), intervals_->high[j][k].item<double>());
       pairs.push_back(pair);
     }
-    return fmt::format("recorded wrongly{}: {}\n", classes > 2 ? ", most of all" : "",
-                       fmt::join(pairs, ", "));
+    return fmt::format("recorded wrongly{}: {}", classes > 2 ? ", most of all" : "", fmt::join(pairs, ", "));
+  }
+
+  std::string share_text() const {
+    return percent_text(noise_.share) +
+           (intervals_ ? interval_text(intervals_->share.first, intervals_->share.second) : "");
+  }
+
+  static std::string interval_text(double low, double high) {
+    return std::isfinite(low) ? fmt::format(" ({:.1f} to {:.1f})", 100 * low, 100 * high) : "";
   }
 
   std::string path(const char* name) const { return context_.path(name).string(); }
@@ -588,6 +594,7 @@ class Job {
     report.options = nlohmann::json(o_);
     report.data_facts = setup_->inputs().features->facts();
     report.notes = summary.at("warnings").get<std::vector<std::string>>();
+    report.noise = fmt::format("Estimated share of wrong labels: {}; {}.", share_text(), rates_text());
     report.assumed = setup_->trusted().empty();
     for (const auto& [name, plot, caption] :
          {std::tuple{"accuracy.svg", &accuracy,
@@ -612,13 +619,9 @@ class Job {
 
   std::string text_of_result(const Json& summary) const {
     const Json& metrics = summary.at("metrics");
-    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}",
+    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}\n{}\n",
                                    summary.at("suspicious").get<int64_t>(), judgement_.right.numel(),
-                                   percent_text(noise_.share));
-    if (intervals_)
-      text +=
-          fmt::format(" ({:.1f} to {:.1f})", 100 * intervals_->share.first, 100 * intervals_->share.second);
-    text += "\n" + rates_line();
+                                   share_text(), rates_text());
     const auto accuracy = [](const Json& scores) {
       return percent_text(scores.at("accuracy").get<double>());
     };
