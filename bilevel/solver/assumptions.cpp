@@ -21,8 +21,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-double number(const Json& json) {
+Json or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+double or_nan(const Json& json) {
   return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.get<double>();
 }
 
@@ -42,9 +42,9 @@ void to_json(Json& json, const ProblemTraits& t) {
           {"convexity", t.convexity},
           {"caveat", t.caveat},
           {"noise", t.noise},
-          {"upper_curvature_min", number(t.upper_curvature_min)},
-          {"upper_curvature_max", number(t.upper_curvature_max)},
-          {"lower_curvature_min", number(t.lower_curvature_min)}};
+          {"upper_curvature_min", or_null(t.upper_curvature_min)},
+          {"upper_curvature_max", or_null(t.upper_curvature_max)},
+          {"lower_curvature_min", or_null(t.lower_curvature_min)}};
 }
 
 void from_json(const Json& json, ProblemTraits& t) {
@@ -53,9 +53,9 @@ void from_json(const Json& json, ProblemTraits& t) {
        .convexity = json.at("convexity"),
        .caveat = json.at("caveat"),
        .noise = json.at("noise"),
-       .upper_curvature_min = number(json.at("upper_curvature_min")),
-       .upper_curvature_max = number(json.at("upper_curvature_max")),
-       .lower_curvature_min = number(json.at("lower_curvature_min"))};
+       .upper_curvature_min = or_nan(json.at("upper_curvature_min")),
+       .upper_curvature_max = or_nan(json.at("upper_curvature_max")),
+       .lower_curvature_min = or_nan(json.at("lower_curvature_min"))};
 }
 
 Noise batch_noise(const Problem& problem) {

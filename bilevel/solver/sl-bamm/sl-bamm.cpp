@@ -82,8 +82,8 @@ SolverEntry sl_bamm_entry() {
   return {
       .name = "sl-bamm",
       .summary =
-          "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one "
-          "loop, for "
+          "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one loop, "
+          "for "
           "lower levels that are merely convex",
       .make = [] { return std::make_unique<SLBAMM>(); },
       .documented_calls =

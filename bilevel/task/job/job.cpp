@@ -70,8 +70,7 @@ std::unique_ptr<Solver> make_job_solver(const std::string& name,
   const Fields fields = fields_of(*solver);
   if (strongly_convex) fields.from_json(solver_entry(name).strongly_convex_options);
   std::map<std::string, nlohmann::json> values = defaults;
-  values.emplace("multiplier",
-                 1);  // by 2 l_f/mu, the automatic one, the noise of single batches would be multiplied
+  values.emplace("multiplier", 1);  // the automatic 2 l_f/mu would multiply the noise of single batches
   for (const auto& [option, value] : values) {
     for (const Field& field : fields.list()) {
       if (field.name == option) field.set(value);

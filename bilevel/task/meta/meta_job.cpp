@@ -55,8 +55,7 @@ MetaDefaults meta_defaults(const std::string& encoder, const std::string& head, 
 
 constexpr const char* kUncalibrated =
     "the probabilities of 'predict --shots' are not calibrated: they order the classes of a row, but are not "
-    "the share "
-    "of rows that are right";
+    "the share of rows that are right";
 
 Json interval_json(const TaskAccuracy& accuracy) {
   return accuracy.has_interval() ? Json{accuracy.low, accuracy.high} : Json(nullptr);

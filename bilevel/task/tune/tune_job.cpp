@@ -104,15 +104,13 @@ class Job {
           fmt::format("the loss is not convex in the weights of a network (encoder {})", o_.encoder);
     }
     if (const std::string note = out_of_theory(*solver, traits); !note.empty()) notes_.push_back(note);
-    if (!model_->convex()) {
-      if (solver_entry(o_.solver).lower_descends_upper) {
-        notes_.push_back(fmt::format(
-            "{} moves the weights down the validation loss too: the validation figures are those of rows "
-            "that were fitted",
-            o_.solver));
-      }
-      for (const std::string& note : notes_) context_.say(note);
+    if (!model_->convex() && solver_entry(o_.solver).lower_descends_upper) {
+      notes_.push_back(fmt::format(
+          "{} moves the weights down the validation loss too: the validation figures are those of rows "
+          "that were fitted",
+          o_.solver));
     }
+    for (const std::string& note : notes_) context_.say(note);
     Passes passes = context_.passes();
     if (model_->convex()) {
       start();
