@@ -4,6 +4,8 @@
 #                                     without these lines the first table under `## Options` is replaced, or one is put
 #                                     there
 #   docs/solvers.md                   the list of solvers, between <!-- solvers:begin --> and <!-- solvers:end -->
+#   docs/choose.md                    what their theories assume, between <!-- assumptions:begin --> and
+#                                     <!-- assumptions:end -->
 #   docs/add-a-solver.md              the files of its example, as they stand in tests/add_a_solver
 # tests/docs_test.cpp and the test add_a_solver fail where a page is out of date.
 set -euo pipefail
@@ -86,8 +88,11 @@ for page in bilevel/solver/*/*.md "$extra_root"/bilevel/solver/*/*.md; do
   if [[ $page == "$extra_root"/* ]]; then knows=$extra_program; fi
   "$knows" list options "$name" --markdown | write_table "$page" options '## Options' || status=1
 done
-"$program" list solvers --markdown |
-  sed 's/^| \([a-z0-9-]*[a-z0-9]\) |/| [\1](..\/bilevel\/solver\/\1\/\1.md) |/; 1s/^| [^|]* |/| solver |/' |
-  write_table docs/solvers.md solvers '## Solvers' || status=1
+list_of() {  # WHAT: the list, with links to the solvers' pages
+  "$program" list "$1" --markdown |
+    sed 's/^| \([a-z0-9-]*[a-z0-9]\) |/| [\1](..\/bilevel\/solver\/\1\/\1.md) |/; 1s/^| [^|]* |/| solver |/'
+}
+list_of solvers | write_table docs/solvers.md solvers '## Solvers' || status=1
+list_of assumptions | write_table docs/choose.md assumptions '## Table' || status=1
 copy_files docs/add-a-solver.md "$extra_root/bilevel/solver/aid-cg"
 exit "$status"

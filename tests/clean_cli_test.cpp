@@ -274,9 +274,15 @@ TEST_F(CleanCli, TokenEncodersAndOtherSolvers) {
 }
 
 TEST_F(CleanCli, InterruptedAndResumedIsTheSameRun) {
-  const Arguments more{"--inject-noise", "0.3", "--quiet"};
+  const Arguments more{"--inject-noise", "0.3"};
   const Arguments whole = text("whole", more, "300"), cut = text("cut", more, "300");
-  ASSERT_EQ(bilevel_program(whole).code, 0);
+  const Outcome shown = bilevel_program(whole);
+  ASSERT_EQ(shown.code, 0);
+  const auto numbers = decimals_of(shown.out.substr(0, shown.out.find("most suspicious")));
+  EXPECT_GE(numbers.size(), 4U);  // share of wrong labels, both accuracies, AUROC
+  for (const std::string& number : numbers) {
+    EXPECT_CONTAINS(read_bytes(path("whole/report.html")), number) << "rounded alike";
+  }
   Process process(cut);
   ASSERT_TRUE(process.wait_until(
       [&] { return fs::exists(path("cut/trace.jsonl")) && fs::file_size(path("cut/trace.jsonl")) > 0; }));

@@ -153,6 +153,12 @@ TEST_F(MetaTest, WritesEverythingThatIsPromised) {
   }
   EXPECT_FALSE(summary.at("baselines").contains("nearest_class_mean"));  // there are no word vectors
   EXPECT_CONTAINS(summary.at("warnings").dump(), "needs word vectors");
+  const std::string report = read_bytes(out() + "/report.html");
+  for (const char* words :
+       {"tasks from the same 3 test classes: they say nothing about other classes", "not calibrated"}) {
+    EXPECT_CONTAINS(summary.at("warnings").dump(), words);
+    EXPECT_CONTAINS(report, words);
+  }
   EXPECT_EQ(summary.at("parts").at("train"), (Json{"0", "1", "2", "3", "4", "5"}));
   EXPECT_EQ(summary.at("parts").at("test"), (Json{"9", "10", "11"}));
   EXPECT_EQ(summary.at("oracle_calls").at("upper_gradient"), 60);
@@ -189,11 +195,21 @@ TEST_F(MetaTest, PredictAdaptsToNewClassesAndLeavesTheModelAlone) {
   EXPECT_EQ(result.at("rows"), 20);
   EXPECT_EQ(result.at("classes"), (Json{"blue", "red"}));
   EXPECT_GT(result.at("accuracy"), 0.8);
+  EXPECT_CONTAINS(result.at("warnings").dump(), "not calibrated");
   const std::string table = read_bytes(path("p.tsv"));
+  std::istringstream rows(table.substr(table.find('\n') + 1));
+  double stated = 0;
+  for (std::string row, predicted, label; rows >> row >> predicted;) {
+    double blue = 0, red = 0;
+    rows >> blue >> red >> label;
+    stated += std::max(blue, red) / 20;
+  }
+  EXPECT_NEAR(result.at("mean_probability").get<double>(), stated, 1e-7);
   EXPECT_TRUE(table.starts_with("row\tpredicted\tp(blue)\tp(red)\tlabel\n1\t")) << table;
   EXPECT_EQ(files_in(out()), before);
   const Outcome person = bilevel_program(predict);
   EXPECT_CONTAINS(person.out, "adapted to 10 rows of 2 classes; 20 rows classified");
+  EXPECT_CONTAINS(person.out, "not calibrated");
   EXPECT_EQ(read_bytes(path("p.tsv")), table);
 
   const auto refusal = [&](const Arguments& arguments) {
@@ -312,7 +328,9 @@ TEST_F(MetaTest, AnInterruptedRunEndsInTheSameBytes) {
                       : base(data),
                {"--head", head, "--steps", "250", "--test-episodes", "20", "--baselines", "untrained"});
     const std::string whole = path(std::string("whole-") + head), cut = path(std::string("cut-") + head);
-    ASSERT_EQ(bilevel_program(quick(arguments, whole)).code, 0);
+    const Outcome run = bilevel_program(quick(arguments, whole));
+    ASSERT_EQ(run.code, 0);
+    EXPECT_CONTAINS(run.out, "they say nothing about other");
     Process first(quick(arguments, cut));
     const auto share = [&](double part) {
       std::error_code none_yet;

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <functional>
+#include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -97,5 +98,14 @@ class Process {
 };
 
 inline Outcome bilevel_program(const Arguments& arguments) { return Process(arguments).wait(); }
+
+/// The numbers with a decimal point in a text, less signs, as they are written.
+inline std::vector<std::string> decimals_of(const std::string& text) {
+  static const std::regex number(R"(\d+\.\d+(e[-+]?\d+)?)");
+  std::vector<std::string> found;
+  for (std::sregex_iterator it(text.begin(), text.end(), number), end; it != end; ++it)
+    found.push_back(it->str());
+  return found;
+}
 
 }  // namespace bilevel

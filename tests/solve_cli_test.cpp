@@ -1,7 +1,9 @@
 // `bilevel solve`, run as a person runs it.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -203,6 +205,25 @@ TEST_F(SolveTest, AMethodOutsideOfItsTheoryEndsElsewhere) {
   EXPECT_NEAR(run.at("metrics").at("distance").get<double>(), 1.2, 1e-3);
 }
 
+TEST_F(SolveTest, WhetherATheoryCoversTheRunIsSaid) {
+  const auto within = [](Arguments arguments) {
+    arguments.insert(arguments.end(), {"--steps", "2"});
+    const Json run = solved(arguments);
+    EXPECT_EQ(run.at("warnings").empty(), run.at("within_theory").get<bool>());
+    return run.at("within_theory").get<bool>();
+  };
+  EXPECT_FALSE(within({"p1", "--solver", "soba"}));
+  EXPECT_TRUE(within({"p1", "--solver", "slip"}));
+  EXPECT_FALSE(within({"merely-convex", "--solver", "sl-bamm", "--set", "aggregation_weight=0"}));
+  EXPECT_TRUE(within({"merely-convex", "--solver", "sl-bamm"}));
+  EXPECT_FALSE(within({"merely-convex", "--solver", "sl-bamm", "--noise", "0.1"}));
+  EXPECT_FALSE(
+      within({"cosine", "--solver", "f2sa", "--set", "multiplier=0.1", "--set", "multiplier_growth=0.001"}));
+  EXPECT_TRUE(within({"cosine", "--solver", "f2sa"}));
+  EXPECT_FALSE(within({"quadratic", "--noise", "0.1", "--set", "samples=shared"}));
+  EXPECT_FALSE(within({"logistic", "--solver", "sl-bamm", "--batch-size", "20"}));
+}
+
 TEST_F(SolveTest, LargeVariablesAreLeftOut) {
   const Json run = solved({"merely-convex", "--steps", "1", "--dim", "101"});
   EXPECT_EQ(run.at("x").size(), 101U);
@@ -232,8 +253,8 @@ TEST_F(SolveTest, StartTakesOneValueOrOnePerCoordinate) {
   EXPECT_EQ(started("p1", "-1,2,1e-3,4"), Json({-1.0, 2.0, 1e-3, 4.0}));
   EXPECT_EQ(started("cosine", "7"), Json({7.0}));
   refused({"p1", "--start", "1,2,3"}, {"start", "3 values, but x has 4 coordinates"});
-  refused({"p1", "--start", "1,two"}, {"start = 1,two", "'two' is not a number"});
-  refused({"p1", "--start", "1,,2,3"}, {"'' is not a number"});
+  refused({"p1", "--start", "1,two"}, {"start = 1,two", "'two' is not a finite number"});
+  refused({"p1", "--start", "1,,2,3"}, {"'' is not a finite number"});
   refused({"p1", "--start", "nan"}, {"start", "finite"});
   refused({"box", "--start", "5"}, {"start", "outside"});
 }
@@ -313,6 +334,51 @@ TEST_F(SolveTest, WritesEverythingThatIsPromised) {
       EXPECT_CONTAINS(read_bytes(path("out/") + file), "<svg");
     }
   }
+}
+
+TEST_F(SolveTest, EveryWeightBelongsToALineOfTheFile) {
+  // Two distant clouds; the rows of lines 3, 13, 23, ... have the other's label.
+  std::string text = "# a comment\n";
+  for (int i = 0; i < 60; ++i) {
+    const bool right = i % 2 == 0, wrong = i % 10 == 1;
+    text += fmt::format("{} 1:{:.2f} 2:{:.2f}\n", right != wrong ? 7 : 3, (right ? 2 : -2) + 0.01 * (i % 7),
+                        0.01 * (i % 5));
+  }
+  const std::string train = folder_.write("train.svm", text);
+  std::string right_rows;
+  for (int i = 0; i < 20; ++i)
+    right_rows += fmt::format("{} 1:{}\n", i % 2 == 0 ? 7 : 3, i % 2 == 0 ? 2 : -2);
+  const std::string valid = folder_.write("valid.svm", right_rows);
+  const Json run = solved({"softmax-cleaning", "--train", train, "--valid", valid, "--corruption", "0",
+                           "--steps", "300", "--set", "upper_step_size=.05", "--out", path("out")});
+  const Json& rows = run.at("x_rows");
+  ASSERT_EQ(rows.size(), 60U);
+  std::istringstream table(read_bytes(path("out/weights.tsv")));
+  std::string head;
+  std::getline(table, head);
+  EXPECT_EQ(head, "row\tlabel\tused_label\tweight");
+  double least_right = 1, most_wrong = 0;
+  for (size_t k = 0; k < 60; ++k) {
+    int64_t line = 0;
+    double label = 0, used = 0, weight = 0;
+    ASSERT_TRUE(table >> line >> label >> used >> weight);
+    EXPECT_EQ(rows[k], line);
+    EXPECT_NEAR(weight, 1 / (1 + std::exp(-run.at("x")[k].get<double>())), 1e-12);
+    const bool wrong = (line - 2) % 10 == 1;
+    EXPECT_EQ(label, ((line - 2) % 2 == 0) != wrong ? 7 : 3);
+    EXPECT_EQ(used, label);
+    (wrong ? most_wrong : least_right) = wrong ? std::max(most_wrong, weight) : std::min(least_right, weight);
+  }
+  EXPECT_LT(most_wrong, 0.5 * least_right) << "so the order of the rows is right";
+}
+
+TEST_F(SolveTest, TerminalAndPageRoundAlike) {
+  const Outcome run = solve({"p1", "--steps", "20", "--set", "upper_step_size=0.03", "--out", path("out")});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const std::string report = read_bytes(path("out/report.html"));
+  const auto numbers = decimals_of(run.out.substr(0, run.out.find("trace:")));
+  EXPECT_EQ(numbers.size(), 5U);  // seconds, distance, gradient, both objectives
+  for (const std::string& number : numbers) EXPECT_CONTAINS(report, ">" + number);
 }
 
 TEST_F(SolveTest, TracesOfLongRunsAreThinned) {

@@ -23,20 +23,56 @@ void list_options(Solver& solver, const char* indent) {
   }
 }
 
+/// Without the marks of Markdown.
+std::string plain(std::string text) {
+  std::erase(text, '`');
+  return text;
+}
+
 void list_solvers() {
   std::cout << "solvers:\n";
   for (const SolverEntry& entry : solver_registry()) {
     std::cout << fmt::format("  {:<14} {}\n", entry.name, entry.summary);
+    const Assumptions& a = entry.assumptions;
+    std::cout << fmt::format(
+        "    theory: second derivatives of f {}, g in y {}, derivatives {}, samples {}{}\n",
+        words_of(a.smoothness), words_of(a.convexity), words_of(a.noise), words_of(a.sampling),
+        a.of_options.empty() ? "" : "; " + plain(a.of_options));
     list_options(*entry.make(), "    ");
   }
 }
 
 /// The table of docs/solvers.md.
 void list_solvers_as_markdown() {
-  std::cout << "| solver | in one line | strong convexity of g in y |\n|---|---|---|\n";
+  std::cout << "| solver | in one line |\n|---|---|\n";
+  for (const SolverEntry& entry : solver_registry())
+    std::cout << fmt::format("| {} | {} |\n", entry.name, entry.summary);
+}
+
+/// What the solvers' theories cover: the hardest case of each kind.
+void list_assumptions() {
+  const auto row = [](const auto& solver, const auto& f, const auto& g, const auto& noise,
+                      const auto& samples) {
+    return fmt::format("  {:<11}{:<10}{:<17}{:<13}{}\n", solver, f, g, noise, samples);
+  };
+  std::cout << "what the theory of each solver covers, at most:\n"
+            << row("solver", "d2f", "g in y", "derivatives", "samples");
   for (const SolverEntry& entry : solver_registry()) {
-    std::cout << fmt::format("| {} | {} | {} |\n", entry.name, entry.summary,
-                             entry.needs_strong_convexity ? "assumed" : "not needed");
+    const Assumptions& a = entry.assumptions;
+    std::cout << row(entry.name, words_of(a.smoothness), words_of(a.convexity), words_of(a.noise),
+                     words_of(a.sampling));
+    if (!a.of_options.empty()) std::cout << fmt::format("  {:<11}{}\n", "", plain(a.of_options));
+  }
+}
+
+/// The table of docs/choose.md.
+void list_assumptions_as_markdown() {
+  std::cout << "| solver | second derivatives of f | g in y | derivatives | samples | options "
+               "|\n|---|---|---|---|---|---|\n";
+  for (const SolverEntry& entry : solver_registry()) {
+    const Assumptions& a = entry.assumptions;
+    std::cout << fmt::format("| {} | {} | {} | {} | {} | {} |\n", entry.name, words_of(a.smoothness),
+                             words_of(a.convexity), words_of(a.noise), words_of(a.sampling), a.of_options);
   }
 }
 
@@ -76,21 +112,26 @@ void add_list(CLI::App& program, Body& body) {
     bool markdown = false;
   };
   auto given = std::make_shared<Arguments>();
-  CLI::App* c =
-      program.add_subcommand("list", "list solvers and problems (with their options), encoders or tasks");
-  c->add_option("what", given->what,
-                "solvers, options (of the solver NAME), encoders, tasks or problems; all when left out")
-      ->check(CLI::IsMember({"solvers", "options", "encoders", "tasks", "problems"}));
+  CLI::App* c = program.add_subcommand(
+      "list", "list solvers and problems (with their options), what theories assume, encoders or tasks");
+  c->add_option(
+       "what", given->what,
+       "solvers, options (of the solver NAME), assumptions (of the solvers' theories), encoders, tasks or "
+       "problems; all when left out")
+      ->check(CLI::IsMember({"solvers", "options", "assumptions", "encoders", "tasks", "problems"}));
   c->add_option("name", given->name, "the solver whose options are listed");
-  c->add_flag("--markdown", given->markdown, "as a table for a Markdown page (solvers, options)");
+  c->add_flag("--markdown", given->markdown,
+              "as a table for a Markdown page (solvers, options, assumptions)");
   c->callback([given, &body] {
     body = [given] {
       const auto& [what, name, markdown] = *given;
       if ((what == "options") == name.empty()) {
         throw InputError("a NAME belongs to 'list options NAME', and nowhere else");
       }
-      if (markdown && what != "solvers" && what != "options") {
-        throw InputError("--markdown: only 'list solvers' and 'list options NAME' have a Markdown form");
+      if (markdown && what != "solvers" && what != "options" && what != "assumptions") {
+        throw InputError(
+            "--markdown: only 'list solvers', 'list options NAME' and 'list assumptions' have a Markdown "
+            "form");
       }
       if (what == "options") {
         const std::unique_ptr<Solver> solver = make_solver(name);
@@ -102,9 +143,10 @@ void add_list(CLI::App& program, Body& body) {
         return static_cast<int>(kDone);
       }
       if (markdown) {
-        list_solvers_as_markdown();
+        what == "solvers" ? list_solvers_as_markdown() : list_assumptions_as_markdown();
         return static_cast<int>(kDone);
       }
+      if (what == "assumptions") list_assumptions();
       if (what.empty() || what == "solvers") list_solvers();
       if (what.empty() || what == "encoders") list_encoders();
       if (what.empty() || what == "tasks") list_tasks();

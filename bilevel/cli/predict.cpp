@@ -64,7 +64,10 @@ void add_predict(CLI::App& program, Body& body) {
                         result.at("shots").get<int64_t>(), result.at("classes").size(),
                         result.at("rows").get<int64_t>(), given->out));
         if (result.contains("accuracy"))
-          say(fmt::format("accuracy on their labels: {:.4f}\n", result.at("accuracy").get<double>()));
+          say(fmt::format(
+              "accuracy on their labels: {:.4f}, mean probability of the predicted classes: {:.4f}\n",
+              result.at("accuracy").get<double>(), result.at("mean_probability").get<double>()));
+        for (const auto& warning : result.at("warnings")) say(warning.get<std::string>() + "\n");
       } else {
         result = predict_classes(given->model, given->input, given->out, given->format, header);
         say(fmt::format("{} rows, classified; written to {}\n", result.at("rows").get<int64_t>(),

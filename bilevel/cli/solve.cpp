@@ -1,7 +1,6 @@
 // `bilevel solve`: a solver on a problem whose answer is known.
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -9,6 +8,8 @@
 #include "bilevel/cli/command.h"
 #include "bilevel/cli/problem_flags.h"
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
+#include "bilevel/report/page.h"
 #include "bilevel/report/progress.h"
 #include "bilevel/task/solve_job.h"
 
@@ -28,29 +29,25 @@ std::vector<double> numbers_of(const std::string& text) {
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size());
     const std::string part = text.substr(begin, end - begin);
-    double value = 0;
-    const auto [stop, error] = std::from_chars(part.data(), part.data() + part.size(), value);
-    if (part.empty() || error != std::errc() || stop != part.data() + part.size()) {
-      throw InputError(fmt::format("start = {}: '{}' is not a number", text, part));
-    }
-    numbers.push_back(value);
+    const Number number = read_number(part);
+    if (number.kind != CellKind::number)
+      throw InputError(fmt::format("start = {}: '{}' is not a finite number", text, part));
+    numbers.push_back(number.value);
     begin = end + 1;
   }
   return numbers;
 }
 
-std::string text_of(const nlohmann::ordered_json& number) {
-  return number.is_number() ? fmt::format("{:.6g}", number.get<double>()) : "unknown";
-}
-
 void show_solution(const SolveJobResult& result) {
   const auto& summary = result.summary;
   const auto& metrics = summary.at("metrics");
-  std::cout << fmt::format("{} on {}: {} steps in {:.2f} s ({})\n", summary.at("solver").get<std::string>(),
+  std::cout << fmt::format("{} on {}: {} steps in {} ({})\n", summary.at("solver").get<std::string>(),
                            summary.at("problem").get<std::string>(), summary.at("steps").get<int64_t>(),
-                           summary.at("seconds").get<double>(), summary.at("stop_reason").get<std::string>());
+                           duration_text(summary.at("seconds").get<double>()),
+                           summary.at("stop_reason").get<std::string>());
   const auto line = [&](const char* what, const char* key) {
-    std::cout << fmt::format("  {:<32} {}\n", what, text_of(metrics.at(key)));
+    std::cout << fmt::format("  {:<32} {}\n", what,
+                             metrics.at(key).is_null() ? "unknown" : text_of(metrics.at(key)));
   };
   line("distance to x* / sqrt(dim x)", "distance");
   line("norm of the true hypergradient", "gradient_norm");

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
 
 namespace bilevel {
 namespace {
@@ -26,6 +27,14 @@ double as_number(const std::string& name, const json& value, const Range& range)
   const double x = value.get<double>();
   if (!std::isfinite(x) || !range.contains(x)) refuse(name, value, "must be " + range.describe());
   return x;
+}
+
+/// A number or a truth value; else the text itself. A number may be written as JSON does not have it: ".2", "2.", "+1".
+json value_of(const std::string& text) {
+  json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (parsed.is_number() || parsed.is_boolean()) return parsed;
+  const Number number = read_number(text);
+  return number.kind == CellKind::number ? json(number.value) : json(text);
 }
 
 }  // namespace
@@ -108,7 +117,7 @@ void Fields::course(const std::string& name, std::string& value, const std::vect
       refuse(name, given, fmt::format("must be one of {}", fmt::join(choices, ", ")));
     }
     if (colon == std::string::npos) return;
-    const json parameter = json::parse(text.substr(colon + 1), nullptr, /*allow_exceptions=*/false);
+    const json parameter = value_of(text.substr(colon + 1));
     const bool possible =
         parameter.is_number() && parameter.get<double>() > 0 && parameter.get<double>() <= 1;
     if ((kind != "polynomial" && kind != "warm-up") || !possible) {
@@ -149,8 +158,7 @@ void Fields::set_text(const std::string& assignment) const {
   const std::string text = assignment.substr(equals + 1);
   const bool is_text = std::ranges::any_of(
       fields_, [&](const Field& field) { return field.name == name && field.type == "text"; });
-  const json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  set(name, !is_text && (parsed.is_number() || parsed.is_boolean()) ? parsed : json(text));
+  set(name, is_text ? json(text) : value_of(text));
 }
 
 void Fields::validate() const {

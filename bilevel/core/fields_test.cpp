@@ -56,6 +56,27 @@ TEST(Fields, TextSetsEveryType) {
   EXPECT_TRUE(options.step.automatic());
 }
 
+TEST(Fields, ANumberNeedNotBeWrittenAsInJson) {
+  Options options;
+  const Fields fields = fields_of(options);
+  const auto rate = [&](const std::string& text) {
+    fields.set_text("rate=" + text);
+    return options.rate;
+  };
+  EXPECT_EQ(rate(".2"), 0.2);
+  EXPECT_EQ(rate("1."), 1);
+  EXPECT_EQ(rate("+.5"), 0.5);
+  EXPECT_EQ(rate("+1"), 1);
+  EXPECT_EQ(rate("0025e-2"), 0.25);
+  EXPECT_EQ(rate("5.E-1"), 0.5);
+  fields.set_text("count=+20.");
+  EXPECT_EQ(options.count, 20);
+  fields.set_text("step=.5");
+  EXPECT_EQ(options.step.value, 0.5);
+  for (const char* text : {".", "+", "0x1p-1", "1_0", "--1", "+-1", "1e", "infinity", "+nan"})
+    EXPECT_CONTAINS(message_of<InputError>([&] { rate(text); }), "must be a number") << text;
+}
+
 TEST(Fields, ImpossibleValuesAreRefusedWithFieldValueAndRule) {
   Options options;
   const Fields fields = fields_of(options);

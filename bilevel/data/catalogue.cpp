@@ -11,8 +11,8 @@
 #include <unordered_set>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
 #include "bilevel/data/lines.h"
-#include "bilevel/data/number.h"
 
 namespace bilevel {
 namespace {

@@ -8,8 +8,8 @@
 #include <map>
 #include <numeric>
 
+#include "bilevel/core/number.h"
 #include "bilevel/data/labels.h"
-#include "bilevel/data/number.h"
 
 namespace bilevel {
 namespace {

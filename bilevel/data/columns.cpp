@@ -10,7 +10,7 @@
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
-#include "bilevel/data/number.h"
+#include "bilevel/core/number.h"
 
 namespace bilevel {
 namespace {

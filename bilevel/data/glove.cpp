@@ -9,8 +9,8 @@
 #include <cmath>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
 #include "bilevel/data/lines.h"
-#include "bilevel/data/number.h"
 #include "bilevel/data/sparse_rows.h"
 
 namespace bilevel {

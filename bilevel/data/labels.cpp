@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "bilevel/data/number.h"
+#include "bilevel/core/number.h"
 
 namespace bilevel {
 namespace {

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "bilevel/core/number.h"
 #include "bilevel/data/lines.h"
-#include "bilevel/data/number.h"
 
 namespace bilevel {
 namespace {
@@ -59,13 +59,12 @@ int64_t read_index(const LineReader& lines, int64_t column, std::string_view tex
   return index;
 }
 
-}  // namespace
-
-SparseTable read_libsvm(const std::string& path, const LibsvmOptions& options) {
+template <typename Value>
+SparseTable read(const std::string& path, const LibsvmOptions& options) {
   LineReader lines(path);
   SparseTable table;
   table.path = path;
-  SparseRowsBuilder builder;
+  SparseRowsBuilder<Value> builder;
   int64_t width = 0;
   bool labelled = true;
   while (lines.next()) {
@@ -95,7 +94,7 @@ SparseTable read_libsvm(const std::string& path, const LibsvmOptions& options) {
       previous = read_index(lines, tokens.column(), token.substr(0, colon), previous);
       const int64_t column = tokens.column() + static_cast<int64_t>(colon) + 1;
       const std::string_view text = token.substr(colon + 1);
-      const auto value = static_cast<float>(finite(lines, column, text, "the value"));
+      const auto value = static_cast<Value>(finite(lines, column, text, "the value"));
       if (!std::isfinite(value))
         lines.fail(column, fmt::format("the value {} is too large for float32", text));
       builder.add_entry(previous - 1, value);
@@ -107,6 +106,12 @@ SparseTable read_libsvm(const std::string& path, const LibsvmOptions& options) {
   if (table.lines.empty()) fail_at({path}, "holds no rows");
   table.features = builder.finish(width);
   return table;
+}
+
+}  // namespace
+
+SparseTable read_libsvm(const std::string& path, const LibsvmOptions& options) {
+  return options.double_precision ? read<double>(path, options) : read<float>(path, options);
 }
 
 }  // namespace bilevel

@@ -35,6 +35,16 @@ TEST_F(LibsvmTest, ReadsRows) {
   EXPECT_THROW(table.features.select({3}), std::out_of_range);
 }
 
+TEST_F(LibsvmTest, KeepsDoublesWhereAskedTo) {
+  const std::string text = "1 1:0.1 3:-123456789.123\n-1\n1 2:1e39 3:1e-300\n";
+  const SparseRows rows = read(text, {.double_precision = true}).features;
+  EXPECT_TRUE(rows.to_dense().equal(
+      torch::tensor({{0.1, 0., -123456789.123}, {0., 0., 0.}, {0., 1e39, 1e-300}}, torch::kFloat64)));
+  EXPECT_TRUE(rows.select({2, 0}).to_dense().equal(
+      torch::tensor({{0., 1e39, 1e-300}, {0.1, 0., -123456789.123}}, torch::kFloat64)));
+  EXPECT_EQ(read("1 1:0.1\n").features.values.scalar_type(), torch::kFloat32);
+}
+
 TEST_F(LibsvmTest, ErrorsHaveAPosition) {
   EXPECT_EQ(error(""), "a.svm: is empty");
   EXPECT_EQ(error("# nothing\n"), "a.svm: holds no rows");

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace bilevel {
@@ -12,7 +13,7 @@ namespace bilevel {
 /// repeated.
 struct SparseRows {
   torch::Tensor indices;  ///< int64 [nnz], 0 to width-1
-  torch::Tensor values;   ///< float32 [nnz]
+  torch::Tensor values;   ///< float32 or float64 [nnz]
   torch::Tensor offsets;  ///< int64 [n+1], from 0 to nnz
   int64_t width = 0;      ///< columns of the matrix
 
@@ -22,30 +23,38 @@ struct SparseRows {
   /// The rows with these numbers, in this order (repeats allowed). Cost: their entries. std::out_of_range.
   SparseRows select(const std::vector<int64_t>& rows) const;
 
-  /// float32 [n, width].
+  /// [n, width], in the dtype of the values.
   torch::Tensor to_dense() const;
 };
 
-/// Collects rows into SparseRows.
+/// A tensor that takes over the memory of `values`.
+torch::Tensor adopt(std::vector<int64_t> values);
+torch::Tensor adopt(std::vector<float> values);
+torch::Tensor adopt(std::vector<double> values);
+
+/// Collects rows into SparseRows whose values are float or double.
+template <typename Value = float>
 class SparseRowsBuilder {
  public:
-  void add_entry(int64_t index, float value) {
+  void add_entry(int64_t index, Value value) {
     indices_.push_back(index);
     values_.push_back(value);
   }
   void end_row() { offsets_.push_back(static_cast<int64_t>(indices_.size())); }
 
   /// The rows so far; the builder is empty afterwards.
-  SparseRows finish(int64_t width);
+  SparseRows finish(int64_t width) {
+    SparseRows rows{adopt(std::move(indices_)), adopt(std::move(values_)), adopt(std::move(offsets_)), width};
+    indices_.clear();
+    values_.clear();
+    offsets_.assign(1, 0);
+    return rows;
+  }
 
  private:
   std::vector<int64_t> indices_;
-  std::vector<float> values_;
+  std::vector<Value> values_;
   std::vector<int64_t> offsets_{0};
 };
-
-/// A tensor that takes over the memory of `values`.
-torch::Tensor adopt(std::vector<int64_t> values);
-torch::Tensor adopt(std::vector<float> values);
 
 }  // namespace bilevel

@@ -10,8 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
+#include "bilevel/core/number.h"
 #include "bilevel/data/lines.h"
-#include "bilevel/data/number.h"
 
 namespace bilevel {
 namespace {

@@ -35,10 +35,11 @@ class BatchSource {
   /// `rows`, from 0), every batch holds the classes in their proportion, rounded so that over many batches
   /// every class has its exact share, and at least one row of each class where the batch size allows: a class
   /// whose proportion is less than one row a batch then has exactly one, and the others divide the rest in
-  /// proportion. The batches of such a source have `Batch::weights`: the class's share in the data, divided by
-  /// its share in the batches over time. Whenever every class has been drawn exactly its share of times (s_k rows a
-  /// batch: after T batches with T s_k / n_k whole), the mean of a `weighted_mean` over the batches is the mean
-  /// over all rows. `gather` then must give one row for each number. Throws InputError when there are no rows or the batch size is below 1.
+  /// proportion. The batches then have `Batch::weights`: the class's share in the data divided by its share in
+  /// the batches over time (not in the one batch, where the counts vary). So over any number T of batches that
+  /// holds every row of a class equally often and every class in its share s_k / B of the rows (T s_k / n_k whole),
+  /// the mean of a `weighted_mean` is the mean over all rows. `gather` then must give one row for each number.
+  /// Throws InputError when there are no rows or the batch size is below 1.
   BatchSource(std::vector<int64_t> rows, Gather gather, const SamplingOptions& options,
               const std::vector<int64_t>& strata = {});
 

@@ -21,11 +21,6 @@ constexpr size_t kMaxCellBytes = 300;
 
 // ---- numbers in words that a person reads ----
 
-/// An AUC for the headline: three decimals, four near 1.
-std::string headline_number(double auc) {
-  return fmt::format("{:.{}f}", auc, auc > 0.995 && auc < 1 ? 4 : 3);
-}
-
 /// The value at a path of keys, or null.
 const ordered_json& at(const ordered_json& value, std::initializer_list<const char*> path) {
   static const ordered_json kNull;
@@ -127,15 +122,15 @@ class Page {
       out_ += "<div class=\"headline\">\n";
       add("<div><div class=\"figure-number\">{}</div><div class=\"subtle\">AUC on the test rows<br>95&nbsp;% "
           "interval {} to "
-          "{}</div></div>\n",
-          headline_number(test.auc), headline_number(test.low), headline_number(test.high));
+          "{}<br>(DeLong, on the logit scale)</div></div>\n",
+          metric_text(test.auc), metric_text(test.low), metric_text(test.high));
       if (report_.baseline) {
         const AucEstimate& base = report_.baseline->test;
         add("<div><div class=\"figure-number second\">{}</div><div class=\"subtle\">baseline: "
             "{}<br>95&nbsp;% interval {} to "
             "{}</div></div>\n",
-            headline_number(base.auc), escape_markup(report_.baseline->name), headline_number(base.low),
-            headline_number(base.high));
+            metric_text(base.auc), escape_markup(report_.baseline->name), metric_text(base.low),
+            metric_text(base.high));
       }
       add("</div>\n<p class=\"sentence\">A random positive row ({}) is ranked above a random negative one in "
           "<b>{}</b> of the "
@@ -258,7 +253,7 @@ class Page {
         throw InputError(fmt::format("A row of the report has {} cells, but there are {} columns.",
                                      row.cells.size(), report_.columns.size()));
       }
-      add("<tr><td class=\"number\">{:.4g}</td><td><span class=\"tag{}\">{}</span></td>", row.score,
+      add("<tr><td class=\"number\">{:+.4g}</td><td><span class=\"tag{}\">{}</span></td>", row.score,
           row.positive ? " positive" : "", row.positive ? positive_name() : "other");
       for (const std::string& cell : row.cells)
         add("<td class=\"text\">{}</td>", escape_markup(shortened(cell)));

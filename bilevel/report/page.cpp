@@ -101,11 +101,17 @@ std::string table_of(const std::string& heading, const ordered_json& object) {
   return out + "</tbody></table></div>\n";
 }
 
-std::string percent(double share) {
+std::string percent_text(double share) {
   if (!std::isfinite(share)) return std::string(kAbsent);
   int digits = 1;
   while (digits < 4 && share < 1 && 100 * (1 - share) < std::pow(10, -digits)) ++digits;
-  return fmt::format("{:.{}f}&nbsp;%", 100 * share, digits);
+  return fmt::format("{:.{}f} %", 100 * share, digits);
+}
+
+std::string percent(double share) {
+  std::string text = percent_text(share);
+  if (const size_t blank = text.find(' '); blank != std::string::npos) text.replace(blank, 1, "&nbsp;");
+  return text;
 }
 
 std::string metric_text(double value) {

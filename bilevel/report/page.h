@@ -32,7 +32,11 @@ std::string figures_section(const std::string& heading, const std::vector<Figure
 /// object.
 std::string table_of(const std::string& heading, const nlohmann::ordered_json& object);
 
+// What a terminal shows of a result is rounded by the same functions.
+
 /// A share as "98.4 %"; more digits near 100 %, so that 99.97 % does not read as 100 %.
+std::string percent_text(double share);
+/// The same as markup, with a blank that no line breaks at.
 std::string percent(double share);
 /// A metric with four decimals.
 std::string metric_text(double value);

@@ -544,7 +544,8 @@ TEST_P(Conformance, ConvergesWhereTheUpperHessianIsUnbounded) {
     // Plain gradient steps must fit the steepest place, which is the start: Phi'' = c^2 cosh(c x) + ...
     // there.
     const double smoothness = p1.c * p1.c * std::cosh(p1.c * x0.abs().max().item<double>());
-    const double step_size = GetParam().unbounded_smoothness ? 0.05 : 0.5 / smoothness;
+    const double step_size =
+        GetParam().assumptions.smoothness == Smoothness::unbounded ? 0.05 : 0.5 / smoothness;
     const Result result =
         run(p1.problem(), *stepping(step_size), {.max_steps = 400, .seed = seed, .trace_every = 400});
     EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/solver/assumptions.h"
 #include "bilevel/solver/solver.h"
 
 namespace bilevel {
@@ -20,11 +21,12 @@ struct SolverEntry {
   std::function<OracleCounts(Solver& solver, int64_t steps)> documented_calls;
   /// Whether these are upper bounds, since the cost depends on the data (an inner loop that ends early).
   bool calls_are_a_bound = false;
-  /// Whether the method's theory asks that g be strongly convex in y.
-  bool needs_strong_convexity = true;
-  /// Whether its theory lets the smoothness of f in x grow with the gradient ("unbounded smoothness"), so
-  /// that one step size on x serves steep and flat places alike: normalized steps and steps of Adam's type.
-  bool unbounded_smoothness = false;
+  /// What its theory covers with the options that the tables show, its defaults.
+  Assumptions assumptions = {};
+  /// Changes that to what it covers with other options, and adds to `broken` what they break on a problem; none: the
+  /// options change nothing.
+  std::function<void(Solver& solver, const ProblemTraits& traits, Assumptions& assumptions)> under_options =
+      nullptr;
   /// Options to set where g is strongly convex in y, for a method whose defaults are its form for other
   /// cases.
   nlohmann::json strongly_convex_options = nlohmann::json::object();

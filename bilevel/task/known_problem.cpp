@@ -36,6 +36,12 @@ Problem with_noise(Problem problem, double noise) {
   return problem;
 }
 
+ProblemTraits traits_of(const KnownProblem& known, double noise) {
+  ProblemTraits traits = known.traits();
+  traits.noise = noise > 0 ? Noise::any : batch_noise(known.problem());
+  return traits;
+}
+
 void set_start(const KnownProblem& problem, const std::vector<double>& values) {
   if (values.empty()) return;
   const torch::Tensor x = problem.x();

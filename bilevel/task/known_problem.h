@@ -11,6 +11,7 @@
 
 #include "bilevel/core/fields.h"
 #include "bilevel/problem/problem.h"
+#include "bilevel/solver/assumptions.h"
 
 namespace bilevel {
 
@@ -41,9 +42,12 @@ class KnownProblem {
   virtual torch::Tensor gradient(const torch::Tensor& x) const = 0;
   /// x*, flat; undefined where it is not known.
   virtual torch::Tensor solution() const { return {}; }
-  /// Empty where g is strongly convex in y; else a sentence that says what it is instead, so that methods
-  /// whose theory needs strong convexity can be told from those that do not.
-  virtual std::string lower_level_caveat() const { return ""; }
+  /// What it is, in the terms that theories speak in, with its options as built; `noise` is left to `traits_of`.
+  virtual ProblemTraits traits() const { return {}; }
+  /// The row of the training file that each coordinate of x belongs to (see LabelledRows::numbers), where there is one.
+  virtual std::vector<int64_t> rows_of_x() const { return {}; }
+  /// The same with what the present x says about each, as a tab-separated table with a head; empty where rows_of_x is.
+  virtual std::string table_of_x() const { return ""; }
   /// How often a run should evaluate `gradient` for its trace, at most: less where it costs more than a step.
   virtual int64_t evaluations() const { return 2000; }
 };
@@ -53,6 +57,9 @@ class KnownProblem {
 /// random stream, so that a sample has the same noise wherever it is evaluated. Second derivatives stay
 /// exact; values are shifted. 0: the problem as it is. Throws InputError unless noise is finite and >= 0.
 Problem with_noise(Problem problem, double noise);
+
+/// The problem's traits with the noise of its oracles: of its batches, or of `with_noise`.
+ProblemTraits traits_of(const KnownProblem& problem, double noise);
 
 /// Starts x elsewhere: one value for all coordinates, or one for each; none: x stays. Throws InputError for
 /// another number of values, a value that is not finite, and a point outside of the feasible set.

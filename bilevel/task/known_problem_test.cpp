@@ -83,7 +83,7 @@ TEST_P(KnownProblems, BestLowerIsStationaryForTheLowerLoss) {
 // Where there are many minimizers, the upper level cannot improve along the kernel of the lower Hessian.
 TEST_P(KnownProblems, BestLowerIsTheOneThatTheUpperLevelLikesBest) {
   const auto known = made();
-  if (known->lower_level_caveat().empty()) return;
+  if (known->traits().convexity == Convexity::strong) return;
   const torch::Tensor x = known->x().detach() + 0.25, y = known->best_lower(x);
   place(*known, x, y);
   const Problem problem = known->problem();
@@ -95,10 +95,59 @@ TEST_P(KnownProblems, BestLowerIsTheOneThatTheUpperLevelLikesBest) {
   }
   const auto [values, vectors] = at::linalg_eigh(torch::stack(rows));
   const torch::Tensor kernel = vectors.index_select(1, (values < 1e-9).nonzero().flatten());
-  EXPECT_GT(kernel.size(1), 0) << "the caveat says that g is not strongly convex";
+  EXPECT_GT(kernel.size(1), 0) << "the traits say that g is not strongly convex";
   const torch::Tensor of_f =
       torch::autograd::grad({problem.upper.loss(problem.upper.batches.all())}, {known->y()})[0];
   EXPECT_LT(kernel.t().mv(of_f).norm().item<double>(), 1e-10);
+}
+
+/// The Hessian of a level's loss in one variable, at the present point.
+torch::Tensor hessian_of(const Level& level, const torch::Tensor& variable) {
+  const torch::Tensor loss = level.loss(level.batches.all());
+  const torch::Tensor gradient = torch::autograd::grad({loss}, {variable}, {}, true, true, true)[0];
+  if (!gradient.defined() || !gradient.requires_grad()) return torch::zeros({1, 1}, torch::kFloat64);
+  std::vector<torch::Tensor> rows;
+  for (int64_t i = 0; i < variable.numel(); ++i)
+    rows.push_back(torch::autograd::grad({gradient[i]}, {variable}, {}, true)[0]);
+  return torch::stack(rows).detach();
+}
+
+// The curvatures lie within their bounds (of `logistic` g's at the start alone), and f is as steep as is said.
+TEST_P(KnownProblems, IsWhatItsTraitsSay) {
+  const auto known = made();
+  const ProblemTraits traits = known->traits();
+  const Problem problem = known->problem();
+  const torch::Tensor x0 = known->x().detach().clone(), y0 = known->y().detach().clone();
+  at::Generator random = at::make_generator<at::CPUGeneratorImpl>(8);
+  double largest_at_start = 0, largest = 0;
+  for (const double scale : {0.0, 1.0, 5.0}) {
+    place(*known, x0 + 2 * scale * torch::ones_like(x0),
+          y0 + scale * torch::randn(y0.sizes(), random, torch::kFloat64));
+    const torch::Tensor f = at::linalg_eigvalsh(hessian_of(problem.upper, known->y()));
+    EXPECT_GE(f.min().item<double>(), traits.upper_curvature_min - 1e-9);
+    EXPECT_LE(f.max().item<double>(), traits.upper_curvature_max + 1e-9);
+    const torch::Tensor g = at::linalg_eigvalsh(hessian_of(problem.lower, known->y()));
+    EXPECT_GE(g.min().item<double>(), traits.lower_curvature_min - 1e-9);
+    largest = hessian_of(problem.upper, known->x()).norm().item<double>();
+    if (scale == 0) largest_at_start = largest;
+  }
+  EXPECT_EQ(largest > 1e3 * (1 + largest_at_start), traits.smoothness == Smoothness::unbounded);
+  EXPECT_EQ(traits.lower_curvature_min > 0, traits.convexity == Convexity::strong);
+  EXPECT_EQ(traits.caveat.empty(), traits.convexity == Convexity::strong);
+  EXPECT_EQ(traits.steepness.empty(), traits.smoothness == Smoothness::bounded);
+}
+
+TEST_P(KnownProblems, NoiseIsOneOfItsTraits) {
+  const auto known = made();
+  EXPECT_EQ(traits_of(*known, 0).noise, Noise::none);
+  EXPECT_EQ(traits_of(*known, 0.1).noise, Noise::any);
+  const Fields fields = fields_of(*known);
+  for (const Field& field : fields.list()) {
+    if (field.name != "batch_size") continue;
+    field.set(7);
+    known->build(3);
+    EXPECT_EQ(traits_of(*known, 0).noise, Noise::finite_sum);
+  }
 }
 
 TEST_P(KnownProblems, TheSolutionIsStationaryAndAMinimum) {
@@ -179,7 +228,7 @@ TEST(KnownAnswers, MerelyConvex) {
   EXPECT_NEAR(upper_at(*known, known->solution()), 0, 1e-14);
   const Problem problem = known->problem();
   EXPECT_NEAR(problem.lower.loss({}).item<double>(), -50, 1e-12);  // -n/2
-  EXPECT_NE(known->lower_level_caveat(), "");
+  EXPECT_EQ(known->traits().convexity, Convexity::mere);
 }
 
 TEST(KnownAnswers, StronglyConvex) {
@@ -188,7 +237,7 @@ TEST(KnownAnswers, StronglyConvex) {
   expect_all(known->solution(), 0.5, 100);
   expect_all(known->best_lower(known->solution()), 0.5, 100);
   EXPECT_NEAR(upper_at(*known, known->solution()), 25, 1e-12);  // n/4
-  EXPECT_EQ(known->lower_level_caveat(), "");
+  EXPECT_EQ(known->traits().convexity, Convexity::strong);
 }
 
 TEST(KnownAnswers, StronglyConvexInItsGeneralForm) {
@@ -225,7 +274,7 @@ TEST(KnownAnswers, CosineAndManyMinimizers) {
   EXPECT_NEAR(upper_at(*many, many->solution()), 0, 1e-14);
   expect_all(many->best_lower(many->solution()).narrow(0, 0, 4), -1, 4);
   expect_all(many->best_lower(many->solution()).narrow(0, 4, 4), 2, 4);
-  EXPECT_NE(many->lower_level_caveat(), "");
+  EXPECT_EQ(many->traits().convexity, Convexity::mere);
 }
 
 TEST(KnownAnswers, P1) {

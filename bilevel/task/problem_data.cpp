@@ -16,15 +16,12 @@
 
 namespace bilevel {
 
-LabelledRows LabelledRows::select(const torch::Tensor& index) const {
-  return {features.index_select(0, index), classes.index_select(0, index)};
-}
-
 namespace {
 
 /// A file before its labels have become classes.
 struct RawRows {
   std::vector<double> labels;
+  torch::Tensor numbers;  // see LabelledRows
   int64_t width = 0;
   std::function<torch::Tensor(const torch::Tensor& index)> features;  // float64 [index, width of all files]
   std::function<std::string(size_t row)> where;  // the file and the place of a row's label
@@ -36,14 +33,15 @@ struct RawRows {
 RawRows read_rows(const std::string& file, const std::string& labels, const std::shared_ptr<int64_t>& width) {
   RawRows raw;
   if (labels.empty()) {
-    auto table = std::make_shared<SparseTable>(read_libsvm(file));
+    auto table = std::make_shared<SparseTable>(read_libsvm(file, {.double_precision = true}));
     raw.labels = table->labels;
+    raw.numbers = torch::tensor(table->lines, torch::kInt64);
     raw.width = table->features.width;
     raw.features = [table, width](const torch::Tensor& index) {
       const auto* row = index.data_ptr<int64_t>();
       SparseRows chosen = table->features.select(std::vector<int64_t>(row, row + index.numel()));
       chosen.width = *width;
-      return chosen.to_dense().to(torch::kFloat64);
+      return chosen.to_dense();
     };
     raw.where = [table](size_t row) { return fmt::format("{}:{}:1", table->path, table->lines[row]); };
     return raw;
@@ -52,12 +50,18 @@ RawRows read_rows(const std::string& file, const std::string& labels, const std:
   const torch::Tensor examples = array.examples.flatten(1);
   const auto* label = array.labels.data_ptr<int64_t>();
   raw.labels.assign(label, label + array.labels.numel());
+  raw.numbers = torch::arange(1, raw.rows() + 1, torch::kInt64);
   raw.width = examples.size(1);
   raw.features = [examples](const torch::Tensor& index) {
     return examples.index_select(0, index).to(torch::kFloat64);
   };
   raw.where = [labels](size_t row) { return fmt::format("{}: label {}", labels, row + 1); };
   return raw;
+}
+
+/// Some of a file's rows.
+LabelledRows rows_of(const RawRows& raw, const torch::Tensor& classes, const torch::Tensor& index) {
+  return {raw.features(index), classes.index_select(0, index), raw.numbers.index_select(0, index)};
 }
 
 /// Class numbers by position in `labels`.
@@ -124,7 +128,7 @@ ProblemData read_problem_data(const ProblemDataOptions& o) {
     *width = train.width;
     const torch::Tensor valid_index = order.narrow(0, 0, cut).contiguous();
     train_index = order.narrow(0, cut, kept).contiguous();
-    data.valid = {train.features(valid_index), train_classes.index_select(0, valid_index)};
+    data.valid = rows_of(train, train_classes, valid_index);
   } else {
     const RawRows valid = read_rows(o.valid, o.valid_labels, width);
     const bool dense = !o.train_labels.empty() || !o.valid_labels.empty();
@@ -138,9 +142,9 @@ ProblemData read_problem_data(const ProblemDataOptions& o) {
     const torch::Tensor valid_classes = classes_of(valid, data.labels, o.train);
     const torch::Tensor valid_index = shuffled_rows(valid).narrow(0, 0, taken).contiguous();
     train_index = order.narrow(0, 0, kept).contiguous();
-    data.valid = {valid.features(valid_index), valid_classes.index_select(0, valid_index)};
+    data.valid = rows_of(valid, valid_classes, valid_index);
   }
-  data.train = {train.features(train_index), train_classes.index_select(0, train_index)};
+  data.train = rows_of(train, train_classes, train_index);
   return data;
 }
 
@@ -150,7 +154,8 @@ ProblemData generated_problem_data(int64_t classes, int64_t width, int64_t train
   const auto part = [&](int64_t rows) {
     const torch::Tensor chosen = torch::randint(classes, {rows}, random, torch::kInt64);
     const torch::Tensor noise = torch::randn({rows, width}, random, torch::kFloat64);
-    return LabelledRows{centres.index_select(0, chosen) + 1.5 * noise, chosen};
+    return LabelledRows{centres.index_select(0, chosen) + 1.5 * noise, chosen,
+                        torch::arange(1, rows + 1, torch::kInt64)};
   };
   ProblemData data{.train = part(train_rows), .valid = part(valid_rows), .labels = {}};
   for (int64_t k = 0; k < classes; ++k) data.labels.push_back(static_cast<double>(k));

@@ -13,9 +13,9 @@ namespace bilevel {
 struct LabelledRows {
   torch::Tensor features;  ///< float64 [n, width]
   torch::Tensor classes;   ///< int64 [n], 0 to the number of classes - 1
+  torch::Tensor numbers;  ///< int64 [n], from 1: a LIBSVM file's line, an IDX file's example, or the row made
 
   int64_t rows() const { return classes.size(0); }
-  LabelledRows select(const torch::Tensor& index) const;
 };
 
 /// Which files, and how much of them.

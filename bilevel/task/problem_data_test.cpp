@@ -2,6 +2,7 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <map>
 #include <set>
 
 #include "bilevel/task/known_problem.h"
@@ -46,6 +47,23 @@ TEST_F(ProblemDataTest, ClassesAreTheDistinctLabelsAscending) {
   }
 }
 
+TEST_F(ProblemDataTest, KeepsTheFilesDoublesAndLines) {
+  const std::string train =
+      libsvm("train", "# head\n1 1:0.1\n\n2 1:123456789.123\n1 1:0.3\n2 1:1e39\n1 1:5\n");
+  const ProblemData data = read_problem_data({.train = train, .seed = 2});
+  const std::map<int64_t, double> written{{2, 0.1}, {4, 123456789.123}, {5, 0.3}, {6, 1e39}, {7, 5}};
+  std::set<int64_t> seen;
+  for (const LabelledRows* part : {&data.train, &data.valid}) {
+    for (int64_t i = 0; i < part->rows(); ++i) {
+      const auto line = part->numbers[i].item<int64_t>();
+      EXPECT_EQ(part->features[i][0].item<double>(), written.at(line)) << "line " << line;
+      seen.insert(line);
+    }
+  }
+  EXPECT_EQ(seen.size(), 5U);
+  EXPECT_EQ(data.valid.rows(), 1);
+}
+
 TEST_F(ProblemDataTest, CutsValidationRowsOnceForASeed) {
   std::string rows;
   for (int i = 1; i <= 50; ++i) rows += (i % 2 == 0 ? "1 1:" : "0 1:") + std::to_string(i) + "\n";
@@ -78,6 +96,10 @@ TEST_F(ProblemDataTest, ReadsIdx) {
   const ProblemData data =
       read_problem_data({.train = images, .train_labels = labels, .valid = images, .valid_labels = labels});
   EXPECT_EQ(data.labels, (std::vector<double>{5, 9}));
+  for (int64_t i = 0; i < 3; ++i) {  // the examples begin with 1, 5 and 255
+    const double first = data.train.features[i][0].item<double>();
+    EXPECT_EQ(data.train.numbers[i].item<int64_t>(), first == 1 ? 1 : first == 5 ? 2 : 3);
+  }
   EXPECT_EQ(data.train.features.sizes(), (std::vector<int64_t>{3, 4}));
   EXPECT_EQ(data.train.features.max().item<double>(), 255);
   EXPECT_EQ(data.train.features.scalar_type(), torch::kFloat64);

@@ -100,7 +100,7 @@ class Job {
     known_->build(o_.seed);
     set_start(*known_, o_.start);
     const Problem problem = with_noise(known_->problem(), o_.noise);
-    outside_theory_ = out_of_theory(o_.solver, known_->lower_level_caveat());
+    outside_theory_ = out_of_theory(*solver, traits_of(*known_, o_.noise));
     if (!outside_theory_.empty()) say(outside_theory_);
     metrics_.emplace(*known_);
     const std::optional<FolderLock> lock = open_folder();
@@ -257,6 +257,7 @@ class Job {
         {"metrics", latest_},
         {"x", values_of(known_->x())},
         {"y", values_of(known_->y())},
+        {"x_rows", rows_of_x()},
         {"problem_options", fields_of(*known_).to_json()},
         {"noise", o_.noise},
         {"oracle_calls", calls.steps.to_json()},
@@ -273,11 +274,19 @@ class Job {
         {"out", out_.empty() ? Json(nullptr) : Json(out_)}};
     if (!out_.empty() && result.finished) {
       write_report(result);
+      if (const std::string table = known_->table_of_x(); !table.empty())
+        write_file_atomically(path("weights.tsv"), table);
       result.summary["peak_rss_bytes"] = peak_rss_bytes();
       write_file_atomically(path("summary.json"),
                             result.summary.dump(2) + "\n");  // last: the run is finished
     }
     return result;
+  }
+
+  /// The rows that the coordinates of "x" belong to, where it has such and they are shown.
+  Json rows_of_x() const {
+    const std::vector<int64_t> rows = known_->rows_of_x();
+    return rows.empty() || static_cast<int64_t>(rows.size()) > kMostShown ? Json(nullptr) : Json(rows);
   }
 
   void write_report(const SolveJobResult& result) const {
@@ -310,10 +319,12 @@ class Job {
                            .series = {series("upper", "upper, f"), series("lower", "lower, g")}});
 
     Json shown = result.summary;
-    for (const char* key : {"metrics", "x", "y", "oracle_calls", "oracle_calls_apart", "solver_options",
-                            "problem_options", "warnings"}) {
+    for (const char* key : {"metrics", "x", "x_rows", "y", "oracle_calls", "oracle_calls_apart",
+                            "solver_options", "problem_options", "warnings"}) {
       shown.erase(key);
     }
+    for (const char* key : {"seconds", "evaluation_seconds"})
+      shown[key] = duration_text(shown.at(key).get<double>());
     std::string body = "<section>\n" + table_of("Result", result.summary.at("metrics"));
     for (const auto& warning : result.summary.at("warnings")) {
       body += "<p class=\"note\">" + text_of(warning) + "</p>\n";

@@ -66,7 +66,7 @@ SolverEntry accbo_entry() {
                 const AccBOOptions& options = dynamic_cast<AccBO&>(solver).options();
                 return AveragedLower::calls(averaged_lower_options(options), options.neumann_terms, steps);
               },
-          .unbounded_smoothness = true};
+          .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::mean_square}};
 }
 
 }  // namespace bilevel

@@ -99,7 +99,14 @@ SolverEntry adambo_entry() {
                 calls.cross_vjp = steps;
                 return calls;
               },
-          .unbounded_smoothness = true};
+          .assumptions = {.smoothness = Smoothness::unbounded,
+                          .sampling = Sampling::independent,
+                          .of_options = "`lower_rule = sgd`"},
+          .under_options =
+              [](Solver& solver, const ProblemTraits&, Assumptions& assumptions) {
+                if (dynamic_cast<AdamBO&>(solver).options().lower_rule != "sgd")
+                  assumptions.broken.emplace_back("it moves y by SGD, but lower_rule = adam does not");
+              }};
 }
 
 }  // namespace bilevel

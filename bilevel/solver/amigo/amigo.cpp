@@ -62,7 +62,8 @@ SolverEntry amigo_entry() {
                 calls.hvp = steps * options.linear_steps;
                 calls.cross_vjp = steps;
                 return calls;
-              }};
+              },
+          .assumptions = {.sampling = Sampling::independent}};
 }
 
 }  // namespace bilevel

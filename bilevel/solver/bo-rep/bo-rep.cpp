@@ -111,7 +111,8 @@ SolverEntry bo_rep_entry() {
             calls.lower_gradient = steps > 0 ? options.lower_steps * ((steps - 1) / options.period) : 0;
             return calls;
           },
-      .unbounded_smoothness = true};
+      .assumptions = {.smoothness = Smoothness::unbounded,
+                      .sampling = Sampling::independent}};
 }
 
 }  // namespace bilevel

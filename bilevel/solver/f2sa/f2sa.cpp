@@ -1,13 +1,66 @@
 #include "bilevel/solver/f2sa/f2sa.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
+#include <limits>
+
+#include "bilevel/linear/lanczos/lanczos.h"
 
 namespace bilevel {
+namespace {
+
+constexpr int64_t kProducts = 20;  // of either Lanczos iteration
+
+/// The distance of numbers near 1.
+double unit_of(const torch::Tensor& y) {
+  return y.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
+                                            : std::numeric_limits<float>::epsilon();
+}
+
+/// The curvatures in y of the function with this gradient at the present y, from central differences: known to a share of
+/// about unit^(2/3) of the largest.
+ExtremeEigenvalues curvatures(Oracles& oracles, const std::function<torch::Tensor()>& gradient) {
+  const torch::Tensor x = oracles.x().flat().clone(), y = oracles.y().flat().clone();
+  const double step = std::cbrt(unit_of(y)) * (1 + y.norm().item<double>());
+  const auto gradient_at = [&](const torch::Tensor& point) {
+    const PointScope scope(oracles, x, point);
+    return gradient();
+  };
+  const torch::Tensor start =
+      torch::randn({y.numel()}, oracles.streams().stream("multiplier_start"), torch::kFloat64)
+          .to(y.options());
+  const auto product = [&](const torch::Tensor& v) {
+    return (gradient_at(y + step * v) - gradient_at(y - step * v)) / (2 * step);
+  };
+  return lanczos(product, start, {.max_products = kProducts});
+}
+
+/// grad_y F alone: no graph through x.
+torch::Tensor upper_gradient_in_y(Oracles& oracles, const Sample& sample) {
+  const FrozenScope frozen(oracles.x());
+  return oracles.upper_point(sample).grad_y();
+}
+
+/// 2 l_f/mu at the present point, as the header says.
+double automatic_multiplier(Oracles& oracles) {
+  const auto purpose = oracles.counting(Purpose::automatic);
+  const Sample xi = oracles.draw_upper("multiplier"), zeta = oracles.draw_lower("multiplier");
+  const ExtremeEigenvalues f = curvatures(oracles, [&] { return upper_gradient_in_y(oracles, xi); });
+  const ExtremeEigenvalues g = curvatures(oracles, [&] { return oracles.lower_gradient(zeta); });
+  const double flat = 10 * std::pow(unit_of(oracles.y().flat()), 2.0 / 3) * g.largest;
+  if (!(g.smallest > flat) || !std::isfinite(f.smallest)) return 1;
+  return std::max(1.0, 2 * std::max(std::abs(f.smallest), std::abs(f.largest)) / g.smallest);
+}
+
+}  // namespace
 
 void F2SAOptions::fields(Fields& f) {
   upper_step_size_field(f, upper_step_size);
   lower_step_size_field(f, lower_step_size);
-  f.number("multiplier", multiplier, kPositive, "weight of the lower objective at the first step (lambda_0)")
+  f.step_size("multiplier", multiplier,
+              "weight of the lower objective at the first step (lambda_0); auto: 2 l_f/mu at the start, at "
+              "least 1, with l_f the largest curvature of f in y and mu the smallest of g")
       .search(0.01, 10);
   f.number("multiplier_growth", multiplier_growth, kNonNegative,
            "added to the multiplier at every step; with schedule paper the multiplier grows like (k+1)^(1/7) "
@@ -24,14 +77,16 @@ void F2SAOptions::fields(Fields& f) {
 void F2SA::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
   steps_ = StepSizes(oracles, step_size_options(options_, {.upper = 5.0 / 7, .lower = 4.0 / 7}), max_steps);
+  first_multiplier_ =
+      options_.multiplier.automatic() ? automatic_multiplier(oracles) : *options_.multiplier.value;
   w_ = oracles.y().flat().clone();
   k_ = 0;
 }
 
 double F2SA::multiplier() const {
   const auto k = static_cast<double>(k_);
-  if (options_.schedule == "paper") return options_.multiplier * std::pow(k + 1, 1.0 / 7);
-  return options_.multiplier + options_.multiplier_growth * k;
+  if (options_.schedule == "paper") return first_multiplier_ * std::pow(k + 1, 1.0 / 7);
+  return first_multiplier_ + options_.multiplier_growth * k;
 }
 
 void F2SA::lower_step(Oracles& oracles, double lambda) {
@@ -41,11 +96,7 @@ void F2SA::lower_step(Oracles& oracles, double lambda) {
     const PointScope at_w(oracles, oracles.x().flat(), w_);
     w_ = w_ - steps_.lower(k_) * oracles.lower_gradient(zeta_w);
   }
-  torch::Tensor of_f;
-  {
-    const FrozenScope frozen(oracles.x());  // grad_y alone: no graph through x
-    of_f = oracles.upper_point(oracles.draw_upper("lower_upper_batches")).grad_y();
-  }
+  const torch::Tensor of_f = upper_gradient_in_y(oracles, oracles.draw_upper("lower_upper_batches"));
   oracles.y().add(of_f + lambda * oracles.lower_gradient(zeta), -steps_.lower(k_) / (1 + lambda));
 }
 
@@ -71,6 +122,13 @@ void F2SA::state(State& state) {
   state.value("k", k_);
   state.tensor("w", w_);
   state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+  state.value("multiplier", first_multiplier_);
+}
+
+nlohmann::ordered_json F2SA::chosen() const {
+  nlohmann::ordered_json chosen = steps_.chosen();
+  chosen["multiplier"] = first_multiplier_;
+  return chosen;
 }
 
 SolverEntry f2sa_entry() {
@@ -85,6 +143,21 @@ SolverEntry f2sa_entry() {
                 calls.upper_gradient = steps * (options.lower_steps + 1);
                 calls.lower_joint_gradient = 2 * steps;
                 return calls;
+              },
+          .assumptions = {.of_options = "`multiplier` >= 2 l_f/mu"},
+          .under_options =
+              [](Solver& solver, const ProblemTraits& traits, Assumptions& assumptions) {
+                const StepSize& given = dynamic_cast<F2SA&>(solver).options().multiplier;
+                const double least =
+                    2 * std::max(std::abs(traits.upper_curvature_min), std::abs(traits.upper_curvature_max)) /
+                    traits.lower_curvature_min;
+                if (given.automatic() || !(*given.value < least) || traits.convexity != Convexity::strong)
+                  return;
+                assumptions.broken.push_back(
+                    fmt::format("it needs a multiplier of at least 2 l_f/mu = {:.3g}, l_f the largest "
+                                "curvature of f in y and mu the "
+                                "smallest of g, but multiplier = {:g}",
+                                least, *given.value));
               },
           .lower_descends_upper = true};
 }

@@ -14,6 +14,11 @@
 // `schedule = paper`: eta_x (k+1)^(-5/7), eta_y (k+1)^(-4/7) for both y and w,
 // lambda_k = multiplier (k+1)^(1/7).
 //
+// The theory asks for lambda_0 >= 2 l_f/mu, with l_f the largest absolute curvature of f in y and mu the smallest one of
+// g: from there on f + lambda g is strongly convex in y. `multiplier = auto` finds both at the start by Lanczos iterations
+// on differences of gradients, of one batch of either level, and takes 1 where 2 l_f/mu is less, or where g is not
+// strongly convex there and no number follows.
+//
 // Differs from the paper:
 // - The paper's step on y along grad_y F + lambda_k grad_y G is alpha_k, with alpha_k lambda_k of the order
 //   of w's step gamma_k. Here alpha_k = eta_y/(1 + lambda_k): a step eta_y on the weighted mean (f + lambda g)/(1 +
@@ -32,7 +37,7 @@ namespace bilevel {
 struct F2SAOptions {
   double upper_step_size = 1e-2;   ///< eta_x
   StepSize lower_step_size = {};   ///< eta_y; auto: 1/(2l), l the largest curvature of g in y at the start
-  double multiplier = 1;           ///< lambda_0
+  StepSize multiplier = {};        ///< lambda_0; auto: 2 l_f/mu as seen at the start, see above
   double multiplier_growth = 0.1;  ///< added to lambda after each iteration; not used with schedule = paper
   int64_t lower_steps = 10;        ///< N, steps on y and on w an iteration
   std::string samples = "independent";  ///< independent | shared: whether y and w step with one lower batch
@@ -56,7 +61,7 @@ class F2SA : public SolverWith<F2SAOptions> {
   void start(Oracles& oracles, int64_t max_steps) override;
   StepReport step(Oracles& oracles) override;
   void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
+  nlohmann::ordered_json chosen() const override;
 
   /// w, flat [dim y]: the estimate of argmin_y g.
   const torch::Tensor& w() const { return w_; }
@@ -68,6 +73,7 @@ class F2SA : public SolverWith<F2SAOptions> {
   void lower_step(Oracles& oracles, double lambda);
 
   StepSizes steps_;
+  double first_multiplier_ = 1;  // lambda_0
   torch::Tensor w_;
   int64_t k_ = 0;  // iterations done
 };

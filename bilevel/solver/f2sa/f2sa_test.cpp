@@ -19,8 +19,9 @@ struct ScalarF2SA {
   int64_t k = 0;
 
   void step() {
-    const double lambda = o.schedule == "paper" ? o.multiplier * std::pow(static_cast<double>(k + 1), 1.0 / 7)
-                                                : o.multiplier + o.multiplier_growth * static_cast<double>(k);
+    const double lambda = o.schedule == "paper"
+                              ? *o.multiplier.value * std::pow(static_cast<double>(k + 1), 1.0 / 7)
+                              : *o.multiplier.value + o.multiplier_growth * static_cast<double>(k);
     const double eta_y =
         *o.lower_step_size.value *
         course_factor(o.lower_schedule == "same" ? o.schedule : o.lower_schedule, k, steps, 4.0 / 7);
@@ -164,6 +165,52 @@ TEST(F2SA, DrawsTheDocumentedSamples) {
     EXPECT_EQ(counts.lower_samples, kSteps * 5 * ((shared ? 3 : 6) + 1));
     EXPECT_EQ(counts.hvp + counts.cross_vjp, 0) << "first derivatives only";
   }
+}
+
+/// What `auto` becomes on a problem.
+double automatic_multiplier_on(const Problem& problem) {
+  F2SA solver;
+  const Result result = run(problem, solver, {.max_steps = 1});
+  EXPECT_EQ(result.oracle_calls.steps.hvp, 0);
+  return result.chosen.at("multiplier");
+}
+
+TEST(F2SA, TheAutomaticMultiplierIsTwiceTheQuotientOfTheCurvatures) {
+  // R has eigenvalues up to 0.5, A from 0.1.
+  EXPECT_NEAR(automatic_multiplier_on(Quadratic({}).problem()), 10, 1e-4);
+  EXPECT_NEAR(automatic_multiplier_on(Quadratic({.lower_curvature_min = 0.4}).problem()), 2.5, 1e-4);
+  EXPECT_EQ(
+      automatic_multiplier_on(Quadratic({.lower_curvature_min = 8, .lower_curvature_max = 9}).problem()), 1)
+      << "2 l_f/mu is 1/8";
+  for (const torch::Dtype dtype : {torch::kFloat64, torch::kFloat32}) {
+    const torch::Tensor x = torch::full({3}, 2.0, dtype).requires_grad_(),
+                        y = torch::zeros({3}, dtype).requires_grad_();
+    const auto with_g = [&](const std::function<torch::Tensor()>& g) {
+      return Problem{
+          .upper = {.parameters = {x},
+                    .loss = [=](const Batch&) { return x.dot(y) - 3 * y.square().sum(); },
+                    .batches = no_data()},
+          .lower = {.parameters = {y}, .loss = [=](const Batch&) { return g(); }, .batches = no_data()}};
+    };
+    EXPECT_NEAR(automatic_multiplier_on(with_g([=] { return (y - x).square().sum(); })), 6,
+                1e-2);  // 2 * 6 / 2
+    EXPECT_EQ(automatic_multiplier_on(with_g([=] { return (y[0] - x[0]).square(); })), 1)
+        << "mu = 0: there is none";
+  }
+}
+
+// f bends down in y: below 1 the multiplier lets y run away, as 0.1 with a growth of 0.001 does.
+TEST(F2SA, StartsWhereYHasAMinimumToFollow) {
+  const auto end_of = [](F2SAOptions options) {
+    const auto known = make_known_problem("cosine");
+    known->build(0);
+    options.multiplier_growth = 1e-3;
+    F2SA solver(options);
+    const Result result = run(known->problem(), solver, {.max_steps = 100});
+    return result.reason == StopReason::max_steps ? known->x().abs().max().item<double>() : HUGE_VAL;
+  };
+  EXPECT_GT(end_of({.multiplier = 0.1}), 1e100);
+  EXPECT_LT(end_of({}), 1.5);
 }
 
 TEST(F2SA, RefusesImpossibleOptions) {

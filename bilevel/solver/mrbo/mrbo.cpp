@@ -34,7 +34,8 @@ SolverEntry mrbo_entry() {
                 calls.lower_gradient = calls.upper_gradient = calls.cross_vjp = evaluations;
                 calls.hvp = evaluations * dynamic_cast<Mrbo&>(solver).options().neumann_terms;
                 return calls;
-              }};
+              },
+          .assumptions = {.sampling = Sampling::mean_square}};
 }
 
 }  // namespace bilevel

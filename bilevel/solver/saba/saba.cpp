@@ -157,7 +157,8 @@ SolverEntry saba_entry() {
           [](Solver&, int64_t steps) {
             return OracleCounts{
                 .lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
-          }};
+          },
+      .assumptions = {.noise = Noise::finite_sum}};
 }
 
 }  // namespace bilevel

@@ -1,5 +1,7 @@
 #include "bilevel/solver/sl-bamm/sl-bamm.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 namespace bilevel {
@@ -77,26 +79,42 @@ void SLBAMM::state(State& state) {
 }
 
 SolverEntry sl_bamm_entry() {
-  return {.name = "sl-bamm",
-          .summary =
-              "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one "
-              "loop, for "
-              "lower levels that are merely convex",
-          .make = [] { return std::make_unique<SLBAMM>(); },
-          .documented_calls =
-              [](Solver& solver, int64_t steps) {
-                const SLBAMMOptions& options = dynamic_cast<SLBAMM&>(solver).options();
-                OracleCounts calls{
-                    .lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
-                if (options.aggregation_weight > 0) {
-                  calls.upper_hvp = calls.upper_cross_vjp = steps;
-                  if (options.order == "gauss_seidel") calls.upper_gradient += steps;
-                }
-                return calls;
-              },
-          .needs_strong_convexity = false,
-          .strongly_convex_options = {{"aggregation_weight", 0}},
-          .lower_descends_upper = true};
+  return {
+      .name = "sl-bamm",
+      .summary =
+          "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one loop, "
+          "for "
+          "lower levels that are merely convex",
+      .make = [] { return std::make_unique<SLBAMM>(); },
+      .documented_calls =
+          [](Solver& solver, int64_t steps) {
+            const SLBAMMOptions& options = dynamic_cast<SLBAMM&>(solver).options();
+            OracleCounts calls{
+                .lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
+            if (options.aggregation_weight > 0) {
+              calls.upper_hvp = calls.upper_cross_vjp = steps;
+              if (options.order == "gauss_seidel") calls.upper_gradient += steps;
+            }
+            return calls;
+          },
+      .assumptions = {.convexity = Convexity::mere,
+                      .noise = Noise::none,
+                      .of_options =
+                          "g strongly convex if `aggregation_weight = 0`, else f so in y where g is flat"},
+      .under_options =
+          [](Solver& solver, const ProblemTraits& traits, Assumptions& assumptions) {
+            const double mu = dynamic_cast<SLBAMM&>(solver).options().aggregation_weight;
+            if (mu == 0) {
+              assumptions.convexity = Convexity::strong;
+            } else if (mu * traits.upper_curvature_min + (1 - mu) * traits.lower_curvature_min <= 0) {
+              assumptions.broken.push_back(
+                  fmt::format("with aggregation_weight = {:g} y minimizes {:g} f + {:g} g, which is not "
+                              "strongly convex in y: f bends down by {:g}",
+                              mu, mu, 1 - mu, -traits.upper_curvature_min));
+            }
+          },
+      .strongly_convex_options = {{"aggregation_weight", 0}},
+      .lower_descends_upper = true};
 }
 
 }  // namespace bilevel

@@ -62,7 +62,8 @@ SolverEntry slip_entry() {
           "unbounded smoothness",
       .make = [] { return std::make_unique<SLIP>(); },
       .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); },
-      .unbounded_smoothness = true};
+      .assumptions = {.smoothness = Smoothness::unbounded,
+                      .sampling = Sampling::independent}};
 }
 
 }  // namespace bilevel

@@ -53,7 +53,8 @@ SolverEntry stocbio_entry() {
                 calls.hvp = steps * options.neumann_terms;
                 calls.cross_vjp = steps;
                 return calls;
-              }};
+              },
+          .assumptions = {.sampling = Sampling::independent}};
 }
 
 }  // namespace bilevel

@@ -36,6 +36,7 @@ SolverEntry sustain_entry() {
                 calls.hvp = evaluations * (dynamic_cast<Sustain&>(solver).options().neumann_terms - 1) / 2;
                 return calls;
               },
+          .assumptions = {.sampling = Sampling::mean_square},
           .random_estimate = true};
 }
 

@@ -49,6 +49,7 @@ SolverEntry ttsa_entry() {
                 calls.cross_vjp = steps;
                 return calls;
               },
+          .assumptions = {.sampling = Sampling::independent},
           .random_estimate = true};
 }
 

@@ -86,7 +86,8 @@ SolverEntry vrbo_entry() {
                 calls.lower_gradient = calls.upper_gradient = calls.cross_vjp = evaluations;
                 calls.hvp = evaluations * options.neumann_terms;
                 return calls;
-              }};
+              },
+          .assumptions = {.sampling = Sampling::mean_square}};
 }
 
 }  // namespace bilevel

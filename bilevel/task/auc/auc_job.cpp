@@ -131,7 +131,8 @@ class Job {
                  {on_valid, on_test}, test, baseline);
 
     std::string text = fmt::format(
-        "\ntest AUC {:.4f} (95 % interval {:.4f} to {:.4f}), average precision {:.4f}\n{}: test AUC {:.4f}\n",
+        "\ntest AUC {:.4f} (95 % interval {:.4f} to {:.4f}, DeLong on the logit scale), average precision "
+        "{:.4f}\n{}: test AUC {:.4f}\n",
         estimate.auc, estimate.low, estimate.high, average_precision(test), baseline_name,
         baseline_estimate.auc);
     for (const Json& warning : summary.at("warnings"))
@@ -139,7 +140,7 @@ class Job {
     text += "\nthe best-ranked test rows ('*' marks a true positive):\n";
     for (size_t i = 0; i < std::min<size_t>(8, parts.test.size()); ++i) {
       const auto at = static_cast<size_t>(test.order()[i]);
-      text += fmt::format("  {} {:+.3f}  {}\n", test.positive(test.order()[i]) ? '*' : ' ', test.scores()[at],
+      text += fmt::format("  {} {:+.4g}  {}\n", test.positive(test.order()[i]) ? '*' : ' ', test.scores()[at],
                           shortened(setup_->row_text(parts.test[at]), 90));
     }
     text += fmt::format("\nreport: {}/report.html\n", context_.out);

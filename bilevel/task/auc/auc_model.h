@@ -30,9 +30,11 @@ class AucModel {
   AucModel(const NetworkOptions& options, const InputShape& shape, const AucLoss& loss, double l2,
            uint64_t seed, const torch::Device& device);
 
-  /// f = A + L2 on upper batches, g = -A on lower batches, both stratified and with the rows' weights; y = alpha; x = all weights, a and
-  /// b. The constant lower Hessian is supplied, and both levels share the encoder. Shares this model's
-  /// tensors.
+  /// f = A + L2 on upper batches, g = -A on lower batches, both stratified and with the rows' weights; y = alpha;
+  /// x = all weights, a and b. rho is the share of positive rows among those of the level, whatever the loss was
+  /// made with: of another share A would not be the loss of the classes' means, and could be small without
+  /// telling them apart. The constant lower Hessian is supplied, and both levels share the encoder. Shares this
+  /// model's tensors. Throws InputError when the rows of a level are all of one class.
   Problem problem(const AucData& data, int64_t batch_size) const;
 
   /// Scores of rows, float32 [rows] on the CPU, in evaluation mode. Cost: forward passes without graph.

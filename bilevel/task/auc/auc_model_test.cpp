@@ -137,6 +137,34 @@ TEST(AucModel, BatchesAverageToAllRowsWhereTheClassIsRare) {
   }
 }
 
+// rho is the share of the rows that are trained on: another one changes nothing.
+TEST(AucModel, TheShareIsThatOfTheLevelsRows) {
+  AucData data = small_data();
+  data.upper = {0, 1, 2, 3, 4, 5, 6, 8};                  // 3 of 8
+  data.lower = {1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13};  // 2 of 12
+  const auto levels = [&](double given) {
+    AucModel model({.encoder = "linear"}, {.kind = InputKind::dense, .width = kWidth}, {"libauc", given, 1.0},
+                   3, 7, torch::kCPU);
+    const torch::NoGradGuard no_grad;
+    model.alpha().fill_(0.2);
+    Oracles oracles(model.problem(data, 100), 1);
+    const auto [f, g] = oracles.full_losses();
+    EXPECT_NEAR(oracles.lower_hessian(torch::ones({1})).item<double>(), 2 * (2 / 12.0) * (10 / 12.0), 1e-7);
+    const auto expected = [&](const std::vector<int64_t>& rows, double share) {
+      const torch::Tensor zero = torch::zeros({1});
+      return AucLoss{"libauc", share, 1.0}
+          .value(model.scores(data.inputs, rows), data.labels.index_select(0, torch::tensor(rows)), zero,
+                 zero, model.alpha())
+          .item<double>();
+    };
+    EXPECT_NEAR(g, -expected(data.lower, 2 / 12.0), 1e-6);
+    return f;
+  };
+  EXPECT_EQ(levels(0.5), levels(0.01));
+  data.upper = {1, 2, 3};
+  EXPECT_THROW(small_model("linear", "libauc", 1).problem(data, 2), InputError);
+}
+
 // 6 of 3,000 training rows are positive, so a batch of 16 holds 31 times their share. 250 of the 2,000 test rows are.
 TEST(AucModel, MinibatchesLearnARareClassAsTheFullBatchDoes) {
   constexpr int64_t kTrain = 3000, kTest = 2000;

@@ -68,6 +68,7 @@ class Box : public KnownProblem {
   torch::Tensor best_lower(const torch::Tensor& x) const override { return quadratic_->best_lower(x); }
   torch::Tensor gradient(const torch::Tensor& x) const override { return quadratic_->gradient(x); }
   torch::Tensor solution() const override { return solution_; }
+  ProblemTraits traits() const override { return quadratic_traits(options_); }
 
  private:
   QuadraticOptions options_{.lower_curvature_min = 0.5};

@@ -15,6 +15,7 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/report/metrics.h"
+#include "bilevel/report/page.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/task/clean/clean_baselines.h"
 #include "bilevel/task/clean/clean_model.h"
@@ -276,12 +277,15 @@ class Job {
     const std::unique_ptr<Solver> solver =
         make_job_solver(o_.solver, clean_solver_defaults(o_.solver, part.units), convex);
     assign(*solver, o_.set);
-    const std::string caveat =
-        convex ? ""
-        : is_convex(o_.encoder)
-            ? "--l2 0 leaves the classifier's loss merely convex"
-            : fmt::format("the loss of the classifier '{}' is not convex in its weights", o_.encoder);
-    if (const std::string line = out_of_theory(o_.solver, caveat); !line.empty()) say_and_note(line);
+    ProblemTraits traits{.noise = batch_noise(problem)};
+    if (!is_convex(o_.encoder)) {
+      traits.convexity = Convexity::none;
+      traits.caveat = fmt::format("the loss of the classifier '{}' is not convex in its weights", o_.encoder);
+    } else if (!convex) {
+      traits.convexity = Convexity::mere;
+      traits.caveat = "--l2 0 leaves the classifier's loss merely convex";
+    }
+    if (const std::string line = out_of_theory(*solver, traits); !line.empty()) say_and_note(line);
     const int64_t steps = setup_->steps(static_cast<int64_t>(part.lower.size()));
     const PassPlan plan{
         .name = pass_name(k),
@@ -616,23 +620,26 @@ class Job {
 
   std::string text_of_result(const Json& summary) const {
     const Json& metrics = summary.at("metrics");
-    std::string text =
-        fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {:.1f} %",
-                    summary.at("suspicious").get<int64_t>(), judgement_.right.numel(), 100 * noise_.share);
+    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}",
+                                   summary.at("suspicious").get<int64_t>(), judgement_.right.numel(),
+                                   percent_text(noise_.share));
     if (intervals_)
       text +=
           fmt::format(" ({:.1f} to {:.1f})", 100 * intervals_->share.first, 100 * intervals_->share.second);
     text += "\n" + rates_line();
-    const auto accuracy = [](const Json& scores) { return 100 * scores.at("accuracy").get<double>(); };
+    const auto accuracy = [](const Json& scores) {
+      return percent_text(scores.at("accuracy").get<double>());
+    };
     if (!metrics.at("test").is_null()) {
-      text += fmt::format("test accuracy {:.2f} %", accuracy(metrics.at("test")));
+      text += fmt::format("test accuracy {}", accuracy(metrics.at("test")));
       if (o_.baselines)
-        text += fmt::format("; trained on all rows as given {:.2f} %",
+        text += fmt::format("; trained on all rows as given {}",
                             accuracy(summary.at("baselines").at("noisy_and_trusted").at("test")));
       text += "\n";
     }
     if (metrics.contains("flips") && !metrics.at("flips").at("auroc").is_null())
-      text += fmt::format("injected flips: AUROC {:.4f}\n", metrics.at("flips").at("auroc").get<double>());
+      text += fmt::format("injected flips: AUROC {}\n",
+                          metric_text(metrics.at("flips").at("auroc").get<double>()));
     text += "\nthe most suspicious rows:\n";
     for (const int64_t i : most_suspicious(8)) {
       const SuspiciousRow row = row_at(i);

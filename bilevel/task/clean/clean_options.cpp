@@ -53,9 +53,10 @@ std::map<std::string, nlohmann::json> clean_solver_defaults(const std::string& s
   // A step of Adam's type moves a logit by about upper_step_size; a normalized one of length L moves each of n logits
   // by about L / sqrt(n); in a plain gradient the loss of a row has a share of 1/n.
   const auto n = static_cast<double>(rows);
-  const double step = solver.ends_with("adambo")                  ? 0.05
-                      : solver_entry(solver).unbounded_smoothness ? 0.05 * std::sqrt(n)
-                                                                  : 0.1 * n;
+  const double step = solver.ends_with("adambo") ? 0.05
+                      : solver_entry(solver).assumptions.smoothness == Smoothness::unbounded
+                          ? 0.05 * std::sqrt(n)
+                          : 0.1 * n;
   std::map<std::string, nlohmann::json> fields{
       {"upper_step_size", step}, {"warm_start_steps", 200}, {"neumann_terms", 10}, {"lower_steps", 2}};
   if (solver == "sl-bamm") {  // the paper's 0.1 is far from what small weights and short features ask for

@@ -81,7 +81,7 @@ ContestFacts AucContest::facts() const {
           .metric = auc_of("test_auc", "test AUC"),
           .tuning_metric = auc_of("valid_auc", "validation AUC"),
           .further = {auc_of("valid_auc", "validation AUC")},
-          .caveat = "",
+          .traits = {.noise = Noise::finite_sum},
           .seeds_mean =
               "The seeds change initial weights and batches; data, parts and features are the same in "
               "all runs. So the intervals say how much the training varies, not how much another "

@@ -56,10 +56,7 @@ void check(const CompareOptions& o) {
 Json to_json(const CompareOptions& o) {
   Json competitors = Json::array();
   for (const Competitor& c : o.competitors) {
-    competitors.push_back({{"label", c.label},
-                           {"solver", c.solver},
-                           {"set", c.set},
-                           {"needs_strong_convexity", solver_entry(c.solver).needs_strong_convexity}});
+    competitors.push_back({{"label", c.label}, {"solver", c.solver}, {"set", c.set}});
   }
   return {{"competitors", competitors},
           {"seeds", o.seeds},
@@ -119,10 +116,8 @@ Comparison read_comparison(const std::string& out, const Json& saved) {
     }
     return read_trace(path.string());
   };
-  const Json& described = saved.at("compare").at("competitors");
-  for (size_t i = 0; i < c.options.competitors.size(); ++i) {
-    CompetitorRuns runs{.competitor = c.options.competitors[i],
-                        .needs_strong_convexity = described[i].at("needs_strong_convexity")};
+  for (const Competitor& competitor : c.options.competitors) {
+    CompetitorRuns runs{.competitor = competitor, .trials = {}, .runs = {}};
     const std::string& label = runs.competitor.label;
     for (int64_t t = 0; t < c.options.tune; ++t) runs.trials.push_back(read(label, trial_name(t)));
     for (int64_t s = 0; s < c.options.seeds; ++s)
@@ -244,7 +239,8 @@ class Runner {
                       {"kind", kind},
                       {"trial", trial},
                       {"seed", seed},
-                      {"options", options}}}};
+                      {"options", options},
+                      {"theory_gaps", theory_gaps(*make(c, options), facts_.traits)}}}};
     create_folder(path.parent_path().string());
     std::vector<Json> lines{head};
     lines.insert(lines.end(), played.rows.begin(), played.rows.end());

@@ -34,7 +34,7 @@ class SmallContest : public Contest {
  public:
   double curvature = 1;
   bool gives_hessian = false;
-  std::string caveat;
+  ProblemTraits traits;
   std::function<double(double x)> metric = [](double x) { return x; };
 
   ContestFacts facts() const override {
@@ -44,7 +44,7 @@ class SmallContest : public Contest {
             .metric = x,
             .tuning_metric = x,
             .further = {},
-            .caveat = caveat,
+            .traits = traits,
             .seeds_mean = "Nothing."};
   }
   std::unique_ptr<Attempt> attempt(uint64_t) override {
@@ -246,8 +246,8 @@ TEST(Comparison, SeedsNudgeTheStartWhereOraclesAreExact) {
   EXPECT_NE(start(exact, 4), start(exact, 3));
   EXPECT_NE(start(exact, 4), start(exact, 5));
   EXPECT_NEAR(start(exact, 4) / start(exact, 3), 1, 1e-7);
-  EXPECT_TRUE(exact.facts().exact);
-  EXPECT_FALSE(noisy.facts().exact);
+  EXPECT_EQ(exact.facts().traits.noise, Noise::none);
+  EXPECT_EQ(noisy.facts().traits.noise, Noise::any);
   KnownContest box({.problem = "box"});  // a nudge does not leave the set
   EXPECT_NO_THROW(played(box, {.steps = 1}, {}, 9));
 }
@@ -322,10 +322,11 @@ Trace run_with(const std::vector<double>& course, const std::string& end = "fini
 }
 
 CompetitorRuns runs_of(const std::string& label, const std::vector<double>& values, int64_t diverged = 0,
-                       bool needs_strong_convexity = true) {
-  CompetitorRuns c{.competitor = {label, "adambo", {}}, .needs_strong_convexity = needs_strong_convexity};
+                       const std::string& gaps = "g is flat") {
+  CompetitorRuns c{.competitor = {label, "adambo", {}}, .trials = {}, .runs = {}};
   for (const double value : values) c.runs.push_back(run_with({9, value}));
   for (int64_t i = 0; i < diverged; ++i) c.runs.push_back(run_with({1, 2}, "diverged"));
+  for (Trace& run : c.runs) run.rows.front()["run"]["theory_gaps"] = gaps;
   return c;
 }
 
@@ -336,7 +337,7 @@ Comparison comparison_of(std::vector<CompetitorRuns> competitors) {
                          .metric = {.key = "m", .name = "m"},
                          .tuning_metric = {.key = "m", .name = "m"},
                          .further = {},
-                         .caveat = "g is flat",
+                         .traits = {.noise = Noise::any},
                          .seeds_mean = ""},
                .competitors = std::move(competitors)};
   c.options.seeds = static_cast<int64_t>(c.competitors.front().runs.size());
@@ -345,9 +346,8 @@ Comparison comparison_of(std::vector<CompetitorRuns> competitors) {
 
 TEST(Comparison, TableRanksAndTellsWhatIsDistinguishable) {
   // Paired by seed, b is always 0.1 behind a; c is like a on the whole; d lost a run, with the best mean.
-  const Json summary =
-      summarize(comparison_of({runs_of("c", {1.2, 1.9, 3.1}), runs_of("b", {1.1, 2.11, 3.1}),
-                               runs_of("d", {0.1, 0.1}, 1, false), runs_of("a", {1, 2, 3})}));
+  const Json summary = summarize(comparison_of({runs_of("c", {1.2, 1.9, 3.1}), runs_of("b", {1.1, 2.11, 3.1}),
+                                                runs_of("d", {0.1, 0.1}, 1, ""), runs_of("a", {1, 2, 3})}));
   const Json& table = summary.at("table");
   ASSERT_EQ(table.size(), 4U);
   EXPECT_EQ(table[0].at("competitor"), "a");
@@ -368,8 +368,7 @@ TEST(Comparison, TableRanksAndTellsWhatIsDistinguishable) {
   const std::string text = table_text(summary);
   EXPECT_CONTAINS(text, "Not distinguishable from it");
   EXPECT_CONTAINS(text, "2 of 3 (1 diverged)");
-  EXPECT_CONTAINS(text,
-                  "out of their theory, which needs a strongly convex lower level: a, c, b (g is flat)");
+  EXPECT_CONTAINS(text, "out of the theory, †: c, b, a (g is flat)");
   EXPECT_CONTAINS(table_tsv(summary), "1\ta\tadambo\t2.0\t-0.48");
   EXPECT_CONTAINS(text,
                   "Behind it by more than chance (95 % for all differences together, paired by seed): b.");
@@ -398,7 +397,7 @@ TEST(Comparison, DifferencesToTheBestHoldTogether) {
 /// One without randomness, and its values.
 Comparison exact_comparison(std::vector<CompetitorRuns> competitors) {
   Comparison c = comparison_of(std::move(competitors));
-  c.facts.exact = true;
+  c.facts.traits.noise = Noise::none;
   c.facts.metric.log_scale = true;
   return c;
 }
@@ -608,7 +607,7 @@ TEST(Comparison, SomeoneWhoCannotStartIsInTheTable) {
   const TemporaryFolder folder;
   SmallContest contest;
   contest.curvature = -1;
-  contest.caveat = "g is concave";
+  contest.traits = {.convexity = Convexity::none, .caveat = "g is concave"};
   CompareOptions options{.competitors =
                              parse_competitors("adambo,given=adambo",
                                                {"given.lower_step_size=0.1", "given.neumann_step_size=0.1"})};

@@ -97,8 +97,7 @@ int64_t planned_steps(Contest& contest, const SolverEntry& entry,
   run_options.interrupt = options.interrupt;
   if (budget.max_seconds > 0) run_options.max_seconds = budget.max_seconds;
   const Result short_run = run(attempt->problem(), *solver, run_options);
-  if (short_run.steps == 0) return 1;
-  const OracleCounts& in_steps = short_run.oracle_calls.steps;
+  if (short_run.trace.empty()) return 1;
   OracleCounts before = short_run.oracle_calls.warm_start;
   before += short_run.oracle_calls.automatic;
   const auto documented = [&](int64_t steps) {
@@ -106,24 +105,31 @@ int64_t planned_steps(Contest& contest, const SolverEntry& entry,
         entry.documented_calls ? static_cast<double>(all_calls(entry.documented_calls(*solver, steps))) : 0;
     return calls > 0 ? calls : static_cast<double>(steps);
   };
-  // A random cost counts as what is expected, not as what so few steps happened to draw.
-  auto calls = static_cast<double>(all_calls(in_steps)), samples = static_cast<double>(all_samples(in_steps));
-  if (entry.random_estimate) {
-    const double surplus = documented(short_run.steps) - calls;
-    calls += surplus;
-    samples += surplus * samples_per_call(short_run.trace);
-  }
+  // The first step may differ; what the others cost grows as the documented calls do. A random cost counts as what
+  // is expected, not as what so few steps happened to draw.
+  const TraceRow &first = short_run.trace.front(), &last = short_run.trace.back();
+  const double later = documented(last.step) - documented(1);
+  const double surplus =
+      entry.random_estimate
+          ? later - static_cast<double>(all_calls(last.oracle_calls) - all_calls(first.oracle_calls))
+          : 0;
   int64_t planned = budget.steps > 0 ? budget.steps : kUnlimited;
-  const auto limit = [&](double given, int64_t fixed, double cost) {
-    if (!(given > 0) || !(cost > 0)) return;
+  const auto limit = [&](double given, double fixed, double first_cost, double last_cost) {
+    if (!(given > 0) || !(last_cost > 0)) return;
     planned =
         std::min(planned, steps_within(given, [&](int64_t steps) {
-                   return static_cast<double>(fixed) + cost * documented(steps) / documented(short_run.steps);
+                   return fixed + (later > 0 ? first_cost + (last_cost - first_cost) *
+                                                                (documented(steps) - documented(1)) / later
+                                             : first_cost * static_cast<double>(steps));
                  }));
   };
-  limit(static_cast<double>(budget.samples), all_samples(before), samples);
-  limit(static_cast<double>(budget.oracle_calls), all_calls(before), calls);
-  if (budget.samples == 0 && budget.oracle_calls == 0) limit(budget.max_seconds, 0, short_run.seconds);
+  const auto number = [](int64_t count) { return static_cast<double>(count); };
+  limit(number(budget.samples), number(all_samples(before)), number(all_samples(first.oracle_calls)),
+        number(all_samples(last.oracle_calls)) + surplus * samples_per_call(short_run.trace));
+  limit(number(budget.oracle_calls), number(all_calls(before)), number(all_calls(first.oracle_calls)),
+        number(all_calls(last.oracle_calls)) + surplus);
+  if (budget.samples == 0 && budget.oracle_calls == 0)
+    limit(budget.max_seconds, 0, first.seconds, short_run.seconds);
   return planned == kUnlimited ? 1 : planned;
 }
 
@@ -353,9 +359,8 @@ void to_json(Json& json, const ContestFacts& f) {
           {"metric", f.metric},
           {"tuning_metric", f.tuning_metric},
           {"further", f.further},
-          {"caveat", f.caveat},
+          {"traits", f.traits},
           {"seeds_mean", f.seeds_mean},
-          {"exact", f.exact},
           {"last_tenth", f.last_tenth},
           {"data", f.data}};
 }
@@ -366,9 +371,8 @@ void from_json(const Json& json, ContestFacts& f) {
        .metric = json.at("metric").get<Measure>(),
        .tuning_metric = json.at("tuning_metric").get<Measure>(),
        .further = json.at("further").get<std::vector<Measure>>(),
-       .caveat = json.at("caveat"),
+       .traits = json.at("traits").get<ProblemTraits>(),
        .seeds_mean = json.at("seeds_mean"),
-       .exact = json.at("exact"),
        .last_tenth = json.at("last_tenth"),
        .data = json.at("data").get<std::vector<std::pair<std::string, std::string>>>()};
 }

@@ -32,10 +32,8 @@ struct ContestFacts {
   Measure metric;         ///< what the final runs are ranked by
   Measure tuning_metric;  ///< what the trials are ranked by; never of data that the metric is taken from
   std::vector<Measure> further;  ///< others worth a column and a curve
-  std::string caveat;            ///< see KnownProblem::lower_level_caveat; empty: strongly convex
+  ProblemTraits traits;          ///< what the problem is, for the theories of the solvers
   std::string seeds_mean;        ///< a sentence: what differs between two seeds
-  /// Whether every oracle is exact, so that only what a solver draws by itself is random.
-  bool exact = false;
   /// Whether a run's result is the mean over its last tenth; else it is that of a step which the task chooses.
   bool last_tenth = true;
   std::vector<std::pair<std::string, std::string>> data = {};  ///< facts for the report, name and value

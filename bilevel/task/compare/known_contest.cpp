@@ -73,10 +73,9 @@ ContestFacts KnownContest::facts() const {
                      .metric = gradient,
                      .tuning_metric = gradient,
                      .further = {},
-                     .caveat = problem_->lower_level_caveat(),
+                     .traits = traits_of(*problem_, options_.noise),
                      .seeds_mean = ""};
-  facts.exact = exact();
-  facts.seeds_mean = facts.exact
+  facts.seeds_mean = exact()
                          ? "Every oracle is exact and the problem the same in all runs: but for what a "
                            "solver draws by itself, "
                            "nothing is random. Seeds after the first move the start by a billionth, which "
@@ -99,10 +98,7 @@ ContestFacts KnownContest::facts() const {
   return facts;
 }
 
-bool KnownContest::exact() const {
-  const Problem problem = problem_->problem();
-  return options_.noise == 0 && problem.upper.batches.full_batch() && problem.lower.batches.full_batch();
-}
+bool KnownContest::exact() const { return traits_of(*problem_, options_.noise).noise == Noise::none; }
 
 std::unique_ptr<Attempt> KnownContest::attempt(uint64_t seed) {
   const torch::NoGradGuard no_grad;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 
 #include "bilevel/core/error.h"
@@ -41,7 +42,7 @@ Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nul
 
 /// Whether runs with different seeds differ by more than a nudge of the start.
 bool is_random(const CompetitorRuns& c, const ContestFacts& facts) {
-  return !facts.exact || head_of(c.runs.front()).at("random_estimate").get<bool>();
+  return facts.traits.noise != Noise::none || head_of(c.runs.front()).at("random_estimate").get<bool>();
 }
 
 /// {"mean", "interval": Student's t, where something is random and there are two values, "spread": highest less
@@ -122,6 +123,11 @@ Json tuning_json(const CompetitorRuns& c, const Measure& metric) {
   return {{"metric", metric.key}, {"chosen", head_of(c.runs.front()).at("trial")}, {"trials", trials}};
 }
 
+/// Why the theory of the competitor's solver, with the options of its runs, does not cover the problem; or empty.
+std::string theory_gaps_of(const CompetitorRuns& c) {
+  return head_of(c.runs.front()).value("theory_gaps", std::string());
+}
+
 Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::optional<int64_t>& rank,
                 const Standing& standing) {
   Json messages = Json::array();
@@ -160,7 +166,7 @@ Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::o
           {"messages", messages},
           {"no_nearer", count_if(ends_no_nearer)},
           {"oscillating", count_if(still_oscillates)},
-          {"out_of_theory", c.needs_strong_convexity && !facts.caveat.empty()},
+          {"out_of_theory", !theory_gaps_of(c).empty()},
           {"difference_to_best", nullptr},
           {"further", further},
           {"steps", number(mean_at(c, "/steps"))},
@@ -176,10 +182,14 @@ Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::o
 Json notes_of(const Comparison& comparison, const Json& table) {
   const ContestFacts& facts = comparison.facts;
   Json notes = Json::array();
-  std::vector<std::string> out_of_theory, no_nearer, oscillating;
+  std::vector<std::string> no_nearer, oscillating;
+  std::map<std::string, std::vector<std::string>> by_gaps;
+  for (const CompetitorRuns& c : comparison.competitors) {
+    if (const std::string gaps = theory_gaps_of(c); !gaps.empty())
+      by_gaps[gaps].push_back(c.competitor.label);
+  }
   for (const Json& entry : table) {
     const std::string name = entry.at("competitor");
-    if (entry.at("out_of_theory").get<bool>()) out_of_theory.push_back(name);
     const auto runs = static_cast<int64_t>(entry.at("values").size());
     const auto count = [&](const char* key, std::vector<std::string>& names) {
       const auto n = entry.at(key).get<int64_t>();
@@ -207,10 +217,8 @@ Json notes_of(const Comparison& comparison, const Json& table) {
             fmt::format("{}: none of its options is searched; all its trials are the same", name));
     }
   }
-  if (!out_of_theory.empty()) {
-    notes.push_back(fmt::format("out of their theory, which needs a strongly convex lower level: {} ({})",
-                                fmt::join(out_of_theory, ", "), facts.caveat));
-  }
+  for (const auto& [gaps, labels] : by_gaps)
+    notes.push_back(fmt::format("out of the theory, †: {} ({})", fmt::join(labels, ", "), gaps));
   if (!no_nearer.empty()) {
     notes.push_back(fmt::format("end{} than they started: {}",
                                 facts.metric.higher_is_better ? " no better" : " no nearer",
@@ -221,7 +229,7 @@ Json notes_of(const Comparison& comparison, const Json& table) {
                                 fmt::join(oscillating, ", ")));
   }
   if (comparison.options.seeds == 1) notes.push_back("one seed: there are no intervals");
-  if (facts.exact && comparison.options.seeds > 1) {
+  if (facts.traits.noise == Noise::none && comparison.options.seeds > 1) {
     notes.push_back(
         "every oracle is exact: there are intervals only for solvers that draw something by themselves; "
         "seeds after "
@@ -678,9 +686,7 @@ std::string fairness_section(const Comparison& comparison) {
   } else {
     item("Nothing was tuned: every solver ran with its defaults for this task.");
   }
-  if (!facts.caveat.empty())
-    item(fmt::format("† marks a solver whose theory needs a strongly convex lower level; here {}.",
-                     facts.caveat));
+  item("† marks a solver whose theory does not cover this problem; the notes say why.");
   return out + "</ul>\n</section>\n";
 }
 

@@ -15,7 +15,6 @@ namespace bilevel {
 /// The runs of one competitor, as read back.
 struct CompetitorRuns {
   Competitor competitor;
-  bool needs_strong_convexity = false;
   std::vector<Trace> trials;  ///< tuning, in order
   std::vector<Trace> runs;    ///< by seed, in order
 };

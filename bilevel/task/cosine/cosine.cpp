@@ -26,6 +26,9 @@ class Cosine : public KnownProblem {
   torch::Tensor best_lower(const torch::Tensor& x) const override { return x; }
   torch::Tensor gradient(const torch::Tensor& x) const override { return x - torch::sin(x); }
   torch::Tensor solution() const override { return torch::zeros({dim_}, torch::kFloat64); }
+  ProblemTraits traits() const override {
+    return {.upper_curvature_min = -1, .upper_curvature_max = -1, .lower_curvature_min = 1};
+  }
 
  private:
   int64_t dim_ = 1;

@@ -12,7 +12,7 @@
 #include <unordered_map>
 
 #include "bilevel/core/error.h"
-#include "bilevel/data/number.h"
+#include "bilevel/core/number.h"
 #include "bilevel/data/text.h"
 #include "bilevel/task/features.h"
 

@@ -69,7 +69,9 @@ std::unique_ptr<Solver> make_job_solver(const std::string& name,
   std::unique_ptr<Solver> solver = make_solver(name);
   const Fields fields = fields_of(*solver);
   if (strongly_convex) fields.from_json(solver_entry(name).strongly_convex_options);
-  for (const auto& [option, value] : defaults) {
+  std::map<std::string, nlohmann::json> values = defaults;
+  values.emplace("multiplier", 1);  // the automatic 2 l_f/mu would multiply the noise of single batches
+  for (const auto& [option, value] : values) {
     for (const Field& field : fields.list()) {
       if (field.name == option) field.set(value);
     }
@@ -89,13 +91,6 @@ void check_single_precision(Solver& solver) {
     if (value.is_number() && std::abs(value.get<double>()) > std::numeric_limits<float>::max())
       refuse_option(field.name, value.dump(), "is too large for single precision");
   }
-}
-
-std::string out_of_theory(const std::string& solver, const std::string& caveat) {
-  if (caveat.empty() || !solver_entry(solver).needs_strong_convexity) return "";
-  return fmt::format(
-      "{} is outside of its theory here: it needs a lower level that is strongly convex, but {}", solver,
-      caveat);
 }
 
 Json summary_of(const JobContext& context, const JobOptions& options, const Passes& passes) {

@@ -79,10 +79,6 @@ void assign(Solver& solver, const std::vector<std::string>& assignments);
 /// Throws InputError for a number among the options that is too large for single precision.
 void check_single_precision(Solver& solver);
 
-/// Why the solver's theory does not cover a lower level that is not strongly convex (`caveat` says why it is
-/// not); empty when there is no caveat or the solver does not need one that is.
-std::string out_of_theory(const std::string& solver, const std::string& caveat);
-
 /// The part of a summary that all jobs share: command, solver, encoder, seed, steps, seconds, stop_reason,
 /// metrics (null), oracle_calls, oracle_calls_apart, samples, solver_options, chosen_step_sizes, warnings,
 /// peak_rss_bytes, out.

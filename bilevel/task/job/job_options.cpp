@@ -4,10 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <numeric>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
 
 namespace bilevel {
 
@@ -74,9 +74,9 @@ std::vector<double> part_shares(const std::string& split, const JobOptions& o) {
   }
   std::vector<double> given;
   for (const std::string& part : split_list(split)) {
-    char* end = nullptr;
-    given.push_back(std::strtod(part.c_str(), &end));
-    if (part.empty() || *end != '\0' || !(given.back() >= 0))
+    const Number share = read_number(part);
+    given.push_back(share.value);
+    if (share.kind != CellKind::number || share.value < 0)
       refuse_option("split", split, "must be three shares, such as 0.7,0.1,0.2");
   }
   const double sum = std::accumulate(given.begin(), given.end(), 0.0);

@@ -82,6 +82,12 @@ class Logistic : public KnownProblem {
     const torch::Tensor b = valid_.t().mv(slope) / static_cast<double>(valid_.size(0));
     return -x.exp() * y * lower(x).solve(y, b, 0);
   }
+  ProblemTraits traits() const override {
+    return {
+        .upper_curvature_min = 0,
+        .upper_curvature_max = 0.25 * valid_.square().sum(1).mean().item<double>(),  // of the mean of a a'/4
+        .lower_curvature_min = x_.detach().exp().min().item<double>()};
+  }
   int64_t evaluations() const override { return train_.numel() <= 100'000 ? 500 : 50; }
 
  private:

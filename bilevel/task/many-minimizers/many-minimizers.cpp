@@ -32,8 +32,12 @@ class ManyMinimizers : public KnownProblem {
   }
   torch::Tensor gradient(const torch::Tensor& x) const override { return 0.5 * (x - 1); }
   torch::Tensor solution() const override { return torch::ones({dim_}, torch::kFloat64); }
-  std::string lower_level_caveat() const override {
-    return "g is convex in y but not strongly convex: it has a flat valley of minimizers";
+  ProblemTraits traits() const override {
+    return {.convexity = Convexity::mere,
+            .caveat = "g is convex in y but not strongly convex: it has a flat valley of minimizers",
+            .upper_curvature_min = 1,
+            .upper_curvature_max = 1,
+            .lower_curvature_min = 0};
   }
 
  private:

@@ -31,8 +31,13 @@ class MerelyConvex : public KnownProblem {
   torch::Tensor best_lower(const torch::Tensor& x) const override { return torch::cat({x, x}); }
   torch::Tensor gradient(const torch::Tensor& x) const override { return x - 1; }
   torch::Tensor solution() const override { return torch::ones({dim_}, torch::kFloat64); }
-  std::string lower_level_caveat() const override {
-    return "g is convex in y but not strongly convex: it does not depend on half of y's coordinates";
+  ProblemTraits traits() const override {
+    return {
+        .convexity = Convexity::mere,
+        .caveat = "g is convex in y but not strongly convex: it does not depend on half of y's coordinates",
+        .upper_curvature_min = 1,
+        .upper_curvature_max = 1,
+        .lower_curvature_min = 0};
   }
 
  private:

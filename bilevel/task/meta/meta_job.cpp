@@ -53,6 +53,10 @@ MetaDefaults meta_defaults(const std::string& encoder, const std::string& head, 
   return defaults;
 }
 
+constexpr const char* kUncalibrated =
+    "the probabilities of 'predict --shots' are not calibrated: they order the classes of a row, but are not "
+    "the share of rows that are right";
+
 Json interval_json(const TaskAccuracy& accuracy) {
   return accuracy.has_interval() ? Json{accuracy.low, accuracy.high} : Json(nullptr);
 }
@@ -118,9 +122,12 @@ class Job {
     const Problem problem = model_->problem(rows_, train_, o_.meta_batch, o_.episodes, parts_.labels);
     const std::unique_ptr<Solver> solver = make_job_solver(o_.solver, defaults_.solver, true);
     assign(*solver, o_.set);
-    const std::string caveat =
-        o_.head == "shared" && o_.l2 == 0 ? "l2 = 0 leaves the shared head's loss merely convex" : "";
-    if (const std::string note = out_of_theory(o_.solver, caveat); !note.empty()) notes_.push_back(note);
+    ProblemTraits traits{.noise = batch_noise(problem)};
+    if (o_.head == "shared" && o_.l2 == 0) {
+      traits.convexity = Convexity::mere;
+      traits.caveat = "l2 = 0 leaves the shared head's loss merely convex";
+    }
+    if (const std::string note = out_of_theory(*solver, traits); !note.empty()) notes_.push_back(note);
     for (const std::string& note : notes_) context_.say(note);
 
     const FolderLock lock = context_.open(nlohmann::json(o_), paths());
@@ -352,6 +359,8 @@ class Job {
       summary["head"]["lambda"] = model_->lambda();
       summary["head"]["scale"] = model_->scale();
     }
+    notes_.push_back(about_intervals());
+    notes_.emplace_back(kUncalibrated);
     for (const std::string& note : notes_) summary["warnings"].push_back(note);
 
     write_model();
@@ -364,8 +373,20 @@ class Job {
                          test.of_task.size());
     for (const auto& [name, measured] : baselines.items())
       text += fmt::format("{:<19} {}\n", name, accuracy_text(measured));
+    text += about_intervals() + "\n";
     text += fmt::format("\nreport: {}/report.html\n", context_.out);
     return finished(context_, passes, std::move(summary), std::move(text));
+  }
+
+  /// What the intervals are of, and what not.
+  std::string about_intervals() const {
+    const bool rows = parts_.units == "rows";
+    const int64_t units = rows                        ? test_.rows()
+                          : parts_.units == "domains" ? static_cast<int64_t>(test_.groups().size())
+                                                      : test_.classes();
+    return fmt::format(
+        "the intervals are over more tasks from the same {} test {}: they say nothing about other {}", units,
+        parts_.units, parts_.units);
   }
 
   void write_model() const {
@@ -503,11 +524,13 @@ Json predict_meta(const std::string& model_folder, const std::string& shots, con
   table += truth ? "\tlabel\n" : "\n";
   std::vector<int64_t> predicted(classes.names.size());
   int64_t right = 0;
+  double stated = 0;  // sum of the predicted classes' probabilities
   const auto* p = probabilities.const_data_ptr<double>();
   for (int64_t row = 0; row < probabilities.size(0); ++row) {
     const double* of_row = p + row * count;
     const auto best = static_cast<size_t>(std::max_element(of_row, of_row + count) - of_row);
     ++predicted[best];
+    stated += of_row[best];
     table += fmt::format("{}\t{}", row + 1, classes.names[best]);
     for (int64_t c = 0; c < count; ++c) table += fmt::format("\t{:.9g}", of_row[c]);
     if (truth) {
@@ -521,7 +544,10 @@ Json predict_meta(const std::string& model_folder, const std::string& shots, con
   Json result{{"command", "predict"},          {"shots", classes.rows()},     {"classes", classes.names},
               {"rows", probabilities.size(0)}, {"predicted", Json::object()}, {"out", output}};
   for (size_t c = 0; c < predicted.size(); ++c) result["predicted"][classes.names[c]] = predicted[c];
-  if (truth) result["accuracy"] = static_cast<double>(right) / static_cast<double>(probabilities.size(0));
+  const auto all = static_cast<double>(probabilities.size(0));
+  result["mean_probability"] = stated / all;
+  if (truth) result["accuracy"] = static_cast<double>(right) / all;
+  result["warnings"] = Json::array({kUncalibrated});
   return result;
 }
 

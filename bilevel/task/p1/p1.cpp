@@ -60,6 +60,13 @@ class KnownP1 : public KnownProblem {
   torch::Tensor best_lower(const torch::Tensor& x) const override { return a_ * x; }
   torch::Tensor gradient(const torch::Tensor& x) const override { return p1_.gradient(x); }
   torch::Tensor solution() const override { return p1_.solution(); }
+  ProblemTraits traits() const override {
+    return {.smoothness = Smoothness::unbounded,
+            .steepness = "those of f grow without bound, like cosh(c x)",
+            .upper_curvature_min = -std::abs(b_),
+            .upper_curvature_max = std::abs(b_),
+            .lower_curvature_min = mu_};
+  }
 
  private:
   double c_ = 2, a_ = 1, b_ = 1, mu_ = 1;

@@ -9,6 +9,8 @@
 namespace bilevel {
 namespace {
 
+constexpr double kUpperCurvatureMin = 0.1, kUpperCurvatureMax = 0.5;  // of R
+
 /// A symmetric matrix with the given eigenvalues and random eigenvectors.
 torch::Tensor with_spectrum(const torch::Tensor& eigenvalues, at::Generator& generator) {
   const int64_t n = eigenvalues.numel();
@@ -30,7 +32,7 @@ Quadratic::Quadratic(const QuadraticOptions& options) : noise_(options.noise) {
   C = random({n, m}) * (0.3 * options.lower_curvature_max);
   a = random({m}) * options.lower_curvature_max;
   P = with_spectrum(torch::linspace(1, 2, n, torch::kFloat64), generator);
-  R = with_spectrum(torch::linspace(0.1, 0.5, m, torch::kFloat64), generator);
+  R = with_spectrum(torch::linspace(kUpperCurvatureMin, kUpperCurvatureMax, m, torch::kFloat64), generator);
   S = random({n, m}) * 0.1;
   p = random({n});
   r = random({m});
@@ -81,6 +83,12 @@ void Quadratic::make_convex() {
   while (at::linalg_eigvalsh(curvature()).min().item<double>() < 0.1) S = 0.5 * S;
 }
 
+ProblemTraits quadratic_traits(const QuadraticOptions& options) {
+  return {.upper_curvature_min = kUpperCurvatureMin,
+          .upper_curvature_max = kUpperCurvatureMax,
+          .lower_curvature_min = options.lower_curvature_min};
+}
+
 namespace {
 
 class KnownQuadratic : public KnownProblem {
@@ -110,6 +118,7 @@ class KnownQuadratic : public KnownProblem {
   torch::Tensor solution() const override {  // Phi is quadratic
     return -at::linalg_solve(quadratic_->curvature(), gradient(torch::zeros_like(x()).detach()));
   }
+  ProblemTraits traits() const override { return quadratic_traits(options_); }
 
  private:
   QuadraticOptions options_;

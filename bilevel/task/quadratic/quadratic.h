@@ -47,6 +47,9 @@ class Quadratic {
   double noise_;
 };
 
+/// What such a problem is, without noise.
+ProblemTraits quadratic_traits(const QuadraticOptions& options);
+
 KnownProblemEntry quadratic_entry();
 
 }  // namespace bilevel

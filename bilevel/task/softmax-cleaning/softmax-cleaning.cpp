@@ -1,6 +1,7 @@
 #include "bilevel/task/softmax-cleaning/softmax-cleaning.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -55,6 +56,8 @@ class SoftmaxCleaning : public KnownProblem {
         at::make_generator<at::CPUGeneratorImpl>(derive_seed(seed, "softmax-cleaning.labels"));
     const torch::Tensor replaced = torch::rand({train_.rows()}, random, torch::kFloat64) < corruption_;
     const torch::Tensor drawn = torch::randint(classes_, {train_.rows()}, random, torch::kInt64);
+    labels_ = std::move(data.labels);
+    recorded_ = train_.classes;
     train_.classes = torch::where(replaced, drawn, train_.classes);
     train_target_ = torch::one_hot(train_.classes, classes_).to(torch::kFloat64);
     valid_target_ = torch::one_hot(valid_.classes, classes_).to(torch::kFloat64);
@@ -101,6 +104,27 @@ class SoftmaxCleaning : public KnownProblem {
     const torch::Tensor weight = torch::sigmoid(x);
     return -weight * (1 - weight) * along / static_cast<double>(train_.rows());
   }
+  ProblemTraits traits() const override {
+    return {.upper_curvature_min = 0,
+            .upper_curvature_max = 0.5 * valid_.features.square().sum(1).mean().item<double>(),  // of a a'/2
+            .lower_curvature_min = 2 * kStrength};
+  }
+  std::vector<int64_t> rows_of_x() const override {
+    const auto* number = train_.numbers.const_data_ptr<int64_t>();
+    return {number, number + train_.rows()};
+  }
+  std::string table_of_x() const override {
+    const torch::Tensor weight = torch::sigmoid(x_.detach());
+    const auto* w = weight.const_data_ptr<double>();
+    const auto* recorded = recorded_.const_data_ptr<int64_t>();
+    const auto* used = train_.classes.const_data_ptr<int64_t>();
+    const auto label = [&](int64_t k) { return labels_[static_cast<size_t>(k)]; };
+    std::string table = "row\tlabel\tused_label\tweight\n";
+    const std::vector<int64_t> rows = rows_of_x();
+    for (size_t i = 0; i < rows.size(); ++i)
+      table += fmt::format("{}\t{}\t{}\t{}\n", rows[i], label(recorded[i]), label(used[i]), w[i]);
+    return table;
+  }
   int64_t evaluations() const override { return train_.features.numel() <= 100'000 ? 200 : 20; }
 
  private:
@@ -133,7 +157,9 @@ class SoftmaxCleaning : public KnownProblem {
   double corruption_ = 0.5;
   bool standardize_ = true;
   int64_t batch_size_ = 0, classes_ = 0;
+  std::vector<double> labels_;  // what the files call the classes
   LabelledRows train_, valid_;
+  torch::Tensor recorded_;                     // the classes of the training rows before some were replaced
   torch::Tensor train_target_, valid_target_;  // one-hot
   torch::Tensor x_, y_;
 };

@@ -53,6 +53,11 @@ class StronglyConvex : public KnownProblem {
     const torch::Tensor one = torch::ones({dim_}, torch::kFloat64);
     return at::linalg_solve(b_.mm(at::linalg_solve(a_, b_.t())) + d_, d_.mv(one));
   }
+  ProblemTraits traits() const override {
+    return {.upper_curvature_min = 1,
+            .upper_curvature_max = form_ == "general" ? 2.0 : 1.0,
+            .lower_curvature_min = 1};
+  }
 
  private:
   int64_t dim_ = 100;

@@ -11,6 +11,7 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/data/split.h"
+#include "bilevel/report/page.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/job_data.h"
@@ -96,19 +97,20 @@ class Job {
     nlohmann::json options = o_;
     options["threads"] = at::get_num_threads();
     const FolderLock lock = context_.open(options, paths);
+    ProblemTraits traits{.noise = batch_noise(problem)};
     if (!model_->convex()) {
-      const std::string caveat = out_of_theory(
-          o_.solver,
-          fmt::format("the loss is not convex in the weights of a network (encoder {})", o_.encoder));
-      if (!caveat.empty()) notes_.push_back(caveat);
-      if (solver_entry(o_.solver).lower_descends_upper) {
-        notes_.push_back(fmt::format(
-            "{} moves the weights down the validation loss too: the validation figures are those of rows "
-            "that were fitted",
-            o_.solver));
-      }
-      for (const std::string& note : notes_) context_.say(note);
+      traits.convexity = Convexity::none;
+      traits.caveat =
+          fmt::format("the loss is not convex in the weights of a network (encoder {})", o_.encoder);
     }
+    if (const std::string note = out_of_theory(*solver, traits); !note.empty()) notes_.push_back(note);
+    if (!model_->convex() && solver_entry(o_.solver).lower_descends_upper) {
+      notes_.push_back(fmt::format(
+          "{} moves the weights down the validation loss too: the validation figures are those of rows "
+          "that were fitted",
+          o_.solver));
+    }
+    for (const std::string& note : notes_) context_.say(note);
     Passes passes = context_.passes();
     if (model_->convex()) {
       start();
@@ -425,8 +427,9 @@ class Job {
         const Json& value = metrics.at(part).at(key);
         return value.is_number() ? value.get<double>() : std::nan("");
       };
-      text += fmt::format("{:<24}{:>12.5f}{:>12.5f}{:>15.4f}{:>9.0f}\n", name, number("valid", "loss"),
-                          number("test", "loss"), number("test", "accuracy"), passes);
+      text += fmt::format("{:<24}{:>12}{:>12}{:>15}{:>9}\n", name, metric_text(number("valid", "loss")),
+                          metric_text(number("test", "loss")), percent_text(number("test", "accuracy")),
+                          std::llround(passes));
     };
     line(summary.at("tune").get<std::string>() + ", learned", summary.at("metrics"),
          summary.at("passes").get<double>());
@@ -442,15 +445,15 @@ class Job {
       int shown = 0;
       for (const auto& [name, value] : summary.at("learned").at(key).items()) {
         if (shown++ == 5) break;
-        text += fmt::format("{} {} ({:.2g})", shown > 1 ? "," : "", shortened(name, 40), value.get<double>());
+        text += fmt::format("{} {} ({:.3g})", shown > 1 ? "," : "", shortened(name, 40), value.get<double>());
       }
     }
     if (summary.at("learned").contains("smoothing"))
-      text += fmt::format("\nlabel smoothing {:.4f}", summary.at("learned").at("smoothing").get<double>());
+      text += fmt::format("\nlabel smoothing {:.3g}", summary.at("learned").at("smoothing").get<double>());
     if (summary.at("learned").contains("class_weights")) {
       text += "\nclass weights:";
       for (const auto& [name, value] : summary.at("learned").at("class_weights").items())
-        text += fmt::format(" {} {:.3f}", shortened(name, 40), value.get<double>());
+        text += fmt::format(" {} {:.3g}", shortened(name, 40), value.get<double>());
     }
     return text + fmt::format("\n\nreport: {}/report.html\n", context_.out);
   }

@@ -62,7 +62,8 @@ SolverEntry aid_cg_entry() {
                 calls.cross_vjp = steps;
                 return calls;
               },
-          .calls_are_a_bound = true};
+          .calls_are_a_bound = true,
+          .assumptions = {.noise = Noise::none}};
 }
 
 }  // namespace bilevel

@@ -1,4 +1,4 @@
-// Reading a table cell as a number.
+// Reading a text as a number: a cell of a table, an option.
 #pragma once
 
 #include <string_view>

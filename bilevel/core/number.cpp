@@ -1,4 +1,4 @@
-#include "bilevel/data/number.h"
+#include "bilevel/core/number.h"
 
 #include <charconv>
 #include <cmath>

@@ -1,0 +1,54 @@
+// With its defaults every solver comes nearer to the solution of every known problem that its theory covers, with exact
+// derivatives and with noise.
+#include <algorithm>
+
+#include "bilevel/solver/registry.h"
+#include "bilevel/solver/run.h"
+#include "bilevel/task/known_metrics.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+class Defaults : public ::testing::TestWithParam<SolverEntry> {};
+
+INSTANTIATE_TEST_SUITE_P(Registry, Defaults, ::testing::ValuesIn(solver_registry()), [](const auto& entry) {
+  std::string name = entry.param.name;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+TEST_P(Defaults, AreNearerAfterAThousandSteps) {
+  constexpr int64_t kSteps = 1000, kLast = kSteps / 10;
+  int covered = 0;
+  for (const KnownProblemEntry& problem : known_problem_registry()) {
+    for (const double noise : {0.0, 0.1}) {
+      const std::unique_ptr<KnownProblem> known = problem.make();
+      known->build(1);
+      const torch::Tensor solution = known->solution();
+      const std::unique_ptr<Solver> solver = GetParam().make();
+      if (!solution.defined() || !out_of_theory(*solver, traits_of(*known, noise)).empty()) continue;
+      SCOPED_TRACE(problem.name + (noise > 0 ? " with noise" : ""));
+      ++covered;
+      const auto distance = [&] { return (known->x().detach() - solution).norm().item<double>(); };
+      const double start = distance();
+      double last = 0, mean = 0;  // over the last tenth: with noise no single step says much
+      const auto callback = [&](const TraceRow& row, Oracles&) {
+        if (row.step > kSteps - kLast) mean += (last = distance()) / kLast;
+        return true;
+      };
+      const Result result =
+          run(with_noise(known->problem(), noise), *solver,
+              {.max_steps = kSteps, .seed = 1, .callback = callback, .trace_every = kSteps});
+      EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
+      EXPECT_LT(mean, start);
+      if (noise == 0) {
+        EXPECT_LT(last, start);
+      }
+    }
+  }
+  EXPECT_GE(covered, 3);
+}
+
+}  // namespace
+}  // namespace bilevel
