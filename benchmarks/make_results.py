@@ -248,14 +248,15 @@ def depends_of(name, module):
 
 
 def mark_all(root, modules, page_path, say=print):
-    """Rewrites the lines of what is stale and says how every table stands. Returns the stale ones' names."""
+    """Rewrites the lines of what is stale, fills empty places, and says how every table stands. Returns the stale ones'
+    names."""
     page, stale = page_path.read_text(encoding="utf-8"), []
     for name, module in modules.items():
         found = block_of(page, name)
         if not found:
             say(f"{name}: not in docs/results.md")
             continue
-        block = page[found[0]:found[1]]
+        block = page[found[0]:found[1]] or f"Not measured yet: `make results TABLES={name}`.\n"
         page = with_block(page, name, module.TITLE, marked(root, block, depends_of(name, module)))
         line = stale_line(root, STALE.sub("", block), depends_of(name, module)).strip()
         if line:

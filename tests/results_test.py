@@ -105,6 +105,11 @@ class Results(unittest.TestCase):
         path.write_text(path.read_text() + "\n# x\n")
         self.assertEqual(self.mark(), ["some"])
 
+    def test_an_empty_place_says_that_nothing_was_measured(self):
+        self.page.write_text("<!-- table some -->\n<!-- end some -->\n")
+        self.assertEqual(self.mark(), [])
+        self.assertIn("<!-- table some -->\nNot measured yet: `make results TABLES=some`.\n<!-- end", self.page.read_text())
+
     def test_an_unknown_commit_is_stale(self):
         self.make()
         self.page.write_text(re.sub("commit [0-9a-f]{7}", "commit abcdef0", self.page.read_text()))
@@ -160,7 +165,7 @@ class Page(unittest.TestCase):
     def test_every_table_tells_its_commit(self):
         for name in self.modules:
             begin, end = make_results.block_of(self.text, name)
-            self.assertRegex(self.text[begin:end], r"(?m)^(commit [0-9a-f]{7,}(-dirty)?, \d{4}-\d\d-\d\d, |Not measured: )", name)
+            self.assertRegex(self.text[begin:end], r"(?m)^(commit [0-9a-f]{7,}(-dirty)?, \d{4}-\d\d-\d\d, |Not measured)", name)
 
 
 if __name__ == "__main__":

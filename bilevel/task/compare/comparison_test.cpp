@@ -371,8 +371,27 @@ TEST(Comparison, TableRanksAndTellsWhatIsDistinguishable) {
   EXPECT_CONTAINS(text, "out of the theory, †: c, b, a (g is flat)");
   EXPECT_CONTAINS(table_tsv(summary), "1\ta\tadambo\t2.0\t-0.48");
   EXPECT_CONTAINS(text,
-                  "Behind it by more than chance (95 % interval of the difference, paired by seed): b.");
+                  "Behind it by more than chance (95 % for all differences together, paired by seed): b.");
   EXPECT_CONTAINS(text, "With lost runs: d.");
+}
+
+// Differences of 0.8, 1 and 1.2: 1 -+ 0.50 between two solvers. The best of five is chosen by the same runs, and the
+// interval of each difference is that of 1 - 0.05 / 10: 1 -+ 1.63.
+TEST(Comparison, DifferencesToTheBestHoldTogether) {
+  const CompetitorRuns a = runs_of("a", {1, 2, 3}), b = runs_of("b", {1.8, 3, 4.2});
+  const auto interval_of = [](const Json& summary) {
+    for (const Json& entry : summary.at("table")) {
+      if (entry.at("competitor") == "b") return entry.at("difference_to_best").at("interval");
+    }
+    return Json();
+  };
+  const Json two = summarize(comparison_of({a, b}));
+  EXPECT_NEAR(interval_of(two)[0].get<double>(), 1 - 4.302653 * 0.2 / std::sqrt(3.0), 1e-5);
+  EXPECT_EQ(two.at("not_distinguishable"), Json::array());
+  const Json five = summarize(comparison_of(
+      {a, b, runs_of("c", {11, 12, 13}), runs_of("d", {21, 22, 23}), runs_of("e", {31, 32, 33})}));
+  EXPECT_NEAR(interval_of(five)[0].get<double>(), 1 - 14.089 * 0.2 / std::sqrt(3.0), 1e-3);
+  EXPECT_EQ(five.at("not_distinguishable"), Json({"b"}));
 }
 
 /// One without randomness, and its values.
@@ -397,7 +416,7 @@ TEST(Comparison, ChanceIsNotSpokenOfWhereNothingIsRandom) {
   for (Trace& run : c.competitors[3].runs) run.rows.front()["run"]["random_estimate"] = true;
   const Json mixed = summarize(c);
   EXPECT_FALSE(mixed.at("table")[2].at("interval").is_null());
-  EXPECT_CONTAINS(table_text(mixed), "Not distinguishable from it (95 % interval of the difference");
+  EXPECT_CONTAINS(table_text(mixed), "Not distinguishable from it (95 % for all differences together");
   // Rounding is no difference, though it is the same in all runs.
   const Json tiny = summarize(exact_comparison({runs_of("a", {3e-16, 3e-16}), runs_of("b", {5e-16, 5e-16})}));
   EXPECT_EQ(tiny.at("not_distinguishable"), Json({"b"}));

@@ -47,8 +47,8 @@ bool is_random(const CompetitorRuns& c, const ContestFacts& facts) {
 
 /// {"mean", "interval": Student's t, where something is random and there are two values, "spread": highest less
 /// lowest value, where nothing is}.
-Json mean_json(const std::vector<double>& values, bool random) {
-  const MeanInterval mean = mean_interval(values);
+Json mean_json(const std::vector<double>& values, bool random, double confidence = 0.95) {
+  const MeanInterval mean = mean_interval(values, confidence);
   Json spread = nullptr;
   if (!random && !values.empty()) {
     const auto [low, high] = std::minmax_element(values.begin(), values.end());
@@ -315,14 +315,15 @@ std::string verdict_text(const Json& summary) {
     }
   }
   if (!like_it.empty()) {
-    text += fmt::format(" Not distinguishable from it (95 % interval of the difference, paired by seed): {}.",
-                        fmt::join(like_it, ", "));
+    text +=
+        fmt::format(" Not distinguishable from it (95 % for all differences together, paired by seed): {}.",
+                    fmt::join(like_it, ", "));
   }
   if (!equal.empty())
     text += fmt::format(" Equal to it in every digit that means something: {}.", fmt::join(equal, ", "));
   if (!beyond_chance.empty()) {
     text +=
-        fmt::format(" Behind it by more than chance (95 % interval of the difference, paired by seed): {}.",
+        fmt::format(" Behind it by more than chance (95 % for all differences together, paired by seed): {}.",
                     fmt::join(beyond_chance, ", "));
   }
   if (!exactly_behind.empty()) {
@@ -389,7 +390,8 @@ Json summarize(const Comparison& comparison) {
       const CompetitorRuns& first = comparison.competitors[order[0]];
       const bool random = is_random(c, facts) || is_random(first, facts);
       const std::vector<double> differences = paired_differences(c, first, metric.key);
-      Json difference = mean_json(differences, random);
+      const auto count = static_cast<int64_t>(comparison.competitors.size());
+      Json difference = mean_json(differences, random, joint_confidence(count));
       const Json& interval = difference.at("interval");
       const double d = trace_number(difference.at("mean"));
       const bool told_apart = std::isfinite(d) && !is_rounding(d, first) &&
@@ -658,12 +660,15 @@ std::string fairness_section(const Comparison& comparison) {
         facts.metric.name, facts.metric.name));
   }
   item(fmt::format("{} {} per solver. {}", o.seeds, o.seeds == 1 ? "run" : "runs", facts.seeds_mean));
-  item(fmt::format(
-      "A mean has a 95 % interval by Student's t over the runs. The difference to the best is the 95 "
-      "% interval of the mean difference of runs with the same seed; where it holds 0, this "
-      "comparison does not tell the two apart. With {} solvers some such interval may miss by chance; "
-      "nothing is corrected for that.",
-      o.competitors.size()));
+  item(
+      fmt::format("A mean has a 95 % interval by Student's t over the runs. The difference to the best has "
+                  "an interval of "
+                  "the mean difference of runs with the same seed; where it holds 0, this comparison does "
+                  "not tell the two "
+                  "apart. The best is chosen by the same runs, so these intervals are wider, by Bonferroni "
+                  "over the pairs "
+                  "of {} solvers: all of them together hold the truth in at least 95 %.",
+                  o.competitors.size()));
   item(
       "Ranks go by the mean. Whoever has lost a run is ranked behind all that have not, and its mean is that "
       "of "
