@@ -16,13 +16,10 @@ namespace {
 torch::Tensor squash(const torch::Tensor& u) { return u / (1 + u.square()).sqrt(); }
 
 /// The loss with rho the share of positive rows among those that it is averaged over.
-AucLoss on_rows(AucLoss loss, const torch::Tensor& labels, const std::vector<int64_t>& rows,
-                const char* level) {
-  const auto* label = labels.const_data_ptr<float>();
-  const auto positive = std::ranges::count_if(rows, [&](int64_t row) { return label[row] > 0; });
-  if (positive == 0 || positive == std::ssize(rows))
-    throw InputError(fmt::format("the rows of the {} level are all of one class", level));
-  loss.positive_share = static_cast<double>(positive) / static_cast<double>(rows.size());
+AucLoss on_rows(AucLoss loss, const torch::Tensor& labels) {
+  loss.positive_share = labels.to(torch::kFloat64).mean().item<double>();
+  if (!(loss.positive_share > 0 && loss.positive_share < 1))
+    throw InputError("the rows of an AUC loss are all of one class");
   return loss;
 }
 
@@ -67,8 +64,11 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
     return BatchSource(rows, gather, {.batch_size = batch_size}, classes);
   };
 
-  const AucLoss upper_loss = on_rows(loss_, data.labels, data.upper, "upper");
-  const AucLoss lower_loss = on_rows(loss_, data.labels, data.lower, "lower");
+  const auto labels_of = [&](const std::vector<int64_t>& rows) {
+    return data.labels.index_select(0, torch::tensor(rows, torch::kInt64));
+  };
+  const AucLoss upper_loss = on_rows(loss_, labels_of(data.upper));
+  const AucLoss lower_loss = on_rows(loss_, labels_of(data.lower));
   const NetworkWeights weights = weights_of(*network_);
   const double strength = upper_loss.lower_curvature() / 2 * l2_ / static_cast<double>(data.upper.size());
   const auto penalty = [=] {
@@ -122,7 +122,9 @@ torch::Tensor AucModel::scores(const Inputs& inputs, const std::vector<int64_t>&
 double AucModel::loss(const torch::Tensor& scores, const torch::Tensor& labels) const {
   const torch::NoGradGuard no_grad;
   const auto number = [](const torch::Tensor& t) { return t.to(torch::kCPU, torch::kFloat64); };
-  return loss_.value(number(scores), number(labels), number(a_), number(b_), number(alpha_)).item<double>();
+  return on_rows(loss_, labels)
+      .value(number(scores), number(labels), number(a_), number(b_), number(alpha_))
+      .item<double>();
 }
 
 std::map<std::string, torch::Tensor> AucModel::loss_tensors() const {

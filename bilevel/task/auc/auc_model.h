@@ -24,6 +24,8 @@ struct AucData {
 class AucModel {
  public:
   /// Initial values come from `seed` alone. Throws InputError for options that the network refuses.
+  /// @param loss its form and margin; rho is always the share of positive rows among those that A is averaged over: of
+  /// another share A would not be a loss of the classes' means, and could be small without telling them apart
   /// @param l2 kappa: the upper objective gets rho (1 - rho) kappa / n ||w||^2 over the weights of a linear
   /// map (n: rows of the upper level) and half of it over the weights of hidden layers; biases and token
   /// vectors are free.
@@ -31,16 +33,15 @@ class AucModel {
            uint64_t seed, const torch::Device& device);
 
   /// f = A + L2 on upper batches, g = -A on lower batches, both stratified and with the rows' weights; y = alpha;
-  /// x = all weights, a and b. rho is the share of positive rows among those of the level, whatever the loss was
-  /// made with: of another share A would not be the loss of the classes' means, and could be small without
-  /// telling them apart. The constant lower Hessian is supplied, and both levels share the encoder. Shares this
+  /// x = all weights, a and b. The constant lower Hessian is supplied, and both levels share the encoder. Shares this
   /// model's tensors. Throws InputError when the rows of a level are all of one class.
   Problem problem(const AucData& data, int64_t batch_size) const;
 
   /// Scores of rows, float32 [rows] on the CPU, in evaluation mode. Cost: forward passes without graph.
   torch::Tensor scores(const Inputs& inputs, const std::vector<int64_t>& rows) const;
 
-  /// A on all the given rows with the present a, b and alpha (without the regularizer).
+  /// A on all the given rows with the present a, b and alpha (without the regularizer), rho being their share of
+  /// positive rows. Throws InputError when they are all of one class.
   double loss(const torch::Tensor& scores, const torch::Tensor& labels) const;
 
   const std::shared_ptr<Network>& network() const { return network_; }

@@ -158,6 +158,11 @@ TEST(AucModel, TheShareIsThatOfTheLevelsRows) {
           .item<double>();
     };
     EXPECT_NEAR(g, -expected(data.lower, 2 / 12.0), 1e-6);
+    const auto at = [&](const std::vector<int64_t>& rows) {
+      return model.loss(model.scores(data.inputs, rows), data.labels.index_select(0, torch::tensor(rows)));
+    };
+    EXPECT_NEAR(at(data.lower), expected(data.lower, 2 / 12.0), 1e-6);
+    EXPECT_NEAR(at(data.upper), expected(data.upper, 3 / 8.0), 1e-6);
     return f;
   };
   EXPECT_EQ(levels(0.5), levels(0.01));
