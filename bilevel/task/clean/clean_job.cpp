@@ -161,7 +161,7 @@ class Job {
     const std::vector<int64_t>& train = part.train;
     std::vector<int64_t> judges = part.trusted;
     part.lower = train;
-    if (setup_->trusted().empty()) {
+    if (judges.empty()) {
       const torch::Tensor given = classes_of(train);
       const torch::Tensor agreement =
           first_opinion(part).gather(1, given.unsqueeze(1)).squeeze(1).contiguous();
@@ -178,17 +178,16 @@ class Job {
       }
       part.lower.clear();
       for (size_t i = 0; i < train.size(); ++i) (judging[i] ? judges : part.lower).push_back(train[i]);
-      if (judges.empty()) {
-        throw InputError(
-            "without --trusted the training file needs more rows of a class: none is left to judge the "
-            "others");
+      if (judges.empty()) {  // one row of each class
+        judges.push_back(part.lower.back());
+        part.lower.pop_back();
       }
-      say_and_note(
-          "no --trusted file: the training rows whose labels an out-of-fold model agrees with most judge the "
-          "others; "
-          "this assumes that labels are right more often than wrong, and not wrong in a way that a model can "
-          "learn; "
-          "the probabilities and the share of wrong labels are not calibrated");
+      if (setup_->trusted().empty()) {
+        say_and_note(
+            "no --trusted file: the training rows whose labels an out-of-fold model agrees with most judge "
+            "the others; this assumes that labels are right more often than wrong, and not wrong in a way "
+            "that a model can learn; the probabilities and the share of wrong labels are not calibrated");
+      }
     }
     const auto count = static_cast<int64_t>(judges.size());
     const int64_t upper = count < kFewTrusted ? count : std::llround(kJudging * static_cast<double>(count));

@@ -194,6 +194,7 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
   const auto take = [&] {
     result.calibration = model.calibration();
     result.transition = model.transition();
+    result.class_shares = model.posterior().mean(0);
     result.share = model.share().item<double>();
   };
   take();
@@ -205,6 +206,11 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
     take();
     result.trusted_shift = model.shift();
   }
+  const torch::Tensor counted = torch::bincount(trusted.labels, {}, train.probabilities.size(1));
+  const torch::Tensor expected = trusted.labels.numel() * result.class_shares;
+  // A class of less than one expected row counts as if it had one, so that a single such row is no contradiction.
+  const torch::Tensor distance = (counted - expected).square() / expected.clamp_min(1);
+  result.class_counts = tail(distance.sum().item<double>(), train.probabilities.size(1) - 1);
   result.same_beta = tail(2 * (model.fit(Model::Trusted::own_shares_and_beta) - own_shares), 1);
   return result;
 }
