@@ -20,7 +20,7 @@ constexpr double kPseudoRows = 0.5;   // of each class: keeps log rates finite
 constexpr double kDrop = 1.9207;      // of the log likelihood at the ends of a 95 % interval: 1.96^2 / 2
 constexpr double kStiffness = 1e-4;   // of a share that is held fixed
 constexpr int64_t kMostClasses = 20;  // with intervals of single rates
-constexpr double kAtZero = 1e-3;      // a rate below it that the likelihood pushes down lies at the boundary
+constexpr double kAtZero = 1;         // row expected: a rate of less lies at 0 where the likelihood falls
 constexpr double kLeastP = 1e-12;
 
 torch::Tensor log_of(const torch::Tensor& probabilities) {
@@ -231,12 +231,15 @@ NoiseIntervals noise_intervals(const LabelNoise& noise, const LabelledPrediction
   const torch::Tensor slope = scores.sum(0);
   const torch::Tensor information = scores.t().mm(scores) + model.prior_information(parameters).diag();
   const auto entry = [&](int64_t j, int64_t k) { return j * classes + k; };
+  const auto rows = static_cast<double>(train.labels.numel());
   std::vector<bool> held(
       static_cast<size_t>(parameters));  // at the boundary: they do not move with the others
   for (int64_t j = 0; j < classes; ++j) {
     for (int64_t k = 0; k < classes; ++k) {
-      held[static_cast<size_t>(entry(j, k))] = j == k || (noise.transition[j][k].item<double>() < kAtZero &&
-                                                          slope[entry(j, k)].item<double>() < 0);
+      held[static_cast<size_t>(entry(j, k))] =
+          j == k ||
+          (rows * noise.class_shares[j].item<double>() * noise.transition[j][k].item<double>() < kAtZero &&
+           slope[entry(j, k)].item<double>() < 0);
     }
   }
   // From `value`, how far a sum of rates can rise or fall until the likelihood has dropped by kDrop.
