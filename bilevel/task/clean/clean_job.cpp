@@ -161,7 +161,7 @@ class Job {
     const std::vector<int64_t>& train = part.train;
     std::vector<int64_t> judges = part.trusted;
     part.lower = train;
-    if (setup_->trusted().empty()) {
+    if (judges.empty()) {
       const torch::Tensor given = classes_of(train);
       const torch::Tensor agreement =
           first_opinion(part).gather(1, given.unsqueeze(1)).squeeze(1).contiguous();
@@ -178,17 +178,16 @@ class Job {
       }
       part.lower.clear();
       for (size_t i = 0; i < train.size(); ++i) (judging[i] ? judges : part.lower).push_back(train[i]);
-      if (judges.empty()) {
-        throw InputError(
-            "without --trusted the training file needs more rows of a class: none is left to judge the "
-            "others");
+      if (judges.empty()) {  // one row of each class
+        judges.push_back(part.lower.back());
+        part.lower.pop_back();
       }
-      say_and_note(
-          "no --trusted file: the training rows whose labels an out-of-fold model agrees with most judge the "
-          "others; "
-          "this assumes that labels are right more often than wrong, and not wrong in a way that a model can "
-          "learn; "
-          "the probabilities and the share of wrong labels are not calibrated");
+      if (setup_->trusted().empty()) {
+        say_and_note(
+            "no --trusted file: the training rows whose labels an out-of-fold model agrees with most judge "
+            "the others; this assumes that labels are right more often than wrong, and not wrong in a way "
+            "that a model can learn; the probabilities and the share of wrong labels are not calibrated");
+      }
     }
     const auto count = static_cast<int64_t>(judges.size());
     const int64_t upper = count < kFewTrusted ? count : std::llround(kJudging * static_cast<double>(count));
@@ -345,9 +344,9 @@ class Job {
     noise_ = fit_label_noise(train, trusted);
     if (!setup_->trusted().empty()) intervals_ = noise_intervals(noise_, train, trusted);
     judgement_ = judge(noise_, train);
-    class_shares_ = noise_.calibration.apply(train.probabilities).mean(0);
     weights_ = weight_of(judgement_.right, setup_->classes());
-    if (noise_.trusted_shift.defined()) say_and_note(other_shares(trusted));
+    if (noise_.trusted_shift.defined() || noise_.class_counts < kContradiction)
+      say_and_note(other_shares(trusted));
     if (noise_.same_beta < kContradiction) {
       say_and_note(
           fmt::format("the trusted rows contradict the estimated noise: predictions that fit them do not fit "
@@ -363,15 +362,13 @@ class Job {
   std::string other_shares(const LabelledPredictions& trusted) const {
     const torch::Tensor counted =
         torch::one_hot(trusted.labels, setup_->classes()).to(torch::kFloat64).mean(0);
-    const auto c = (counted - class_shares_).abs().argmax().item<int64_t>();
+    const auto c = (counted - noise_.class_shares).abs().argmax().item<int64_t>();
     return fmt::format(
-        "the trusted rows contradict the class shares: {:.1f} % of them are '{}', of the training rows "
-        "(wrong labels "
-        "corrected) about {:.1f} % (p = {:.1g}); if they were not drawn from the same rows, that is no "
-        "fault: the "
-        "noise is estimated without their shares",
-        100 * counted[c].item<double>(), name_of(c), 100 * class_shares_[c].item<double>(),
-        noise_.same_shares);
+        "the trusted rows contradict the estimated class shares: {} of them are '{}', of the training rows "
+        "(wrong labels corrected) about {}; if they were picked class by class, that is no fault{}",
+        percent_text(counted[c].item<double>()), name_of(c),
+        percent_text(noise_.class_shares[c].item<double>()),
+        noise_.trusted_shift.defined() ? "; the noise is estimated without their shares" : "");
   }
 
   torch::Tensor classes_of(const std::vector<int64_t>& rows) const {
@@ -462,7 +459,7 @@ class Job {
   /// The pairs of classes that make the most wrong labels, in one line.
   std::string rates_text() const {
     const int64_t classes = setup_->classes();
-    torch::Tensor expected = noise_.transition * class_shares_.unsqueeze(1);
+    torch::Tensor expected = noise_.transition * noise_.class_shares.unsqueeze(1);
     expected.fill_diagonal_(0);
     const torch::Tensor order = expected.flatten().argsort(/*stable=*/true, 0, /*descending=*/true);
     std::vector<std::string> pairs;
@@ -654,7 +651,6 @@ class Job {
   LabelNoise noise_;
   std::optional<NoiseIntervals> intervals_;
   Judgement judgement_;
-  torch::Tensor class_shares_;  // estimated, of the true classes
   torch::Tensor weights_;
   std::shared_ptr<Network> model_;
   std::vector<int64_t> best_steps_;

@@ -20,7 +20,7 @@ constexpr double kPseudoRows = 0.5;   // of each class: keeps log rates finite
 constexpr double kDrop = 1.9207;      // of the log likelihood at the ends of a 95 % interval: 1.96^2 / 2
 constexpr double kStiffness = 1e-4;   // of a share that is held fixed
 constexpr int64_t kMostClasses = 20;  // with intervals of single rates
-constexpr double kAtZero = 1e-3;      // a rate below it that the likelihood pushes down lies at the boundary
+constexpr double kAtZero = 1;         // row expected: a rate of less lies at 0 where the likelihood falls
 constexpr double kLeastP = 1e-12;
 
 torch::Tensor log_of(const torch::Tensor& probabilities) {
@@ -194,6 +194,7 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
   const auto take = [&] {
     result.calibration = model.calibration();
     result.transition = model.transition();
+    result.class_shares = model.posterior().mean(0);
     result.share = model.share().item<double>();
   };
   take();
@@ -205,6 +206,11 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
     take();
     result.trusted_shift = model.shift();
   }
+  const torch::Tensor counted = torch::bincount(trusted.labels, {}, train.probabilities.size(1));
+  const torch::Tensor expected = trusted.labels.numel() * result.class_shares;
+  // A class of less than one expected row counts as if it had one, so that a single such row is no contradiction.
+  const torch::Tensor distance = (counted - expected).square() / expected.clamp_min(1);
+  result.class_counts = tail(distance.sum().item<double>(), train.probabilities.size(1) - 1);
   result.same_beta = tail(2 * (model.fit(Model::Trusted::own_shares_and_beta) - own_shares), 1);
   return result;
 }
@@ -225,12 +231,15 @@ NoiseIntervals noise_intervals(const LabelNoise& noise, const LabelledPrediction
   const torch::Tensor slope = scores.sum(0);
   const torch::Tensor information = scores.t().mm(scores) + model.prior_information(parameters).diag();
   const auto entry = [&](int64_t j, int64_t k) { return j * classes + k; };
+  const auto rows = static_cast<double>(train.labels.numel());
   std::vector<bool> held(
       static_cast<size_t>(parameters));  // at the boundary: they do not move with the others
   for (int64_t j = 0; j < classes; ++j) {
     for (int64_t k = 0; k < classes; ++k) {
-      held[static_cast<size_t>(entry(j, k))] = j == k || (noise.transition[j][k].item<double>() < kAtZero &&
-                                                          slope[entry(j, k)].item<double>() < 0);
+      held[static_cast<size_t>(entry(j, k))] =
+          j == k ||
+          (rows * noise.class_shares[j].item<double>() * noise.transition[j][k].item<double>() < kAtZero &&
+           slope[entry(j, k)].item<double>() < 0);
     }
   }
   // From `value`, how far a sum of rates can rise or fall until the likelihood has dropped by kDrop.

@@ -23,13 +23,17 @@ inline constexpr double kContradiction = 0.001;
 struct LabelNoise {
   Calibration
       calibration;  ///< of the predictions, to probabilities of the true class among the training rows
-  torch::Tensor transition;  ///< float64 [classes, classes]: P(given k | true j); each row sums to 1
-  double share = 0;          ///< expected share of wrong labels among the training rows, in [0, 1]
+  torch::Tensor transition;    ///< float64 [classes, classes]: P(given k | true j); each row sums to 1
+  torch::Tensor class_shares;  ///< float64 [classes]: estimated, of the true classes of the training rows
+  double share = 0;            ///< expected share of wrong labels among the training rows, in [0, 1]
   /// float64 [classes]: the trusted rows' log odds of the classes, beside those of the training rows. Undefined
   /// where the two do not contradict each other: then they are taken as samples of the same rows.
   torch::Tensor trusted_shift;
   /// p-value of the likelihood ratio test of that, with classes - 1 degrees of freedom; 1 without trusted rows.
   double same_shares = 1;
+  /// p-value of Pearson's test that the trusted rows' classes are drawn with the training rows' estimated shares; classes
+  /// that tell themselves apart bear it when they are not, and the likelihood with them.
+  double class_counts = 1;
   /// p-value of the test that one beta holds for both kinds of rows (1 degree of freedom).
   double same_beta = 1;
 };

@@ -149,11 +149,13 @@ TEST(LabelNoise, TrustedRowsOfOtherSharesAreNotTakenForASample) {
   const LabelNoise found = fit_label_noise(alike.train, alike.trusted);
   EXPECT_GT(found.same_shares, kContradiction);
   EXPECT_GT(found.same_beta, kContradiction);
+  EXPECT_GT(found.class_counts, kContradiction);
   EXPECT_FALSE(found.trusted_shift.defined());
 
   const Drawn other = draw(11, 4000, 400, shares, truth, 2, 2.5, {0.5, 0.5});
   const LabelNoise corrected = fit_label_noise(other.train, other.trusted);
   EXPECT_LT(corrected.same_shares, kContradiction);
+  EXPECT_LT(corrected.class_counts, kContradiction);
   ASSERT_TRUE(corrected.trusted_shift.defined());
   // Odds of 9 to 1 became even.
   const torch::Tensor shift = corrected.trusted_shift;
@@ -169,6 +171,27 @@ TEST(LabelNoise, TellsTrustedRowsOfAnotherKind) {
   Drawn drawn = draw(13, 4000, 400, {0.5, 0.5}, rates({0.7, 0.3, 0.3, 0.7}, 2), 2, 1.5);
   drawn.trusted.probabilities = torch::softmax(4 * drawn.trusted.probabilities.log(), 1);
   EXPECT_LT(fit_label_noise(drawn.train, drawn.trusted).same_beta, kContradiction);
+}
+
+// Classes that tell themselves apart: the shares of the trusted rows do not matter to the estimate, but are told. Rates
+// of nearly nothing have intervals of nearly nothing.
+TEST(LabelNoise, FindsNoNoiseWhereThereIsNone) {
+  const Drawn drawn =
+      draw(19, 300, 150, {0.4, 0.3, 0.3}, torch::eye(3, torch::kFloat64), 2, 6, {0.8, 0.1, 0.1});
+  const LabelNoise found = fit_label_noise(drawn.train, drawn.trusted);
+  const NoiseIntervals intervals = noise_intervals(found, drawn.train, drawn.trusted);
+  EXPECT_LT(found.share, 0.01);
+  EXPECT_EQ(intervals.share.first, 0);
+  EXPECT_LT(intervals.share.second, 0.03);
+  for (int64_t j = 0; j < 3; ++j) {
+    for (int64_t k = 0; k < 3; ++k) {
+      if (j == k)
+        EXPECT_GT(intervals.low[j][k].item<double>(), 0.9);
+      else
+        EXPECT_LT(intervals.high[j][k].item<double>(), 0.1);
+    }
+  }
+  EXPECT_LT(found.class_counts, kContradiction);
 }
 
 TEST(LabelNoise, WithoutTrustedRowsCalibratesNothing) {
