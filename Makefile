@@ -1,16 +1,23 @@
 # Two commands for a new machine: `make run` and `make test`. Everything else is CMake (see CMakePresets.json).
 jobs := $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help setup build run test format docs-tables clean
+.PHONY: help setup build run test format docs-tables results results-stale clean
+
+# Of `make results`: a Python (some tables need numpy and scikit-learn), tables (none: all), the folder of the data sets.
+PYTHON ?= python3
+TABLES ?=
+DATA ?= $(BILEVEL_DATA)
 
 help:
 	@echo 'make run          build, then train on the built-in example'
 	@echo 'make test         build everything and run all tests'
 	@echo 'make build        build the program: build/bilevel'
 	@echo 'make docs-tables  write the options of the solvers into their pages'
+	@echo 'make results TABLES="NAME ..." DATA=FOLDER  make tables of docs/results.md again (CONTRIBUTING.md)'
+	@echo 'make results-stale                          mark the tables whose sources have changed'
 	@echo 'make format       clang-format all sources in place'
 	@echo 'make clean        remove the build folder'
-	@echo 'All but the last two first install what is missing (Debian packages, LibTorch in build/venv).'
+	@echo 'run, test, build, docs-tables and results first install what is missing (Debian packages, LibTorch in build/venv).'
 	@echo 'CMAKE_PREFIX_PATH may lead to a LibTorch of your own; CMAKE_ARGS is handed to the configuration.'
 
 setup:
@@ -32,6 +39,13 @@ format:
 docs-tables: setup
 	@cmake --build build -j $(jobs) --target bilevel_cli extra_program
 	@cmake/docs_tables.sh
+
+results: setup
+	@cmake --build build -j $(jobs) --target bilevel_cli step_benchmark meta_benchmark interval_benchmark
+	@$(PYTHON) benchmarks/make_results.py $(if $(DATA),--data "$(DATA)") $(TABLES)
+
+results-stale:
+	@$(PYTHON) benchmarks/make_results.py --stale
 
 clean:
 	@rm -rf build

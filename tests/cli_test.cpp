@@ -478,6 +478,7 @@ TEST_F(CliTest, SpeaksToAPersonOnlyWhenAsked) {
   const Outcome run = auc(columns(train));
   EXPECT_EQ(run.code, 0);
   EXPECT_CONTAINS(run.out, "test AUC ");
+  EXPECT_EQ(run.out.find("warning"), std::string::npos) << run.out;
   EXPECT_CONTAINS(run.out, "DeLong on the logit scale");
   const std::string page = read_bytes(out() + "/report.html");
   EXPECT_CONTAINS(page, "DeLong, on the logit scale");
@@ -494,6 +495,19 @@ TEST_F(CliTest, SpeaksToAPersonOnlyWhenAsked) {
   EXPECT_EQ(json.code, 0);
   EXPECT_TRUE(Json::parse(json.out).is_object());
   EXPECT_CONTAINS(json.err, "training 100 %");
+}
+
+TEST_F(CliTest, ScoresThatSaturateAreToldEverywhere) {
+  const Arguments wild = joined(columns(folder_.write("a.csv", table_of(rows_, ','))),
+                                {"--l2", "0", "--set", "upper_step_size=1e6"});
+  const Outcome run = auc(wild);
+  ASSERT_EQ(run.code, 0) << run.err;
+  const Json summary = Json::parse(read_bytes(out() + "/summary.json"));
+  ASSERT_EQ(summary.at("warnings").size(), 1U) << summary.at("warnings");
+  const std::string warning = summary.at("warnings")[0].get<std::string>();
+  EXPECT_CONTAINS(warning, "beyond +-0.999");
+  EXPECT_CONTAINS(run.out, "warning: " + warning);
+  EXPECT_CONTAINS(read_bytes(out() + "/report.html"), "the network saturates");
 }
 
 TEST_F(CliTest, EveryFormatGivesTheSameModel) {

@@ -246,7 +246,7 @@ TEST(SolverIndex, CostsAreThoseOfTheRegistry) {
         const auto found = row.find(kind);
         if (found == row.end()) {
           EXPECT_EQ(calls, 0) << entry.name << " has " << kind << ", of which the table has no column";
-        } else if (!found->second.mean) {
+        } else {  // the expected number, where it is random
           // At the ends of a run a period may lack a few calls.
           EXPECT_NEAR(calls / kSteps, Formula(found->second.formula, fields).value(),
                       0.004 * (1 + calls / kSteps))

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "bilevel/check/check_support.h"
 #include "bilevel/check/differences.h"
 #include "bilevel/core/error.h"
 #include "bilevel/task/p1/p1.h"
@@ -16,37 +17,6 @@ namespace bilevel {
 namespace check_test {
 
 using torch::Tensor;
-
-Tensor leaf(const std::vector<double>& values) {
-  return torch::tensor(values, torch::kFloat64).requires_grad_();
-}
-
-/// The first item whose name holds `part`; fails when there is none.
-const CheckItem& item_named(const CheckReport& report, const std::string& part) {
-  for (const CheckItem& item : report.items) {
-    if (item.name.find(part) != std::string::npos) return item;
-  }
-  ADD_FAILURE() << "no test is named '" << part << "' in\n" << report.table();
-  static const CheckItem none;
-  return none;
-}
-
-const EstimatorCheck& estimator_named(const CheckReport& report, const std::string& name) {
-  for (const EstimatorCheck& e : report.estimators) {
-    if (e.name == name) return e;
-  }
-  ADD_FAILURE() << "no estimator '" << name << "' in\n" << report.table();
-  static const EstimatorCheck none;
-  return none;
-}
-
-std::vector<std::string> wrong_names(const CheckReport& report) {
-  std::vector<std::string> names;
-  for (const CheckItem& item : report.items) {
-    if (item.verdict == Verdict::wrong) names.push_back(item.name);
-  }
-  return names;
-}
 
 /// A softmax head (y) on a tanh layer (x), with dropout in both, in float64 or float32; like the built-in
 /// tasks, two losses that see x through one encoder.
@@ -517,19 +487,41 @@ TEST(CheckReport, JsonAndTableSayTheSame) {
 }
 
 TEST(Differentiate, KnowsItsOwnError) {
-  const double unit = 2.2e-16;
-  const Difference smooth = differentiate([](double t) { return std::exp(t); }, 1e-3, unit, 1e-5);
+  Differentiator exponential([](double t) { return NoisyValue{std::exp(t), 1e-15}; });
+  const Difference smooth = exponential.best(1e-3, 1e-5, 0);
   EXPECT_NEAR(smooth.value, 1, 1e-11);
   EXPECT_LE(std::abs(smooth.value - 1), smooth.error);
   EXPECT_LT(smooth.error, 2e-6);
 }
 
+TEST(Differentiate, TakesLongStepsWhereValuesAreNoisy) {
+  // Noise of 1e-6 that the caller knows of: at 1e-4 the derivative is good to 1e-2, at .4 to 1e-5.
+  uint32_t state = 1;
+  const auto noise = [&] { return 1e-6 * ((state = 1664525 * state + 1013904223) / 2147483648.0 - 1); };
+  Differentiator line([&](double t) { return NoisyValue{3 * t + t * t + noise(), 1e-6}; });
+  const Difference found = line.best(1e-4, 1e-5, 0);
+  EXPECT_GT(found.step, 0.05);
+  EXPECT_LE(std::abs(found.value - 3), found.error);
+  EXPECT_LT(found.error, 1e-4);
+}
+
+TEST(Differentiate, NoiseThatNobodyReckonedWithIsNotConfirmed) {
+  uint32_t state = 1;
+  const auto noise = [&] { return 1e-6 * ((state = 1664525 * state + 1013904223) / 2147483648.0 - 1); };
+  Differentiator line([&](double t) { return NoisyValue{3 * t + noise(), 0}; });
+  const Difference once = line.once(1e-4);
+  const Difference found = line.confirmed(once);
+  EXPECT_GT(std::abs(found.value - 3), 1e-4);
+  EXPECT_LE(std::abs(found.value - 3), 5 * found.error);
+}
+
 TEST(Differentiate, DoesNotCallAKinkADerivative) {
-  const double unit = 2.2e-16;
   // Wherever the kink is, a wrong value says so, or a smaller step avoids it.
   for (const double at : {0.0, 1e-9, 1e-6, 1e-5, 1e-4, 2e-4, 3.3e-4, 6e-4}) {
-    const auto phi = [at](double t) { return t + std::max(t - at, 0.0); };  // the derivative on the left is 1
-    const Difference found = differentiate(phi, 1e-3, unit, 1e-5);
+    Differentiator kink([at](double t) {
+      return NoisyValue{t + std::max(t - at, 0.0), 1e-19};
+    });  // the derivative on the left is 1
+    const Difference found = kink.best(1e-3, 1e-5, 0);
     EXPECT_LE(std::abs(found.value - 1), 5 * found.error + 1e-9) << at;
     if (at >= 2e-4) {
       EXPECT_NEAR(found.value, 1, 1e-9) << at;

@@ -11,11 +11,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string number(double value) { return std::isnan(value) ? "-" : fmt::format("{:.1e}", value); }
+std::string number(double value, bool absolute = false) {
+  return std::isnan(value) ? "-" : fmt::format("{:.1e}{}", value, absolute ? " abs" : "");
+}
 
 std::string line(const std::string& name, const std::string& error, Verdict verdict,
                  const std::string& message) {
-  return fmt::format("  {:<58} {:>8}  {}{}\n", name, error, to_string(verdict),
+  return fmt::format("  {:<58} {:>11}  {}{}\n", name, error, to_string(verdict),
                      message.empty() ? "" : ": " + message);
 }
 
@@ -27,6 +29,8 @@ const char* to_string(Verdict verdict) {
       return "ok";
     case Verdict::warning:
       return "warning";
+    case Verdict::unsure:
+      return "cannot tell";
     case Verdict::wrong:
       return "WRONG";
     default:
@@ -42,6 +46,7 @@ nlohmann::ordered_json CheckReport::to_json() const {
                      {"name", item.name},
                      {"verdict", word(item.verdict)},
                      {"error", item.error},
+                     {"absolute", item.absolute},
                      {"message", item.message}});
   }
   Json estimates = Json::array();
@@ -50,18 +55,24 @@ nlohmann::ordered_json CheckReport::to_json() const {
     for (const BlockErrors& block : e.blocks) {
       blocks.push_back({{"parameter", block.parameter},
                         {"against_differences", block.against_differences},
-                        {"against_exact", block.against_exact}});
+                        {"against_exact", block.against_exact},
+                        {"absolute", block.absolute}});
     }
     estimates.push_back({{"name", e.name},
                          {"verdict", word(e.verdict)},
                          {"against_differences", e.against_differences},
                          {"against_exact", e.against_exact},
+                         {"absolute", e.absolute},
                          {"residual", e.residual},
+                         {"cosine_to_optimistic", e.cosine_to_optimistic},
                          {"oracle_calls", e.cost.to_json()},
                          {"message", e.message},
                          {"parameters", blocks}});
   }
   return {{"ok", ok},
+          {"wrong", wrong},
+          {"cannot_tell", unsure},
+          {"warnings", warnings},
           {"upper_size", upper_size},
           {"lower_size", lower_size},
           {"rows", {{"upper", upper_rows}, {"lower", lower_rows}}},
@@ -73,6 +84,9 @@ nlohmann::ordered_json CheckReport::to_json() const {
             {"gradient_norm", lower_level.gradient_norm},
             {"distance", lower_level.distance},
             {"gradients", lower_level.gradients},
+            {"starts", lower_level.starts},
+            {"value", lower_level.value},
+            {"lowest_value", lower_level.lowest_value},
             {"smallest_curvature", lower_level.smallest_curvature},
             {"largest_curvature", lower_level.largest_curvature},
             {"start_smallest_curvature", lower_level.start_smallest_curvature},
@@ -101,7 +115,7 @@ std::string CheckReport::table() const {
   }
 
   constexpr size_t kMany = 8;  // passed tests of one group
-  text += fmt::format("\n{:<60} {:>8}\n", "the problem", "error");
+  text += fmt::format("\n{:<60} {:>11}\n", "the problem", "error");
   std::vector<std::string> groups;
   for (const CheckItem& item : items) {
     if (std::find(groups.begin(), groups.end(), item.group) == groups.end()) groups.push_back(item.group);
@@ -115,29 +129,30 @@ std::string CheckReport::table() const {
     for (const CheckItem& item : items) {
       if (item.group != group || (many && item.verdict == Verdict::ok)) continue;
       const bool titled = group == "gradients" || group == "second derivatives";
-      text += line((titled && item.name.size() < 40 ? group + ": " : "") + item.name, number(item.error),
-                   item.verdict, item.message);
+      text += line((titled && item.name.size() < 40 ? group + ": " : "") + item.name,
+                   number(item.error, item.absolute), item.verdict, item.message);
     }
     if (many) {
       double largest = 0;
       for (const CheckItem* item : passed) {
-        if (!std::isnan(item->error)) largest = std::max(largest, item->error);
+        if (!std::isnan(item->error) && !item->absolute) largest = std::max(largest, item->error);
       }
       text += line(fmt::format("{}: {} more tests", group, passed.size()), number(largest), Verdict::ok, "");
     }
   }
 
   if (!estimators.empty()) {
-    text += fmt::format("\n{:<20} {:>12} {:>10} {:>10}\n", "estimator", "differences", "exact", "residual");
+    text += fmt::format("\n{:<20} {:>12} {:>11} {:>10}\n", "estimator", "differences", "exact", "residual");
     for (const EstimatorCheck& e : estimators) {
-      text += fmt::format("  {:<18} {:>12} {:>10} {:>10}  {}{}\n", e.name, number(e.against_differences),
-                          number(e.against_exact), number(e.residual), to_string(e.verdict),
-                          e.message.empty() ? "" : ": " + e.message);
+      text +=
+          fmt::format("  {:<18} {:>12} {:>11} {:>10}  {}{}\n", e.name,
+                      number(e.against_differences, e.absolute), number(e.against_exact, e.absolute),
+                      number(e.residual), to_string(e.verdict), e.message.empty() ? "" : ": " + e.message);
     }
     const auto most = std::find_if(estimators.begin(), estimators.end(),
                                    [](const EstimatorCheck& e) { return e.blocks.size() > 1; });
     if (most != estimators.end()) {
-      text += fmt::format("\n{:<44} {:>12} {:>10}  {}\n", "parameter (largest error of all estimators)",
+      text += fmt::format("\n{:<44} {:>12} {:>11}  {}\n", "parameter (largest error of all estimators)",
                           "differences", "exact", "by");
       for (size_t b = 0; b < most->blocks.size(); ++b) {
         double differences = kNoNumber, exact = kNoNumber;
@@ -152,18 +167,18 @@ std::string CheckReport::table() const {
           if (!(block.against_exact <= exact) && !std::isnan(block.against_exact))
             exact = block.against_exact;
         }
-        text += fmt::format("  {:<42} {:>12} {:>10}  {}\n", most->blocks[b].parameter, number(differences),
-                            number(exact), by);
+        const bool absolute = most->blocks[b].absolute;
+        text += fmt::format("  {:<42} {:>12} {:>11}  {}\n", most->blocks[b].parameter,
+                            number(differences, absolute), number(exact, absolute), by);
       }
     }
   }
   for (const std::string& remark : remarks) text += "\nremark: " + remark;
   if (!remarks.empty()) text += "\n";
-  const auto wrong = std::count_if(items.begin(), items.end(),
-                                   [](const CheckItem& i) { return i.verdict == Verdict::wrong; }) +
-                     std::count_if(estimators.begin(), estimators.end(),
-                                   [](const EstimatorCheck& e) { return e.verdict == Verdict::wrong; });
-  text += ok ? "\nresult: ok\n" : fmt::format("\nresult: {} wrong\n", wrong);
+  std::string doubts;
+  if (unsure > 0) doubts = fmt::format("; {} cannot be told", unsure);
+  if (warnings > 0) doubts += fmt::format("; {} warning{}", warnings, warnings > 1 ? "s" : "");
+  text += (ok ? "\nresult: ok" : fmt::format("\nresult: {} wrong", wrong)) + doubts + "\n";
   return text;
 }
 

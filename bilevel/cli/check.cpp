@@ -101,9 +101,8 @@ int check_auc(const CheckArguments& given) {
       t.add_(0.05 * torch::randn(t.sizes(), generator, torch::kFloat64).to(t.options().requires_grad(false)));
     }
   }
-  const auto batch = static_cast<int64_t>(std::max(data.upper.size(), data.lower.size()));
   return show_check(given, "auc", nlohmann::json(setup.options()),
-                    check(model.problem(data, batch), check_options(given)));
+                    check(model.problem(data, training.batch_size), check_options(given)));
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ class Minimizer {
 
   Minimum run() {
     std::tie(value_, gradient_) = evaluate(y_);
+    if (options_.inverse && approach()) return end(true, "");
     double best = std::numeric_limits<double>::infinity();
     int without_progress = 0;
     while (true) {
@@ -42,9 +43,12 @@ class Minimizer {
       const bool round_off = convex && distance_ <= 16 * unit_ * (1 + length(y_));
       const bool moved = line_search(step, round_off);
       if (round_off) return end(true, "");
-      const bool near = convex && distance_ <= std::sqrt(unit_) * (1 + length(y_));
-      if (!moved || (near && without_progress >= 3)) {
-        return end(near, near ? "" : "stalled: no step lowers the objective any more");
+      const double size = 1 + length(y_);
+      const bool near = convex && distance_ <= std::sqrt(unit_) * size;
+      // Rounding of the gradient over a small curvature can be far more than rounding of y.
+      const bool close = convex && distance_ <= std::max(1e-5, std::sqrt(unit_)) * size;
+      if (!moved || (near && without_progress >= 3) || (close && without_progress >= 10)) {
+        return end(close, close ? "" : "stalled: no step lowers the objective any more");
       }
       if (spent_ >= options_.max_gradients) {
         return end(false, fmt::format("stopped after {} gradients", spent_));
@@ -58,11 +62,35 @@ class Minimizer {
     return function_(y);
   }
 
+  /// Steps by the inverse that was given; true when a small one makes the gradient no smaller any more.
+  bool approach() {
+    while (spent_ < options_.max_gradients) {
+      const Tensor step = -options_.inverse(gradient_);
+      distance_ = length(step);
+      const double size = 1 + length(y_);
+      auto [value, gradient] = evaluate(y_ + step);
+      const bool smaller = std::isfinite(value) && length(gradient) < 0.8 * length(gradient_);
+      if (!smaller) return distance_ <= std::max(1e-5, std::sqrt(unit_)) * size;
+      y_ = y_ + step;
+      value_ = value;
+      gradient_ = gradient;
+      if (distance_ <= 16 * unit_ * size) return true;
+    }
+    return false;
+  }
+
   /// Hessian times d by a difference of gradients.
   Tensor product(const Tensor& d) {
+    if (central_) {
+      const double t = std::cbrt(unit_) * (1 + length(y_)) / length(d);
+      return (evaluate(y_ + t * d).second - evaluate(y_ - t * d).second) / (2 * t);
+    }
     const double t = std::sqrt(unit_) * (1 + length(y_)) / length(d);
     return (evaluate(y_ + t * d).second - gradient_) / t;
   }
+
+  /// Curvature relative to the largest that is zero as far as products tell.
+  double flat() const { return 30 * (central_ ? std::pow(unit_, 2 / 3.0) : std::sqrt(unit_)); }
 
   /// An approximate solution of H p = -g, and whether only positive curvature was met.
   std::pair<Tensor, bool> newton_step() {
@@ -78,10 +106,14 @@ class Minimizer {
       const double curvature = d.dot(hd).item<double>() / dd;
       if (!std::isfinite(curvature)) break;
       largest = std::max(largest, std::abs(curvature));
-      if (curvature <= 30 * std::sqrt(unit_) * largest && (k > 0 || curvature <= 0)) {
+      if (!central_ && std::abs(curvature) <= flat() * largest) {
+        central_ = true;
+        return newton_step();
+      }
+      if (curvature <= flat() * largest && (k > 0 || curvature <= 0)) {
         // Flat or downward: what was found so far is a descent direction; the first one is the gradient's.
         if (k == 0) p = d / std::max(largest, std::numeric_limits<double>::min());
-        return {p, curvature > -30 * std::sqrt(unit_) * largest};
+        return {p, curvature > -flat() * largest};
       }
       const double alpha = rr / (curvature * dd);
       p = p + alpha * d;
@@ -134,6 +166,7 @@ class Minimizer {
   double value_ = 0, distance_ = std::numeric_limits<double>::infinity();
   double unit_ = 0, bound_ = 0;
   int64_t spent_ = 0;
+  bool central_ = false;  // products are central differences
 };
 
 }  // namespace

@@ -63,6 +63,13 @@ BatchSource::BatchSource(std::vector<int64_t> rows, Gather gather, const Samplin
   }
   std::erase_if(strata_, [](const auto& stratum) { return stratum.empty(); });
   shares_ = class_shares(strata_, batch_size_);
+  std::vector<double> in_proportion;
+  for (const std::vector<int64_t>& stratum : strata_) {
+    in_proportion.push_back(static_cast<double>(batch_size_) * static_cast<double>(stratum.size()) /
+                            static_cast<double>(all_rows_.size()));
+  }
+  if (shares_ == in_proportion) return;
+  for (size_t k = 0; k < strata_.size(); ++k) weights_.push_back(in_proportion[k] / shares_[k]);
 }
 
 int64_t BatchSource::rows() const { return static_cast<int64_t>(all_rows_.size()); }
@@ -121,7 +128,14 @@ Batch Sampler::next() {
     strata_[k].owed -= static_cast<double>(counts[k]);
     draw(k, counts[k], rows);
   }
-  return source_.gather_(rows);
+  Batch batch = source_.gather_(rows);
+  if (!source_.weights_.empty()) {
+    batch.weights = torch::empty({batch.size()}, torch::kFloat64);
+    int64_t begin = 0;
+    for (size_t k = 0; k < strata_.size(); begin += counts[k++])
+      batch.weights.narrow(0, begin, counts[k]).fill_(source_.weights_[k]);
+  }
+  return batch;
 }
 
 void Sampler::draw(size_t k, int64_t count, std::vector<int64_t>& rows) {

@@ -35,7 +35,11 @@ class BatchSource {
   /// `rows`, from 0), every batch holds the classes in their proportion, rounded so that over many batches
   /// every class has its exact share, and at least one row of each class where the batch size allows: a class
   /// whose proportion is less than one row a batch then has exactly one, and the others divide the rest in
-  /// proportion. Throws InputError when there are no rows or the batch size is below 1.
+  /// proportion. The batches then have `Batch::weights`: the class's share in the data divided by its share in
+  /// the batches over time (not in the one batch, where the counts vary). So over any number T of batches that
+  /// holds every row of a class equally often and every class in its share s_k / B of the rows (T s_k / n_k whole),
+  /// the mean of a `weighted_mean` is the mean over all rows. `gather` then must give one row for each number.
+  /// Throws InputError when there are no rows or the batch size is below 1.
   BatchSource(std::vector<int64_t> rows, Gather gather, const SamplingOptions& options,
               const std::vector<int64_t>& strata = {});
 
@@ -46,7 +50,8 @@ class BatchSource {
   /// True when a batch always is the whole data set (a deterministic oracle).
   bool full_batch() const { return batch_size_ == rows() && !with_replacement_; }
   /// The rows dealt into batches once and for all, each class round-robin in random order, so that every slot
-  /// has the classes in proportion; ceil(rows / batch size) slots, whose sizes differ by at most one row.
+  /// has the classes in proportion; ceil(rows / batch size) slots, whose sizes differ by at most one row. Every row
+  /// stands in one slot, so means over slots, each counted by its size, need no weights.
   std::vector<std::vector<int64_t>> slots(at::Generator& generator) const;
   /// All rows as one batch, in their order.
   Batch all() const;
@@ -57,6 +62,7 @@ class BatchSource {
   friend class Sampler;
   std::vector<std::vector<int64_t>> strata_;  // row numbers by class
   std::vector<double> shares_;                // rows of each class in a batch, on average
+  std::vector<double> weights_;               // what a row of each class counts; empty where all are 1
   std::vector<int64_t> all_rows_;
   Gather gather_;
   int64_t batch_size_ = 0;

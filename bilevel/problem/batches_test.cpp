@@ -9,6 +9,7 @@
 
 #include "bilevel/core/error.h"
 #include "tests/support.h"
+#include "tests/unbiased.h"
 
 namespace bilevel {
 namespace batches_test {
@@ -222,6 +223,97 @@ TEST(Stratified, ARareClassHasOneRowInEveryBatchAndTheOthersShareTheRest) {
   EXPECT_NEAR(static_cast<double>(sums[1]), batches * 20 * 390.0 / 990, 1.5);
 }
 
+// The expectation of every batch's loss, over time, is the loss on all rows, although a rare class has more rows in
+// the batches than in the data.
+TEST(Stratified, OverWholeCyclesTheMeanOfTheBatchesIsThatOfAllRows) {
+  const std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>> cases{
+      {{996, 4}, {2, 8, 15, 100, 250}},  // .4 %: below one row a batch up to 249
+      {{9, 1}, {2, 3, 7}},
+      {{600, 390, 10}, {3, 21, 32, 100}},      // varying counts of the two large classes
+      {{700, 5, 3, 2}, {4, 9, 64}},            // several rare classes
+      {{40, 9, 8, 7, 6, 5}, {1, 2, 5, 6, 7}},  // fewer rows than classes, and just enough
+      {{16, 3, 1}, {7}},                       // one rare class makes another
+      {{50, 45, 4, 1}, {5, 20}},
+      {{61, 23, 16}, {10}},  // in proportion
+  };
+  for (const auto& [sizes, batch_sizes] : cases) {
+    std::vector<int64_t> classes;
+    for (size_t k = 0; k < sizes.size(); ++k)
+      classes.insert(classes.end(), static_cast<size_t>(sizes[k]), static_cast<int64_t>(k));
+    const auto n = static_cast<int64_t>(classes.size());
+    const torch::Tensor features = torch::randn({n, 2}, generator(21), torch::kFloat64);
+    const torch::Tensor x = torch::tensor({0.7, -1.1}, torch::kFloat64).requires_grad_();
+    const torch::Tensor class_of = torch::tensor(classes);
+    const auto gather = [&](const Rows& rows) {
+      return Batch{{features.index_select(0, torch::tensor(rows))}, rows};
+    };
+    for (const int64_t batch_size : batch_sizes) {
+      SCOPED_TRACE(testing::Message()
+                   << sizes.size() << " classes of " << n << " rows, batches of " << batch_size);
+      const BatchSource source(range(0, n), gather, {.batch_size = batch_size}, classes);
+      const Level level{.parameters = {x},
+                        .loss =
+                            [&](const Batch& b) {
+                              return weighted_mean(torch::softplus(b[0].matmul(x)).square(), b.weights);
+                            },
+                        .batches = source};
+      expect_unbiased({.upper = level, .lower = {}}, level, batches_of_a_cycle(sizes, batch_size));
+
+      // With replacement a row's expected weight is the same for all rows.
+      Sampler sampler(
+          BatchSource(range(0, n), gather, {.batch_size = batch_size, .with_replacement = true}, classes),
+          generator(22));
+      torch::Tensor sums = torch::zeros({static_cast<int64_t>(sizes.size())}, torch::kFloat64);
+      const int64_t cycle = batches_of_a_cycle(sizes, batch_size);
+      for (int64_t t = 0; t < cycle; ++t) {
+        const Batch batch = sampler.next();
+        const torch::Tensor weights =
+            batch.weights.defined() ? batch.weights : torch::ones({batch_size}, torch::kFloat64);
+        sums += torch::bincount(class_of.index_select(0, torch::tensor(batch.rows)), weights, sums.numel());
+      }
+      for (size_t k = 0; k < sizes.size(); ++k) {
+        EXPECT_NEAR(sums[static_cast<int64_t>(k)].item<double>() / static_cast<double>(cycle * batch_size),
+                    static_cast<double>(sizes[k]) / static_cast<double>(n), 1e-12);
+      }
+    }
+  }
+}
+
+TEST(Stratified, AWeightIsTheShareInTheDataByThatInTheBatches) {
+  Sampler sampler(stratified({600, 390, 10}, {.batch_size = 21}), generator(23));
+  const Batch batch = sampler.next();
+  ASSERT_EQ(batch.weights.sizes(), torch::IntArrayRef({21}));
+  EXPECT_EQ(batch.weights.scalar_type(), torch::kFloat64);
+  for (int64_t i = 0; i < 21; ++i) {
+    const bool rare = batch.rows[static_cast<size_t>(i)] >= 990;
+    EXPECT_NEAR(batch.weights[i].item<double>(), rare ? 0.01 / (1 / 21.0) : 0.99 / (20 / 21.0), 1e-15);
+  }
+  EXPECT_TRUE(batch.to(torch::kCPU).weights.is_same(batch.weights));
+}
+
+TEST(Stratified, BatchesInProportionHaveNoWeights) {
+  for (const auto& [sizes, batch_size] :
+       std::vector<std::pair<std::vector<int64_t>, int64_t>>{{{90, 10}, 32},
+                                                             {{48, 1}, 49},
+                                                             {{480, 10}, 49},
+                                                             {{61, 23, 16}, 10},
+                                                             {{40, 9, 8, 7, 6, 5}, 2},
+                                                             {{996, 4}, 2000}}) {
+    Sampler sampler(stratified(sizes, {.batch_size = batch_size}), generator(24));
+    EXPECT_FALSE(sampler.next().weights.defined()) << sizes[0] << ", batches of " << batch_size;
+  }
+  Sampler sampler(shuffled({torch::zeros({9})}, {.batch_size = 2}), generator(25));
+  EXPECT_FALSE(sampler.next().weights.defined());
+}
+
+TEST(WeightedMean, DividesByTheNumberOfRows) {
+  const torch::Tensor values = torch::tensor({1.0f, 2.0f, 6.0f});
+  EXPECT_EQ(weighted_mean(values, {}).item<float>(), 3);
+  const torch::Tensor mean = weighted_mean(values, torch::tensor({3.0, 0.0, 0.5}, torch::kFloat64));
+  EXPECT_EQ(mean.item<float>(), 2);
+  EXPECT_EQ(mean.scalar_type(), torch::kFloat32);
+}
+
 TEST(Stratified, EveryClassIsCoveredOnceBeforeAnyRowTwice) {
   const std::vector<int64_t> sizes{12, 4};
   Sampler sampler(stratified(sizes, {.batch_size = 4}), generator(11));
@@ -274,6 +366,19 @@ TEST(Slots, HoldTheClassesInProportion) {
           << "class " << k;
     }
   }
+}
+
+// Each slot counted by its size, as a memory of gradients does: no row needs a weight, however rare its class.
+TEST(Slots, MeansBySizeAreThatOfAllRows) {
+  const std::vector<int64_t> sizes{995, 3, 2};
+  const torch::Tensor values = torch::randn({1000}, generator(26), torch::kFloat64);
+  at::Generator one = generator(27);
+  double mean = 0;
+  for (const Rows& slot : stratified(sizes, {.batch_size = 16}).slots(one)) {
+    const double share = static_cast<double>(slot.size()) / 1000;
+    mean += share * values.index_select(0, torch::tensor(slot)).mean().item<double>();
+  }
+  EXPECT_NEAR(mean, values.mean().item<double>(), 1e-15);
 }
 
 TEST(Slots, AFullBatchIsTheOnlySlotInItsOrder) {

@@ -147,15 +147,13 @@ class Page {
   }
 
   static std::string comparison(const AucDifference& d) {
+    if (!d.has_interval()) {
+      return fmt::format("The AUC differs from the baseline's by {:+.4f}, without an interval: {}.",
+                         d.difference, d.no_interval);
+    }
     const std::string size = fmt::format("{:.4f}", std::abs(d.difference));
     const std::string interval = fmt::format(
         "95&nbsp;% interval of the difference {:+.4f} to {:+.4f}, paired on the same rows", d.low, d.high);
-    if (!std::isfinite(d.standard_error)) {
-      return fmt::format(
-          "The AUC differs from the baseline's by {:+.4f}; there are too few rows to say whether that is "
-          "chance.",
-          d.difference);
-    }
     if (d.low > 0) return fmt::format("The model is better than the baseline by {} ({}).", size, interval);
     if (d.high < 0)
       return fmt::format("The model is <b>worse</b> than the baseline by {} ({}).", size, interval);

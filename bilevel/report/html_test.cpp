@@ -214,12 +214,12 @@ TEST(Html, WhatIsAbsentIsLeftOut) {
 
 TEST(Html, TheComparisonSaysWhatTheFiguresSay) {
   AucReport report = example();
-  report.baseline->difference = {-0.02, 0.005, -0.03, -0.01, 1e-4};
+  report.baseline->difference = {-0.02, 0.005, -0.03, -0.01, ""};
   EXPECT_TRUE(contains(auc_report_html(report), "<b>worse</b> than the baseline by 0.0200"));
-  report.baseline->difference = {0.01, 0.01, -0.01, 0.03, 0.3};
+  report.baseline->difference = {0.01, 0.01, -0.01, 0.03, ""};
   EXPECT_TRUE(contains(auc_report_html(report), "may be chance"));
-  report.baseline->difference = {0.01, NAN, -1, 1, NAN};
-  EXPECT_TRUE(contains(auc_report_html(report), "too few rows"));
+  report.baseline->difference = {0.01, NAN, NAN, NAN, "too few rows"};
+  EXPECT_TRUE(contains(auc_report_html(report), "by +0.0100, without an interval: too few rows."));
 }
 
 TEST(Html, ThresholdWithoutCallsAndPerfectScores) {

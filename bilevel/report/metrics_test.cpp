@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
+#include <vector>
 
 #include "bilevel/core/error.h"
 
@@ -177,42 +179,157 @@ TEST(Metrics, DelongEqualsABootstrap) {
               0.08);  // bootstrap noise 1.6 %, bias about 1/57
 }
 
-TEST(Metrics, IntervalsStayInsideAndSayHowSureTheyAre) {
-  const auto check = [](const AucEstimate& e, double low, double high) {
-    EXPECT_NEAR(e.low, low, 1e-12);
-    EXPECT_NEAR(e.high, high, 1e-12);
+// Solved by NumPy with the integral of Owen's T in 20,000 cells.
+TEST(Metrics, ScoreIntervalsByAnIndependentProgram) {
+  const auto check = [](const ScoredRows& rows, double low, double high) {
+    const AucEstimate e = auc_estimate(rows);
+    EXPECT_NEAR(e.low, low, 1e-8);
+    EXPECT_NEAR(e.high, high, 1e-8);
   };
-  check(auc_estimate({{4, 3, 2, 1, 0}, {1, 1, 0, 0, 0}}), std::sqrt(0.025), 1);
-  check(auc_estimate({{0, 1, 2, 3, 4}, {1, 1, 0, 0, 0}}), 0, 1 - std::sqrt(0.025));
-  check(auc_estimate({{2, 1}, {1, 0}}), 0.025, 1);
-  check(auc_estimate({{2, 3, 1}, {1, 0, 0}}), 0, 1);  // one positive row
-  check(auc_estimate({{1, 1, 1, 1}, {1, 1, 0, 0}}), 0.5, 0.5);
+  check({{4, 3, 2, 1, 0}, {1, 1, 0, 0, 0}}, 0.4381417573504233, 1);
+  check({{2, 1}, {1, 0}}, 0.2065493143772374, 1);
+  check({{2, 3, 1}, {1, 0, 0}}, 0.07777162960377344, 0.9222283703962265);  // one positive row
+  check({{.9, .8, .7, .6, .55, .5, .4, .3, .2, .1}, {1, 1, 0, 1, 0, 0, 1, 0, 0, 0}}, 0.44713493782395036,
+        0.9620800495662403);
+  std::vector<double> scores(220, 0);
+  std::vector<int64_t> labels(220, 0);
+  std::fill_n(scores.begin(), 20, 1.0);
+  std::fill_n(labels.begin(), 20, 1);
+  check({scores, labels}, 0.9458734936434054, 1);  // 20 of 220 rows, perfect
+  check({{1, 1, 1, 1}, {1, 1, 0, 0}}, 0.5, 0.5);
   EXPECT_TRUE(std::isnan(auc_estimate({{2, 3, 1}, {1, 0, 0}}).standard_error));
   EXPECT_EQ(auc_estimate({{1, 1, 1, 1}, {1, 1, 0, 0}}).standard_error, 0);
+}
+
+TEST(Metrics, ScoreIntervalsStayInsideAndFollowTheRows) {
   std::mt19937_64 random(2);
   for (int trial = 0; trial < 200; ++trial) {
-    const AucEstimate e = auc_estimate(random_rows(random, 4 + static_cast<int64_t>(random() % 20), 8, 4));
+    const ScoredRows rows = random_rows(random, 4 + static_cast<int64_t>(random() % 20), 8, 4);
+    const AucEstimate e = auc_estimate(rows);
     EXPECT_LE(0, e.low);
-    EXPECT_LE(e.low, e.auc);
-    EXPECT_LE(e.auc, e.high);
+    EXPECT_LE(e.low, e.auc + 1e-12);
+    EXPECT_LE(e.auc, e.high + 1e-12);
     EXPECT_LE(e.high, 1);
+    std::vector<double> turned;
+    std::vector<int64_t> labels, swapped;
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      turned.push_back(-rows.scores()[static_cast<size_t>(i)]);
+      labels.push_back(rows.positive(i) ? 1 : 0);
+      swapped.push_back(rows.positive(i) ? 0 : 1);
+    }
+    const AucEstimate mirrored = auc_estimate({turned, labels}), same = auc_estimate({turned, swapped});
+    EXPECT_NEAR(mirrored.low, 1 - e.high, 1e-9);
+    EXPECT_NEAR(mirrored.high, 1 - e.low, 1e-9);
+    EXPECT_NEAR(same.low, e.low, 1e-9);
+    EXPECT_NEAR(same.high, e.high, 1e-9);
   }
 }
 
-TEST(Metrics, PairedDifference) {
+// With many rows the interval is DeLong's own, mean -+ 1.96 standard errors, up to terms of order 1/n.
+TEST(Metrics, ScoreIntervalsOfManyRowsAreDelongs) {
+  std::mt19937_64 random(7);
+  const AucEstimate e = auc_estimate(random_rows(random, 40000, 30, 6));
+  EXPECT_NEAR((e.high - e.low) / (2 * 1.959963984540054 * e.standard_error), 1, 0.002);
+  EXPECT_NEAR((e.high + e.low) / 2, e.auc, 0.02 * e.standard_error);
+}
+
+/// Normal scores in which `positives` rows of 11 times as many are higher by `shift`; `first` and `second` share the
+/// part `correlation`.
+struct PairedScores {
+  std::vector<double> first, second;
+  std::vector<int64_t> labels;
+
+  PairedScores(std::mt19937_64& random, int64_t positives, double first_shift, double second_shift,
+               double correlation) {
+    std::normal_distribution<double> normal;
+    for (int64_t i = 0; i < 11 * positives; ++i) {
+      const double common = normal(random), own = normal(random);
+      labels.push_back(i < positives ? 1 : 0);
+      first.push_back(common + (i < positives ? first_shift : 0));
+      second.push_back(correlation * common + std::sqrt(1 - correlation * correlation) * own +
+                       (i < positives ? second_shift : 0));
+    }
+  }
+};
+
+// 20 positive rows: 4 standard errors of a share of 0.95 over 2000 draws are 0.0195. DeLong's interval on the logit
+// scale covers 0.916 of them.
+TEST(Metrics, TheIntervalOfFewPositiveRowsCoversTheTruth) {
+  constexpr int kDraws = 2000;
+  const double shift = 1.8124, truth = 0.5 * std::erfc(-shift / 2);  // AUC 0.9
+  std::mt19937_64 random(17);
+  int covered = 0;
+  for (int draw = 0; draw < kDraws; ++draw) {
+    const PairedScores drawn(random, 20, shift, 0, 0);
+    const AucEstimate e = auc_estimate({drawn.first, drawn.labels});
+    covered += e.low <= truth && truth <= e.high ? 1 : 0;
+  }
+  EXPECT_NEAR(covered / double{kDraws}, 0.95, 0.0195);
+}
+
+TEST(Metrics, ThePairedIntervalCoversTheDifference) {
+  constexpr int kDraws = 2000;
+  const double first = 1.8124, second = 1.4657;  // AUC 0.9 and 0.85
+  const auto area = [](double shift) { return 0.5 * std::erfc(-shift / 2); };
+  std::mt19937_64 random(18);
+  int covered = 0, shown = 0;
+  for (int draw = 0; draw < kDraws; ++draw) {
+    const PairedScores drawn(random, 20, first, second, 0.5);
+    const AucDifference d = auc_difference({drawn.first, drawn.labels}, {drawn.second, drawn.labels});
+    if (!d.has_interval()) continue;
+    ++shown;
+    const double truth = area(first) - area(second);
+    covered += d.low <= truth && truth <= d.high ? 1 : 0;
+  }
+  EXPECT_GT(shown, 0.85 * kDraws);
+  EXPECT_NEAR(covered / static_cast<double>(shown), 0.95, 0.021);
+}
+
+TEST(Metrics, PairedDifferenceByHand) {
+  // NumPy: standard error and degrees of freedom, from second and fourth moments of the placements' differences.
+  const std::vector<int64_t> labels{1, 1, 0, 1, 0, 0, 1, 0, 0, 0};
+  const AucDifference d = auc_difference({{.9, .8, .7, .6, .55, .5, .4, .3, .2, .1}, labels},
+                                         {{.5, .8, .3, .9, .55, .4, .6, .2, .7, .1}, labels});
+  EXPECT_NEAR(d.difference, -1.0 / 24, 1e-15);
+  EXPECT_NEAR(d.standard_error, 0.19661487076873765, 1e-14);
+  EXPECT_FALSE(d.has_interval());  // 4 rows x (1 - 0.875) misranked by the better one
+  // 2 x 4 rows of each kind: the same moments but for n - 1, and now 8 x 0.125 = 1 misranked.
+  const auto twice = [](std::vector<double> values) {
+    const std::vector<double> copy = values;
+    values.insert(values.end(), copy.begin(), copy.end());
+    return values;
+  };
+  std::vector<int64_t> doubled = labels;
+  doubled.insert(doubled.end(), labels.begin(), labels.end());
+  const AucDifference of_twice = auc_difference({twice({.9, .8, .7, .6, .55, .5, .4, .3, .2, .1}), doubled},
+                                                {twice({.5, .8, .3, .9, .55, .4, .6, .2, .7, .1}), doubled});
+  ASSERT_TRUE(of_twice.has_interval()) << of_twice.no_interval;
+  EXPECT_NEAR(of_twice.high - of_twice.difference, of_twice.difference - of_twice.low, 1e-12);
+  EXPECT_NEAR((of_twice.high - of_twice.difference) / of_twice.standard_error, 2.100922,
+              1e-5);  // t, 18 degrees
+}
+
+TEST(Metrics, NoIntervalWhereRowsCannotTell) {
   std::mt19937_64 random(8);
   const ScoredRows rows = random_rows(random, 100, 10, 3);
   const AucDifference same = auc_difference(rows, rows);
   EXPECT_EQ(same.difference, 0);
   EXPECT_EQ(same.standard_error, 0);
-  EXPECT_EQ(same.low, 0);
-  EXPECT_EQ(same.high, 0);
-  EXPECT_TRUE(std::isnan(same.p_value));
-  const auto [first, second] = reference_rows();
-  const AucDifference other = auc_difference(first, second);
-  EXPECT_NEAR(other.high - other.difference, 1.959963984540054 * other.standard_error, 1e-15);
-  EXPECT_NEAR(other.p_value,
-              2 * 0.5 * std::erfc(std::abs(other.difference) / other.standard_error / std::sqrt(2.0)), 1e-15);
+  EXPECT_FALSE(same.has_interval());
+  EXPECT_EQ(same.no_interval, "both rank every row alike");
+  // Two perfect models, of which one has the rows in another order: nothing says that they differ by [0, 0].
+  const AucDifference perfect =
+      auc_difference({{6, 5, 4, 3, 2, 1}, {1, 1, 1, 0, 0, 0}}, {{4, 5, 6, 1, 2, 3}, {1, 1, 1, 0, 0, 0}});
+  EXPECT_FALSE(perfect.has_interval());
+  EXPECT_TRUE(std::isnan(perfect.low) && std::isnan(perfect.high));
+  // A perfect one and one with a single misranked pair.
+  const AucDifference near =
+      auc_difference({{6, 5, 4, 3, 2, 1}, {1, 1, 1, 0, 0, 0}}, {{6, 5, 3, 4, 2, 1}, {1, 1, 1, 0, 0, 0}});
+  EXPECT_GT(near.standard_error, 0);
+  EXPECT_FALSE(near.has_interval());
+  EXPECT_EQ(auc_difference({{2, 3, 1}, {1, 0, 0}}, {{3, 2, 1}, {1, 0, 0}}).no_interval,
+            "a class has fewer than two test rows");
+  EXPECT_TRUE(auc_difference(reference_rows().first, reference_rows().second).has_interval());
   EXPECT_THROW(auc_difference(ScoredRows({1, 2}, {0, 1}), ScoredRows({1, 2}, {1, 0})), InputError);
   EXPECT_THROW(auc_difference(ScoredRows({1, 2}, {0, 1}), ScoredRows({1, 2, 3}, {0, 1, 0})), InputError);
 }

@@ -16,8 +16,11 @@ struct SolverEntry {
   std::string name;                               ///< as in `--solver`
   std::string summary;                            ///< one line
   std::function<std::unique_ptr<Solver>()> make;  ///< with default options
-  /// Documented oracle calls of `steps` steps under the options that the solver has now, without warm start.
+  /// Documented oracle calls of `steps` steps under the options that the solver has now, without warm start and
+  /// without having run: for a random estimate the expected number, rounded down.
   std::function<OracleCounts(Solver& solver, int64_t steps)> documented_calls;
+  /// Whether these are upper bounds, since the cost depends on the data (an inner loop that ends early).
+  bool calls_are_a_bound = false;
   /// What its theory covers with the options that the tables show, its defaults.
   Assumptions assumptions = {};
   /// Changes that to what it covers with other options, and adds to `broken` what they break on a problem; none: the

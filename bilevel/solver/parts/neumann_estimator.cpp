@@ -16,7 +16,6 @@ EstimateSample NeumannEstimator::draw(Oracles& oracles) {
   for (int64_t j = 0; j < sample.truncation && !oracles.has_lower_hessian(); ++j) {
     sample.factors.push_back(oracles.draw_lower("neumann_batches"));
   }
-  factors_drawn_ += sample.truncation;
   return sample;
 }
 

@@ -18,7 +18,7 @@ struct EstimateSample {
 
 /// grad_x F(xi) - (d2G(zeta_0)/dxdy) z with z from a Neumann series with independent samples: the full nested
 /// sum of `terms` summands (terms - 1 hvp), or, randomly truncated, one summand times `terms` (p hvp, p uniform in
-/// {0, ..., terms-1}). One upper_gradient and one cross_vjp beside them.
+/// {0, ..., terms-1}, (terms-1)/2 on average). One upper_gradient and one cross_vjp beside them.
 class NeumannEstimator {
  public:
   NeumannEstimator() = default;
@@ -29,18 +29,14 @@ class NeumannEstimator {
   /// At the present (x, y).
   Hypergradient evaluate(Oracles& oracles, const EstimateSample& sample) const;
 
-  /// Factors of all estimates drawn so far.
-  int64_t factors_drawn() const { return factors_drawn_; }
   void state(State& state) {
     state.value("step_size", step_size_);  // an automatic one was derived where the run began
-    state.value("factors_drawn", factors_drawn_);
   }
 
  private:
   double step_size_ = 0;
   int64_t terms_ = 1;
   bool random_truncation_ = false;
-  int64_t factors_drawn_ = 0;
 };
 
 }  // namespace bilevel

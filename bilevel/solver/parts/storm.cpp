@@ -40,8 +40,6 @@ StepReport Storm::step(Oracles& oracles) {
   if (k_ > 0) {
     g_before = lower_gradient_at(oracles, zeta, before_);
     h_before = hypergradient_at(oracles, estimator_, xi, before_).value;
-  } else {
-    first_factors_ = xi.truncation;
   }
   before_ = Point::present(oracles);
   lower_.update(g, g_before, theta_y_ * lower_weight_.at(k_, steps_));        // d_y
@@ -58,7 +56,6 @@ StepReport Storm::step(Oracles& oracles) {
 void Storm::state(State& state) {
   state.value("k", k_);
   state.value("steps", steps_);
-  state.value("first_factors", first_factors_);
   state.scope("step_sizes", [&](State& inner) { step_sizes_.state(inner); });
   state.scope("estimator", [&](State& inner) { estimator_.state(inner); });
   state.scope("upper", [&](State& inner) { upper_.state(inner); });

@@ -28,9 +28,6 @@ class Storm {
 
   StepReport step(Oracles& oracles);
 
-  /// Factors of the series that were applied so far: those drawn, at two points each, at one in the first
-  /// iteration.
-  int64_t factors_applied() const { return 2 * estimator_.factors_drawn() - first_factors_; }
   nlohmann::ordered_json chosen() const { return step_sizes_.chosen(); }
   void state(State& state);
 
@@ -41,7 +38,6 @@ class Storm {
   NeumannEstimator estimator_;
   RecursiveMomentum upper_, lower_;  // d_x, d_y
   Point before_;                     // (x_{t-1}, y_{t-1})
-  int64_t first_factors_ = 0;        // of the estimate at t = 0
   int64_t k_ = 0, steps_ = 0;        // iterations done; length of the run
 };
 

@@ -32,7 +32,8 @@ SolverEntry sustain_entry() {
                 const int64_t evaluations = steps > 0 ? 2 * steps - 1 : 0;
                 OracleCounts calls;
                 calls.lower_gradient = calls.upper_gradient = calls.cross_vjp = evaluations;
-                calls.hvp = dynamic_cast<Sustain&>(solver).factors_applied();
+                // Expected: p is uniform in {0, ..., Q-1}.
+                calls.hvp = evaluations * (dynamic_cast<Sustain&>(solver).options().neumann_terms - 1) / 2;
                 return calls;
               },
           .assumptions = {.sampling = Sampling::mean_square},

@@ -35,7 +35,7 @@ struct SustainOptions {
 
 /// The algorithm. The report's hypergradient and loss are h(x_t, y_t; xi_t) and F there; the residual of a
 /// single summand is not known. Calls of T iterations: 2T - 1 each of lower_gradient, upper_gradient and
-/// cross_vjp, and p hvp an evaluation, (Q-1)/2 on average. Samples an iteration: one upper batch and 2 + p
+/// cross_vjp, and p hvp an evaluation (documented: the expected (Q-1)/2). Samples an iteration: one upper batch and 2 + p
 /// lower batches (2 for a data-free lower Hessian). Memory: d_x, d_y and the previous x and y.
 class Sustain : public SolverWith<SustainOptions> {
  public:
@@ -46,8 +46,6 @@ class Sustain : public SolverWith<SustainOptions> {
   StepReport step(Oracles& oracles) override { return storm_.step(oracles); }
   void state(State& state) override { storm_.state(state); }
   nlohmann::ordered_json chosen() const override { return storm_.chosen(); }
-  /// Factors of the series that the run has applied so far.
-  int64_t factors_applied() const { return storm_.factors_applied(); }
 
  private:
   Storm storm_;

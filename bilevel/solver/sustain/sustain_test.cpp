@@ -76,15 +76,5 @@ TEST(Sustain, WithBothWeightsOneIsPlainGradientDescentOnBothLevels) {
   EXPECT_GT(ridge.x.detach().norm().item<double>(), 0.1);
 }
 
-TEST(Sustain, CountsTheFactorsThatItDrew) {
-  const Ridge ridge;
-  Sustain solver({.neumann_terms = 7});
-  const OracleCounts calls = run(ridge.problem(), solver, {.max_steps = 200, .seed = 2}).oracle_calls.steps;
-  EXPECT_EQ(calls.hvp, sustain_entry().documented_calls(solver, 200).hvp);
-  // p is uniform in {0, ..., 6}: mean 3, standard deviation 2, two evaluations of each p.
-  EXPECT_NEAR(static_cast<double>(calls.hvp) / 400, 3, 5 * 2 / std::sqrt(200.0));
-  EXPECT_EQ(calls.lower_gradient, 399);
-}
-
 }  // namespace sustain_test
 }  // namespace bilevel

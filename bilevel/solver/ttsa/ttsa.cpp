@@ -44,7 +44,8 @@ SolverEntry ttsa_entry() {
                 OracleCounts calls;
                 calls.lower_gradient = steps;
                 calls.upper_gradient = steps;
-                calls.hvp = dynamic_cast<TTSA&>(solver).factors_drawn();
+                // Expected: p is uniform in {0, ..., Q-1}.
+                calls.hvp = steps * (dynamic_cast<TTSA&>(solver).options().neumann_terms - 1) / 2;
                 calls.cross_vjp = steps;
                 return calls;
               },

@@ -30,8 +30,8 @@ struct TTSAOptions {
   void fields(Fields& fields);
 };
 
-/// The algorithm. Calls a step: 1 lower_gradient, 1 upper_gradient, p hvp with the drawn p ((Q-1)/2 on
-/// average), 1 cross_vjp. Samples a step: one upper batch and 2 + p lower batches (2 where the lower Hessian
+/// The algorithm. Calls a step: 1 lower_gradient, 1 upper_gradient, p hvp with the drawn p (documented:
+/// the expected (Q-1)/2), 1 cross_vjp. Samples a step: one upper batch and 2 + p lower batches (2 where the lower Hessian
 /// needs no data), all independent. p comes from the stream "truncation". Memory beside the variables: one
 /// vector of the size of y, the graph of one upper and one lower batch.
 class TTSA : public SolverWith<TTSAOptions> {
@@ -43,9 +43,6 @@ class TTSA : public SolverWith<TTSAOptions> {
   StepReport step(Oracles& oracles) override;
   void state(State& state) override;
   nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
-
-  /// Hessian-vector products of all steps so far: the sum of the drawn p.
-  int64_t factors_drawn() const { return estimator_.factors_drawn(); }
 
  private:
   StepSizes steps_;

@@ -116,11 +116,15 @@ class Job {
     const auto [baseline, baseline_name] = make_baseline(outcome);
     const AucEstimate baseline_estimate = auc_estimate(baseline);
     const AucDifference difference = auc_difference(test, baseline);
-    summary["baseline"] = {{"name", baseline_name},
-                           {"test_auc", baseline_estimate.auc},
-                           {"test_auc_interval", {baseline_estimate.low, baseline_estimate.high}},
-                           {"difference", difference.difference},
-                           {"difference_interval", {difference.low, difference.high}}};
+    summary["baseline"] = {
+        {"name", baseline_name},
+        {"test_auc", baseline_estimate.auc},
+        {"test_auc_interval", {baseline_estimate.low, baseline_estimate.high}},
+        {"difference", difference.difference},
+        {"difference_interval",
+         difference.has_interval() ? Json{difference.low, difference.high} : Json(nullptr)}};
+    const std::string unfit = warning_of_scores(test);
+    if (!unfit.empty()) summary["warnings"].push_back(unfit);
     write_model(*outcome.model, on_valid.threshold);
     write_predictions(test, on_valid.threshold);
     write_report(summary, outcome, estimate, {baseline_name, baseline_estimate, difference},
@@ -128,11 +132,12 @@ class Job {
 
     std::string text = fmt::format(
         "\ntest AUC {:.4f} (95 % interval {:.4f} to {:.4f}, DeLong on the logit scale), average precision "
-        "{:.4f}\n{}: test "
-        "AUC {:.4f}\n"
-        "\nthe best-ranked test rows ('*' marks a true positive):\n",
+        "{:.4f}\n{}: test AUC {:.4f}\n",
         estimate.auc, estimate.low, estimate.high, average_precision(test), baseline_name,
         baseline_estimate.auc);
+    for (const Json& warning : summary.at("warnings"))
+      text += fmt::format("warning: {}\n", warning.get<std::string>());
+    text += "\nthe best-ranked test rows ('*' marks a true positive):\n";
     for (size_t i = 0; i < std::min<size_t>(8, parts.test.size()); ++i) {
       const auto at = static_cast<size_t>(test.order()[i]);
       text += fmt::format("  {} {:+.4g}  {}\n", test.positive(test.order()[i]) ? '*' : ' ', test.scores()[at],

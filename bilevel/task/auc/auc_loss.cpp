@@ -2,17 +2,20 @@
 
 #include <torch/types.h>
 
+#include "bilevel/problem/batch.h"
+
 namespace bilevel {
 
 torch::Tensor AucLoss::value(const torch::Tensor& scores, const torch::Tensor& labels, const torch::Tensor& a,
-                             const torch::Tensor& b, const torch::Tensor& alpha) const {
+                             const torch::Tensor& b, const torch::Tensor& alpha,
+                             const torch::Tensor& weights) const {
   const double rho = positive_share;
   const torch::Tensor negatives = 1 - labels;
-  const torch::Tensor q = ((rho * negatives - (1 - rho) * labels) * scores).mean();
+  const torch::Tensor q = weighted_mean((rho * negatives - (1 - rho) * labels) * scores, weights);
   const torch::Tensor bracket = form == "ppd" ? q : q + rho * (1 - rho) * margin;
   const torch::Tensor multiplier = form == "libauc" ? alpha : 1 + alpha;
-  const torch::Tensor spread =
-      ((1 - rho) * labels * (scores - a).square() + rho * negatives * (scores - b).square()).mean();
+  const torch::Tensor spread = weighted_mean(
+      (1 - rho) * labels * (scores - a).square() + rho * negatives * (scores - b).square(), weights);
   return (spread + 2 * multiplier * bracket - rho * (1 - rho) * alpha.square()).reshape({});
 }
 

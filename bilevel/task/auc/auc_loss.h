@@ -23,11 +23,14 @@ struct AucLoss {
   /// A(w, a, b, alpha) of a batch:
   ///   (1-rho) mean[(s-a)^2 1+] + rho mean[(s-b)^2 1-] + 2 k {...} - rho(1-rho) alpha^2,
   /// where k {...} is alpha {rho(1-rho) m + q}, (1+alpha) {q} or (1+alpha) {rho(1-rho) m + q} by form, with
-  /// q = mean[rho s 1- - (1-rho) s 1+]; means run over the whole batch.
+  /// q = mean[rho s 1- - (1-rho) s 1+]; means run over the whole batch and are `weighted_mean`s. The class means are
+  /// those of the data only where the (weighted) share of positive rows is rho on average: with beta times as many
+  /// positive rows a constant score 1/(beta - 1) costs nothing for beta >= 2.
   /// @param scores [B]; @param labels [B], 0 or 1, of the same dtype; @param a, b, alpha scalars (one element
-  /// each).
+  /// each); @param weights of the batch's rows, [B] or undefined.
   torch::Tensor value(const torch::Tensor& scores, const torch::Tensor& labels, const torch::Tensor& a,
-                      const torch::Tensor& b, const torch::Tensor& alpha) const;
+                      const torch::Tensor& b, const torch::Tensor& alpha,
+                      const torch::Tensor& weights = {}) const;
 
   /// d2(-A)/dalpha2 = 2 rho (1 - rho): constant, whatever the data.
   double lower_curvature() const { return 2 * positive_share * (1 - positive_share); }

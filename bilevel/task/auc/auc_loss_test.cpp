@@ -63,6 +63,21 @@ TEST(AucLoss, BestAlphaMaximizesAndCurvatureIsConstant) {
   }
 }
 
+// A row that counts k times is k rows.
+TEST(AucLoss, AWeightCountsARowSeveralTimes) {
+  const Data d;
+  const torch::Tensor twice = torch::tensor({0, 1, 2, 3, 3, 4}),
+                      alpha = torch::tensor({0.4}, torch::kFloat64);
+  const torch::Tensor weights = torch::tensor({1.0, 1.0, 1.0, 2.0, 1.0}, torch::kFloat64) * 5 / 6;
+  for (const std::string form : {"libauc", "ppd", "authors"}) {
+    const AucLoss loss{form, 0.3, 1.5};
+    EXPECT_NEAR(loss.value(d.scores, d.labels, d.a, d.b, alpha, weights).item<double>(),
+                loss.value(d.scores.index_select(0, twice), d.labels.index_select(0, twice), d.a, d.b, alpha)
+                    .item<double>(),
+                1e-15);
+  }
+}
+
 // With rho the true share, q is the mean score of the negatives less that of the positives, and the maximized
 // value without spread is rho(1-rho)(m+q)^2, rho(1-rho)[(1+q)^2-1] and rho(1-rho)[(1+m+q)^2-1].
 TEST(AucLoss, MaximizedValueOfEachForm) {

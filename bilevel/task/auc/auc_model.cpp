@@ -1,7 +1,12 @@
 #include "bilevel/task/auc/auc_model.h"
 
+#include <fmt/format.h>
 #include <torch/types.h>
 
+#include <algorithm>
+#include <cmath>
+
+#include "bilevel/core/error.h"
 #include "bilevel/core/parameters.h"
 #include "bilevel/task/job/seeded_network.h"
 
@@ -9,6 +14,17 @@ namespace bilevel {
 namespace {
 
 torch::Tensor squash(const torch::Tensor& u) { return u / (1 + u.square()).sqrt(); }
+
+/// The loss with rho the share of positive rows among those that it is averaged over.
+AucLoss on_rows(AucLoss loss, const torch::Tensor& labels, const std::vector<int64_t>& rows,
+                const char* level) {
+  const auto* label = labels.const_data_ptr<float>();
+  const auto positive = std::ranges::count_if(rows, [&](int64_t row) { return label[row] > 0; });
+  if (positive == 0 || positive == std::ssize(rows))
+    throw InputError(fmt::format("the rows of the {} level are all of one class", level));
+  loss.positive_share = static_cast<double>(positive) / static_cast<double>(rows.size());
+  return loss;
+}
 
 }  // namespace
 
@@ -51,8 +67,10 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
     return BatchSource(rows, gather, {.batch_size = batch_size}, classes);
   };
 
+  const AucLoss upper_loss = on_rows(loss_, data.labels, data.upper, "upper");
+  const AucLoss lower_loss = on_rows(loss_, data.labels, data.lower, "lower");
   const NetworkWeights weights = weights_of(*network_);
-  const double strength = loss_.lower_curvature() / 2 * l2_ / static_cast<double>(data.upper.size());
+  const double strength = upper_loss.lower_curvature() / 2 * l2_ / static_cast<double>(data.upper.size());
   const auto penalty = [=] {
     torch::Tensor sum;
     for (const auto& [part_of, factor] : {std::pair{&weights.linear, 1.0}, std::pair{&weights.hidden, 0.5}}) {
@@ -63,22 +81,23 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
     return sum;
   };
 
-  const auto value = [loss = loss_, a = a_, b = b_, alpha = alpha_](const torch::Tensor& scores,
-                                                                    const Batch& batch) {
-    return loss.value(scores, batch.tensors.back(), a, b, alpha);
+  const auto value = [a = a_, b = b_, alpha = alpha_](const AucLoss& loss, const torch::Tensor& scores,
+                                                      const Batch& batch) {
+    return loss.value(scores, batch.tensors.back(), a, b, alpha, batch.weights);
   };
   const AucModel model = *this;
   return {
       .upper = {.parameters = upper_parameters(),
                 .feature_loss =
                     [=, l2 = l2_](const torch::Tensor& scores, const Batch& batch) {
-                      return l2 > 0 ? value(scores, batch) + penalty() : value(scores, batch);
+                      const torch::Tensor a = value(upper_loss, scores, batch);
+                      return l2 > 0 ? a + penalty() : a;
                     },
                 .batches = source(data.upper),
                 .names = upper_names()},
       .lower = {.parameters = {alpha_},
                 .feature_loss = [=](const torch::Tensor& scores,
-                                    const Batch& batch) { return -value(scores, batch); },
+                                    const Batch& batch) { return -value(lower_loss, scores, batch); },
                 .batches = source(data.lower),
                 .names = {"alpha"}},
       .encode =
@@ -91,7 +110,7 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
             rows.insert(rows.end(), lower.rows.begin(), lower.rows.end());
             return gather(rows);
           },
-      .lower_hessian = [h = loss_.lower_curvature()](const torch::Tensor& v) { return h * v; },
+      .lower_hessian = [h = lower_loss.lower_curvature()](const torch::Tensor& v) { return h * v; },
   };
 }
 
@@ -118,6 +137,31 @@ void AucModel::load(const std::map<std::string, torch::Tensor>& tensors) {
   load_tensor(tensors, "auc.a", a_);
   load_tensor(tensors, "auc.b", b_);
   load_tensor(tensors, "auc.alpha", alpha_);
+}
+
+std::string warning_of_scores(const ScoredRows& rows) {
+  constexpr double kMost = 0.9, kFlat = 1e-3, kEdge = 0.999;
+  const auto n = static_cast<double>(rows.size());
+  const double highest = rows.ties().front().score, lowest = rows.ties().back().score;
+  if (highest - lowest <= kFlat) {
+    return fmt::format("the scores of the test rows hardly vary: all lie between {:.6g} and {:.6g}", lowest,
+                       highest);
+  }
+  const auto size = [](const ScoredRows::Tie& tie) { return tie.end - tie.begin; };
+  const auto widest = std::ranges::max_element(rows.ties(), {}, size);
+  const double same = static_cast<double>(size(*widest)) / n;
+  if (same >= kMost) {
+    return fmt::format("the scores of the test rows hardly vary: {:.3g} % are {:.6g}", 100 * same,
+                       widest->score);
+  }
+  const auto at_the_edge = [](double score) { return std::abs(score) > kEdge; };
+  const double saturated = static_cast<double>(std::ranges::count_if(rows.scores(), at_the_edge)) / n;
+  if (saturated < kMost) return {};
+  return fmt::format(
+      "{:.3g} % of the test rows have scores beyond +-{}, where rows can hardly be told apart: the network "
+      "saturates; "
+      "try a smaller step size (--set upper_step_size=...) or a larger --l2",
+      100 * saturated, kEdge);
 }
 
 }  // namespace bilevel

@@ -5,6 +5,7 @@
 
 #include "bilevel/model/network.h"
 #include "bilevel/problem/problem.h"
+#include "bilevel/report/metrics.h"
 #include "bilevel/task/auc/auc_loss.h"
 #include "bilevel/task/inputs.h"
 
@@ -29,9 +30,11 @@ class AucModel {
   AucModel(const NetworkOptions& options, const InputShape& shape, const AucLoss& loss, double l2,
            uint64_t seed, const torch::Device& device);
 
-  /// f = A + L2 on upper batches, g = -A on lower batches, both stratified; y = alpha; x = all weights, a and
-  /// b. The constant lower Hessian is supplied, and both levels share the encoder. Shares this model's
-  /// tensors.
+  /// f = A + L2 on upper batches, g = -A on lower batches, both stratified and with the rows' weights; y = alpha;
+  /// x = all weights, a and b. rho is the share of positive rows among those of the level, whatever the loss was
+  /// made with: of another share A would not be the loss of the classes' means, and could be small without
+  /// telling them apart. The constant lower Hessian is supplied, and both levels share the encoder. Shares this
+  /// model's tensors. Throws InputError when the rows of a level are all of one class.
   Problem problem(const AucData& data, int64_t batch_size) const;
 
   /// Scores of rows, float32 [rows] on the CPU, in evaluation mode. Cost: forward passes without graph.
@@ -63,5 +66,9 @@ class AucModel {
   torch::Device device_;
   torch::Tensor a_, b_, alpha_;
 };
+
+/// A sentence about scores that cannot rank their rows: nine of ten beyond +-0.999, where s = u / sqrt(1 + u^2) has
+/// less than 1e-4 of its slope at 0, or nine of ten the same, or all within 0.001. Empty: nothing of that.
+std::string warning_of_scores(const ScoredRows& rows);
 
 }  // namespace bilevel

@@ -34,11 +34,12 @@ class Baselines {
     const bool judged = !setup_.trusted().empty();
     Json result;
     result["noisy_and_trusted"] = fitted("noisy and trusted rows", train);
-    WeightedRows all, none;
+    WeightedRows all;
     all.add(train, 1);
     step_("self-confidence");
-    const torch::Tensor self =
-        of_given(out_of_fold(inputs(), setup_.given(), all, none, kReferenceFolds, options_));
+    const torch::Tensor self = of_given(out_of_fold(
+        inputs(), setup_.given(), all,
+        draw_folds(static_cast<int64_t>(train.size()), kReferenceFolds, options_.seed), options_));
     if (judged) {
       step_("trusted rows");
       WeightedRows trusted;

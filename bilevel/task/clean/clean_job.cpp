@@ -1,6 +1,7 @@
 #include "bilevel/task/clean/clean_job.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -9,17 +10,18 @@
 #include <filesystem>
 #include <map>
 #include <numeric>
+#include <optional>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/report/metrics.h"
 #include "bilevel/report/page.h"
 #include "bilevel/solver/registry.h"
-#include "bilevel/task/clean/agreement.h"
 #include "bilevel/task/clean/clean_baselines.h"
 #include "bilevel/task/clean/clean_model.h"
 #include "bilevel/task/clean/clean_report.h"
 #include "bilevel/task/clean/clean_setup.h"
+#include "bilevel/task/clean/label_noise.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/saved_model.h"
 
@@ -34,7 +36,7 @@ constexpr double kJudging = 0.7;  // share of the trusted rows in the upper leve
 constexpr int64_t kFewTrusted = 10;  // with fewer, none is held back
 constexpr double kAgreeing = 0.15;   // share of each class that judges where nothing is trusted
 constexpr int64_t kFolds = 4;
-constexpr int kRounds = 2;
+constexpr size_t kShownPairs = 2;  // of given and true label, on the terminal
 constexpr size_t kShown = 40;
 
 /// Ends the work between two fits.
@@ -65,12 +67,29 @@ class Job {
   }
 
  private:
+  /// All rows but those of one fold. What is learned on a part knows nothing of that fold: neither its training
+  /// rows' labels nor its trusted rows.
+  struct Part {
+    std::vector<int64_t> train, trusted;
+    std::vector<int64_t> fold_train, fold_trusted;  ///< the rows of the fold
+    std::vector<int64_t> lower, upper, held;        ///< of the bilevel run
+    torch::Tensor first_opinion;  ///< of `train`, before anything is weighed; undefined until needed
+    torch::Tensor unit_of;        ///< int64 [all rows]
+    int64_t units = 0;
+    torch::Tensor learned;  ///< [units]
+    torch::Tensor weights;  ///< [train]
+  };
+
   JobResult clean(Passes& passes) {
-    choose_judges();
-    if (!weigh(passes)) return unfinished(context_, o_, passes);
-    cross_fit();
+    draw_parts();
+    for (int64_t k = 0; k < kFolds; ++k) {
+      if (!weigh(k, passes)) return unfinished(context_, o_, passes);
+    }
+    const torch::Tensor probabilities = predict();
+    judge_labels(probabilities);
     step("the cleaned model");
-    WeightedRows all = weighted_train();
+    WeightedRows all;
+    all.add(setup_->train(), weights_);
     all.add(setup_->trusted(), 1);
     model_ = fit(all);
     return finish(passes);
@@ -83,59 +102,93 @@ class Job {
     context_.say("fitting: " + what);
   }
 
+  void say_and_note(const std::string& line) {
+    if (std::find(notes_.begin(), notes_.end(), line) != notes_.end()) return;
+    context_.say(line);
+    notes_.push_back(line);
+  }
+
   std::shared_ptr<Network> fit(const WeightedRows& rows) const {
     const auto network = fit_weighted(setup_->inputs().inputs, setup_->given(), rows, fit_);
     if (context_.interrupted()) throw Interrupted{};
     return network;
   }
 
-  torch::Tensor predict_folds(const WeightedRows& rows, const std::string& what) const {
-    step(what);
-    WeightedRows trusted;
-    trusted.add(setup_->trusted(), 1);
-    const torch::Tensor probabilities =
-        out_of_fold(setup_->inputs().inputs, setup_->given(), rows, trusted, kFolds, fit_);
-    if (context_.interrupted()) throw Interrupted{};
-    return probabilities;
+  void draw_parts() {
+    fold_of_.resize(static_cast<size_t>(setup_->files().rows()), kFolds);
+    for (const auto& [rows, seed] : {std::pair{&setup_->train(), o_.seed},
+                                     std::pair{&setup_->trusted(), derive_seed(o_.seed, "trusted")}}) {
+      const std::vector<int64_t> folds = draw_folds(static_cast<int64_t>(rows->size()), kFolds, seed);
+      for (size_t i = 0; i < rows->size(); ++i) fold_of_[static_cast<size_t>((*rows)[i])] = folds[i];
+    }
+    for (int64_t k = 0; k < kFolds; ++k) {
+      Part part;
+      for (const int64_t row : setup_->train())
+        (fold_of(row) == k ? part.fold_train : part.train).push_back(row);
+      for (const int64_t row : setup_->trusted())
+        (fold_of(row) == k ? part.fold_trusted : part.trusted).push_back(row);
+      parts_.push_back(std::move(part));
+    }
   }
 
-  /// Out-of-fold probabilities of the training rows before anything is weighed.
-  const torch::Tensor& first_opinion() {
-    if (!first_opinion_.defined()) {
-      WeightedRows rows;
-      rows.add(setup_->train(), static_cast<float>(1 / (1 + std::exp(-kFirstLogit))));
-      first_opinion_ = predict_folds(rows, "a first opinion on every label");
+  int64_t fold_of(int64_t row) const { return fold_of_[static_cast<size_t>(row)]; }
+
+  /// float64 [train + trusted rows of the part, classes]: each row's probabilities by a classifier fitted on the rows
+  /// of the other folds of the part, the trusted ones with weight 1.
+  torch::Tensor predict_within(const Part& part, const torch::Tensor& weights) const {
+    WeightedRows rows;
+    rows.add(part.train, weights);
+    rows.add(part.trusted, 1);
+    std::vector<int64_t> folds;
+    for (const int64_t row : rows.rows) folds.push_back(fold_of(row));
+    const torch::Tensor result = out_of_fold(setup_->inputs().inputs, setup_->given(), rows, folds, fit_);
+    if (context_.interrupted()) throw Interrupted{};
+    return result;
+  }
+
+  const torch::Tensor& first_opinion(Part& part) const {
+    if (!part.first_opinion.defined()) {
+      step("a first opinion on every label");
+      const auto count = static_cast<int64_t>(part.train.size());
+      part.first_opinion =
+          predict_within(part, torch::full({count}, 1 / (1 + std::exp(-kFirstLogit)))).narrow(0, 0, count);
     }
-    return first_opinion_;
+    return part.first_opinion;
   }
 
   /// The trusted rows; without any, the training rows whose labels have the most agreement.
-  void choose_judges() {
-    const std::vector<int64_t>& train = setup_->train();
-    std::vector<int64_t> judges = setup_->trusted();
-    lower_ = train;
-    if (judges.empty()) {
+  void choose_judges(Part& part) {
+    const std::vector<int64_t>& train = part.train;
+    std::vector<int64_t> judges = part.trusted;
+    part.lower = train;
+    if (setup_->trusted().empty()) {
       const torch::Tensor given = classes_of(train);
-      const torch::Tensor agreement = first_opinion().gather(1, given.unsqueeze(1)).squeeze(1).contiguous();
+      const torch::Tensor agreement =
+          first_opinion(part).gather(1, given.unsqueeze(1)).squeeze(1).contiguous();
       const auto* p = agreement.const_data_ptr<double>();
       const auto* c = given.const_data_ptr<int64_t>();
       std::vector<std::vector<size_t>> by_class(static_cast<size_t>(setup_->classes()));
       for (size_t i = 0; i < train.size(); ++i) by_class[static_cast<size_t>(c[i])].push_back(i);
       std::vector<bool> judging(train.size());
       for (std::vector<size_t>& rows : by_class) {
+        if (rows.empty()) continue;
         std::stable_sort(rows.begin(), rows.end(), [&](size_t a, size_t b) { return p[a] > p[b]; });
-        const auto count = std::clamp<size_t>(
-            static_cast<size_t>(std::ceil(kAgreeing * static_cast<double>(rows.size()))), 1, rows.size() - 1);
-        for (size_t k = 0; k < count; ++k) judging[rows[k]] = true;
+        const auto count = static_cast<size_t>(std::ceil(kAgreeing * static_cast<double>(rows.size())));
+        for (size_t k = 0; k < std::min(count, rows.size() - 1); ++k) judging[rows[k]] = true;
       }
-      lower_.clear();
-      for (size_t i = 0; i < train.size(); ++i) (judging[i] ? judges : lower_).push_back(train[i]);
-      context_.say(
-          fmt::format("no --trusted file: the {} training rows whose labels an out-of-fold model agrees with "
-                      "most judge the others; "
-                      "this assumes that labels are right more often than wrong, and not wrong in a way that "
-                      "a model can learn",
-                      judges.size()));
+      part.lower.clear();
+      for (size_t i = 0; i < train.size(); ++i) (judging[i] ? judges : part.lower).push_back(train[i]);
+      if (judges.empty()) {
+        throw InputError(
+            "without --trusted the training file needs more rows of a class: none is left to judge the "
+            "others");
+      }
+      say_and_note(
+          "no --trusted file: the training rows whose labels an out-of-fold model agrees with most judge the "
+          "others; "
+          "this assumes that labels are right more often than wrong, and not wrong in a way that a model can "
+          "learn; "
+          "the probabilities and the share of wrong labels are not calibrated");
     }
     const auto count = static_cast<int64_t>(judges.size());
     const int64_t upper = count < kFewTrusted ? count : std::llround(kJudging * static_cast<double>(count));
@@ -143,38 +196,40 @@ class Job {
     const torch::Tensor order = torch::randperm(count, streams.stream("judges"), torch::kInt64);
     const auto* at = order.const_data_ptr<int64_t>();
     for (int64_t k = 0; k < count; ++k)
-      (k < upper ? upper_ : held_).push_back(judges[static_cast<size_t>(at[k])]);
-    std::sort(upper_.begin(), upper_.end());
-    std::sort(held_.begin(), held_.end());
+      (k < upper ? part.upper : part.held).push_back(judges[static_cast<size_t>(at[k])]);
+    std::sort(part.upper.begin(), part.upper.end());
+    std::sort(part.held.begin(), part.held.end());
   }
 
   /// Which logit each training row has.
-  void make_units() {
-    const std::vector<int64_t>& train = setup_->train();
-    unit_of_ = torch::zeros({setup_->files().rows()}, torch::kInt64);
-    auto* unit = unit_of_.data_ptr<int64_t>();
+  void make_units(Part& part) {
+    part.unit_of = torch::zeros({setup_->files().rows()}, torch::kInt64);
+    auto* unit = part.unit_of.data_ptr<int64_t>();
     if (o_.weight_per == "row") {
-      for (size_t i = 0; i < lower_.size(); ++i) unit[lower_[i]] = static_cast<int64_t>(i);
-      units_ = static_cast<int64_t>(lower_.size());
-    } else if (o_.weight_per == "group") {
+      for (size_t i = 0; i < part.lower.size(); ++i) unit[part.lower[i]] = static_cast<int64_t>(i);
+      part.units = static_cast<int64_t>(part.lower.size());
+      return;
+    }
+    unit_names_.clear();
+    if (o_.weight_per == "group") {
       std::map<std::string, int64_t> numbers;
-      for (const int64_t row : train) {
+      for (const int64_t row : setup_->train()) {
         const auto [found, fresh] = numbers.emplace(group_of(row), static_cast<int64_t>(unit_names_.size()));
         if (fresh) unit_names_.push_back(found->first);
         unit[row] = found->second;
       }
-      units_ = static_cast<int64_t>(unit_names_.size());
     } else {
-      const torch::Tensor predicted = first_opinion().argmax(1).contiguous();
+      const torch::Tensor predicted = first_opinion(part).argmax(1).contiguous();
       const auto* p = predicted.const_data_ptr<int64_t>();
       const auto* given = setup_->given().const_data_ptr<int64_t>();
-      for (size_t i = 0; i < train.size(); ++i) unit[train[i]] = given[train[i]] * setup_->classes() + p[i];
+      for (size_t i = 0; i < part.train.size(); ++i)
+        unit[part.train[i]] = given[part.train[i]] * setup_->classes() + p[i];
       for (const std::string& label : setup_->class_names()) {
         for (const std::string& other : setup_->class_names())
           unit_names_.push_back(label + " (predicted " + other + ")");
       }
-      units_ = setup_->classes() * setup_->classes();
     }
+    part.units = static_cast<int64_t>(unit_names_.size());
   }
 
   std::string group_of(int64_t row) const {
@@ -190,21 +245,23 @@ class Job {
     table->column(o_.group);
   }
 
-  /// The bilevel run. False when it came to no outcome.
-  bool weigh(Passes& passes) {
-    make_units();
-    CleanModel model(setup_->network(o_.encoder), setup_->inputs().inputs.shape, fit_.l2, units_, kFirstLogit,
-                     o_.seed, fit_.device);
+  /// The bilevel run on all rows but those of fold k. False when it came to no outcome.
+  bool weigh(int64_t k, Passes& passes) {
+    Part& part = parts_[static_cast<size_t>(k)];
+    choose_judges(part);
+    make_units(part);
+    CleanModel model(setup_->network(o_.encoder), setup_->inputs().inputs.shape, fit_.l2, part.units,
+                     kFirstLogit, o_.seed, fit_.device);
     const Problem problem = model.problem({.inputs = setup_->inputs().inputs.inputs,
                                            .classes = setup_->given(),
-                                           .lower = lower_,
-                                           .upper = upper_,
-                                           .unit_of = unit_of_,
-                                           .units = units_},
+                                           .lower = part.lower,
+                                           .upper = part.upper,
+                                           .unit_of = part.unit_of,
+                                           .units = part.units},
                                           setup_->batch_size());
     const bool convex = is_convex(o_.encoder) && fit_.l2 > 0;
     const std::unique_ptr<Solver> solver =
-        make_job_solver(o_.solver, clean_solver_defaults(o_.solver, units_), convex);
+        make_job_solver(o_.solver, clean_solver_defaults(o_.solver, part.units), convex);
     assign(*solver, o_.set);
     ProblemTraits traits{.noise = batch_noise(problem)};
     if (!is_convex(o_.encoder)) {
@@ -214,24 +271,21 @@ class Job {
       traits.convexity = Convexity::mere;
       traits.caveat = "--l2 0 leaves the classifier's loss merely convex";
     }
-    if (const std::string line = out_of_theory(*solver, traits); !line.empty()) {
-      context_.say(line);
-      notes_.push_back(line);
-    }
-    const int64_t steps = setup_->steps(static_cast<int64_t>(lower_.size()));
+    if (const std::string line = out_of_theory(*solver, traits); !line.empty()) say_and_note(line);
+    const int64_t steps = setup_->steps(static_cast<int64_t>(part.lower.size()));
     const PassPlan plan{
-        .name = "weigh",
-        .shown = "weighing the rows",
+        .name = pass_name(k),
+        .shown = fmt::format("weighing the rows, {} of {}", k + 1, kFolds),
         .steps = steps,
         .schedule_steps = steps,
-        .max_seconds = o_.max_seconds > 0 ? o_.max_seconds : std::numeric_limits<double>::infinity(),
+        .max_seconds = o_.max_seconds > 0 ? o_.max_seconds / kFolds : std::numeric_limits<double>::infinity(),
         .seed = o_.seed};
     std::function<Evaluation()> evaluate;
-    if (!held_.empty()) {
+    if (!part.held.empty()) {
       evaluate = [&] {
         const ClassScores scores = class_scores(
-            probabilities_of(*model.network(), setup_->inputs().inputs.inputs, held_, fit_.device),
-            classes_of(held_));
+            probabilities_of(*model.network(), setup_->inputs().inputs.inputs, part.held, fit_.device),
+            classes_of(part.held));
         return Evaluation{.score = -scores.loss,
                           .standard_error = scores.standard_error_of_loss,
                           .fields = {{"held_loss", scores.loss}, {"held_accuracy", scores.accuracy}}};
@@ -239,72 +293,130 @@ class Job {
     }
     const PassOutcome* outcome = passes.run(plan, problem, *solver, evaluate);
     if (outcome == nullptr) return false;
-    best_step_ = outcome->chosen_step;
-    learned_ = torch::sigmoid(outcome->upper);
-    weights_ = torch::ones({static_cast<int64_t>(setup_->train().size())});  // those that judge count fully
-    const torch::Tensor rows = torch::tensor(lower_, torch::kInt64);
-    weights_.index_copy_(0, rows, learned_.index_select(0, unit_of_.index_select(0, rows)));
+    best_steps_.push_back(outcome->chosen_step);
+    part.learned = torch::sigmoid(outcome->upper);
+    torch::Tensor of_row = torch::ones({setup_->files().rows()});  // training rows that judge count fully
+    const torch::Tensor rows = torch::tensor(part.lower, torch::kInt64);
+    of_row.index_copy_(0, rows, part.learned.index_select(0, part.unit_of.index_select(0, rows)));
+    part.weights = of_row.index_select(0, torch::tensor(part.train, torch::kInt64));
     return true;
   }
 
-  WeightedRows weighted_train() const {
-    const torch::Tensor weights = weights_.to(torch::kFloat32).contiguous();
-    const auto* w = weights.const_data_ptr<float>();
-    return {setup_->train(), {w, w + weights.numel()}};
+  static std::string pass_name(int64_t k) { return fmt::format("weigh-{}", k + 1); }
+
+  /// float64 [training + trusted rows, classes]: each row's probabilities by a classifier that has not seen its label, nor
+  /// anything made from it. Its weights come from the part's bilevel run and one round of cross-fitting within the
+  /// part. Trusted rows are few: the fold's training rows are predicted with all of them.
+  torch::Tensor predict() {
+    torch::Tensor result = torch::zeros({setup_->files().rows(), setup_->classes()}, torch::kFloat64);
+    for (int64_t k = 0; k < kFolds; ++k) {
+      Part& part = parts_[static_cast<size_t>(k)];
+      step(fmt::format("fold {} of {}", k + 1, kFolds));
+      const auto [train, trusted] = labelled(predict_within(part, part.weights), part.train, part.trusted);
+      part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup_->classes());
+      const auto predict_with = [&](const std::vector<int64_t>& trusted_rows,
+                                    const std::vector<int64_t>& rows) {
+        if (rows.empty()) return;
+        WeightedRows fitted;
+        fitted.add(part.train, part.weights);
+        fitted.add(trusted_rows, 1);
+        result.index_copy_(0, torch::tensor(rows, torch::kInt64),
+                           probabilities_of(*fit(fitted), setup_->inputs().inputs.inputs, rows, fit_.device));
+      };
+      predict_with(setup_->trusted(), part.fold_train);
+      predict_with(part.trusted, part.fold_trusted);
+    }
+    std::vector<int64_t> all = setup_->train();
+    all.insert(all.end(), setup_->trusted().begin(), setup_->trusted().end());
+    return result.index_select(0, torch::tensor(all, torch::kInt64));
   }
 
-  void cross_fit() {
-    for (int round = 1; round <= kRounds; ++round) {
-      const WeightedRows rows = weighted_train();
-      const torch::Tensor given = classes_of(setup_->train());
-      torch::Tensor probabilities =
-          predict_folds(rows, fmt::format("{} folds, round {} of {}", kFolds, round, kRounds));
-      if (round == kRounds) probabilities = calibrated(probabilities, calibration(rows));
-      agreement_ = agreement_of(probabilities, given);
-      weights_ = weight_of(agreement_.right, setup_->classes());
+  std::pair<LabelledPredictions, LabelledPredictions> labelled(const torch::Tensor& probabilities,
+                                                               const std::vector<int64_t>& train,
+                                                               const std::vector<int64_t>& trusted) const {
+    const auto count = static_cast<int64_t>(train.size());
+    return {{probabilities.narrow(0, 0, count), classes_of(train)},
+            {probabilities.narrow(0, count, static_cast<int64_t>(trusted.size())), classes_of(trusted)}};
+  }
+
+  void judge_labels(const torch::Tensor& probabilities) {
+    step("how labels go wrong");
+    const auto [train, trusted] = labelled(probabilities, setup_->train(), setup_->trusted());
+    noise_ = fit_label_noise(train, trusted);
+    if (!setup_->trusted().empty()) intervals_ = noise_intervals(noise_, train, trusted);
+    judgement_ = judge(noise_, train);
+    class_shares_ = noise_.calibration.apply(train.probabilities).mean(0);
+    weights_ = weight_of(judgement_.right, setup_->classes());
+    if (noise_.trusted_shift.defined()) say_and_note(other_shares(trusted));
+    if (noise_.same_beta < kContradiction) {
+      say_and_note(
+          fmt::format("the trusted rows contradict the estimated noise: predictions that fit them do not fit "
+                      "the given labels (p = "
+                      "{:.1g}); do labels of some rows go wrong more often than others of their class, or "
+                      "are the trusted rows of "
+                      "another kind?",
+                      noise_.same_beta));
     }
   }
 
-  /// Of a classifier trained as those of the folds are, measured on held-back trusted rows; 1 without such rows
-  /// (training rows that were chosen because a model agrees with them are no measure of one).
-  double calibration(WeightedRows rows) const {
-    if (setup_->trusted().empty() || held_.empty()) return 1;
-    step("calibration");
-    rows.add(upper_, 1);
-    const auto network = fit(rows);
-    return calibration_of(probabilities_of(*network, setup_->inputs().inputs.inputs, held_, fit_.device),
-                          classes_of(held_));
+  /// What to say when the trusted rows have other class shares than the training rows can have.
+  std::string other_shares(const LabelledPredictions& trusted) const {
+    const torch::Tensor counted =
+        torch::one_hot(trusted.labels, setup_->classes()).to(torch::kFloat64).mean(0);
+    const auto c = (counted - class_shares_).abs().argmax().item<int64_t>();
+    return fmt::format(
+        "the trusted rows contradict the class shares: {:.1f} % of them are '{}', of the training rows "
+        "(wrong labels "
+        "corrected) about {:.1f} % (p = {:.1g}); if they were not drawn from the same rows, that is no "
+        "fault: the "
+        "noise is estimated without their shares",
+        100 * counted[c].item<double>(), name_of(c), 100 * class_shares_[c].item<double>(),
+        noise_.same_shares);
   }
 
   torch::Tensor classes_of(const std::vector<int64_t>& rows) const {
     return setup_->given().index_select(0, torch::tensor(rows, torch::kInt64));
   }
 
+  /// By the cleaned model, calibrated where there are trusted rows.
+  torch::Tensor predictions(const std::vector<int64_t>& rows) const {
+    const torch::Tensor p = probabilities_of(*model_, setup_->inputs().inputs.inputs, rows, fit_.device);
+    return setup_->trusted().empty() ? p : noise_.calibration.apply(p);
+  }
+
   // ---- figures and files ----
 
   JobResult finish(const Passes& passes) {
-    const int64_t rows = agreement_.right.numel();
+    const int64_t rows = judgement_.right.numel();
     Json summary = summary_of(context_, o_, passes);
     for (const std::string& note : notes_) summary["warnings"].push_back(note);
-    const torch::Tensor suspicious = agreement_.right < 0.5;
-    summary["best_step"] = best_step_;
+    const torch::Tensor suspicious = judgement_.right < 0.5;
+    summary["best_steps"] = best_steps_;
     summary["rows"] = rows;
     summary["suspicious"] = suspicious.sum().item<int64_t>();
     const CleanDefaults& used = setup_->defaults();
     summary["l2"] = {{"classifier", used.l2}, {"baselines", used.baseline_l2}};
-    summary["estimated_noise"] = agreement_.noise;
+    summary["estimated_noise"] = noise_.share;
+    summary["estimated_noise_interval"] = nullptr;
+    if (intervals_) summary["estimated_noise_interval"] = {intervals_->share.first, intervals_->share.second};
+    summary["label_noise"] = rates();
+    summary["calibration"] = nullptr;
+    if (intervals_) summary["calibration"] = noise_.calibration.to_json();
     summary["metrics"] = {{"train", scores_of(setup_->train())},
                           {"trusted", scores_of(setup_->trusted())},
                           {"test", scores_of(setup_->test())}};
     if (setup_->flips()) summary["metrics"]["flips"] = flips_found(suspicious);
     if (o_.weight_per != "row") {
       Json& learned = summary["learned_weights"];
-      for (int64_t u = 0; u < units_; ++u)
-        learned[unit_names_[static_cast<size_t>(u)]] = learned_[u].item<double>();
+      for (size_t u = 0; u < unit_names_.size(); ++u) {
+        double sum = 0;
+        for (const Part& part : parts_) sum += part.learned[static_cast<int64_t>(u)].item<double>();
+        learned[unit_names_[u]] = sum / static_cast<double>(parts_.size());
+      }
     }
     if (o_.baselines) {
       // With injected noise the usual methods are told its share, which nobody knows in earnest.
-      const double drop = setup_->flips() ? setup_->flips()->flipped.mean().item<double>() : agreement_.noise;
+      const double drop = setup_->flips() ? setup_->flips()->flipped.mean().item<double>() : noise_.share;
       summary["baselines"] =
           measure_baselines(*setup_, drop, [&](const char* what) { step(std::string("baseline, ") + what); });
     }
@@ -317,9 +429,7 @@ class Job {
 
   Json scores_of(const std::vector<int64_t>& rows) const {
     if (rows.empty()) return nullptr;
-    return class_scores(probabilities_of(*model_, setup_->inputs().inputs.inputs, rows, fit_.device),
-                        classes_of(rows))
-        .to_json();
+    return class_scores(predictions(rows), classes_of(rows)).to_json();
   }
 
   Json flips_found(const torch::Tensor& suspicious) const {
@@ -329,10 +439,52 @@ class Job {
     const double hit = (flipped * suspicious.to(torch::kFloat64)).sum().item<double>();
     Json found{{"auroc", nullptr}, {"precision", nullptr}, {"recall", nullptr}};
     if (flips > 0 && flips < static_cast<double>(flipped.numel()))
-      found["auroc"] = auc(ScoredRows(-agreement_.right, flipped));
+      found["auroc"] = auc(ScoredRows(-judgement_.right, flipped));
     if (called > 0) found["precision"] = hit / called;
     if (flips > 0) found["recall"] = hit / flips;
     return found;
+  }
+
+  /// "label_noise": for each true class and each class that it is recorded as, the rate and its interval.
+  Json rates() const {
+    Json result = Json::object();
+    for (int64_t j = 0; j < setup_->classes(); ++j) {
+      for (int64_t k = 0; k < setup_->classes(); ++k) {
+        Json entry{{"rate", noise_.transition[j][k].item<double>()}, {"interval", nullptr}};
+        if (intervals_ && std::isfinite(intervals_->low[j][k].item<double>()))
+          entry["interval"] = {intervals_->low[j][k].item<double>(), intervals_->high[j][k].item<double>()};
+        result[name_of(j)][name_of(k)] = entry;
+      }
+    }
+    return result;
+  }
+
+  /// The pairs of classes that make the most wrong labels, in one line.
+  std::string rates_text() const {
+    const int64_t classes = setup_->classes();
+    torch::Tensor expected = noise_.transition * class_shares_.unsqueeze(1);
+    expected.fill_diagonal_(0);
+    const torch::Tensor order = expected.flatten().argsort(/*stable=*/true, 0, /*descending=*/true);
+    std::vector<std::string> pairs;
+    for (int64_t i = 0; i < std::min<int64_t>(kShownPairs, classes * (classes - 1)); ++i) {
+      const auto entry = order[i].item<int64_t>();
+      const int64_t j = entry / classes, k = entry % classes;
+      std::string pair = fmt::format("'{}' as '{}' {}", name_of(j), name_of(k),
+                                     percent_text(noise_.transition[j][k].item<double>()));
+      if (intervals_)
+        pair += interval_text(intervals_->low[j][k].item<double>(), intervals_->high[j][k].item<double>());
+      pairs.push_back(pair);
+    }
+    return fmt::format("recorded wrongly{}: {}", classes > 2 ? ", most of all" : "", fmt::join(pairs, ", "));
+  }
+
+  std::string share_text() const {
+    return percent_text(noise_.share) +
+           (intervals_ ? interval_text(intervals_->share.first, intervals_->share.second) : "");
+  }
+
+  static std::string interval_text(double low, double high) {
+    return std::isfinite(low) ? fmt::format(" ({:.1f} to {:.1f})", 100 * low, 100 * high) : "";
   }
 
   std::string path(const char* name) const { return context_.path(name).string(); }
@@ -342,9 +494,9 @@ class Job {
     const int64_t row = setup_->train()[static_cast<size_t>(i)];
     return {.row = i + 1,
             .weight = weights_[i].item<double>(),
-            .probability = agreement_.right[i].item<double>(),
+            .probability = judgement_.right[i].item<double>(),
             .given = name_of(setup_->given()[row].item<int64_t>()),
-            .suggested = name_of(agreement_.suggested[i].item<int64_t>()),
+            .suggested = name_of(judgement_.suggested[i].item<int64_t>()),
             .text = setup_->row_text(row),
             .truth = setup_->flips() ? name_of(setup_->flips()->original[static_cast<size_t>(i)]) : ""};
   }
@@ -353,11 +505,11 @@ class Job {
     std::string table = "row\tweight\tgiven_label\tsuggested_label\tprobability\tsuspicious\n";
     const torch::Tensor given = classes_of(setup_->train());
     const auto* w = weights_.const_data_ptr<double>();
-    const auto* p = agreement_.right.const_data_ptr<double>();
+    const auto* p = judgement_.right.const_data_ptr<double>();
     const auto* s = suspicious.const_data_ptr<bool>();
     for (int64_t i = 0; i < given.numel(); ++i) {
       table += fmt::format("{}\t{:.9g}\t{}\t{}\t{:.9g}\t{}\n", i + 1, w[i], name_of(given[i].item<int64_t>()),
-                           name_of(agreement_.suggested[i].item<int64_t>()), p[i], s[i] ? 1 : 0);
+                           name_of(judgement_.suggested[i].item<int64_t>()), p[i], s[i] ? 1 : 0);
     }
     write_file_atomically(path("weights.tsv"), table);
   }
@@ -369,13 +521,13 @@ class Job {
     save_model(context_.out, context_.command, *whole, *inputs.features, {},
                {{"label", o_.label},
                 {"classes", setup_->class_names()},
+                {"calibration", setup_->trusted().empty() ? Json(nullptr) : noise_.calibration.to_json()},
                 {"format", o_.format},
                 {"header", o_.header}});
   }
 
   void write_predictions() const {
-    const torch::Tensor p =
-        probabilities_of(*model_, setup_->inputs().inputs.inputs, setup_->test(), fit_.device);
+    const torch::Tensor p = predictions(setup_->test());
     const torch::Tensor best = p.argmax(1), given = classes_of(setup_->test());
     std::string table = "file\tline\tlabel\tpredicted\tprobability\n";
     for (int64_t i = 0; i < best.numel(); ++i) {
@@ -407,18 +559,26 @@ class Job {
 
   void write_report(const Json& summary) const {
     const Trace trace = read_trace(path("trace.jsonl"));
-    const Marker chosen{static_cast<double>(best_step_), "chosen step"};
+    std::vector<Series> held_accuracy, upper_loss, held_loss;
+    for (int64_t k = 0; k < kFolds; ++k) {
+      Trace of_pass;
+      for (const Json& row : trace.rows) {
+        if (row.at("phase") == pass_name(k)) of_pass.rows.push_back(row);
+      }
+      const auto series = [&](const char* key, const char* what) {
+        return series_from_trace(of_pass, "step", key, fmt::format("{}, run {}", what, k + 1));
+      };
+      held_accuracy.push_back(series("held_accuracy", "held-back rows"));
+      held_loss.push_back(series("held_loss", "held-back rows"));
+      upper_loss.push_back(series("upper_loss", "judging rows (batch)"));
+    }
+    upper_loss.insert(upper_loss.end(), held_loss.begin(), held_loss.end());
     const LinePlot accuracy{.title = "Accuracy on the held-back trusted rows",
                             .x_label = "step",
                             .y_label = "accuracy",
-                            .series = {series_from_trace(trace, "step", "held_accuracy", "held-back rows")},
-                            .markers = {chosen}};
-    const LinePlot loss{.title = "Loss on trusted rows",
-                        .x_label = "step",
-                        .y_label = "cross-entropy",
-                        .series = {series_from_trace(trace, "step", "upper_loss", "judging rows (batch)"),
-                                   series_from_trace(trace, "step", "held_loss", "held-back rows")},
-                        .markers = {chosen}};
+                            .series = held_accuracy};
+    const LinePlot loss{
+        .title = "Loss on trusted rows", .x_label = "step", .y_label = "cross-entropy", .series = upper_loss};
     LinePlot weights{
         .title = "Weights of the training rows", .x_label = "weight", .y_label = "rows", .series = {}};
     if (setup_->flips()) {
@@ -434,12 +594,15 @@ class Job {
     report.options = nlohmann::json(o_);
     report.data_facts = setup_->inputs().features->facts();
     report.notes = summary.at("warnings").get<std::vector<std::string>>();
+    report.noise = fmt::format("Estimated share of wrong labels: {}; {}.", share_text(), rates_text());
     report.assumed = setup_->trusted().empty();
     for (const auto& [name, plot, caption] :
          {std::tuple{"accuracy.svg", &accuracy,
-                     "The classifier of the bilevel run; the cleaned model is fitted after it."},
+                     "The classifiers of the bilevel runs, each without one fold; the cleaned model is "
+                     "fitted after them."},
           {"weights.svg", &weights, "Rows of low weight are suspicious."},
-          {"loss.svg", &loss, "The chosen step is the latest within one standard error of the best."}}) {
+          {"loss.svg", &loss,
+           "The chosen step of a run is the latest within one standard error of its best."}}) {
       const PlotResult drawn = draw(*plot);
       if (!drawn.svg.empty()) write_file_atomically(path(name), drawn.svg);
       report.figures.push_back({drawn, caption});
@@ -449,16 +612,16 @@ class Job {
   }
 
   std::vector<int64_t> most_suspicious(size_t count) const {
-    const torch::Tensor order = agreement_.right.argsort(/*stable=*/true, 0, /*descending=*/false);
+    const torch::Tensor order = judgement_.right.argsort(/*stable=*/true, 0, /*descending=*/false);
     const auto* at = order.const_data_ptr<int64_t>();
     return {at, at + std::min<int64_t>(static_cast<int64_t>(count), order.numel())};
   }
 
   std::string text_of_result(const Json& summary) const {
     const Json& metrics = summary.at("metrics");
-    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}\n",
-                                   summary.at("suspicious").get<int64_t>(), agreement_.right.numel(),
-                                   percent_text(agreement_.noise));
+    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}\n{}\n",
+                                   summary.at("suspicious").get<int64_t>(), judgement_.right.numel(),
+                                   share_text(), rates_text());
     const auto accuracy = [](const Json& scores) {
       return percent_text(scores.at("accuracy").get<double>());
     };
@@ -485,14 +648,16 @@ class Job {
   const JobContext& context_;
   std::unique_ptr<CleanSetup> setup_;
   WeightedFitOptions fit_;
-  std::vector<int64_t> lower_, upper_, held_;
-  torch::Tensor unit_of_;
-  int64_t units_ = 0;
+  std::vector<int64_t> fold_of_;  // of each row of any file; kFolds: in none
+  std::vector<Part> parts_;
   std::vector<std::string> unit_names_;
-  torch::Tensor first_opinion_, learned_, weights_;
-  Agreement agreement_;
+  LabelNoise noise_;
+  std::optional<NoiseIntervals> intervals_;
+  Judgement judgement_;
+  torch::Tensor class_shares_;  // estimated, of the true classes
+  torch::Tensor weights_;
   std::shared_ptr<Network> model_;
-  int64_t best_step_ = 0;
+  std::vector<int64_t> best_steps_;
   std::vector<std::string> notes_;
 };
 

@@ -45,11 +45,11 @@ Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
     return losses_of(*network, {b.tensors.begin(), b.tensors.end() - 2}, b.tensors[b.tensors.size() - 2]);
   };
   const double strength = l2_ / 2 / static_cast<double>(data.lower.size());
-  const auto f = [losses](const Batch& b) { return losses(b).mean(); };
+  const auto f = [losses](const Batch& b) { return weighted_mean(losses(b), b.weights); };
   const auto g = [losses, strength, x = logits_,
                   penalized = penalized_parameters(*network_)](const Batch& b) {
     const torch::Tensor weights = torch::sigmoid(x.index_select(0, b.tensors.back()));
-    const torch::Tensor loss = (weights * losses(b)).mean();
+    const torch::Tensor loss = weighted_mean(weights * losses(b), b.weights);
     return strength > 0 ? loss + strength * squared_norm(penalized) : loss;
   };
   const SamplingOptions sampling{.batch_size = batch_size};

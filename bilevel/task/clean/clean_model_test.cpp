@@ -8,6 +8,7 @@
 #include "bilevel/core/streams.h"
 #include "bilevel/hypergrad/minimize.h"
 #include "bilevel/oracle/oracles.h"
+#include "tests/unbiased.h"
 
 namespace bilevel {
 namespace clean_model_test {
@@ -131,6 +132,26 @@ TEST(CleanModel, ASharedLogitHasTheSumOfItsRowsSlopes) {
   const torch::Tensor sums =
       torch::stack({rows.slice(0, 0, kTrain, 2).sum(), rows.slice(0, 1, kTrain, 2).sum()});
   EXPECT_LT((groups - sums).norm().item<double>(), 1e-8 * sums.norm().item<double>());
+}
+
+TEST(CleanModel, BatchesAverageToAllRows) {
+  const DoubleScope in_float64;
+  const CleanData data = small_data(own_units(), kTrain);
+  const CleanModel model = small_model(kTrain);
+  Problem problem = model.problem(data, 4);
+  expect_unbiased(problem, problem.upper, kTrusted);
+  expect_unbiased(problem, problem.lower, kTrain);
+  // Batches that hold a class in another share than the data: both losses heed the rows' weights.
+  for (Level* level : {&problem.upper, &problem.lower}) {
+    const BatchSource plain = level->batches;
+    const std::vector<int64_t>& rows = level == &problem.upper ? data.upper : data.lower;
+    std::vector<int64_t> classes(rows.size(), 0);
+    classes[2] = 1;
+    level->batches = BatchSource(
+        rows, [plain](const std::vector<int64_t>& some) { return plain.gather(some); }, {.batch_size = 4},
+        classes);
+    expect_unbiased(problem, *level, batches_of_a_cycle({static_cast<int64_t>(rows.size()) - 1, 1}, 4));
+  }
 }
 
 TEST(CleanModel, TheLevelsReadTheirOwnRows) {

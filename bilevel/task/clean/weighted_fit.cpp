@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <set>
 
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
@@ -69,6 +70,13 @@ void WeightedRows::add(const std::vector<int64_t>& more, float weight) {
   weights.insert(weights.end(), more.size(), weight);
 }
 
+void WeightedRows::add(const std::vector<int64_t>& more, const torch::Tensor& of_each) {
+  const torch::Tensor values = of_each.to(torch::kFloat32).contiguous();
+  const auto* w = values.const_data_ptr<float>();
+  rows.insert(rows.end(), more.begin(), more.end());
+  weights.insert(weights.end(), w, w + more.size());
+}
+
 std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
                                       const WeightedRows& rows, const WeightedFitOptions& o) {
   std::shared_ptr<Network> network = seeded_network(o.network, inputs.shape, o.seed, o.device);
@@ -90,17 +98,22 @@ std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::T
   return network;
 }
 
-torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& classes, const WeightedRows& rows,
-                          const WeightedRows& also, int64_t folds, const WeightedFitOptions& options) {
-  const auto n = static_cast<int64_t>(rows.rows.size());
-  Streams streams(options.seed);
-  const torch::Tensor order = torch::randperm(n, streams.stream("folds"), torch::kInt64);
+std::vector<int64_t> draw_folds(int64_t rows, int64_t folds, uint64_t seed) {
+  Streams streams(seed);
+  const torch::Tensor order = torch::randperm(rows, streams.stream("folds"), torch::kInt64);
   const auto* at = order.const_data_ptr<int64_t>();
-  std::vector<int64_t> fold_of(rows.rows.size());
-  for (int64_t i = 0; i < n; ++i) fold_of[static_cast<size_t>(at[i])] = i % folds;
-  torch::Tensor result = torch::zeros({n, options.network.outputs}, torch::kFloat64);
-  for (int64_t fold = 0; fold < folds && !stopped(options); ++fold) {
-    WeightedRows others = also;
+  std::vector<int64_t> fold_of(static_cast<size_t>(rows));
+  for (int64_t i = 0; i < rows; ++i) fold_of[static_cast<size_t>(at[i])] = i % folds;
+  return fold_of;
+}
+
+torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& classes, const WeightedRows& rows,
+                          const std::vector<int64_t>& fold_of, const WeightedFitOptions& options) {
+  torch::Tensor result =
+      torch::zeros({static_cast<int64_t>(rows.rows.size()), options.network.outputs}, torch::kFloat64);
+  for (const int64_t fold : std::set<int64_t>(fold_of.begin(), fold_of.end())) {
+    if (stopped(options)) break;
+    WeightedRows others;
     std::vector<int64_t> held, held_at;
     for (size_t i = 0; i < rows.rows.size(); ++i) {
       if (fold_of[i] == fold) {
@@ -111,7 +124,6 @@ torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& class
         others.weights.push_back(rows.weights[i]);
       }
     }
-    if (held.empty()) continue;
     const std::shared_ptr<Network> network = fit_weighted(inputs, classes, others, options);
     result.index_copy_(0, torch::tensor(held_at, torch::kInt64),
                        probabilities_of(*network, inputs.inputs, held, options.device));

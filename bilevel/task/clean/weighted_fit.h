@@ -19,6 +19,8 @@ struct WeightedRows {
   std::vector<float> weights;
 
   void add(const std::vector<int64_t>& more, float weight);
+  /// @param of_each [more]
+  void add(const std::vector<int64_t>& more, const torch::Tensor& of_each);
 };
 
 struct WeightedFitOptions {
@@ -39,9 +41,13 @@ struct WeightedFitOptions {
 std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
                                       const WeightedRows& rows, const WeightedFitOptions& options);
 
-/// float64 [rows, classes]: for each row the probabilities of a classifier that was fitted on the other folds of
-/// `rows` and on all of `also`. Folds are drawn from the seed. Cost: `folds` fits.
+/// Which of `folds` parts of (nearly) equal size each of `rows` rows is in, drawn from the seed.
+std::vector<int64_t> draw_folds(int64_t rows, int64_t folds, uint64_t seed);
+
+/// float64 [rows, classes]: for each row the probabilities of a classifier that was fitted on the rows of the other
+/// folds. Cost: a fit for each number that occurs in `fold_of`.
+/// @param fold_of of each row of `rows`
 torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& classes, const WeightedRows& rows,
-                          const WeightedRows& also, int64_t folds, const WeightedFitOptions& options);
+                          const std::vector<int64_t>& fold_of, const WeightedFitOptions& options);
 
 }  // namespace bilevel

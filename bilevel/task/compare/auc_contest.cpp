@@ -4,7 +4,6 @@
 #include <torch/types.h>
 
 #include <filesystem>
-#include <limits>
 
 #include "bilevel/report/metrics.h"
 
@@ -42,7 +41,7 @@ class AucAttempt : public Attempt {
     return {{"test_auc", test_auc}, {"valid_auc", estimate.auc}};
   }
 
-  Json result() const override { return result_; }
+  Json result(const std::vector<Json>&) const override { return result_; }
 
  private:
   /// None when a score is not a number.
@@ -69,7 +68,7 @@ ContestFacts AucContest::facts() const {
   const AucJobOptions& o = setup_.options();
   const AucParts& parts = setup_.parts();
   const auto auc_of = [](const char* key, const char* name) {
-    return Measure{.key = key, .name = name, .higher_is_better = true, .least = 0, .most = 1};
+    return Measure{.key = key, .name = name, .higher_is_better = true};
   };
   const auto rows = [&](const std::vector<int64_t>& part) {
     const double positives =
@@ -87,6 +86,7 @@ ContestFacts AucContest::facts() const {
               "The seeds change initial weights and batches; data, parts and features are the same in "
               "all runs. So the intervals say how much the training varies, not how much another "
               "sample of test rows would change.",
+          .last_tenth = false,
           .data = {{"training file", o.train},
                    {"encoder", o.encoder},
                    {"batch size", std::to_string(setup_.training().batch_size)},

@@ -4,12 +4,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <set>
 
 #include "bilevel/core/files.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/report/page.h"
 #include "bilevel/task/compare/random_search.h"
 #include "bilevel/task/compare/results.h"
 #include "bilevel/task/job/job_options.h"
@@ -93,12 +95,6 @@ TrialScore score_of(const Trace& trace, const std::string& key) {
   return {.usable = end_of(trace).at("end") == "finished" && std::isfinite(score), .score = score};
 }
 
-int64_t chosen_trial(const std::vector<Trace>& trials, const Measure& metric) {
-  std::vector<TrialScore> scores;
-  for (const Trace& trace : trials) scores.push_back(score_of(trace, metric.key));
-  return best_trial(scores, metric.higher_is_better);
-}
-
 /// Everything that a complete comparison holds.
 Comparison read_comparison(const std::string& out, const Json& saved) {
   Comparison c{.options = options_from(saved.at("compare")),
@@ -171,22 +167,32 @@ class Runner {
   /// False when it was interrupted. Competitors alternate, so that a machine that slows down slows all of
   /// them.
   bool execute() const {
+    announce();
+    struct Tried {
+      std::vector<TrialScore> scores;
+      std::vector<Json> options;
+      int64_t best = 0;
+      Json best_options = Json::object();
+    };
+    std::vector<Tried> tried(o_.competitors.size());
     for (int64_t t = 0; t < o_.tune; ++t) {
-      for (const Competitor& c : o_.competitors) {
-        if (!run_one(c, trial_name(t), "trial", t, tuning_seed(o_))) return false;
+      for (size_t i = 0; i < tried.size(); ++i) {
+        const Competitor& c = o_.competitors[i];
+        Tried& own = tried[i];
+        if (!run_one(c, trial_name(t), "trial", t, tuning_seed(o_), drawn(c, t, own.best_options)))
+          return false;
+        const Trace trace = read_trace(trace_path(out_, c.label, trial_name(t)).string());
+        own.scores.push_back(score_of(trace, facts_.tuning_metric.key));
+        own.options.push_back(head_of(trace).at("options"));
+        own.best = best_trial(own.scores, facts_.tuning_metric.higher_is_better);
+        own.best_options = own.options[static_cast<size_t>(own.best)];
       }
-    }
-    std::vector<int64_t> chosen;
-    for (const Competitor& c : o_.competitors) {
-      std::vector<Trace> trials;
-      for (int64_t t = 0; t < o_.tune; ++t)
-        trials.push_back(read_trace(trace_path(out_, c.label, trial_name(t)).string()));
-      chosen.push_back(chosen_trial(trials, facts_.tuning_metric));
     }
     for (int64_t s = 0; s < o_.seeds; ++s) {
       const uint64_t seed = o_.seed + static_cast<uint64_t>(s);
-      for (size_t i = 0; i < chosen.size(); ++i) {
-        if (!run_one(o_.competitors[i], seed_name(seed), "run", chosen[i], seed)) return false;
+      for (size_t i = 0; i < tried.size(); ++i) {
+        if (!run_one(o_.competitors[i], seed_name(seed), "run", tried[i].best, seed, tried[i].best_options))
+          return false;
       }
     }
     return true;
@@ -202,16 +208,16 @@ class Runner {
     return solver;
   }
 
-  Json drawn(const Competitor& c, int64_t trial) const {
+  Json drawn(const Competitor& c, int64_t trial, const Json& best) const {
     const std::unique_ptr<Solver> solver = contest_.solver(c.solver);
     std::set<std::string> fixed;
     for (const std::string& assignment : c.set) fixed.insert(key_of(assignment));
-    return draw_options(fields_of(*solver), fixed, o_.seed, trial);
+    return draw_options(fields_of(*solver), fixed, o_.seed, trial, o_.tune, best);
   }
 
   /// Makes a run unless its trace is there already; false when it was interrupted.
-  bool run_one(const Competitor& c, const std::string& name, const char* kind, int64_t trial,
-               uint64_t seed) const {
+  bool run_one(const Competitor& c, const std::string& name, const char* kind, int64_t trial, uint64_t seed,
+               const Json& options) const {
     ++number_;
     const fs::path path = trace_path(out_, c.label, name);
     if (fs::exists(path)) return true;
@@ -221,7 +227,7 @@ class Runner {
           fmt::format("{}, {} {} (run {} of {})", c.label, std::string(kind) == "run" ? "seed" : "trial",
                       std::string(kind) == "run" ? seed : static_cast<uint64_t>(trial), number_, total_));
     }
-    const Json options = drawn(c, trial);
+    const auto start = std::chrono::steady_clock::now();
     const Played played = play(contest_, solver_entry(c.solver), [&] { return make(c, options); },
                                {.seed = seed,
                                 .budget = o_.budget,
@@ -231,6 +237,7 @@ class Runner {
     const Json head{{"run",
                      {{"competitor", c.label},
                       {"solver", c.solver},
+                      {"random_estimate", solver_entry(c.solver).random_estimate},
                       {"kind", kind},
                       {"trial", trial},
                       {"seed", seed},
@@ -242,14 +249,53 @@ class Runner {
     lines.push_back(played.end);
     write_trace(path.string(), lines);
     if (callbacks_.ended) callbacks_.ended(outcome(played.end, std::string(kind) == "run"));
+    made_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    ++made_;
+    tell_pace();
     return true;
+  }
+
+  void say(const std::string& line) const {
+    if (callbacks_.message) callbacks_.message(line);
+  }
+
+  /// How many runs there will be.
+  void announce() const {
+    for (const Competitor& c : o_.competitors) {
+      const auto is_there = [&](const std::string& name) {
+        return fs::exists(trace_path(out_, c.label, name));
+      };
+      for (int64_t t = 0; t < o_.tune; ++t) there_ += is_there(trial_name(t)) ? 1 : 0;
+      for (int64_t s = 0; s < o_.seeds; ++s)
+        there_ += is_there(seed_name(o_.seed + static_cast<uint64_t>(s))) ? 1 : 0;
+    }
+    const auto several = [](int64_t n, const char* what) {
+      return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+    };
+    const std::string seeds = several(o_.seeds, "seed");
+    say(fmt::format("{}: {}, {} each{}; a run has {}", several(total_, "run"),
+                    several(static_cast<int64_t>(o_.competitors.size()), "solver"),
+                    o_.tune > 0 ? fmt::format("{} and {}", several(o_.tune, "trial"), seeds) : seeds,
+                    there_ > 0 ? fmt::format(" ({} done already)", there_) : "", o_.budget.describe()));
+  }
+
+  /// After the first run, and after one of each competitor, how long the rest takes.
+  void tell_pace() const {
+    const auto solvers = static_cast<int64_t>(o_.competitors.size());
+    const int64_t left = total_ - there_ - made_;
+    if (left <= 0 || (made_ != 1 && made_ != solvers)) return;
+    say(fmt::format("{} took {}; {} more at that pace: about {}",
+                    made_ == 1 ? "the first run" : fmt::format("the first {} runs", made_),
+                    duration_text(made_seconds_), left,
+                    duration_text(made_seconds_ / static_cast<double>(made_) * static_cast<double>(left))));
   }
 
   std::string outcome(const Json& end, bool final_run) const {
     const std::string status = end.at("end");
     if (status != "finished") return fmt::format("{}: {}", status, end.at("message").get<std::string>());
     const Measure& metric = final_run ? facts_.metric : facts_.tuning_metric;
-    return fmt::format("{} {:.6g} after {} steps", metric.name, trace_number(end.at("result").at(metric.key)),
+    return fmt::format("{} {} after {} steps", metric.name,
+                       shown(trace_number(end.at("result").at(metric.key)), metric),
                        end.at("steps").get<int64_t>());
   }
 
@@ -259,7 +305,9 @@ class Runner {
   const CompareCallbacks& callbacks_;
   ContestFacts facts_;
   int64_t total_;
-  mutable int64_t number_ = 0;
+  mutable int64_t number_ = 0;            // of the run at hand, from 1
+  mutable int64_t there_ = 0, made_ = 0;  // runs found in the folder; made here
+  mutable double made_seconds_ = 0;
 };
 
 CompareResult finish(const Runner& runner, const std::string& out, const Json& saved) {

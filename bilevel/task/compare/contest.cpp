@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <tuple>
+#include <utility>
 
 #include "bilevel/report/trace.h"
 
@@ -43,22 +46,39 @@ Json calls_json(const OracleCounts& c) {
   return calls;
 }
 
-/// The largest number of steps whose cost, `fixed` before step 1 and `cost` for `steps` of them, is at most
-/// `limit`; at least 1.
-int64_t steps_within(double limit, double fixed, double cost, int64_t steps,
-                     const std::function<double(int64_t)>& growth) {
-  if (steps == 0 || !(cost > 0)) return 1;
-  const auto fits = [&](int64_t n) { return fixed + cost * growth(n) / growth(steps) <= limit; };
+/// The largest number of steps of which `cost` is at most `limit`; at least 1.
+int64_t steps_within(double limit, const std::function<double(int64_t)>& cost) {
   int64_t low = 1, high = 2;
-  while (high < kUnlimited && fits(high)) {
+  while (high < kUnlimited && cost(high) <= limit) {
     low = high;
     high *= 2;
   }
   while (high - low > 1) {
     const int64_t middle = low + (high - low) / 2;
-    (fits(middle) ? low : high) = middle;
+    (cost(middle) <= limit ? low : high) = middle;
   }
   return low;
+}
+
+/// By how many samples a step varies for each call more or less that it makes: the slope of a line through the
+/// steps after the first, which may differ; 0 where all cost the same.
+double samples_per_call(const std::vector<TraceRow>& trace) {
+  if (trace.size() < 3) return 0;
+  std::vector<std::pair<double, double>> steps;
+  for (size_t k = 1; k < trace.size(); ++k) {
+    const OracleCounts &now = trace[k].oracle_calls, &before = trace[k - 1].oracle_calls;
+    steps.emplace_back(all_calls(now) - all_calls(before), all_samples(now) - all_samples(before));
+  }
+  double calls = 0, samples = 0, squares = 0, products = 0;
+  for (const auto& [c, s] : steps) {
+    calls += c / static_cast<double>(steps.size());
+    samples += s / static_cast<double>(steps.size());
+  }
+  for (const auto& [c, s] : steps) {
+    squares += (c - calls) * (c - calls);
+    products += (c - calls) * (s - samples);
+  }
+  return squares > 0 ? products / squares : 0;
 }
 
 /// The length of step-size schedules under a budget.
@@ -75,27 +95,42 @@ int64_t planned_steps(Contest& contest, const SolverEntry& entry,
   run_options.max_steps = kMeasuredSteps;
   run_options.seed = options.seed;
   run_options.interrupt = options.interrupt;
-  run_options.trace_every = kUnlimited;
   if (budget.max_seconds > 0) run_options.max_seconds = budget.max_seconds;
   const Result short_run = run(attempt->problem(), *solver, run_options);
+  if (short_run.trace.empty()) return 1;
   OracleCounts before = short_run.oracle_calls.warm_start;
   before += short_run.oracle_calls.automatic;
-  const OracleCounts& in_steps = short_run.oracle_calls.steps;
   const auto documented = [&](int64_t steps) {
     const double calls =
         entry.documented_calls ? static_cast<double>(all_calls(entry.documented_calls(*solver, steps))) : 0;
     return calls > 0 ? calls : static_cast<double>(steps);
   };
+  // The first step may differ; what the others cost grows as the documented calls do. A random cost counts as what
+  // is expected, not as what so few steps happened to draw.
+  const TraceRow &first = short_run.trace.front(), &last = short_run.trace.back();
+  const double later = documented(last.step) - documented(1);
+  const double surplus =
+      entry.random_estimate
+          ? later - static_cast<double>(all_calls(last.oracle_calls) - all_calls(first.oracle_calls))
+          : 0;
   int64_t planned = budget.steps > 0 ? budget.steps : kUnlimited;
-  const auto limit = [&](double given, double fixed, double cost) {
-    if (given > 0) planned = std::min(planned, steps_within(given, fixed, cost, short_run.steps, documented));
+  const auto limit = [&](double given, double fixed, double first_cost, double last_cost) {
+    if (!(given > 0) || !(last_cost > 0)) return;
+    planned =
+        std::min(planned, steps_within(given, [&](int64_t steps) {
+                   return fixed + (later > 0 ? first_cost + (last_cost - first_cost) *
+                                                                (documented(steps) - documented(1)) / later
+                                             : first_cost * static_cast<double>(steps));
+                 }));
   };
-  limit(static_cast<double>(budget.samples), static_cast<double>(all_samples(before)),
-        static_cast<double>(all_samples(in_steps)));
-  limit(static_cast<double>(budget.oracle_calls), static_cast<double>(all_calls(before)),
-        static_cast<double>(all_calls(in_steps)));
-  if (budget.samples == 0 && budget.oracle_calls == 0) limit(budget.max_seconds, 0, short_run.seconds);
-  return planned;
+  const auto number = [](int64_t count) { return static_cast<double>(count); };
+  limit(number(budget.samples), number(all_samples(before)), number(all_samples(first.oracle_calls)),
+        number(all_samples(last.oracle_calls)) + surplus * samples_per_call(short_run.trace));
+  limit(number(budget.oracle_calls), number(all_calls(before)), number(all_calls(first.oracle_calls)),
+        number(all_calls(last.oracle_calls)) + surplus);
+  if (budget.samples == 0 && budget.oracle_calls == 0)
+    limit(budget.max_seconds, 0, first.seconds, short_run.seconds);
+  return planned == kUnlimited ? 1 : planned;
 }
 
 /// The share of the budget that is used.
@@ -111,16 +146,39 @@ double used_share(const Budget& budget, int64_t step, const OracleCounts& counts
   return share;
 }
 
+/// Highest less lowest of a measure's values, and the most by which one is worse than one before it.
+std::pair<double, double> movement(const std::vector<Json>& values, const Measure& measure) {
+  double low = HUGE_VAL, high = -HUGE_VAL, best = HUGE_VAL, rise = 0;
+  for (const Json& row : values) {
+    const double value = trace_number(row.at(measure.key));
+    const double cost = measure.higher_is_better ? -value : value;
+    low = std::min(low, value);
+    high = std::max(high, value);
+    best = std::min(best, cost);
+    rise = std::max(rise, cost - best);
+  }
+  return {high - low, rise};
+}
+
+/// Where a run stood after its last step within the budget.
+struct Reached {
+  TraceRow row;
+  OracleCounts counts;
+  double seconds = 0, share = 0;
+  torch::Tensor x, y;  // copies, where the next step may go beyond the budget
+};
+
 /// A run in the making.
 class Play {
  public:
-  Play(Contest& contest, const PlayOptions& options) : contest_(contest), options_(options) {}
+  Play(Contest& contest, const PlayOptions& options)
+      : contest_(contest), options_(options), facts_(contest.facts()) {}
 
   void execute(const SolverEntry& entry, const std::function<std::unique_ptr<Solver>()>& make_solver) {
     schedule_ = planned_steps(contest_, entry, make_solver, options_);
     attempt_ = contest_.attempt(options_.seed);
     const std::unique_ptr<Solver> solver = make_solver();
-    row(TraceRow{}, OracleCounts{});
+    measure(TraceRow{}, OracleCounts{}, 0);
 
     RunOptions run_options;
     run_options.max_steps = options_.budget.steps > 0 ? options_.budget.steps : kUnlimited;
@@ -136,26 +194,50 @@ class Play {
   Played take() { return std::move(played_); }
 
  private:
+  /// Whether a next step may fit.
   bool after_step(const TraceRow& r, Oracles& oracles) {
     const OracleCounts counts = used(oracles.ledger());
-    const double share = used_share(options_.budget, r.step, counts, r.seconds - measuring_seconds_);
-    const bool over = share >= 1;
-    const auto evaluations = static_cast<double>(contest_.evaluations());
-    if (over || std::floor(share * evaluations) > std::floor(last_share_ * evaluations)) {
-      const auto purpose = oracles.counting(Purpose::evaluation);
-      row(r, counts);
+    const double seconds = r.seconds - measuring_seconds_;
+    const double share = used_share(options_.budget, r.step, counts, seconds);
+    over_ = share >= 1;
+    if (share > 1) {  // this step did not fit
+      too_much_ = counts;
+      if (last_.row.step > 0) {
+        oracles.x().assign(last_.x);
+        oracles.y().assign(last_.y);
+        if (measured_step_ < last_.row.step) measure_last(oracles);
+      }
+      return false;
     }
-    last_share_ = share;
-    over_ = over;
+    const double before = last_.share;
+    last_ = {.row = r, .counts = counts, .seconds = seconds, .share = share, .x = {}, .y = {}};
+    if (!over_ && (options_.budget.samples > 0 || options_.budget.oracle_calls > 0 ||
+                   options_.budget.max_seconds > 0)) {
+      last_.x = oracles.x().flat().clone();
+      last_.y = oracles.y().flat().clone();
+    }
+    if (over_ || is_due(before, share)) measure_last(oracles);
     if (options_.progress)
       options_.progress({.step = r.step, .steps = schedule_, .upper_loss = r.upper_loss});
-    return !over;
+    return !over_;
   }
 
-  void row(const TraceRow& r, const OracleCounts& counts) {
+  /// Whether a measurement lies between two shares of the budget; denser in its last tenth.
+  bool is_due(double before, double now) const {
+    const auto passes = [&](double times) { return std::floor(now * times) > std::floor(before * times); };
+    return passes(static_cast<double>(contest_.evaluations())) ||
+           (facts_.last_tenth && now > kLast && passes(kLastEvaluations / (1 - kLast)));
+  }
+
+  void measure_last(Oracles& oracles) {
+    const auto purpose = oracles.counting(Purpose::evaluation);
+    measure(last_.row, last_.counts, last_.share);
+  }
+
+  void measure(const TraceRow& r, const OracleCounts& counts, double share) {
     const auto start = Clock::now();
     Json line{{"step", r.step},
-              {"seconds", r.seconds - measuring_seconds_},
+              {"seconds", last_.seconds},
               {"samples", samples_json(counts)},
               {"oracle_calls", calls_json(counts)}};
     if (r.step > 0) {
@@ -165,64 +247,103 @@ class Play {
     }
     line["metrics"] = attempt_->measure(r.step);
     played_.rows.push_back(std::move(line));
+    shares_.push_back(share);
+    measured_step_ = r.step;
     // Before step 1 the run's clock does not go yet.
     if (r.step > 0) measuring_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
   }
 
+  /// What was measured in the last tenth of the run.
+  std::vector<Json> last_tenth() const {
+    std::vector<Json> last;
+    for (size_t i = 0; i < shares_.size(); ++i) {
+      if (shares_[i] > kLast * shares_.back() || i + 1 == shares_.size())
+        last.push_back(played_.rows[i].at("metrics"));
+    }
+    return last;
+  }
+
   void finish(const Result& result) {
     played_.interrupted = result.reason == StopReason::interrupted;
-    const OracleCounts counts = used(result.oracle_calls);
     std::string reason = to_string(result.reason), message = result.message, status = "finished";
-    if (over_) {
+    Json outcome = nullptr, swing = nullptr, rise = nullptr;
+    OracleCounts counts = last_.counts;
+    if (over_ && last_.row.step == 0) {
+      status = "failed";
       reason = "budget";
-      message = fmt::format("the budget was used after step {}", result.steps);
-    }
-    Json outcome = nullptr;
-    if (result.reason == StopReason::nonfinite || result.reason == StopReason::linear_solve_failed) {
+      message =
+          fmt::format("not one step fits into the budget of {}: with the first, {} samples and {} calls",
+                      options_.budget.describe(), all_samples(too_much_), all_calls(too_much_));
+    } else if (result.reason == StopReason::nonfinite || result.reason == StopReason::linear_solve_failed) {
       status = "diverged";
+      counts = used(result.oracle_calls);
     } else {
-      outcome = attempt_->result();
-      const Measure metric = contest_.facts().metric;
-      if (!std::isfinite(trace_number(outcome.at(metric.key)))) {
+      if (over_) {
+        reason = "budget";
+        message = fmt::format("the budget was used after step {}", last_.row.step);
+      }
+      const std::vector<Json> last = last_tenth();
+      outcome = attempt_->result(last);
+      if (!std::isfinite(trace_number(outcome.at(facts_.metric.key)))) {
         status = "diverged";
         reason = "metric_not_finite";
-        message = fmt::format("the {} after step {} is not a finite number", metric.name, result.steps);
+        message = fmt::format("the {} is not a finite number at or before step {}", facts_.metric.name,
+                              last_.row.step);
         outcome = nullptr;
+      } else {
+        if (facts_.last_tenth) std::tie(swing, rise) = movement(last, facts_.metric);
       }
     }
+    const bool is_lost = status == "diverged";
     played_.end = {{"end", status},
                    {"reason", reason},
                    {"message", message},
-                   {"steps", result.steps},
-                   {"seconds", result.seconds - measuring_seconds_},
+                   {"steps", is_lost ? result.steps : last_.row.step},
+                   {"seconds", is_lost ? result.seconds - measuring_seconds_ : last_.seconds},
                    {"samples", samples_json(counts)},
                    {"oracle_calls", calls_json(counts)},
                    {"result", outcome},
+                   {"start", played_.rows.front().at("metrics").at(facts_.metric.key)},
+                   {"swing", swing},
+                   {"rise", rise},
                    {"schedule_steps", schedule_},
                    {"solver_options", result.options},
                    {"chosen", result.chosen},
                    {"warnings", result.warnings}};
   }
 
+  static constexpr double kLast = 0.9;  // where the last tenth of a run begins
+  static constexpr double kLastEvaluations = 20;
+
   Contest& contest_;
   const PlayOptions& options_;
+  const ContestFacts facts_;
   std::unique_ptr<Attempt> attempt_;
   int64_t schedule_ = 0;
   double measuring_seconds_ = 0;
-  double last_share_ = 0;
+  Reached last_;
+  OracleCounts too_much_;  // with the step that did not fit
   bool over_ = false;
+  std::vector<double> shares_;  // of the budget, by row
+  int64_t measured_step_ = -1;
   Played played_;
 };
 
 }  // namespace
 
+Json Attempt::result(const std::vector<Json>& last) const {
+  Json means = Json::object();
+  for (const auto& [key, unused] : last.front().items()) {
+    double sum = 0;
+    for (const Json& row : last) sum += trace_number(row.at(key));
+    means[key] = sum / static_cast<double>(last.size());
+  }
+  return means;
+}
+
 void to_json(Json& json, const Measure& m) {
-  json = {{"key", m.key},
-          {"name", m.name},
-          {"higher_is_better", m.higher_is_better},
-          {"log_scale", m.log_scale},
-          {"least", std::isfinite(m.least) ? Json(m.least) : Json(nullptr)},
-          {"most", std::isfinite(m.most) ? Json(m.most) : Json(nullptr)}};
+  json = {
+      {"key", m.key}, {"name", m.name}, {"higher_is_better", m.higher_is_better}, {"log_scale", m.log_scale}};
 }
 
 void from_json(const Json& json, Measure& m) {
@@ -230,8 +351,6 @@ void from_json(const Json& json, Measure& m) {
        .name = json.at("name"),
        .higher_is_better = json.at("higher_is_better"),
        .log_scale = json.at("log_scale")};
-  if (!json.at("least").is_null()) m.least = json.at("least");
-  if (!json.at("most").is_null()) m.most = json.at("most");
 }
 
 void to_json(Json& json, const ContestFacts& f) {
@@ -242,6 +361,7 @@ void to_json(Json& json, const ContestFacts& f) {
           {"further", f.further},
           {"traits", f.traits},
           {"seeds_mean", f.seeds_mean},
+          {"last_tenth", f.last_tenth},
           {"data", f.data}};
 }
 
@@ -253,6 +373,7 @@ void from_json(const Json& json, ContestFacts& f) {
        .further = json.at("further").get<std::vector<Measure>>(),
        .traits = json.at("traits").get<ProblemTraits>(),
        .seeds_mean = json.at("seeds_mean"),
+       .last_tenth = json.at("last_tenth"),
        .data = json.at("data").get<std::vector<std::pair<std::string, std::string>>>()};
 }
 
@@ -295,6 +416,9 @@ Played play(Contest& contest, const SolverEntry& entry,
                   {"samples", none},
                   {"oracle_calls", calls_json({})},
                   {"result", nullptr},
+                  {"start", nullptr},
+                  {"swing", nullptr},
+                  {"rise", nullptr},
                   {"schedule_steps", 0},
                   {"solver_options", fields_of(*make_solver()).to_json()},
                   {"chosen", Json::object()},

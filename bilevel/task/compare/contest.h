@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -22,9 +21,6 @@ struct Measure {
   std::string name;  ///< for people: "test AUC"
   bool higher_is_better = false;
   bool log_scale = false;  ///< how it is drawn
-  /// What it can be: an interval of a mean is cut there.
-  double least = -std::numeric_limits<double>::infinity();
-  double most = std::numeric_limits<double>::infinity();
 };
 void to_json(nlohmann::ordered_json& json, const Measure& measure);
 void from_json(const nlohmann::ordered_json& json, Measure& measure);
@@ -38,6 +34,8 @@ struct ContestFacts {
   std::vector<Measure> further;  ///< others worth a column and a curve
   ProblemTraits traits;          ///< what the problem is, for the theories of the solvers
   std::string seeds_mean;        ///< a sentence: what differs between two seeds
+  /// Whether a run's result is the mean over its last tenth; else it is that of a step which the task chooses.
+  bool last_tenth = true;
   std::vector<std::pair<std::string, std::string>> data = {};  ///< facts for the report, name and value
 };
 void to_json(nlohmann::ordered_json& json, const ContestFacts& facts);
@@ -52,8 +50,9 @@ class Attempt {
   /// Measures at the present point; before step 1 (`step` 0) and then now and again. Values that do not exist
   /// are NaN. Uses no oracle of the run.
   virtual nlohmann::ordered_json measure(int64_t step) = 0;
-  /// What the run came to, by the keys of the facts' measures; called after the last `measure`.
-  virtual nlohmann::ordered_json result() const = 0;
+  /// What the run came to, by the keys of the facts' measures; called after the last `measure`. `last` holds
+  /// what was measured in the last tenth of the run: here their means, so that no single step decides.
+  virtual nlohmann::ordered_json result(const std::vector<nlohmann::ordered_json>& last) const;
 };
 
 /// A task with its data: everything that all competitors have in common. A new kind of task plugs in with a
@@ -70,7 +69,8 @@ class Contest {
   virtual void check(Solver&) const {}
   /// Steps of a run where no budget was given.
   virtual int64_t default_steps() const = 0;
-  /// Measurements along a run, besides the first.
+  /// Measurements along a run, besides the first, evenly spread; the last tenth has at least 20 where it is what
+  /// counts.
   virtual int64_t evaluations() const { return 100; }
   /// What `make_contest` makes it from again; holds "kind".
   virtual nlohmann::ordered_json to_json() const = 0;
@@ -82,7 +82,8 @@ class Contest {
 std::unique_ptr<Contest> make_contest(const nlohmann::ordered_json& saved,
                                       const std::function<void(const std::string&)>& message = nullptr);
 
-/// What a run may use; 0: no limit. The limit that is reached first ends it.
+/// What a run may use; 0: no limit. The limit that is reached first ends it. No run uses more: a step that went
+/// beyond a limit is undone.
 struct Budget {
   int64_t steps = 0;
   int64_t samples = 0;       ///< rows drawn for both levels, warm start and automatic step sizes included
@@ -116,16 +117,19 @@ struct Played {
   /// "hypergradient_norm", "linear_residual", "metrics": {...}}, from step 0 on.
   std::vector<nlohmann::ordered_json> rows;
   /// {"end": "finished" | "diverged" | "failed", "reason", "message", "steps", "seconds", "samples",
-  /// "oracle_calls", "result", "schedule_steps", "solver_options", "chosen", "warnings"}. Diverged: a number
-  /// was not finite, or a linear system could not be solved; "result" is then null. Failed: the solver
-  /// refused to start, with its message.
+  /// "oracle_calls", "result", "start", "swing", "rise", "schedule_steps", "solver_options", "chosen",
+  /// "warnings"}. Diverged: a number was not finite, or a linear system could not be solved; "result" is then
+  /// null. Failed: the solver refused to start, or not one step fits into the budget, with a message. Of the
+  /// contest's metric: "start", its value before step 1; in the last tenth of the run "swing", highest less
+  /// lowest value, and "rise", by how much it became worse from an earlier to a later measurement, at most.
   nlohmann::ordered_json end;
   bool interrupted = false;
 };
 
 /// Runs a solver on a fresh attempt until the budget is used. The length of step-size schedules is the number
-/// of steps that the budget allows: given, or, for samples, oracle calls and seconds, found by a short run
-/// apart that counts its cost. Whoever refuses to start is reported, not thrown.
+/// of steps that the budget allows: given, or, for samples, oracle calls and seconds, planned from the solver's
+/// documented cost and a short run apart that counts what the documents do not say. Whoever refuses to start is
+/// reported, not thrown.
 Played play(Contest& contest, const SolverEntry& entry,
             const std::function<std::unique_ptr<Solver>()>& make_solver, const PlayOptions& options);
 

@@ -18,8 +18,9 @@ struct KnownContestOptions {
   uint64_t seed = 0;                          ///< of the problem's data
 };
 
-/// One instance of the problem, made once. The seeds of the runs change the noise alone, so without noise all
-/// runs of a solver are the same. Metrics: "gradient_norm", the norm of the true hypergradient at x (ranked);
+/// One instance of the problem, made once. The seeds of the runs change the noise alone. Where every oracle is exact,
+/// seeds other than that of the data move x_0 by about 1e-9 (1 + |x_0|), so that digits of a result which depend on
+/// that much can be told from others. Metrics: "gradient_norm", the norm of the true hypergradient at x (ranked);
 /// where x stays in a set, "projected_gradient_norm", ||x - P(x - grad Phi(x))|| (ranked instead); and
 /// "distance", ||x - x*|| / sqrt(dim x), where x* is known.
 class KnownContest : public Contest {
@@ -38,6 +39,8 @@ class KnownContest : public Contest {
   static std::unique_ptr<Contest> from_json(const nlohmann::ordered_json& saved);
 
  private:
+  bool exact() const;
+
   KnownContestOptions options_;
   std::unique_ptr<KnownProblem> problem_;
   torch::Tensor x_start_, y_start_, solution_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "bilevel/core/streams.h"
 
@@ -15,7 +16,22 @@ double uniform(uint64_t seed, const std::string& name) {
   return static_cast<double>(derive_seed(seed, name) >> 11) * 0x1p-53;
 }
 
+/// In [0, 1): the trial-th point of the golden-ratio sequence from a random start, of which any n in a row leave no
+/// gap wider than about 2/n.
+double evenly(uint64_t seed, const std::string& name, int64_t trial) {
+  const double u = uniform(seed, name) + static_cast<double>(trial) * (std::numbers::phi - 1);
+  return u - std::floor(u);
+}
+
 double with_four_digits(double value) { return std::stod(fmt::format("{:.3e}", value)); }
+
+nlohmann::json value_at(const Field& field, double u) {
+  const auto [low, high] = *field.range;
+  const double value = low * std::pow(high / low, u);
+  if (field.type == "integer")
+    return static_cast<int64_t>(std::clamp(std::round(value), std::ceil(low), std::floor(high)));
+  return std::clamp(with_four_digits(value), low, high);
+}
 
 }  // namespace
 
@@ -28,21 +44,35 @@ std::vector<std::string> searched_options(const Fields& fields, const std::set<s
 }
 
 nlohmann::ordered_json draw_options(const Fields& fields, const std::set<std::string>& fixed, uint64_t seed,
-                                    int64_t trial) {
-  nlohmann::ordered_json options = nlohmann::ordered_json::object();
-  if (trial == 0) return options;
+                                    int64_t trial, int64_t trials, const nlohmann::ordered_json& best) {
+  if (trial == 0) return nlohmann::ordered_json::object();
+  std::vector<const Field*> free;
+  const Field* first = nullptr;  // that of x
   for (const Field& field : fields.list()) {
-    if (!field.range || fixed.count(field.name) > 0) continue;
-    const auto [low, high] = *field.range;
-    const double u = uniform(seed, fmt::format("trial {} {}", trial, field.name));
-    const double value = low * std::pow(high / low, u);
-    if (field.type == "integer") {
-      options[field.name] =
-          static_cast<int64_t>(std::clamp(std::round(value), std::ceil(low), std::floor(high)));
-    } else {
-      options[field.name] = std::clamp(with_four_digits(value), low, high);
-    }
+    if (!field.range) continue;
+    if (first == nullptr) first = &field;
+    if (fixed.count(field.name) == 0) free.push_back(&field);
   }
+  if (free.empty()) return nlohmann::ordered_json::object();
+  const bool first_is_free = free.front() == first;
+  const int64_t alone = first_is_free ? trials / 2 : 0;  // half of those after trial 0, rounded up
+  if (trial <= alone) return {{first->name, value_at(*first, evenly(seed, first->name, trial))}};
+
+  std::sort(free.begin(), free.end(), [&](const Field* a, const Field* b) {
+    const double lot_a = uniform(seed, "lot " + a->name), lot_b = uniform(seed, "lot " + b->name);
+    return lot_a < lot_b || (lot_a == lot_b && a->name < b->name);
+  });
+  const Field& field = *free[static_cast<size_t>(trial - alone - 1) % free.size()];
+  double u = uniform(seed, fmt::format("trial {} {}", trial, field.name));
+  if (&field == first) {
+    const auto [low, high] = *field.range;
+    const double value =
+        best.contains(field.name) ? best.at(field.name).get<double>() : field.get().get<double>();
+    const double decades = std::log(high / low);
+    u = std::clamp(std::log(value / low) / decades + (2 * u - 1) * std::log(4.0) / decades, 0.0, 1.0);
+  }
+  nlohmann::ordered_json options = best;
+  options[field.name] = value_at(field, u);
   return options;
 }
 

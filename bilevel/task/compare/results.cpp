@@ -20,6 +20,8 @@ using Json = nlohmann::ordered_json;
 
 const double kMissing = std::nan("");
 
+std::string mean_text(const Json& mean, const Measure& measure);
+
 bool finished(const Trace& trace) { return end_of(trace).at("end") == "finished"; }
 
 /// A measure's result per run; NaN for a run without one.
@@ -38,9 +40,23 @@ std::vector<double> finite(const std::vector<double>& values) {
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-Json interval_json(const MeanInterval& interval, const Measure& measure) {
-  if (!interval.has_interval()) return nullptr;
-  return {std::max(interval.low, measure.least), std::min(interval.high, measure.most)};
+/// Whether runs with different seeds differ by more than a nudge of the start.
+bool is_random(const CompetitorRuns& c, const ContestFacts& facts) {
+  return facts.traits.noise != Noise::none || head_of(c.runs.front()).at("random_estimate").get<bool>();
+}
+
+/// {"mean", "interval": Student's t, where something is random and there are two values, "spread": highest less
+/// lowest value, where nothing is}.
+Json mean_json(const std::vector<double>& values, bool random, double confidence = 0.95) {
+  const MeanInterval mean = mean_interval(values, confidence);
+  Json spread = nullptr;
+  if (!random && !values.empty()) {
+    const auto [low, high] = std::minmax_element(values.begin(), values.end());
+    spread = *high - *low;
+  }
+  return {{"mean", number(mean.mean)},
+          {"interval", random && mean.has_interval() ? Json{mean.low, mean.high} : Json(nullptr)},
+          {"spread", spread}};
 }
 
 /// The mean of a number in the end rows of the runs that could start.
@@ -54,12 +70,43 @@ double mean_at(const CompetitorRuns& c, const char* pointer) {
 }
 
 /// Own minus other's result, by seed, where both have one.
-MeanInterval paired_difference(const CompetitorRuns& own, const CompetitorRuns& other,
-                               const std::string& key) {
+std::vector<double> paired_differences(const CompetitorRuns& own, const CompetitorRuns& other,
+                                       const std::string& key) {
   const std::vector<double> a = values_of(own, key), b = values_of(other, key);
   std::vector<double> differences;
   for (size_t i = 0; i < a.size(); ++i) differences.push_back(a[i] - b[i]);
-  return mean_interval(finite(differences));
+  return finite(differences);
+}
+
+/// What the end rows of the finished runs hold under `key`, without nulls.
+std::vector<double> ends_of(const CompetitorRuns& c, const std::string& key) {
+  std::vector<double> values;
+  for (const Trace& run : c.runs) {
+    const Json& end = end_of(run);
+    if (finished(run) && end.contains(key) && !end.at(key).is_null())
+      values.push_back(trace_number(end.at(key)));
+  }
+  return finite(values);
+}
+
+/// Whether a difference is so small beside the metric at the start that rounding explains it.
+bool is_rounding(double difference, const CompetitorRuns& c) {
+  const std::vector<double> starts = ends_of(c, "start");
+  return std::abs(difference) <= 1e-12 * (starts.empty() ? 0 : std::abs(starts.front()));
+}
+
+bool ends_no_nearer(const Trace& run, const Measure& metric) {
+  const double start = trace_number(end_of(run).value("start", Json(nullptr)));
+  const double end = result_of(run, metric.key);
+  return metric.higher_is_better ? end <= start : end >= start;
+}
+
+/// In the last tenth the metric rises again by more than half of its mean there; less than a hundredth of its value
+/// at the start does not count.
+bool still_oscillates(const Trace& run, const Measure& metric) {
+  const double rise = trace_number(end_of(run).value("rise", Json(nullptr)));
+  const double start = trace_number(end_of(run).value("start", Json(nullptr)));
+  return rise > 0.5 * std::abs(result_of(run, metric.key)) && rise > 0.01 * std::abs(start);
 }
 
 Json tuning_json(const CompetitorRuns& c, const Measure& metric) {
@@ -91,28 +138,34 @@ Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::o
   }
   Json values = Json::array();
   for (const double value : values_of(c, facts.metric.key)) values.push_back(number(value));
-  const auto summary_of = [&](const Measure& measure) {
-    return mean_interval(finite(values_of(c, measure.key)));
+  const auto mean_of = [&](const Measure& measure) {
+    return mean_json(finite(values_of(c, measure.key)), is_random(c, facts));
   };
   Json further = Json::object();
-  for (const Measure& measure : facts.further) {
-    further[measure.key] = {{"mean", number(summary_of(measure).mean)},
-                            {"interval", interval_json(summary_of(measure), measure)}};
-  }
-  const MeanInterval metric = summary_of(facts.metric);
+  for (const Measure& measure : facts.further) further[measure.key] = mean_of(measure);
+  const Json metric = mean_of(facts.metric);
+  const auto count_if = [&](bool (*holds)(const Trace&, const Measure&)) {
+    return std::count_if(c.runs.begin(), c.runs.end(),
+                         [&](const Trace& run) { return finished(run) && holds(run, facts.metric); });
+  };
   Json calls = Json::object();
   for (const auto& [kind, count] : end_of(c.runs.front()).at("oracle_calls").items())
     calls[kind] = number(mean_at(c, ("/oracle_calls/" + kind).c_str()));
   return {{"rank", rank ? Json(*rank) : Json(nullptr)},
           {"competitor", c.competitor.label},
           {"solver", c.competitor.solver},
-          {"mean", number(metric.mean)},
-          {"interval", interval_json(metric, facts.metric)},
+          {"mean", metric.at("mean")},
+          {"interval", metric.at("interval")},
+          {"spread", metric.at("spread")},
+          {"shown", mean_text(metric, facts.metric)},
+          {"swing", number(mean_interval(ends_of(c, "swing")).mean)},
           {"values", values},
           {"finished", standing.finished},
           {"diverged", standing.diverged},
           {"failed", standing.failed},
           {"messages", messages},
+          {"no_nearer", count_if(ends_no_nearer)},
+          {"oscillating", count_if(still_oscillates)},
           {"out_of_theory", !theory_gaps_of(c).empty()},
           {"difference_to_best", nullptr},
           {"further", further},
@@ -129,6 +182,7 @@ Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::o
 Json notes_of(const Comparison& comparison, const Json& table) {
   const ContestFacts& facts = comparison.facts;
   Json notes = Json::array();
+  std::vector<std::string> no_nearer, oscillating;
   std::map<std::string, std::vector<std::string>> by_gaps;
   for (const CompetitorRuns& c : comparison.competitors) {
     if (const std::string gaps = theory_gaps_of(c); !gaps.empty())
@@ -137,11 +191,17 @@ Json notes_of(const Comparison& comparison, const Json& table) {
   for (const Json& entry : table) {
     const std::string name = entry.at("competitor");
     const auto runs = static_cast<int64_t>(entry.at("values").size());
+    const auto count = [&](const char* key, std::vector<std::string>& names) {
+      const auto n = entry.at(key).get<int64_t>();
+      if (n > 0) names.push_back(n == runs ? name : fmt::format("{} ({} of {} runs)", name, n, runs));
+    };
+    count("no_nearer", no_nearer);
+    count("oscillating", oscillating);
     for (const auto& [kind, what] :
          {std::pair("diverged", "diverged"), std::pair("failed", "failed to start")}) {
-      const auto count = entry.at(kind).get<int64_t>();
-      if (count == 0) continue;
-      std::string text = fmt::format("{}: {} of {} runs {}", name, count, runs, what);
+      const auto lost = entry.at(kind).get<int64_t>();
+      if (lost == 0) continue;
+      std::string text = fmt::format("{}: {} of {} runs {}", name, lost, runs, what);
       for (const Json& message : entry.at("messages"))
         text += fmt::format("; {}", message.get<std::string>());
       notes.push_back(text);
@@ -159,28 +219,27 @@ Json notes_of(const Comparison& comparison, const Json& table) {
   }
   for (const auto& [gaps, labels] : by_gaps)
     notes.push_back(fmt::format("out of the theory, †: {} ({})", fmt::join(labels, ", "), gaps));
-  if (comparison.options.seeds == 1) notes.push_back("one seed: there are no intervals");
-  bool all_same = true, several = false;
-  for (const CompetitorRuns& c : comparison.competitors) {
-    const std::vector<double> values = finite(values_of(c, facts.metric.key));
-    several = several || values.size() > 1;
-    all_same =
-        all_same && std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) == values.end();
+  if (!no_nearer.empty()) {
+    notes.push_back(fmt::format("end{} than they started: {}",
+                                facts.metric.higher_is_better ? " no better" : " no nearer",
+                                fmt::join(no_nearer, ", ")));
   }
-  if (several && all_same)
+  if (!oscillating.empty()) {
+    notes.push_back(fmt::format("still oscillating at the end, so that their mean says little: {}",
+                                fmt::join(oscillating, ", ")));
+  }
+  if (comparison.options.seeds == 1) notes.push_back("one seed: there are no intervals");
+  if (facts.traits.noise == Noise::none && comparison.options.seeds > 1) {
     notes.push_back(
-        "all runs of a competitor came to the same number: nothing random is in them, and the "
-        "intervals say nothing");
+        "every oracle is exact: there are intervals only for solvers that draw something by themselves; "
+        "seeds after "
+        "the first move the start by a billionth, and the digits that this changes are not printed");
+  }
   if (comparison.options.budget.max_seconds > 0)
     notes.push_back(
         "runs that end by the clock come out differently on another machine, and a little "
         "differently each time");
   return notes;
-}
-
-std::string shown(double value, const Measure& measure) {
-  if (!std::isfinite(value)) return std::string(kAbsent);
-  return measure.log_scale ? fmt::format("{:.3g}", value) : fmt::format("{:.4f}", value);
 }
 
 std::string shown(const Json& value, const Measure& measure) {
@@ -190,6 +249,18 @@ std::string shown(const Json& value, const Measure& measure) {
 std::string shown_interval(const Json& interval, const Measure& measure) {
   if (interval.is_null()) return std::string(kAbsent);
   return fmt::format("{} to {}", shown(interval[0], measure), shown(interval[1], measure));
+}
+
+/// A mean with three digits, or as many as do not depend on a nudge of the start: the unit of the last one is not
+/// below the spread of the runs. "~" where not even the first is sure.
+std::string mean_text(const Json& mean, const Measure& measure) {
+  if (mean.at("mean").is_null() || mean.at("spread").is_null()) return shown(mean.at("mean"), measure);
+  const double value = mean.at("mean"), spread = mean.at("spread");
+  const double digits = value == 0 || spread == 0
+                            ? 3
+                            : std::floor(std::floor(std::log10(std::abs(value))) + 1 - std::log10(spread));
+  if (digits >= 3) return shown(value, measure);
+  return fmt::format("{}{:.{}g}", digits < 1 ? "~" : "", value, std::max(1, static_cast<int>(digits)));
 }
 
 std::string whole(const Json& value) {
@@ -222,26 +293,52 @@ std::string name_text(const Json& entry) {
 
 std::string verdict_text(const Json& summary) {
   if (summary.at("best").is_null()) return "No run has finished.";
-  const std::string best = summary.at("best");
   const auto metric = summary.at("metric").get<Measure>();
-  std::string text = fmt::format("{} has the {} mean {}.", best,
+  std::string text = fmt::format("{} has the {} mean {}.", summary.at("best").get<std::string>(),
                                  metric.higher_is_better ? "highest" : "lowest", metric.name);
-  const Json& others = summary.at("not_distinguishable");
-  const size_t rivals = summary.at("table").size() - 1;
-  if (rivals == 0) return text;
-  if (!others.empty()) {
-    text += fmt::format(" Not distinguishable from it (95 % interval of the difference, paired by seed): {}.",
-                        fmt::join(others.get<std::vector<std::string>>(), ", "));
-  } else {
-    text +=
-        " The others differ from it by more than chance (95 % interval of the difference, paired by seed), "
-        "or "
-        "have lost runs.";
+  const Json& table = summary.at("table");
+  if (std::all_of(table.begin(), table.end(),
+                  [](const Json& e) { return e.at("no_nearer") == e.at("finished"); }))
+    text += fmt::format(" No solver ends {} than it started.", metric.higher_is_better ? "better" : "nearer");
+  // How the rivals compare with the best.
+  std::vector<std::string> like_it, equal, beyond_chance, exactly_behind, lost;
+  for (size_t i = 1; i < table.size(); ++i) {
+    const Json& e = table[i];
+    const std::string name = e.at("competitor");
+    const Json& difference = e.at("difference_to_best");
+    if (e.at("diverged").get<int64_t>() + e.at("failed").get<int64_t>() > 0) {
+      lost.push_back(name);
+    } else if (difference.at("told_apart").get<bool>()) {
+      (difference.at("random").get<bool>() ? beyond_chance : exactly_behind).push_back(name);
+    } else {
+      (difference.at("random").get<bool>() ? like_it : equal).push_back(name);
+    }
   }
+  if (!like_it.empty()) {
+    text +=
+        fmt::format(" Not distinguishable from it (95 % for all differences together, paired by seed): {}.",
+                    fmt::join(like_it, ", "));
+  }
+  if (!equal.empty())
+    text += fmt::format(" Equal to it in every digit that means something: {}.", fmt::join(equal, ", "));
+  if (!beyond_chance.empty()) {
+    text +=
+        fmt::format(" Behind it by more than chance (95 % for all differences together, paired by seed): {}.",
+                    fmt::join(beyond_chance, ", "));
+  }
+  if (!exactly_behind.empty()) {
+    text += fmt::format(" Behind it, where nothing is random: {}.", fmt::join(exactly_behind, ", "));
+  }
+  if (!lost.empty()) text += fmt::format(" With lost runs: {}.", fmt::join(lost, ", "));
   return text;
 }
 
 }  // namespace
+
+std::string shown(double value, const Measure& measure) {
+  if (!std::isfinite(value)) return std::string(kAbsent);
+  return measure.log_scale ? fmt::format("{:.3g}", value) : fmt::format("{:.4f}", value);
+}
 
 const Json& head_of(const Trace& trace) {
   if (trace.rows.size() < 2 || !trace.rows.front().contains("run"))
@@ -290,11 +387,20 @@ Json summarize(const Comparison& comparison) {
     Json entry = entry_json(c, facts, rank[i], standings[i]);
     if (table.empty() && standings[i].finished > 0) best = c.competitor.label;
     if (!table.empty() && !best.is_null() && standings[i].finished > 0) {
-      const MeanInterval d = paired_difference(c, comparison.competitors[order[0]], metric.key);
-      entry["difference_to_best"] = {{"mean", number(d.mean)},
-                                     {"interval", d.has_interval() ? Json{d.low, d.high} : Json(nullptr)}};
-      const bool lost_runs = standings[i].diverged + standings[i].failed > 0;
-      if (!lost_runs && (!d.has_interval() || (d.low <= 0 && d.high >= 0)))
+      const CompetitorRuns& first = comparison.competitors[order[0]];
+      const bool random = is_random(c, facts) || is_random(first, facts);
+      const std::vector<double> differences = paired_differences(c, first, metric.key);
+      const auto count = static_cast<int64_t>(comparison.competitors.size());
+      Json difference = mean_json(differences, random, joint_confidence(count));
+      const Json& interval = difference.at("interval");
+      const double d = trace_number(difference.at("mean"));
+      const bool told_apart = std::isfinite(d) && !is_rounding(d, first) &&
+                              (random ? !interval.is_null() && (interval[0] > 0.0 || interval[1] < 0.0)
+                                      : std::abs(d) > difference.at("spread").get<double>());
+      difference["random"] = random;
+      difference["told_apart"] = told_apart;
+      entry["difference_to_best"] = std::move(difference);
+      if (standings[i].diverged + standings[i].failed == 0 && !told_apart)
         not_distinguishable.push_back(c.competitor.label);
     }
     table.push_back(std::move(entry));
@@ -305,6 +411,7 @@ Json summarize(const Comparison& comparison) {
   return {{"command", "compare"},
           {"task", facts.task},
           {"metric", metric},
+          {"last_tenth", facts.last_tenth},
           {"tuning_metric", facts.tuning_metric},
           {"seeds", seeds},
           {"budget", comparison.options.budget},
@@ -315,27 +422,53 @@ Json summarize(const Comparison& comparison) {
           {"notes", notes_of(comparison, table)}};
 }
 
+namespace {
+
+/// What a run's number is.
+std::string what_counts(bool last_tenth) {
+  return last_tenth ? "mean over the last tenth of a run" : "at the step that a run chose";
+}
+
+/// Whether a column of swings says anything.
+bool has_swings(const Json& summary) {
+  const Json& table = summary.at("table");
+  return std::any_of(table.begin(), table.end(), [](const Json& e) { return !e.at("swing").is_null(); });
+}
+
+std::string swing_text(const Json& entry) {
+  return entry.at("swing").is_null() ? std::string(kAbsent)
+                                     : fmt::format("{:.2g}", entry.at("swing").get<double>());
+}
+
+}  // namespace
+
 std::string table_text(const Json& summary) {
   const auto metric = summary.at("metric").get<Measure>();
-  std::vector<std::vector<std::string>> rows{
-      {"rank", "solver", "mean " + metric.name, "95 % interval", "runs", "steps", "oracle calls", "seconds"}};
+  const bool swings = has_swings(summary);
+  std::vector<std::vector<std::string>> rows{{"rank", "solver", "mean", "95 % interval"}};
+  if (swings) rows[0].push_back("swing");
+  for (const char* name : {"runs", "steps", "calls", "seconds"}) rows[0].push_back(name);
+  const size_t runs_column = swings ? 5 : 4;
   for (const Json& e : summary.at("table")) {
-    rows.push_back({e.at("rank").is_null() ? std::string(kAbsent) : e.at("rank").dump(), name_text(e),
-                    shown(e.at("mean"), metric), shown_interval(e.at("interval"), metric), runs_text(e),
-                    whole(e.at("steps")), whole(e.at("oracle_calls").at("all")),
-                    e.at("seconds").is_null() ? std::string(kAbsent)
-                                              : fmt::format("{:.2f}", e.at("seconds").get<double>())});
+    std::vector<std::string> row{e.at("rank").is_null() ? std::string(kAbsent) : e.at("rank").dump(),
+                                 name_text(e), mean_text(e, metric),
+                                 shown_interval(e.at("interval"), metric)};
+    if (swings) row.push_back(swing_text(e));
+    row.insert(row.end(), {runs_text(e), whole(e.at("steps")), whole(e.at("oracle_calls").at("all")),
+                           e.at("seconds").is_null() ? std::string(kAbsent)
+                                                     : fmt::format("{:.2f}", e.at("seconds").get<double>())});
+    rows.push_back(std::move(row));
   }
   std::vector<size_t> widths(rows.front().size(), 0);
   for (const auto& row : rows) {
     for (size_t column = 0; column < row.size(); ++column)
       widths[column] = std::max(widths[column], length_of(row[column]));
   }
-  std::string text;
+  std::string text = fmt::format("{}, {}:\n\n", metric.name, what_counts(summary.at("last_tenth")));
   for (const auto& row : rows) {
     std::string line;
     for (size_t column = 0; column < row.size(); ++column) {
-      const bool left = column == 1 || column == 4;
+      const bool left = column == 1 || column == runs_column;
       if (column > 0) line.append(2, ' ');
       if (left) line += row[column];
       line.append(widths[column] - length_of(row[column]), ' ');
@@ -352,7 +485,7 @@ std::string table_text(const Json& summary) {
 std::string table_tsv(const Json& summary) {
   std::string text =
       "rank\tcompetitor\tsolver\tmean\tlow\thigh\tfinished\tdiverged\tfailed\tout_of_theory\tsteps\tsamples\t"
-      "oracle_calls\tseconds\n";
+      "oracle_calls\tseconds\tswing\tno_nearer\toscillating\n";
   const auto cell = [](const Json& value) {
     return value.is_null() ? std::string() : value.is_string() ? value.get<std::string>() : value.dump();
   };
@@ -367,7 +500,7 @@ std::string table_tsv(const Json& summary) {
     for (const char* key : {"finished", "diverged", "failed", "out_of_theory", "steps", "samples"})
       cells.push_back(cell(e.at(key)));
     cells.push_back(cell(e.at("oracle_calls").at("all")));
-    cells.push_back(cell(e.at("seconds")));
+    for (const char* key : {"seconds", "swing", "no_nearer", "oscillating"}) cells.push_back(cell(e.at(key)));
     text += fmt::format("{}\n", fmt::join(cells, "\t"));
   }
   return text;
@@ -472,8 +605,9 @@ std::string table_section(const ContestFacts& facts, const Json& summary) {
   std::string out = fmt::format(
       "<section>\n<h2>Result</h2>\n<p class=\"sentence\">{}</p>\n<div class=\"scroll\"><table>\n<thead><tr>"
       "<th class=\"number\">rank</th><th>solver</th><th class=\"number\">mean {}</th>"
-      "<th class=\"number\">95&nbsp;% interval</th><th class=\"number\">difference to the best</th>",
-      escaped(verdict_text(summary)), escaped(metric.name));
+      "<th class=\"number\">95&nbsp;% interval</th>{}<th class=\"number\">difference to the best</th>",
+      escaped(verdict_text(summary)), escaped(metric.name),
+      has_swings(summary) ? "<th class=\"number\">swing</th>" : "");
   for (const Measure& measure : facts.further)
     out += fmt::format("<th class=\"number\">mean {}</th>", escaped(measure.name));
   out +=
@@ -484,13 +618,16 @@ std::string table_section(const ContestFacts& facts, const Json& summary) {
   };
   for (const Json& e : summary.at("table")) {
     const Json& difference = e.at("difference_to_best");
-    out += "<tr>" + number_cell(text_of(e.at("rank"))) + fmt::format("<th>{}</th>", escaped(name_text(e))) +
-           number_cell(fmt::format("<b>{}</b>", shown(e.at("mean"), metric))) +
-           number_cell(shown_interval(e.at("interval"), metric)) +
-           number_cell(difference.is_null() ? std::string(kAbsent)
-                                            : shown_interval(difference.at("interval"), metric));
+    out +=
+        "<tr>" + number_cell(text_of(e.at("rank"))) + fmt::format("<th>{}</th>", escaped(name_text(e))) +
+        number_cell(fmt::format("<b>{}</b>", mean_text(e, metric))) +
+        number_cell(shown_interval(e.at("interval"), metric)) +
+        (has_swings(summary) ? number_cell(swing_text(e)) : "") +
+        number_cell(difference.is_null()                  ? std::string(kAbsent)
+                    : difference.at("random").get<bool>() ? shown_interval(difference.at("interval"), metric)
+                                                          : mean_text(difference, metric));
     for (const Measure& measure : facts.further)
-      out += number_cell(shown(e.at("further").at(measure.key).at("mean"), measure));
+      out += number_cell(mean_text(e.at("further").at(measure.key), measure));
     out += fmt::format("<td>{}</td>", runs_text(e)) + number_cell(whole(e.at("steps"))) +
            number_cell(whole(e.at("samples"))) + number_cell(whole(e.at("oracle_calls").at("all"))) +
            number_cell(e.at("seconds").is_null() ? std::string(kAbsent)
@@ -513,22 +650,35 @@ std::string fairness_section(const Comparison& comparison) {
       "stochastic derivative of any kind, although a Hessian-vector product takes longer than a "
       "gradient. Warm starts and automatic step sizes count, measurements do not, also not as time.",
       o.budget.describe()));
+  if (facts.last_tenth) {
+    item(fmt::format(
+        "A run's {} is the mean over the last tenth of its budget, so that no single step decides; its swing "
+        "is "
+        "the highest less the lowest value there, of which the table has the mean. A run is still "
+        "oscillating "
+        "where the {} rises again there by more than half of its mean, and by a hundredth of its start.",
+        facts.metric.name, facts.metric.name));
+  }
   item(fmt::format("{} {} per solver. {}", o.seeds, o.seeds == 1 ? "run" : "runs", facts.seeds_mean));
-  item(fmt::format(
-      "A mean has a 95 % interval by Student's t over the runs. The difference to the best is the 95 "
-      "% interval of the mean difference of runs with the same seed; where it holds 0, this "
-      "comparison does not tell the two apart. With {} solvers some such interval may miss by chance; "
-      "nothing is corrected for that.",
-      o.competitors.size()));
+  item(
+      fmt::format("A mean has a 95 % interval by Student's t over the runs. The difference to the best has "
+                  "an interval of "
+                  "the mean difference of runs with the same seed; where it holds 0, this comparison does "
+                  "not tell the two "
+                  "apart. The best is chosen by the same runs, so these intervals are wider, by Bonferroni "
+                  "over the pairs "
+                  "of {} solvers: all of them together hold the truth in at least 95 %.",
+                  o.competitors.size()));
   item(
       "Ranks go by the mean. Whoever has lost a run is ranked behind all that have not, and its mean is that "
       "of "
       "the runs left.");
   if (o.tune > 0) {
     item(fmt::format(
-        "Every solver had {} trials, each with a whole budget and one seed that no run has: the "
-        "defaults first, then random values of all options that declare a range. The trial with the "
-        "best {} was chosen.",
+        "Every solver had {} trials, each with a whole budget and one seed that no run has: "
+        "first the defaults; then half of them with the step size of x alone, evenly over its range; then "
+        "the best so far with one option drawn anew, in turn all that declare a range. So automatic step "
+        "sizes stay automatic in most trials. The trial with the best {} was chosen.",
         o.tune, facts.tuning_metric.name));
   } else {
     item("Nothing was tuned: every solver ran with its defaults for this task.");

@@ -33,8 +33,13 @@ const nlohmann::ordered_json& end_of(const Trace& trace);
 /// The number behind a measure in the end row of a run, or in a row along it; NaN where there is none.
 double result_of(const Trace& trace, const std::string& key);
 
-/// The object of `--json` but for "out": command, task, metric, seeds, budget, tune, table (one entry per
-/// competitor, best first), best, not_distinguishable, notes.
+/// A run's number for people, alike on the terminal and on the page: three digits, or four decimals.
+std::string shown(double value, const Measure& measure);
+
+/// The object of `--json` but for "out": command, task, metric, last_tenth, seeds, budget, tune, table (one entry per
+/// competitor, best first), best, not_distinguishable, notes. Intervals are Student's t, as they come. Where nothing
+/// is random (`ContestFacts::exact`, no random estimate) there is no interval but a "spread" over seeds that
+/// nudged the start, and a difference counts when it exceeds that.
 nlohmann::ordered_json summarize(const Comparison& comparison);
 
 /// The table as text for a terminal, and tab-separated.

@@ -1,75 +1,12 @@
 #include "bilevel/task/compare/statistics.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
-#include <numeric>
 
 namespace bilevel {
-namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-/// The regularized incomplete beta function I_x(a, b) by its continued fraction, evaluated with Lentz's
-/// method; it converges fast for x < (a + 1) / (a + b + 2), and I_x(a, b) = 1 - I_{1-x}(b, a) covers the
-/// rest.
-double incomplete_beta(double x, double a, double b) {
-  if (x <= 0) return 0;
-  if (x >= 1) return 1;
-  if (x > (a + 1) / (a + b + 2)) return 1 - incomplete_beta(1 - x, b, a);
-  constexpr double kTiny = 1e-300;
-  const auto coefficient = [&](int n) {  // d_n of 1/(1 + d_1/(1 + d_2/(1 + ...)))
-    const double m = n / 2;
-    return n % 2 == 0 ? m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-                      : -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
-  };
-  double value = 1, above = 1, below = 0;
-  for (int n = 1; n < 10000; ++n) {
-    const double d = coefficient(n);
-    below = 1 + d * below;
-    above = 1 + d / above;
-    below = 1 / (std::abs(below) < kTiny ? kTiny : below);
-    if (std::abs(above) < kTiny) above = kTiny;
-    value *= above * below;
-    if (std::abs(above * below - 1) < 1e-16) break;
-  }
-  const double log_factor =
-      a * std::log(x) + b * std::log1p(-x) + std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b);
-  return std::exp(log_factor) / (a * value);
-}
-
-}  // namespace
-
-double student_t_probability(double t, double degrees) {
-  const double tail = 0.5 * incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5);
-  return t > 0 ? 1 - tail : tail;
-}
-
-double student_t_quantile(double probability, double degrees) {
-  if (!(probability > 0 && probability < 1)) return kNaN;
-  if (probability < 0.5) return -student_t_quantile(1 - probability, degrees);
-  double low = 0, high = 1;
-  while (student_t_probability(high, degrees) < probability && high < 1e150) high *= 2;
-  for (int i = 0; i < 200 && low < high; ++i) {
-    const double middle = low + (high - low) / 2;
-    if (middle == low || middle == high) break;
-    (student_t_probability(middle, degrees) < probability ? low : high) = middle;
-  }
-  return low + (high - low) / 2;
-}
-
-MeanInterval mean_interval(const std::vector<double>& values, double confidence) {
-  MeanInterval result{.count = static_cast<int64_t>(values.size()), .mean = kNaN, .low = kNaN, .high = kNaN};
-  if (values.empty()) return result;
-  const auto n = static_cast<double>(values.size());
-  result.mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
-  if (values.size() < 2) return result;
-  double squares = 0;
-  for (const double value : values) squares += (value - result.mean) * (value - result.mean);
-  const double half = student_t_quantile(0.5 + confidence / 2, n - 1) * std::sqrt(squares / (n - 1) / n);
-  result.low = result.mean - half;
-  result.high = result.mean + half;
-  return result;
+double joint_confidence(int64_t competitors, double confidence) {
+  const auto n = static_cast<double>(competitors);
+  return 1 - (1 - confidence) / (n * (n - 1) / 2);
 }
 
 std::vector<std::optional<int64_t>> ranks(const std::vector<Standing>& standings, bool higher_is_better) {

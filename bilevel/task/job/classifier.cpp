@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
@@ -17,6 +18,21 @@ using Json = nlohmann::ordered_json;
 torch::Tensor probabilities_of(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
                                const torch::Device& device) {
   return torch::softmax(logits_of(network, inputs, rows, device).to(torch::kFloat64), 1);
+}
+
+torch::Tensor Calibration::apply(const torch::Tensor& probabilities) const {
+  return torch::softmax(beta * probabilities.to(torch::kFloat64).clamp_min(1e-12).log() + bias, 1);
+}
+
+Json Calibration::to_json() const {
+  const torch::Tensor values = bias.contiguous();
+  const auto* b = values.const_data_ptr<double>();
+  return {{"temperature", 1 / beta}, {"bias", std::vector<double>(b, b + values.numel())}};
+}
+
+Calibration Calibration::from_json(const Json& json) {
+  return {.beta = 1 / json.at("temperature").get<double>(),
+          .bias = torch::tensor(json.at("bias").get<std::vector<double>>(), torch::kFloat64)};
 }
 
 Json ClassScores::to_json() const { return {{"accuracy", accuracy}, {"loss", loss}}; }
@@ -44,9 +60,12 @@ Json predict_classes(const std::string& model_folder, const std::string& input, 
   const SavedModel model = load_model(model_folder);
   std::vector<std::string> names;
   std::string label;
+  std::optional<Calibration> calibration;
   try {
     names = model.description.at("classes").get<std::vector<std::string>>();
     label = model.description.at("label").get<std::string>();
+    if (const Json found = model.description.value("calibration", Json()); !found.is_null())
+      calibration = Calibration::from_json(found);
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", model.path, error.what()));
   }
@@ -58,8 +77,9 @@ Json predict_classes(const std::string& model_folder, const std::string& input, 
                                                 : find_classes(std::get<SparseTable>(file), names, origin);
   std::vector<int64_t> rows(static_cast<size_t>(rows_of(file)));
   std::iota(rows.begin(), rows.end(), 0);
-  const torch::Tensor probabilities =
+  torch::Tensor probabilities =
       probabilities_of(*network, model.features.apply(file), rows, torch::kCPU).contiguous();
+  if (calibration) probabilities = calibration->apply(probabilities).contiguous();
   const torch::Tensor predicted = probabilities.argmax(1).contiguous();
   const auto* p = probabilities.const_data_ptr<double>();
   const auto* best = predicted.const_data_ptr<int64_t>();

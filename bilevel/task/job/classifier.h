@@ -15,6 +15,20 @@ namespace bilevel {
 torch::Tensor probabilities_of(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
                                const torch::Device& device);
 
+/// Makes probabilities honest: softmax(beta log p + bias). beta above 1 for a model that is too unsure, as models
+/// fitted with wrong labels are; below 1 for one that is too sure; 1/beta is called its temperature.
+struct Calibration {
+  double beta = 1;
+  torch::Tensor bias;  ///< float64 [classes]
+
+  /// float64 [rows, classes] of the same; p not below 1e-12.
+  torch::Tensor apply(const torch::Tensor& probabilities) const;
+
+  nlohmann::ordered_json to_json() const;  ///< {"temperature", "bias": [classes]}
+  /// Throws nlohmann::json::exception for what `to_json` cannot have written.
+  static Calibration from_json(const nlohmann::ordered_json& json);
+};
+
 /// How good probabilities are.
 struct ClassScores {
   double accuracy =
@@ -33,7 +47,7 @@ ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor
 torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<int64_t>& rows);
 
 /// Classifies the rows of `input` with a saved softmax model, whose description holds "classes" (names) and
-/// "label" (column), and writes `output`, tab-separated: row (from 1), predicted (name), one column "p(NAME)"
+/// "label" (column), and, where its probabilities are to be calibrated, "calibration"; and writes `output`, tab-separated: row (from 1), predicted (name), one column "p(NAME)"
 /// per class, and, where the input has the label column, label. Returns {command, rows, predicted: {NAME:
 /// rows}, out, and with labels accuracy and loss}. Throws InputError and FileError.
 nlohmann::ordered_json predict_classes(const std::string& model_folder, const std::string& input,

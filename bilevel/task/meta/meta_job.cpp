@@ -57,15 +57,24 @@ constexpr const char* kUncalibrated =
     "the probabilities of 'predict --shots' are not calibrated: they order the classes of a row, but are not "
     "the share of rows that are right";
 
+Json interval_json(const TaskAccuracy& accuracy) {
+  return accuracy.has_interval() ? Json{accuracy.low, accuracy.high} : Json(nullptr);
+}
+
 Json accuracy_json(const TaskAccuracy& accuracy) {
   return {{"accuracy", accuracy.mean},
-          {"interval", {accuracy.low, accuracy.high}},
+          {"interval", interval_json(accuracy)},
           {"episodes", accuracy.of_task.size()}};
 }
 
 std::string accuracy_text(const Json& measured) {
+  const Json& interval = measured.at("interval");
+  if (interval.is_null()) {
+    return fmt::format("{:.4f} (no interval: the tasks do not differ)",
+                       measured.at("accuracy").get<double>());
+  }
   return fmt::format("{:.4f} (95 % interval {:.4f} to {:.4f})", measured.at("accuracy").get<double>(),
-                     measured.at("interval")[0].get<double>(), measured.at("interval")[1].get<double>());
+                     interval[0].get<double>(), interval[1].get<double>());
 }
 
 /// Both texts' inputs of all rows of some files, the second ones behind.
@@ -137,7 +146,7 @@ class Job {
               .score = valid.mean,
               .standard_error = valid.standard_error,
               .of_unit = o_.test.empty() ? valid.of_unit : std::vector<double>{},  // else nothing new is met
-              .fields = {{"valid_accuracy", valid.mean}, {"valid_interval", {valid.low, valid.high}}}};
+              .fields = {{"valid_accuracy", valid.mean}, {"valid_interval", interval_json(valid)}}};
         });
     if (chosen == nullptr) return unfinished(context_, o_, passes);
     set_from_flat(problem.upper.parameters, chosen->upper);

@@ -10,6 +10,7 @@
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/problem/single_level.h"
+#include "bilevel/report/intervals.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
@@ -30,14 +31,16 @@ std::vector<torch::Tensor> MetaRows::gather(const std::vector<int64_t>& rows) co
 }
 
 TaskAccuracy::TaskAccuracy(std::vector<double> accuracies) : of_task(std::move(accuracies)) {
-  const auto n = static_cast<double>(of_task.size());
+  if (of_task.empty()) return;
+  const MeanInterval interval = mean_interval(of_task);
+  mean = low = high = interval.mean;
+  if (std::all_of(of_task.begin(), of_task.end(), [&](double a) { return a == of_task.front(); })) return;
+  low = interval.low;
+  high = interval.high;
   double square = 0;
-  for (const double a : of_task) mean += a;
-  mean = n > 0 ? mean / n : 0;
   for (const double a : of_task) square += (a - mean) * (a - mean);
-  standard_error = n > 1 ? std::sqrt(square / (n - 1) / n) : 0;
-  low = std::max(0.0, mean - 1.96 * standard_error);
-  high = std::min(1.0, mean + 1.96 * standard_error);
+  const auto n = static_cast<double>(of_task.size());
+  standard_error = std::sqrt(square / (n - 1) / n);
 }
 
 MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, int64_t outputs, uint64_t seed,

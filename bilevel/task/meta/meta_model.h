@@ -34,13 +34,16 @@ struct MetaModelOptions {
 /// Accuracy over tasks.
 struct TaskAccuracy {
   double mean = 0;
-  double low = 0, high = 0;  ///< mean +- 1.96 standard errors, cut to [0, 1]
-  double standard_error = 0;
+  /// 95 % by Student's t over tasks: what other tasks of the same classes would give, not other classes.
+  double low = 0, high = 0;
+  double standard_error = 0;  ///< 0 with fewer than two tasks
   std::vector<double> of_task;
   std::vector<double> of_unit;  ///< in each domain, without domains in each class; set by `evaluate`
 
   explicit TaskAccuracy(std::vector<double> accuracies);
   TaskAccuracy() = default;
+  /// Not with fewer than two tasks, nor where all have the same accuracy: their spread then says nothing.
+  bool has_interval() const { return standard_error > 0; }
 };
 
 /// Encoder and head. With `ridge` and `softmax`, y is not kept: each task's head is solved inside the objective

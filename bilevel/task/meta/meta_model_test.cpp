@@ -13,6 +13,7 @@
 #include "bilevel/solver/run.h"
 #include "bilevel/task/meta/baselines.h"
 #include "tests/support.h"
+#include "tests/unbiased.h"
 
 namespace bilevel {
 namespace meta_model_test {
@@ -191,6 +192,17 @@ TEST(MetaModel, TheSharedHeadIsAStronglyConvexLowerLevel) {
             0.1 * v.square().sum().item<double>() * (1 - 1e-5));
 }
 
+// The tasks are the rows of the data here, and every task counts the same. In single precision: the sums over 40 tasks
+// agree to some 1e-6.
+TEST(MetaModel, BatchesOfTasksAverageToAllTasks) {
+  const Texts texts;
+  const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 2}, "training", 1);
+  MetaModel model(small("shared"), texts.shape, kClasses, 1, torch::kCPU);
+  const Problem problem = model.problem(texts.rows, source, 3, 40, texts.labels);
+  expect_unbiased(problem, problem.upper, 40, 1e-5);
+  expect_unbiased(problem, problem.lower, 40, 1e-5);
+}
+
 TEST(MetaModel, AdaptedHeadsDescendFromACopy) {
   const torch::Tensor weight = torch::randn({3, 5}), bias = torch::randn({3});
   const torch::Tensor support = torch::randn({4, 6, 5}), targets = one_hot_targets(4, 3, 2, support);
@@ -282,12 +294,21 @@ TEST(InnerLoop, StopsWhenItIsInterrupted) {
                   .of_task.empty());
 }
 
-TEST(TaskAccuracy, HasTheUsualInterval) {
+TEST(TaskAccuracy, HasStudentsInterval) {
   const TaskAccuracy accuracy({0.2, 0.4, 0.6, 0.8});
   EXPECT_DOUBLE_EQ(accuracy.mean, 0.5);
   EXPECT_NEAR(accuracy.standard_error, std::sqrt(0.2 / 3 / 4), 1e-12);
-  EXPECT_NEAR(accuracy.high - accuracy.mean, 1.96 * accuracy.standard_error, 1e-12);
-  EXPECT_EQ(TaskAccuracy({1.0, 1.0}).high, 1);
+  EXPECT_NEAR(accuracy.high - accuracy.mean, 3.182446 * accuracy.standard_error, 1e-6);  // t, 3 degrees
+  EXPECT_TRUE(accuracy.has_interval());
+  EXPECT_GT(TaskAccuracy({1.0, 0.9}).high, 1);  // not cut
+}
+
+TEST(TaskAccuracy, HasNoIntervalWithoutSpread) {
+  EXPECT_FALSE(TaskAccuracy({1.0, 1.0, 1.0}).has_interval());
+  EXPECT_FALSE(TaskAccuracy({0.1, 0.1, 0.1}).has_interval());  // whose sum / 3 is not 0.1
+  EXPECT_FALSE(TaskAccuracy({0.7}).has_interval());
+  EXPECT_EQ(TaskAccuracy({0.7}).mean, 0.7);
+  EXPECT_FALSE(TaskAccuracy(std::vector<double>{}).has_interval());
 }
 
 }  // namespace meta_model_test

@@ -219,7 +219,7 @@ torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
     const torch::Tensor w = x_.slice(0, 1).exp();
     loss = (w / w.dot(shares_)).index_select(0, classes) * loss;
   }
-  torch::Tensor value = loss.mean();
+  torch::Tensor value = weighted_mean(loss, batch.weights);
   const torch::Tensor strengths = log_strengths().exp();
   for (const Penalty& penalty : penalties_) {
     const torch::Tensor lambda = penalty.of(strengths);
@@ -257,7 +257,8 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
                         [model](const Batch& batch) {
                           const torch::Tensor log_p =
                               model.logits({batch.tensors.begin(), batch.tensors.end() - 1}).log_softmax(1);
-                          return picked(log_p, batch.tensors.back()).mean() + model.prior();
+                          return weighted_mean(picked(log_p, batch.tensors.back()), batch.weights) +
+                                 model.prior();
                         },
                     .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
                     .names = {"hyperparameters"},

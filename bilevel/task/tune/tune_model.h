@@ -57,8 +57,8 @@ class TuneModel {
   /// vectors that are not trained.
   TuneModel(const TuneModelOptions& options, const InputShape& shape, const TuneData& data);
 
-  /// Batches are stratified by class. `upper_batch`: rows of an upper one; 0: as many as of a lower one. Shares this
-  /// model's tensors. x stays in the range of `strength_range`.
+  /// Batches are stratified by class, and their rows count with the batch's weights. `upper_batch`: rows of an upper
+  /// one; 0: as many as of a lower one. Shares this model's tensors. x stays in the range of `strength_range`.
   Problem problem(int64_t batch_size, int64_t upper_batch = 0) const;
 
   /// Whether g is strongly convex in y up to a shift of all biases, which changes no probability: linear and

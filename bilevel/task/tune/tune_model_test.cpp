@@ -13,6 +13,7 @@
 #include "bilevel/solver/adambo/adambo.h"
 #include "bilevel/solver/run.h"
 #include "bilevel/task/tune/tune_search.h"
+#include "tests/unbiased.h"
 
 namespace bilevel {
 namespace tune_model_test {
@@ -101,6 +102,27 @@ TEST_F(TuneModelTest, EveryKindsHypergradientIsTheSlopeOfTheSolvedProblem) {
       EXPECT_NEAR(found.value[j].item<double>(), slope, 1e-7) << j;  // third derivatives times h^2
     }
     EXPECT_GT(found.value.abs().min().item<double>(), 1e-6) << "every hyperparameter matters";
+  }
+}
+
+// Class 2 has less than one row in a batch of six: 2 of 30 rows to train, 2 of 20 to validate.
+TEST_F(TuneModelTest, BatchesAverageToAllRowsWhereAClassIsRare) {
+  TuneData data = small_data();
+  for (size_t row = 0; row < 50; ++row)
+    data.classes[row] = row == 3 || row == 17 || row == 31 || row == 44 ? 2 : row % 3 == 1;
+  const auto sizes_of = [&](const std::vector<int64_t>& rows) {
+    std::vector<int64_t> sizes(kClasses, 0);
+    for (const int64_t row : rows) ++sizes[static_cast<size_t>(data.classes[static_cast<size_t>(row)])];
+    return sizes;
+  };
+  for (const std::string& kind : tune_kinds()) {
+    SCOPED_TRACE(kind);
+    TuneModel model = model_of(kind, data);
+    move_x(model);
+    model.set_y(torch::linspace(-0.5, 0.8, model.flat_y().numel()));
+    const Problem problem = model.problem(6);
+    expect_unbiased(problem, problem.upper, batches_of_a_cycle(sizes_of(data.valid), 6));
+    expect_unbiased(problem, problem.lower, batches_of_a_cycle(sizes_of(data.train), 6));
   }
 }
 

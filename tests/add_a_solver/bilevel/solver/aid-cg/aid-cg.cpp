@@ -22,7 +22,7 @@ void AidCg::start(Oracles& oracles, int64_t max_steps) {
                       .schedule = options_.schedule,
                       .lower_schedule = options_.lower_schedule},
                      max_steps);
-  k_ = products_ = 0;
+  k_ = 0;
 }
 
 StepReport AidCg::step(Oracles& oracles) {
@@ -35,7 +35,6 @@ StepReport AidCg::step(Oracles& oracles) {
   const Hypergradient g = implicit_hypergradient(oracles, upper, lower, [&](const torch::Tensor& b) {
     return conjugate_gradients(hessian, b, {.max_iterations = options_.linear_steps});  // z_k
   });
-  products_ += g.linear.products;
   if (!g.linear.failed) oracles.move_x(g.value, -steps_.upper(k_));  // x_{k+1}
   ++k_;
   return {.upper_loss = g.upper_loss,
@@ -46,7 +45,6 @@ StepReport AidCg::step(Oracles& oracles) {
 
 void AidCg::state(State& state) {
   state.value("k", k_);
-  state.value("products", products_);
   state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
 }
 
@@ -56,14 +54,15 @@ SolverEntry aid_cg_entry() {
           .make = [] { return std::make_unique<AidCg>(); },
           .documented_calls =
               [](Solver& solver, int64_t steps) {
-                const auto& aid = dynamic_cast<AidCg&>(solver);
+                const AidCgOptions& options = dynamic_cast<AidCg&>(solver).options();
                 OracleCounts calls;
-                calls.lower_gradient = steps * aid.options().lower_steps;
+                calls.lower_gradient = steps * options.lower_steps;
                 calls.upper_gradient = steps;
-                calls.hvp = aid.products();  // CG ends early where it can
+                calls.hvp = steps * options.linear_steps;  // CG ends early where it can
                 calls.cross_vjp = steps;
                 return calls;
               },
+          .calls_are_a_bound = true,
           .assumptions = {.noise = Noise::none}};
 }
 

@@ -42,13 +42,9 @@ class AidCg : public SolverWith<AidCgOptions> {
   void state(State& state) override;
   nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
-  /// Hessian-vector products of all steps so far.
-  int64_t products() const { return products_; }
-
  private:
   StepSizes steps_;
   int64_t k_ = 0;  // iterations done
-  int64_t products_ = 0;
 };
 
 SolverEntry aid_cg_entry();

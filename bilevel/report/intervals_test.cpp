@@ -1,0 +1,64 @@
+#include "bilevel/report/intervals.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace bilevel {
+namespace intervals_test {
+
+// Quantiles of Student's t from published tables (three decimals) and closed forms.
+TEST(Intervals, QuantilesOfStudentsT) {
+  struct Row {
+    double degrees, p95, p975, p995;
+  };
+  for (const Row& row :
+       {Row{2, 2.920, 4.303, 9.925}, Row{3, 2.353, 3.182, 5.841}, Row{4, 2.132, 2.776, 4.604},
+        Row{9, 1.833, 2.262, 3.250}, Row{29, 1.699, 2.045, 2.756}, Row{120, 1.658, 1.980, 2.617}}) {
+    EXPECT_NEAR(student_t_quantile(0.95, row.degrees), row.p95, 5.1e-4);
+    EXPECT_NEAR(student_t_quantile(0.975, row.degrees), row.p975, 5.1e-4);
+    EXPECT_NEAR(student_t_quantile(0.995, row.degrees), row.p995, 5.1e-4);
+  }
+  for (const double p : {0.01, 0.3, 0.5, 0.8, 0.975, 0.9999}) {
+    // One degree of freedom: Cauchy. Two: t = (2p - 1) / sqrt(2 p (1 - p)).
+    EXPECT_NEAR(student_t_quantile(p, 1), std::tan(M_PI * (p - 0.5)), 1e-10 * (1 + std::pow(1 - p, -1.0)));
+    EXPECT_NEAR(student_t_quantile(p, 2), (2 * p - 1) / std::sqrt(2 * p * (1 - p)), 1e-9);
+  }
+  EXPECT_NEAR(student_t_quantile(0.975, 1e7), 1.959964, 1e-5);  // the normal limit
+}
+
+TEST(Intervals, ProbabilityIsTheInverse) {
+  for (const double degrees : {1.0, 2.0, 5.0, 40.0, 1000.0}) {
+    for (const double t : {-30.0, -2.5, -0.1, 0.0, 0.7, 3.0, 12.0}) {
+      const double p = student_t_probability(t, degrees);
+      EXPECT_NEAR(p + student_t_probability(-t, degrees), 1, 1e-14);
+      if (p > 1e-6 && p < 1 - 1e-6) {
+        EXPECT_NEAR(student_t_quantile(p, degrees), t, 1e-7 * (1 + std::abs(t)));
+      }
+    }
+  }
+}
+
+TEST(Intervals, IntervalOfAMean) {
+  // s^2 = 2.5 and n = 5: 3 -+ 2.776445 * sqrt(0.5).
+  const MeanInterval five = mean_interval({1, 2, 3, 4, 5});
+  EXPECT_EQ(five.count, 5);
+  EXPECT_DOUBLE_EQ(five.mean, 3);
+  EXPECT_NEAR(five.high - 3, 2.7764451 * std::sqrt(0.5), 1e-6);
+  EXPECT_NEAR(3 - five.low, five.high - 3, 1e-14);
+  // Two values: t for one degree is 12.7062.
+  const MeanInterval two = mean_interval({0, 2});
+  EXPECT_NEAR(two.high, 1 + 12.7062047, 1e-6);
+
+  const MeanInterval one = mean_interval({7});
+  EXPECT_DOUBLE_EQ(one.mean, 7);
+  EXPECT_FALSE(one.has_interval());
+  EXPECT_TRUE(std::isnan(one.low) && std::isnan(one.high));
+  EXPECT_TRUE(std::isnan(mean_interval({}).mean));
+  const MeanInterval same = mean_interval({0.5, 0.5, 0.5});
+  EXPECT_EQ(same.low, 0.5);
+  EXPECT_EQ(same.high, 0.5);
+}
+
+}  // namespace intervals_test
+}  // namespace bilevel

@@ -1,0 +1,74 @@
+// From out-of-fold predictions to how labels go wrong, to the probability that a given label is right, and to a weight.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "bilevel/task/job/classifier.h"
+
+namespace bilevel {
+
+/// Predictions for rows with labels, by models that have seen neither these labels nor anything made from them.
+struct LabelledPredictions {
+  torch::Tensor probabilities;  ///< float64 [rows, classes]
+  torch::Tensor labels;         ///< int64 [rows]
+};
+
+/// p-values below it are told to a person as a contradiction, and acted upon.
+inline constexpr double kContradiction = 0.001;
+
+/// How labels go wrong, when a row's true class j alone decides with which probability it is recorded as k.
+struct LabelNoise {
+  Calibration
+      calibration;  ///< of the predictions, to probabilities of the true class among the training rows
+  torch::Tensor transition;  ///< float64 [classes, classes]: P(given k | true j); each row sums to 1
+  double share = 0;          ///< expected share of wrong labels among the training rows, in [0, 1]
+  /// float64 [classes]: the trusted rows' log odds of the classes, beside those of the training rows. Undefined
+  /// where the two do not contradict each other: then they are taken as samples of the same rows.
+  torch::Tensor trusted_shift;
+  /// p-value of the likelihood ratio test of that, with classes - 1 degrees of freedom; 1 without trusted rows.
+  double same_shares = 1;
+  /// p-value of the test that one beta holds for both kinds of rows (1 degree of freedom).
+  double same_beta = 1;
+};
+
+/// The most likely noise and calibration, together: with p = calibration of the predictions, a training row's
+/// given label k has the likelihood sum_j p_j transition_jk, a trusted row's true class j the likelihood p_j. Weak
+/// priors: log beta standard normal, bias of standard deviation 3, and half a row a class that is drawn evenly over
+/// the given labels. Starts at rates of .3, solved by L-BFGS, a few hundred passes. Where the trusted rows have
+/// other class shares (p-value below `kContradiction`), the likelihood leaves theirs out.
+/// Without trusted rows beta is 1 and the bias 0: nothing could tell them, and nothing is calibrated.
+/// Throws InputError for shapes that do not fit and for no training row.
+LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredictions& trusted);
+
+/// 95 % intervals, for the predictions as they are.
+struct NoiseIntervals {
+  /// Of the expected share: all shares at which the likelihood, the rest being refitted, is within exp(-1.92) of the
+  /// largest (profile likelihood). It holds near 0 too, where an interval of standard errors does not.
+  std::pair<double, double> share;
+  /// Of `transition`, float64 [classes, classes]: by the same rule, from the second-order expansion of the
+  /// likelihood (information: sum of outer products of the rows' scores), cut at 0 and 1. NaN beyond 20 classes,
+  /// whose pairs are too many.
+  torch::Tensor low, high;
+};
+
+/// Cost: some dozen fits as of `fit_label_noise`, each from its neighbour.
+NoiseIntervals noise_intervals(const LabelNoise& noise, const LabelledPredictions& train,
+                               const LabelledPredictions& trusted);
+
+/// What the noise says about single rows.
+struct Judgement {
+  torch::Tensor right;      ///< float64 [rows]: probability that the given label is right (Bayes' rule)
+  torch::Tensor suggested;  ///< int64 [rows]: the most probable class, the given label counted in
+};
+Judgement judge(const LabelNoise& noise, const LabelledPredictions& train);
+
+/// How much a row should count in training, in [0, 1], rising with `right`:
+///   max((right - 1/K) / (1 - 1/K), right / 100).
+/// A label that is as good as drawn at random tells nothing about the row, and gets (almost) nothing; the
+/// second part keeps the order of the others.
+torch::Tensor weight_of(const torch::Tensor& right, int64_t classes);
+
+}  // namespace bilevel
