@@ -122,7 +122,7 @@ class Page {
       out_ += "<div class=\"headline\">\n";
       add("<div><div class=\"figure-number\">{}</div><div class=\"subtle\">AUC on the test rows<br>95&nbsp;% "
           "interval {} to "
-          "{}<br>(DeLong, on the logit scale)</div></div>\n",
+          "{}<br>(score interval after Newcombe and DeLong)</div></div>\n",
           metric_text(test.auc), metric_text(test.low), metric_text(test.high));
       if (report_.baseline) {
         const AucEstimate& base = report_.baseline->test;

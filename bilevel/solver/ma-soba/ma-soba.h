@@ -19,7 +19,7 @@
 namespace bilevel {
 
 struct MASOBAOptions {
-  double upper_step_size = 0.01;   ///< eta_x
+  double upper_step_size = 5e-4;   ///< eta_x; see soba.md
   StepSize lower_step_size = {};   ///< eta_y; auto: 1/(2l), l the largest curvature of g in y at the start
   StepSize linear_step_size = {};  ///< eta_z; auto: 1/(2l)
   double momentum_weight = 0.1;    ///< theta, weight of the new hypergradient

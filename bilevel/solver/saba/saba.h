@@ -27,7 +27,7 @@
 namespace bilevel {
 
 struct SABAOptions {
-  double upper_step_size = 0.01;     ///< eta_x
+  double upper_step_size = 5e-4;     ///< eta_x; see soba.md
   StepSize lower_step_size = {};     ///< eta_y; auto: 1/(2l), l the largest curvature of g in y at the start
   StepSize linear_step_size = {};    ///< eta_z; auto: 1/(2l)
   std::string memory = "zero";       ///< zero | full
