@@ -36,7 +36,7 @@ constexpr double kJudging = 0.7;  // share of the trusted rows in the upper leve
 constexpr int64_t kFewTrusted = 10;  // with fewer, none is held back
 constexpr double kAgreeing = 0.15;   // share of each class that judges where nothing is trusted
 constexpr int64_t kFolds = 4;
-constexpr size_t kShownPairs = 3;  // of given and true label, on the terminal
+constexpr size_t kShownPairs = 2;  // of given and true label, on the terminal
 constexpr size_t kShown = 40;
 
 /// Ends the work between two fits.
@@ -71,7 +71,8 @@ class Job {
   /// rows' labels nor its trusted rows.
   struct Part {
     std::vector<int64_t> train, trusted;
-    std::vector<int64_t> lower, upper, held;  ///< of the bilevel run
+    std::vector<int64_t> fold_train, fold_trusted;  ///< the rows of the fold
+    std::vector<int64_t> lower, upper, held;        ///< of the bilevel run
     torch::Tensor first_opinion;  ///< of `train`, before anything is weighed; undefined until needed
     torch::Tensor unit_of;        ///< int64 [all rows]
     int64_t units = 0;
@@ -122,30 +123,15 @@ class Job {
     }
     for (int64_t k = 0; k < kFolds; ++k) {
       Part part;
-      const auto others = [&](const std::vector<int64_t>& rows) {
-        std::vector<int64_t> kept;
-        for (const int64_t row : rows) {
-          if (fold_of(row) != k) kept.push_back(row);
-        }
-        return kept;
-      };
-      part.train = others(setup_->train());
-      part.trusted = others(setup_->trusted());
+      for (const int64_t row : setup_->train())
+        (fold_of(row) == k ? part.fold_train : part.train).push_back(row);
+      for (const int64_t row : setup_->trusted())
+        (fold_of(row) == k ? part.fold_trusted : part.trusted).push_back(row);
       parts_.push_back(std::move(part));
     }
   }
 
   int64_t fold_of(int64_t row) const { return fold_of_[static_cast<size_t>(row)]; }
-
-  std::vector<int64_t> rows_of_fold(int64_t k) const {
-    std::vector<int64_t> rows;
-    for (const std::vector<int64_t>* of : {&setup_->train(), &setup_->trusted()}) {
-      for (const int64_t row : *of) {
-        if (fold_of(row) == k) rows.push_back(row);
-      }
-    }
-    return rows;
-  }
 
   /// float64 [train + trusted rows of the part, classes]: each row's probabilities by a classifier fitted on the rows
   /// of the other folds of the part, the trusted ones with weight 1.
@@ -318,8 +304,9 @@ class Job {
 
   static std::string pass_name(int64_t k) { return fmt::format("weigh-{}", k + 1); }
 
-  /// float64 [training + trusted rows, classes]: each row's probabilities by a classifier that knows nothing of its
-  /// fold. Its weights come from the part's bilevel run and one round of cross-fitting within the part.
+  /// float64 [training + trusted rows, classes]: each row's probabilities by a classifier that has not seen its label, nor
+  /// anything made from it. Its weights come from the part's bilevel run and one round of cross-fitting within the
+  /// part. Trusted rows are few: the fold's training rows are predicted with all of them.
   torch::Tensor predict() {
     torch::Tensor result = torch::zeros({setup_->files().rows(), setup_->classes()}, torch::kFloat64);
     for (int64_t k = 0; k < kFolds; ++k) {
@@ -327,12 +314,17 @@ class Job {
       step(fmt::format("fold {} of {}", k + 1, kFolds));
       const auto [train, trusted] = labelled(predict_within(part, part.weights), part.train, part.trusted);
       part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup_->classes());
-      WeightedRows rows;
-      rows.add(part.train, part.weights);
-      rows.add(part.trusted, 1);
-      const std::vector<int64_t> fold = rows_of_fold(k);
-      result.index_copy_(0, torch::tensor(fold, torch::kInt64),
-                         probabilities_of(*fit(rows), setup_->inputs().inputs.inputs, fold, fit_.device));
+      const auto predict_with = [&](const std::vector<int64_t>& trusted_rows,
+                                    const std::vector<int64_t>& rows) {
+        if (rows.empty()) return;
+        WeightedRows fitted;
+        fitted.add(part.train, part.weights);
+        fitted.add(trusted_rows, 1);
+        result.index_copy_(0, torch::tensor(rows, torch::kInt64),
+                           probabilities_of(*fit(fitted), setup_->inputs().inputs.inputs, rows, fit_.device));
+      };
+      predict_with(setup_->trusted(), part.fold_train);
+      predict_with(part.trusted, part.fold_trusted);
     }
     std::vector<int64_t> all = setup_->train();
     all.insert(all.end(), setup_->trusted().begin(), setup_->trusted().end());
@@ -468,7 +460,7 @@ class Job {
   }
 
   /// The pairs of classes that make the most wrong labels, in one line.
-  std::string rates_line() const {
+  std::string rates_text() const {
     const int64_t classes = setup_->classes();
     torch::Tensor expected = noise_.transition * class_shares_.unsqueeze(1);
     expected.fill_diagonal_(0);
@@ -477,16 +469,22 @@ class Job {
     for (int64_t i = 0; i < std::min<int64_t>(kShownPairs, classes * (classes - 1)); ++i) {
       const auto entry = order[i].item<int64_t>();
       const int64_t j = entry / classes, k = entry % classes;
-      std::string pair = fmt::format("'{}' as '{}' {:.1f} %", name_of(j), name_of(k),
-                                     100 * noise_.transition[j][k].item<double>());
-      if (intervals_ && std::isfinite(intervals_->low[j][k].item<double>())) {
-        pair += fmt::format(" ({:.1f} to {:.1f})", 100 * intervals_->low[j][k].item<double>(),
-                            100 * intervals_->high[j][k].item<double>());
-      }
+      std::string pair = fmt::format("'{}' as '{}' {}", name_of(j), name_of(k),
+                                     percent_text(noise_.transition[j][k].item<double>()));
+      if (intervals_)
+        pair += interval_text(intervals_->low[j][k].item<double>(), intervals_->high[j][k].item<double>());
       pairs.push_back(pair);
     }
-    return fmt::format("recorded wrongly{}: {}\n", classes > 2 ? ", most of all" : "",
-                       fmt::join(pairs, ", "));
+    return fmt::format("recorded wrongly{}: {}", classes > 2 ? ", most of all" : "", fmt::join(pairs, ", "));
+  }
+
+  std::string share_text() const {
+    return percent_text(noise_.share) +
+           (intervals_ ? interval_text(intervals_->share.first, intervals_->share.second) : "");
+  }
+
+  static std::string interval_text(double low, double high) {
+    return std::isfinite(low) ? fmt::format(" ({:.1f} to {:.1f})", 100 * low, 100 * high) : "";
   }
 
   std::string path(const char* name) const { return context_.path(name).string(); }
@@ -596,6 +594,7 @@ class Job {
     report.options = nlohmann::json(o_);
     report.data_facts = setup_->inputs().features->facts();
     report.notes = summary.at("warnings").get<std::vector<std::string>>();
+    report.noise = fmt::format("Estimated share of wrong labels: {}; {}.", share_text(), rates_text());
     report.assumed = setup_->trusted().empty();
     for (const auto& [name, plot, caption] :
          {std::tuple{"accuracy.svg", &accuracy,
@@ -620,13 +619,9 @@ class Job {
 
   std::string text_of_result(const Json& summary) const {
     const Json& metrics = summary.at("metrics");
-    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}",
+    std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}\n{}\n",
                                    summary.at("suspicious").get<int64_t>(), judgement_.right.numel(),
-                                   percent_text(noise_.share));
-    if (intervals_)
-      text +=
-          fmt::format(" ({:.1f} to {:.1f})", 100 * intervals_->share.first, 100 * intervals_->share.second);
-    text += "\n" + rates_line();
+                                   share_text(), rates_text());
     const auto accuracy = [](const Json& scores) {
       return percent_text(scores.at("accuracy").get<double>());
     };

@@ -76,15 +76,15 @@ std::string clean_report_html(const CleanReport& report) {
                   duration_text(summary.at("seconds").get<double>()), text_of(summary.at("seed")));
   body += fmt::format(
       "<p><b>{}</b> of {} training rows are suspicious: their label is more likely wrong than right. "
-      "Estimated share of wrong labels: {}.</p>\n",
+      "{}</p>\n",
       grouped(summary.at("suspicious").get<int64_t>()), grouped(summary.at("rows").get<int64_t>()),
-      share(summary.at("estimated_noise")));
+      escape_markup(report.noise));
   if (report.assumed) {
     body +=
         "<p>There was no trusted file: the training rows whose labels an out-of-fold model agreed with most "
         "stood in "
         "for it. That assumes that labels are right more often than wrong, and not wrong in a way that a "
-        "model can learn.</p>\n";
+        "model can learn. Nothing is calibrated then: the probabilities are an order, not frequencies.</p>\n";
   }
   for (const std::string& note : report.notes) body += fmt::format("<p>{}</p>\n", escape_markup(note));
   body += comparison(summary);

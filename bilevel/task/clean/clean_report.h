@@ -26,6 +26,7 @@ struct CleanReport {
   std::vector<SuspiciousRow> suspicious;  ///< the least probable labels first
   std::vector<std::pair<std::string, std::string>> data_facts;
   std::vector<Figure> figures;
+  std::string noise;  ///< what is known of it, with intervals
   std::vector<std::string> notes;
   bool assumed = false;  ///< the trusted rows were set aside by agreement
 };

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <optional>
 #include <vector>
 
 #include "bilevel/core/error.h"
@@ -18,6 +18,7 @@ constexpr double kFirstRate = 0.3;
 constexpr double kBiasDeviation = 3;
 constexpr double kPseudoRows = 0.5;   // of each class: keeps log rates finite
 constexpr double kDrop = 1.9207;      // of the log likelihood at the ends of a 95 % interval: 1.96^2 / 2
+constexpr double kStiffness = 1e-4;   // of a share that is held fixed
 constexpr int64_t kMostClasses = 20;  // with intervals of single rates
 constexpr double kAtZero = 1e-3;      // a rate below it that the likelihood pushes down lies at the boundary
 constexpr double kLeastP = 1e-12;
@@ -67,8 +68,9 @@ class Model {
     if (noise.trusted_shift.defined()) shift_ = noise.trusted_shift.clone();
   }
 
-  /// Maximizes the penalized log likelihood less tilt * rows * share; returns it without the tilt.
-  double fit(Trusted how, double tilt = 0) {
+  /// Maximizes the penalized log likelihood and returns it; with a target, among the parameters at which the share is
+  /// (within kStiffness or so) that one.
+  double fit(Trusted how, std::optional<double> target = {}) {
     std::vector<torch::Tensor> free{logits_};
     if (calibrates_) free.insert(free.end(), {log_beta_, bias_});
     if (calibrates_ && how != Trusted::same) free.push_back(shift_);
@@ -83,7 +85,7 @@ class Model {
     lbfgs.step([&] {
       lbfgs.zero_grad();
       torch::Tensor value = -log_likelihood();
-      if (tilt != 0) value = value + tilt * static_cast<double>(rows_) * share();
+      if (target) value = value + 0.5 * ((share() - *target) / kStiffness).square();
       value.backward();
       return value;
     });
@@ -154,36 +156,25 @@ class Model {
   torch::Tensor log_beta_, bias_, shift_, shift_beta_, logits_;
 };
 
-/// The end of the profile interval on one side: `sign` 1 for the lower, -1 for the upper. A tilt of the likelihood
-/// towards small (large) shares gives one point of the profile; the tilt is searched for that costs the likelihood
-/// kDrop. Where the profile jumps over that, the farther end counts.
+/// One end of the profile interval, the lower for `side` -1, the upper for 1: the share is moved away from the most
+/// likely one until the likelihood has dropped by kDrop.
 double share_bound(const LabelNoise& noise, const LabelledPredictions& train,
-                   const LabelledPredictions& trusted, double sign) {
+                   const LabelledPredictions& trusted, double side) {
   Model model(train, trusted);
   model.set(noise);
   const auto how = noise.trusted_shift.defined() ? Model::Trusted::own_shares : Model::Trusted::same;
   const double best = model.fit(how);
-  const double standard_error = 0.01;  // a first guess
-  double tilt = std::sqrt(2 * kDrop) / (standard_error * static_cast<double>(train.labels.numel()));
-  double low = 0, high = std::numeric_limits<double>::infinity();
-  double bound = noise.share, beyond = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < 20; ++i) {
-    const double drop = best - model.fit(how, sign * tilt);
-    const double share = model.share().item<double>();
-    const bool reaches = drop >= kDrop - 0.01;
-    if (!reaches && std::isinf(beyond)) bound = share;
-    if (reaches && drop < beyond) {
-      beyond = drop;
-      bound = share;
-    }
-    if (std::abs(drop - kDrop) <= 0.01 || share < 1e-6 || share > 1 - 1e-6 || tilt > 1e6) break;
-    (reaches ? high : low) = tilt;
-    // Near the top the loss is a square of the tilt.
-    const double next = tilt * std::clamp(std::sqrt(kDrop / std::max(drop, 1e-6)), 0.2, 5.0);
-    tilt = next > low && next < high ? next : (low + high) / 2;
-    if (std::isfinite(high) && high - low < 1e-3 * high) break;
+  const double most = side < 0 ? noise.share : 1 - noise.share;
+  double inside = 0, outside = most, distance = std::min(0.01, most / 2);
+  for (int i = 0; i < 30 && outside - inside > 1e-5; ++i) {
+    const double drop = best - model.fit(how, noise.share + side * distance);
+    if (std::abs(drop - kDrop) < 0.01) return noise.share + side * distance;
+    (drop < kDrop ? inside : outside) = distance;
+    // Near the top the drop is a square of the distance.
+    const double next = distance * std::clamp(std::sqrt(kDrop / std::max(drop, 1e-6)), 0.25, 4.0);
+    distance = next > inside && next < outside ? next : (inside + outside) / 2;
   }
-  return bound;
+  return noise.share + side * outside;
 }
 
 }  // namespace
@@ -221,7 +212,7 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
 NoiseIntervals noise_intervals(const LabelNoise& noise, const LabelledPredictions& train,
                                const LabelledPredictions& trusted) {
   NoiseIntervals result;
-  result.share = {share_bound(noise, train, trusted, 1), share_bound(noise, train, trusted, -1)};
+  result.share = {share_bound(noise, train, trusted, -1), share_bound(noise, train, trusted, 1)};
   const int64_t classes = train.probabilities.size(1);
   result.low = torch::full({classes, classes}, std::nan(""), torch::kFloat64);
   result.high = result.low.clone();

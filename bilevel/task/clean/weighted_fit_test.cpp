@@ -4,6 +4,7 @@
 #include <torch/autograd.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "bilevel/core/streams.h"
@@ -116,18 +117,20 @@ TEST(WeightedFit, TrainsOtherEncodersAndIsDeterministic) {
   EXPECT_GT(logits.argmax(1).eq(data.classes).to(torch::kFloat64).mean().item<double>(), 0.7);
 }
 
-// A row's own label has no influence on its out-of-fold probabilities; the others' labels do.
-TEST(OutOfFold, NeverSeesARowsOwnLabel) {
+// No label of a fold has an influence on the fold's probabilities; those of the others have.
+TEST(OutOfFold, NeverSeesTheLabelsOfTheFold) {
   const Data data = make_data();
-  WeightedRows rows, also;
-  rows.add({data.rows.begin(), data.rows.begin() + 50}, 1);
-  also.add({data.rows.begin() + 50, data.rows.end()}, 1);
-  const torch::Tensor before = out_of_fold(data.inputs, data.classes, rows, also, 4, options_of("linear"));
+  const WeightedRows rows = all_of(data);
+  const std::vector<int64_t> folds = draw_folds(kRows, 4, 3);
+  for (const int64_t fold : {0, 1, 2, 3}) EXPECT_EQ(std::count(folds.begin(), folds.end(), fold), kRows / 4);
+  const torch::Tensor before = out_of_fold(data.inputs, data.classes, rows, folds, options_of("linear"));
   torch::Tensor changed = data.classes.clone();
-  changed[11] = (changed[11] + 1) % kClasses;
-  const torch::Tensor after = out_of_fold(data.inputs, changed, rows, also, 4, options_of("linear"));
-  EXPECT_TRUE(torch::equal(before[11], after[11]));
-  EXPECT_FALSE(torch::equal(before, after));
+  for (int64_t i = 0; i < kRows; ++i) {
+    if (folds[static_cast<size_t>(i)] == 2) changed[i] = (changed[i] + 1) % kClasses;
+  }
+  const torch::Tensor after = out_of_fold(data.inputs, changed, rows, folds, options_of("linear"));
+  for (int64_t i = 0; i < kRows; ++i)
+    EXPECT_EQ(torch::equal(before[i], after[i]), folds[static_cast<size_t>(i)] == 2) << i;
   EXPECT_LT((before.sum(1) - 1).abs().max().item<double>(), 1e-5);
 }
 

@@ -95,12 +95,6 @@ TrialScore score_of(const Trace& trace, const std::string& key) {
   return {.usable = end_of(trace).at("end") == "finished" && std::isfinite(score), .score = score};
 }
 
-int64_t chosen_trial(const std::vector<Trace>& trials, const Measure& metric) {
-  std::vector<TrialScore> scores;
-  for (const Trace& trace : trials) scores.push_back(score_of(trace, metric.key));
-  return best_trial(scores, metric.higher_is_better);
-}
-
 /// Everything that a complete comparison holds.
 Comparison read_comparison(const std::string& out, const Json& saved) {
   Comparison c{.options = options_from(saved.at("compare")),
@@ -174,22 +168,31 @@ class Runner {
   /// them.
   bool execute() const {
     announce();
+    struct Tried {
+      std::vector<TrialScore> scores;
+      std::vector<Json> options;
+      int64_t best = 0;
+      Json best_options = Json::object();
+    };
+    std::vector<Tried> tried(o_.competitors.size());
     for (int64_t t = 0; t < o_.tune; ++t) {
-      for (const Competitor& c : o_.competitors) {
-        if (!run_one(c, trial_name(t), "trial", t, tuning_seed(o_))) return false;
+      for (size_t i = 0; i < tried.size(); ++i) {
+        const Competitor& c = o_.competitors[i];
+        Tried& own = tried[i];
+        if (!run_one(c, trial_name(t), "trial", t, tuning_seed(o_), drawn(c, t, own.best_options)))
+          return false;
+        const Trace trace = read_trace(trace_path(out_, c.label, trial_name(t)).string());
+        own.scores.push_back(score_of(trace, facts_.tuning_metric.key));
+        own.options.push_back(head_of(trace).at("options"));
+        own.best = best_trial(own.scores, facts_.tuning_metric.higher_is_better);
+        own.best_options = own.options[static_cast<size_t>(own.best)];
       }
-    }
-    std::vector<int64_t> chosen;
-    for (const Competitor& c : o_.competitors) {
-      std::vector<Trace> trials;
-      for (int64_t t = 0; t < o_.tune; ++t)
-        trials.push_back(read_trace(trace_path(out_, c.label, trial_name(t)).string()));
-      chosen.push_back(chosen_trial(trials, facts_.tuning_metric));
     }
     for (int64_t s = 0; s < o_.seeds; ++s) {
       const uint64_t seed = o_.seed + static_cast<uint64_t>(s);
-      for (size_t i = 0; i < chosen.size(); ++i) {
-        if (!run_one(o_.competitors[i], seed_name(seed), "run", chosen[i], seed)) return false;
+      for (size_t i = 0; i < tried.size(); ++i) {
+        if (!run_one(o_.competitors[i], seed_name(seed), "run", tried[i].best, seed, tried[i].best_options))
+          return false;
       }
     }
     return true;
@@ -205,16 +208,16 @@ class Runner {
     return solver;
   }
 
-  Json drawn(const Competitor& c, int64_t trial) const {
+  Json drawn(const Competitor& c, int64_t trial, const Json& best) const {
     const std::unique_ptr<Solver> solver = contest_.solver(c.solver);
     std::set<std::string> fixed;
     for (const std::string& assignment : c.set) fixed.insert(key_of(assignment));
-    return draw_options(fields_of(*solver), fixed, o_.seed, trial);
+    return draw_options(fields_of(*solver), fixed, o_.seed, trial, o_.tune, best);
   }
 
   /// Makes a run unless its trace is there already; false when it was interrupted.
-  bool run_one(const Competitor& c, const std::string& name, const char* kind, int64_t trial,
-               uint64_t seed) const {
+  bool run_one(const Competitor& c, const std::string& name, const char* kind, int64_t trial, uint64_t seed,
+               const Json& options) const {
     ++number_;
     const fs::path path = trace_path(out_, c.label, name);
     if (fs::exists(path)) return true;
@@ -224,7 +227,6 @@ class Runner {
           fmt::format("{}, {} {} (run {} of {})", c.label, std::string(kind) == "run" ? "seed" : "trial",
                       std::string(kind) == "run" ? seed : static_cast<uint64_t>(trial), number_, total_));
     }
-    const Json options = drawn(c, trial);
     const auto start = std::chrono::steady_clock::now();
     const Played played = play(contest_, solver_entry(c.solver), [&] { return make(c, options); },
                                {.seed = seed,

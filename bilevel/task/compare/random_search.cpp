@@ -44,31 +44,35 @@ std::vector<std::string> searched_options(const Fields& fields, const std::set<s
 }
 
 nlohmann::ordered_json draw_options(const Fields& fields, const std::set<std::string>& fixed, uint64_t seed,
-                                    int64_t trial) {
-  nlohmann::ordered_json options = nlohmann::ordered_json::object();
-  if (trial == 0) return options;
-  const Field* first = nullptr;
-  const Field* further = nullptr;
-  double best = -1;
+                                    int64_t trial, int64_t trials, const nlohmann::ordered_json& best) {
+  if (trial == 0) return nlohmann::ordered_json::object();
+  std::vector<const Field*> free;
+  const Field* first = nullptr;  // that of x
   for (const Field& field : fields.list()) {
     if (!field.range) continue;
-    if (first == nullptr) {
-      first = &field;
-      continue;
-    }
-    if (fixed.count(field.name) > 0) continue;
-    const double lot = uniform(seed, fmt::format("lot {} {}", trial, field.name));
-    if (lot > best) {
-      best = lot;
-      further = &field;
-    }
+    if (first == nullptr) first = &field;
+    if (fixed.count(field.name) == 0) free.push_back(&field);
   }
-  const bool first_is_free = first != nullptr && fixed.count(first->name) == 0;
-  if (first_is_free) options[first->name] = value_at(*first, evenly(seed, first->name, trial));
-  if (further != nullptr && (trial % 2 == 0 || !first_is_free)) {
-    options[further->name] =
-        value_at(*further, uniform(seed, fmt::format("trial {} {}", trial, further->name)));
+  if (free.empty()) return nlohmann::ordered_json::object();
+  const bool first_is_free = free.front() == first;
+  const int64_t alone = first_is_free ? trials / 2 : 0;  // half of those after trial 0, rounded up
+  if (trial <= alone) return {{first->name, value_at(*first, evenly(seed, first->name, trial))}};
+
+  std::sort(free.begin(), free.end(), [&](const Field* a, const Field* b) {
+    const double lot_a = uniform(seed, "lot " + a->name), lot_b = uniform(seed, "lot " + b->name);
+    return lot_a < lot_b || (lot_a == lot_b && a->name < b->name);
+  });
+  const Field& field = *free[static_cast<size_t>(trial - alone - 1) % free.size()];
+  double u = uniform(seed, fmt::format("trial {} {}", trial, field.name));
+  if (&field == first) {
+    const auto [low, high] = *field.range;
+    const double value =
+        best.contains(field.name) ? best.at(field.name).get<double>() : field.get().get<double>();
+    const double decades = std::log(high / low);
+    u = std::clamp(std::log(value / low) / decades + (2 * u - 1) * std::log(4.0) / decades, 0.0, 1.0);
   }
+  nlohmann::ordered_json options = best;
+  options[field.name] = value_at(field, u);
   return options;
 }
 

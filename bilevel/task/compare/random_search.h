@@ -14,16 +14,20 @@ namespace bilevel {
 /// The options that a search varies: those with a range, less the fixed ones.
 std::vector<std::string> searched_options(const Fields& fields, const std::set<std::string>& fixed = {});
 
-/// The values of trial number `trial`. Trial 0 is the solver as it is: an empty object. The first option with a
-/// range, the step size on x, is drawn in every later trial, from a sequence that covers its range evenly however
-/// many trials there are. Trials 2, 4, ... draw one option more, a random one. All others stay as they are: so
-/// automatic step sizes stay automatic in most trials, and a solver gains and loses nothing by having many
-/// options. When the first one is fixed, every trial draws one of the others.
+/// The values of trial number `trial` of `trials`; what it does not name stays as it is.
+/// - Trial 0 is the solver as it is: an empty object.
+/// - The first half of the others draw the first option with a range, the step size on x, alone, from a sequence
+///   that covers its range evenly however many they are.
+/// - The rest start from `best`, the values of the best trial so far, and draw one option anew: in turn all of
+///   them, in a random order; the step size on x then within a factor of 4 about its best value.
+/// So the step size on x is searched first and widest, automatic step sizes stay automatic in most trials, and many
+/// options are not searched all at once. When the first option is fixed, all trials but trial 0 are of the last kind.
 ///
 /// Draws are log-uniform, with four digits; integers are rounded. They depend on `seed`, the trial and the option's
 /// name alone: they are the same whoever else takes part, and solvers that share an option share its draws.
 nlohmann::ordered_json draw_options(const Fields& fields, const std::set<std::string>& fixed, uint64_t seed,
-                                    int64_t trial);
+                                    int64_t trial, int64_t trials,
+                                    const nlohmann::ordered_json& best = nlohmann::ordered_json::object());
 
 /// How a trial ended.
 struct TrialScore {

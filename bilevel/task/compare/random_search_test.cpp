@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "bilevel/solver/registry.h"
 
@@ -30,66 +31,86 @@ TEST(RandomSearch, SearchesWhatDeclaresARangeAndIsNotFixed) {
   Options options;
   EXPECT_EQ(searched_options(fields_of(options)), (std::vector<std::string>{"rate", "count", "step"}));
   EXPECT_EQ(searched_options(fields_of(options), {"count"}), (std::vector<std::string>{"rate", "step"}));
-  for (int64_t trial = 1; trial <= 40; ++trial)
-    EXPECT_FALSE(draw_options(fields_of(options), {"count"}, 1, trial).contains("count"));
-}
-
-// What is automatic stays so in most trials, however many options there are; the first option is in all.
-TEST(RandomSearch, MostOptionsStayAsTheyAre) {
-  Options options;
-  const Fields fields = fields_of(options);
-  int others = 0, steps = 0;
-  for (int64_t trial = 1; trial <= 200; ++trial) {
-    const auto drawn = draw_options(fields, {}, 4, trial);
-    EXPECT_TRUE(drawn.contains("rate")) << trial;
-    EXPECT_EQ(drawn.size(), trial % 2 == 0 ? 2U : 1U) << trial;
-    others += drawn.size() > 1 ? 1 : 0;
-    steps += drawn.contains("step") ? 1 : 0;
-    // Without the first, one of the others in every trial.
-    const auto rest = draw_options(fields, {"rate"}, 4, trial);
-    EXPECT_EQ(rest.size(), 1U);
-    EXPECT_FALSE(rest.contains("rate"));
-  }
-  EXPECT_EQ(others, 100);
-  EXPECT_NEAR(steps, 50, 4 * 5);  // binomial(100, 1/2)
-  EXPECT_TRUE(draw_options(fields, {"rate", "count", "step"}, 4, 1).empty());
-}
-
-// The first option covers its range however few trials there are: no gap is wider than 2/n of it, or 0.81 at the ends.
-TEST(RandomSearch, TheFirstOptionIsSearchedEvenly) {
-  Options options;
-  const Fields fields = fields_of(options);
-  for (const uint64_t seed : {1, 2, 3, 4, 5}) {
-    for (const int64_t trials : {3, 5, 8, 13, 20}) {
-      std::vector<double> places{0, 1};
-      for (int64_t trial = 1; trial <= trials; ++trial)
-        places.push_back(std::log10(draw_options(fields, {}, seed, trial).at("rate").get<double>()) / 4 + 1);
-      std::sort(places.begin(), places.end());
-      for (size_t i = 1; i < places.size(); ++i)
-        EXPECT_LT(places[i] - places[i - 1], 2.0 / static_cast<double>(trials)) << trials;
-    }
-  }
+  for (int64_t trial = 1; trial < 40; ++trial)
+    EXPECT_FALSE(draw_options(fields_of(options), {"count"}, 1, trial, 40).contains("count"));
+  EXPECT_TRUE(draw_options(fields_of(options), {"rate", "count", "step"}, 4, 1, 2).empty());
 }
 
 TEST(RandomSearch, TrialZeroIsTheSolverAsItIs) {
   Options options;
-  EXPECT_TRUE(draw_options(fields_of(options), {}, 3, 0).empty());
+  EXPECT_TRUE(draw_options(fields_of(options), {}, 3, 0, 9).empty());
+}
+
+// The first option alone, then one option after the other from the best so far: what is automatic stays so in most
+// trials, however many options there are.
+TEST(RandomSearch, OneOptionAtATimeAndTheFirstOneFirst) {
+  Options options;
+  const Fields fields = fields_of(options);
+  const nlohmann::ordered_json best{{"rate", 0.01}, {"count", 7}};
+  std::map<std::string, int> changed;
+  for (int64_t trial = 1; trial < 20; ++trial) {
+    const auto drawn = draw_options(fields, {}, 4, trial, 20, best);
+    if (trial <= 10) {
+      EXPECT_EQ(drawn.size(), 1U) << trial;
+      EXPECT_TRUE(drawn.contains("rate")) << trial;
+      continue;
+    }
+    int differ = 0;
+    for (const auto& [name, value] : drawn.items()) {
+      if (best.contains(name) && best.at(name) == value) continue;
+      ++differ;
+      ++changed[name];
+    }
+    EXPECT_LE(differ, 1) << trial;  // an integer may be drawn as it was
+    for (const auto& [name, value] : best.items()) EXPECT_TRUE(drawn.contains(name)) << trial;
+    EXPECT_GT(drawn.at("rate").get<double>(), 0.0024);  // within a factor of 4
+    EXPECT_LT(drawn.at("rate").get<double>(), 0.041);
+  }
+  EXPECT_EQ(changed["rate"], 3);
+  EXPECT_EQ(changed["step"], 3);
+  EXPECT_LE(changed["count"], 3);
+  // Without the first, all trials are of the later kind.
+  const auto rest = draw_options(fields, {"rate"}, 4, 1, 20);
+  EXPECT_EQ(rest.size(), 1U);
+  EXPECT_FALSE(rest.contains("rate"));
+}
+
+// However few trials there are: no gap of the first option's range is wider than 2/n.
+TEST(RandomSearch, TheFirstOptionIsSearchedEvenly) {
+  Options options;
+  const Fields fields = fields_of(options);
+  for (const uint64_t seed : {1, 2, 3, 4, 5}) {
+    for (const int64_t alone : {3, 5, 8, 13, 20}) {
+      std::vector<double> places{0, 1};
+      for (int64_t trial = 1; trial <= alone; ++trial) {
+        const auto drawn = draw_options(fields, {}, seed, trial, 2 * alone);
+        places.push_back(std::log10(drawn.at("rate").get<double>()) / 4 + 1);
+      }
+      std::sort(places.begin(), places.end());
+      for (size_t i = 1; i < places.size(); ++i)
+        EXPECT_LT(places[i] - places[i - 1], 2.0 / static_cast<double>(alone)) << alone;
+    }
+  }
 }
 
 TEST(RandomSearch, DrawsAreLogUniformWithinTheRange) {
   Options options;
   const Fields fields = fields_of(options);
-  constexpr int kTrials = 4000;
+  constexpr int kTrials = 6000;  // 3000 of the first option, then the two others in turn
   double sum = 0, squares = 0;
   int counted = 0, stepped = 0;
   std::map<int64_t, int> counts;
-  for (int trial = 1; trial <= kTrials; ++trial) {
-    const auto drawn = draw_options(fields, {}, 11, trial);
-    const auto rate = drawn.at("rate").get<double>();
-    ASSERT_TRUE(rate >= 1e-4 && rate <= 1) << rate;
-    const double place = std::log10(rate) / 4 + 1;  // uniform in [0, 1]
-    sum += place;
-    squares += place * place;
+  for (int trial = 1; trial < kTrials; ++trial) {
+    const auto drawn =
+        draw_options(fields, trial <= kTrials / 2 ? std::set<std::string>{} : std::set<std::string>{"rate"},
+                     11, trial, kTrials);
+    if (drawn.contains("rate")) {
+      const auto rate = drawn.at("rate").get<double>();
+      ASSERT_TRUE(rate >= 1e-4 && rate <= 1) << rate;
+      const double place = std::log10(rate) / 4 + 1;  // uniform in [0, 1]
+      sum += place;
+      squares += place * place;
+    }
     if (drawn.contains("count")) {
       ASSERT_TRUE(drawn.at("count").is_number_integer());
       ++counts[drawn.at("count").get<int64_t>()];
@@ -101,10 +122,10 @@ TEST(RandomSearch, DrawsAreLogUniformWithinTheRange) {
     }
     fields.from_json(nlohmann::json(drawn));  // every value is one that the options take
   }
-  EXPECT_EQ(counted + stepped, kTrials / 2);
+  EXPECT_NEAR(counted, stepped, 1);
   // Mean 1/2 and mean square 1/3; an even sequence is closer than draws: O(log n / n).
-  EXPECT_NEAR(sum / kTrials, 0.5, 2e-3);
-  EXPECT_NEAR(squares / kTrials, 1.0 / 3, 2e-3);
+  EXPECT_NEAR(sum / (kTrials / 2), 0.5, 2e-3);
+  EXPECT_NEAR(squares / (kTrials / 2), 1.0 / 3, 2e-3);
   EXPECT_EQ(counts.begin()->first, 1);
   EXPECT_EQ(counts.rbegin()->first, 20);
   // Log-uniform, rounded: P(1) = log(1.5)/log(20), P(3) = log(3.5/2.5)/log(20), within four standard errors.
@@ -117,16 +138,16 @@ TEST(RandomSearch, DrawsAreLogUniformWithinTheRange) {
 TEST(RandomSearch, DrawsDependOnSeedTrialAndNameAlone) {
   Options options;
   const Fields fields = fields_of(options);
-  EXPECT_EQ(draw_options(fields, {}, 5, 2), draw_options(fields, {}, 5, 2));
-  EXPECT_NE(draw_options(fields, {}, 5, 2), draw_options(fields, {}, 5, 3));
-  EXPECT_NE(draw_options(fields, {}, 5, 2), draw_options(fields, {}, 6, 2));
+  EXPECT_EQ(draw_options(fields, {}, 5, 2, 9), draw_options(fields, {}, 5, 2, 9));
+  EXPECT_NE(draw_options(fields, {}, 5, 2, 9), draw_options(fields, {}, 5, 3, 9));
+  EXPECT_NE(draw_options(fields, {}, 5, 2, 9), draw_options(fields, {}, 6, 2, 9));
   // Fixing one option, or having others, changes no draw; nor do the present values.
-  const auto all = draw_options(fields, {}, 5, 2);
-  EXPECT_EQ(draw_options(fields, {"count"}, 5, 2).at("rate"), all.at("rate"));
+  const auto all = draw_options(fields, {}, 5, 2, 9);
+  EXPECT_EQ(draw_options(fields, {"count"}, 5, 2, 9), all);
   double rate = 0.9;
   Fields other;
   other.number("rate", rate, kPositive, "the same option of another solver").search(1e-4, 1);
-  EXPECT_EQ(draw_options(other, {}, 5, 2).at("rate"), all.at("rate"));
+  EXPECT_EQ(draw_options(other, {}, 5, 2, 9), all);
 }
 
 TEST(RandomSearch, BestTrial) {
@@ -159,7 +180,7 @@ TEST(RandomSearch, RangesOfAllSolversArePossible) {
       EXPECT_NO_THROW(field.set(field.range->high));
     }
     for (int64_t trial = 1; trial <= 50; ++trial)
-      EXPECT_NO_THROW(fields.from_json(nlohmann::json(draw_options(fields, {}, 1, trial))));
+      EXPECT_NO_THROW(fields.from_json(nlohmann::json(draw_options(fields, {}, 1, trial, 51))));
   }
 }
 

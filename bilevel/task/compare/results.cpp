@@ -674,15 +674,12 @@ std::string fairness_section(const Comparison& comparison) {
       "of "
       "the runs left.");
   if (o.tune > 0) {
-    item(
-        fmt::format("Every solver had {} trials, each with a whole budget and one seed that no run has: "
-                    "first the defaults; then "
-                    "the step size of x alone, evenly over its range, and in every second trial one option "
-                    "more at random; "
-                    "all else stays as it is, so that automatic step sizes stay automatic in most trials. "
-                    "The trial with the "
-                    "best {} was chosen.",
-                    o.tune, facts.tuning_metric.name));
+    item(fmt::format(
+        "Every solver had {} trials, each with a whole budget and one seed that no run has: "
+        "first the defaults; then half of them with the step size of x alone, evenly over its range; then "
+        "the best so far with one option drawn anew, in turn all that declare a range. So automatic step "
+        "sizes stay automatic in most trials. The trial with the best {} was chosen.",
+        o.tune, facts.tuning_metric.name));
   } else {
     item("Nothing was tuned: every solver ran with its defaults for this task.");
   }
