@@ -479,9 +479,9 @@ TEST_F(CliTest, SpeaksToAPersonOnlyWhenAsked) {
   EXPECT_EQ(run.code, 0);
   EXPECT_CONTAINS(run.out, "test AUC ");
   EXPECT_EQ(run.out.find("warning"), std::string::npos) << run.out;
-  EXPECT_CONTAINS(run.out, "DeLong on the logit scale");
+  EXPECT_CONTAINS(run.out, "95 % score interval");
   const std::string page = read_bytes(out() + "/report.html");
-  EXPECT_CONTAINS(page, "DeLong, on the logit scale");
+  EXPECT_CONTAINS(page, "95&nbsp;% score interval");
   const auto numbers = decimals_of(run.out.substr(0, run.out.find("best-ranked")));
   EXPECT_EQ(numbers.size(), 5U);  // the AUC with its interval, average precision, the baseline's AUC
   for (const std::string& number : numbers) EXPECT_CONTAINS(page, number) << "rounded alike";

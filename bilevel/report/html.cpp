@@ -121,13 +121,13 @@ class Page {
       const AucEstimate& test = *report_.test;
       out_ += "<div class=\"headline\">\n";
       add("<div><div class=\"figure-number\">{}</div><div class=\"subtle\">AUC on the test rows<br>95&nbsp;% "
-          "interval {} to "
-          "{}<br>(DeLong, on the logit scale)</div></div>\n",
+          "score interval {} to "
+          "{}</div></div>\n",
           metric_text(test.auc), metric_text(test.low), metric_text(test.high));
       if (report_.baseline) {
         const AucEstimate& base = report_.baseline->test;
         add("<div><div class=\"figure-number second\">{}</div><div class=\"subtle\">baseline: "
-            "{}<br>95&nbsp;% interval {} to "
+            "{}<br>95&nbsp;% score interval {} to "
             "{}</div></div>\n",
             metric_text(base.auc), escape_markup(report_.baseline->name), metric_text(base.low),
             metric_text(base.high));

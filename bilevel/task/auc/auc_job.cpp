@@ -131,8 +131,8 @@ class Job {
                  {on_valid, on_test}, test, baseline);
 
     std::string text = fmt::format(
-        "\ntest AUC {:.4f} (95 % interval {:.4f} to {:.4f}, DeLong on the logit scale), average precision "
-        "{:.4f}\n{}: test AUC {:.4f}\n",
+        "\ntest AUC {:.4f} (95 % score interval {:.4f} to {:.4f}), average precision {:.4f}\n{}: test AUC "
+        "{:.4f}\n",
         estimate.auc, estimate.low, estimate.high, average_precision(test), baseline_name,
         baseline_estimate.auc);
     for (const Json& warning : summary.at("warnings"))
