@@ -69,7 +69,7 @@ TEST(MASOBA, MovesByTheOldAverageUnlessToldOtherwise) {
   MASOBA solver;
   run(p1.problem(), solver, {.max_steps = 1});
   EXPECT_EQ(distance(p1.x, P1(kStart).x), 0) << "h_0 = 0";
-  MASOBA with_new({.average = "new"});
+  MASOBA with_new({.upper_step_size = 0.01, .average = "new"});
   run(p1.problem(), with_new, {.max_steps = 1});
   EXPECT_GT(distance(p1.x, P1(kStart).x), 1e-3);
 }
@@ -79,8 +79,12 @@ TEST(MASOBA, WithWeightOneAndTheNewAverageIsSOBA) {
   for (const std::string order : {"simultaneous", "gauss_seidel"}) {
     for (const std::string samples : {"shared", "independent"}) {
       const Ridge first, second;
-      MASOBA ma_soba({.momentum_weight = 1, .average = "new", .order = order, .samples = samples});
-      SOBA soba({.order = order, .samples = samples});
+      MASOBA ma_soba({.upper_step_size = 0.01,
+                      .momentum_weight = 1,
+                      .average = "new",
+                      .order = order,
+                      .samples = samples});
+      SOBA soba({.upper_step_size = 0.01, .order = order, .samples = samples});
       const Result a = run(first.problem(), ma_soba, {.max_steps = 50, .seed = 3});
       const Result b = run(second.problem(), soba, {.max_steps = 50, .seed = 3});
       EXPECT_EQ(distance(first.x, second.x), 0) << order << " " << samples;
