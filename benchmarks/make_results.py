@@ -71,7 +71,7 @@ class Run:
     def __init__(self, program, data, folder):
         """`program`: the path of bilevel; `data`: that of the data folder, or None."""
         self.program, self._data, self.folder = program, data, pathlib.Path(folder)
-        self.commands = []  # without seeds and folders of this machine; each once, as they came
+        self.commands = []  # without seeds and folders; each once, as they came
 
     def data(self, name):
         """The path of a file of the data folder. Throws Missing."""
@@ -136,7 +136,7 @@ class Run:
     def _remember(self, words):
         for folder in filter(None, (self._data, self.folder)):
             words = [word.replace(f"{folder}/", "") for word in words]
-        shown = re.sub(r"--seed \d+", "--seed S", shlex.join(words))
+        shown = re.sub(r" --out \S+", "", re.sub(r"--seed \d+", "--seed S", shlex.join(words)))
         if shown not in self.commands:
             self.commands.append(shown)
 

@@ -21,7 +21,7 @@ SCRIPT = """
 TITLE = "Some table"
 DEPENDS = ["bilevel/solver"]
 def table(run):
-    found = [run.bilevel(["auc", "--train", run.data("a.tsv"), "--seed", seed]) for seed in (100, 101)]
+    found = [run.bilevel(["auc", "--train", run.data("a.tsv"), "--seed", seed, "--out", f"run-{seed}"]) for seed in (100, 101)]
     return "| words |\\n|---|\\n" + "\\n".join(f"| {len(f['words'])} |" for f in found)
 """
 

@@ -75,7 +75,9 @@ TEST(Network, LinearSkipAddsALinearMapThatStartsAtZero) {
       make_network({.encoder = "mlp", .outputs = 2, .linear_skip = false}, shape_of(InputKind::dense));
   with->eval();
   without->eval();
-  EXPECT_TRUE(torch::equal(with->forward(inputs), without->forward(inputs)));
+  // Equal but for rounding: the head of the first reads a slice of a wider matrix, and some processors' kernels then sum
+  // in another order.
+  EXPECT_TRUE(torch::allclose(with->forward(inputs), without->forward(inputs), 0, 1e-6));
   const torch::NoGradGuard no_grad;
   Tensor skip = with->named_parameters()["skip.weight"];
   skip.copy_(torch::linspace(-1, 1, 12).view({6, 2}));

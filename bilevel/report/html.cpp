@@ -127,7 +127,7 @@ class Page {
       if (report_.baseline) {
         const AucEstimate& base = report_.baseline->test;
         add("<div><div class=\"figure-number second\">{}</div><div class=\"subtle\">baseline: "
-            "{}<br>95&nbsp;% interval {} to "
+            "{}<br>95&nbsp;% score interval {} to "
             "{}</div></div>\n",
             metric_text(base.auc), escape_markup(report_.baseline->name), metric_text(base.low),
             metric_text(base.high));

@@ -118,7 +118,7 @@ TEST(Html, TellsTheWholeStory) {
   if (const char* path = std::getenv("BILEVEL_KEEP_REPORT")) std::ofstream(path) << page;
   for (const char* text : {"<title>Debian packages: section games</title>",
                            "AUC on the test rows",
-                           "95&nbsp;% interval",
+                           "95&nbsp;% score interval",
                            "logistic regression on TF-IDF",
                            "is ranked above a random negative one in <b>",
                            "The model is better than the baseline by",

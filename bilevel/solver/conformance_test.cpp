@@ -315,7 +315,9 @@ TEST_P(Conformance, TheDocumentedCallsAreThoseThatTheLossesSee) {
     EXPECT_LE(gradients, lower.seen.gradients_in_y + lower.seen.gradient_graphs);
     EXPECT_EQ(documented(&OracleCounts::lower_joint_gradient), lower.seen.gradients_in_both);
     EXPECT_EQ(documented(&OracleCounts::cross_vjp), lower.seen.cross_vjp);
-    EXPECT_EQ(documented(&OracleCounts::upper_gradient), upper.seen.values);
+    // grad_x F and grad_y F count as one, also where each has a batch of its own.
+    EXPECT_LE(documented(&OracleCounts::upper_gradient), upper.seen.values);
+    EXPECT_GE(2 * documented(&OracleCounts::upper_gradient), upper.seen.values);
     EXPECT_EQ(documented(&OracleCounts::upper_hvp), upper.seen.hvp);
     EXPECT_EQ(documented(&OracleCounts::upper_cross_vjp), upper.seen.cross_vjp);
     if (entry.calls_are_a_bound) {

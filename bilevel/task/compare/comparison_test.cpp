@@ -164,13 +164,14 @@ TEST(Comparison, SchedulesAreAsLongAsRunsForEverySolver) {
   for (const SolverEntry& entry : solver_registry()) {
     for (const bool samples : {false, true}) {
       SCOPED_TRACE(entry.name + (samples ? ", samples" : ", calls"));
-      const Budget budget{.samples = samples ? 3000 : 0, .oracle_calls = samples ? 0 : 3000};
+      const Budget budget{.samples = samples ? 1000 : 0, .oracle_calls = samples ? 0 : 1000};
       const Played run = played(contest, budget, {"schedule=cosine"}, 1, entry.name);
       const auto steps = run.end.at("steps").get<double>(),
                  planned = run.end.at("schedule_steps").get<double>();
       // p is uniform in {0, ..., 9}, standard deviation 2.87; a step costs 3 + p calls and samples (SUSTAIN twice the
       // calls): 4.5 standard deviations over the run.
-      const double error = entry.random_estimate ? 4.5 * 2.87 / 7.5 / std::sqrt(steps) : 0;
+      const double error =
+          entry.random_estimate ? 4.5 * 2.87 / 7.5 / std::sqrt(steps) : 0.01;  // a period may be cut
       EXPECT_NEAR(planned, steps, 1 + error * steps);
     }
   }
@@ -180,8 +181,9 @@ TEST(Comparison, PlansSamplesWhereTheHessianNeedsNone) {
   SmallContest contest;
   contest.gives_hessian = true;
   const Played run = played(contest, {.samples = 900}, {"upper_step_size=0.001"}, 1, "ttsa");
-  EXPECT_EQ(run.end.at("steps"), 300);  // an upper batch and two lower ones, whatever p
-  EXPECT_EQ(run.end.at("schedule_steps"), 300);
+  // An upper batch and two lower ones, whatever p; the start draws one.
+  EXPECT_EQ(run.end.at("steps"), 299);
+  EXPECT_NEAR(run.end.at("schedule_steps").get<double>(), 299, 1);
 }
 
 // A step that goes beyond the budget is undone: the run ends where one of so many steps ends.
