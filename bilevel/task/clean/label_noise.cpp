@@ -18,7 +18,7 @@ constexpr double kFirstRate = 0.3;
 constexpr double kBiasDeviation = 3;
 constexpr double kPseudoRows = 0.5;   // of each class: keeps log rates finite
 constexpr double kDrop = 1.9207;      // of the log likelihood at the ends of a 95 % interval: 1.96^2 / 2
-constexpr double kStiffness = 1e-4;   // of a share that is held fixed
+constexpr double kStiffness = 3e-4;   // of a share that is held fixed
 constexpr int64_t kMostClasses = 20;  // with intervals of single rates
 constexpr double kAtZero = 1;         // row expected: a rate of less lies at 0 where the likelihood falls
 constexpr double kLeastP = 1e-12;
@@ -168,13 +168,20 @@ double share_bound(const LabelNoise& noise, const LabelledPredictions& train,
   double inside = 0, outside = most, distance = std::min(0.01, most / 2);
   for (int i = 0; i < 30 && outside - inside > 1e-5; ++i) {
     const double drop = best - model.fit(how, noise.share + side * distance);
-    if (std::abs(drop - kDrop) < 0.01) return noise.share + side * distance;
+    if (std::abs(drop - kDrop) < 0.01) {
+      outside = distance;
+      break;
+    }
     (drop < kDrop ? inside : outside) = distance;
     // Near the top the drop is a square of the distance.
     const double next = distance * std::clamp(std::sqrt(kDrop / std::max(drop, 1e-6)), 0.25, 4.0);
     distance = next > inside && next < outside ? next : (inside + outside) / 2;
   }
-  return noise.share + side * outside;
+  const double bound = noise.share + side * outside;
+  // Less than the pseudo rows is not told from nothing.
+  const bool nothing = bound * static_cast<double>(train.labels.numel()) <
+                       kPseudoRows * static_cast<double>(train.probabilities.size(1));
+  return side < 0 && nothing ? 0 : bound;
 }
 
 }  // namespace
