@@ -69,11 +69,33 @@ TEST(CheckCommand, PrintsATableForPeople) {
 }
 
 TEST(CheckCommand, ExitsWithThreeWhenSomethingIsWrong) {
-  // No estimate is good to the last digit.
-  const Outcome run = check({"p1", "--tolerance", "1e-16", "--estimators", "value-function"});
+  TemporaryFolder folder;  // a loss that overflows
+  const std::string train =
+      folder.write("train.libsvm", "1 1:1e308 2:1e308\n-1 1:-1e308 2:1e308\n1 1:1 2:2\n-1 1:2\n");
+  const Outcome run = check({"logistic", "--train", train, "--valid", train});
   EXPECT_EQ(run.code, 3) << run.out;
-  EXPECT_CONTAINS(run.out, "WRONG: differs from the exact dense solution");
-  EXPECT_CONTAINS(run.out, "result: 1 wrong");
+  EXPECT_CONTAINS(run.out, "WRONG: it is ");
+  EXPECT_CONTAINS(run.out, " wrong");
+}
+
+TEST(CheckCommand, AnIllConditionedProblemIsNoFault) {
+  // A condition of 1e4 and of 1e9: what rounding leaves is no mistake of an estimator.
+  for (const char* curvature : {"1e-4", "1e-9"}) {
+    const Json found =
+        checked({"quadratic", "--lower-curvature-min", curvature, "--max-products", "100", "--seed", "3"});
+    EXPECT_EQ(found.at("ok"), true);
+    for (const Json& e : found.at("estimators")) {
+      if (e.at("name") != "exact" && e.at("name") != "cg") continue;
+      EXPECT_EQ(e.at("verdict"), "ok") << e.dump(2);
+      EXPECT_EQ(e.at("message").get<std::string>().find("not converged"), std::string::npos);
+    }
+  }
+}
+
+TEST(CheckCommand, TellsADirectionAgainstTheOptimisticOne) {
+  const Outcome run = check({"many-minimizers", "--max-products", "200"});
+  EXPECT_EQ(run.code, 0) << run.out;
+  EXPECT_CONTAINS(run.out, "warning: against the optimistic hypergradient");
 }
 
 TEST(CheckCommand, RefusesWhatMakesNoSense) {

@@ -230,7 +230,28 @@ class LevelBatches {
     settle(name, first, false, difference, fault);
   }
 
-  void weights(const std::string&) {}
+  /// Half of the rows twice, each counting half: with `weighted_mean` the loss of all of them once.
+  void weights(const std::string& name) {
+    if (!Sampler(source_, generator_).next().weights.defined()) return;
+    const auto difference = [&] {
+      std::vector<int64_t> rows;
+      for (const auto& slot : minibatches()) rows.insert(rows.end(), slot.begin(), slot.end());
+      const Evaluation once = evaluate(source_.gather(rows), seed());
+      const size_t all = rows.size(), twice = (all + 1) / 2;
+      rows.insert(rows.end(), rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(twice));
+      Batch batch = source_.gather(rows);
+      const auto count = static_cast<int64_t>(rows.size()), half = static_cast<int64_t>(twice);
+      batch.weights =
+          torch::full({count}, static_cast<double>(count) / static_cast<double>(all), torch::kFloat64);
+      batch.weights.narrow(0, 0, half).mul_(0.5);
+      batch.weights.narrow(0, count - half, half).mul_(0.5);
+      return apart(evaluate(batch, seed()), once);
+    };
+    settle(name, difference(), !random_, difference,
+           "its batches hold the classes in other shares than the data and carry weights for it "
+           "(Batch::weights), but "
+           "rows that stand in a batch twice and count half are not what they are once: use weighted_mean");
+  }
 
   Session& s_;
   bool upper_;

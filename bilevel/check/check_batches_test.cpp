@@ -149,6 +149,32 @@ TEST(CheckBatches, ValuesThatAreRightDoNotHideGradientsThatAreNot) {
   EXPECT_EQ(item_named(report, "the lower loss is a mean").verdict, Verdict::wrong) << report.table();
 }
 
+TEST(CheckBatches, WeightsOfAStratifiedBatchMustCount) {
+  const Rows rows;
+  const Tensor rare = torch::arange(90) < 3;  // 3 rows of a class of their own: less than one row a batch
+  std::vector<int64_t> numbers, classes;
+  for (int64_t i = 0; i < 90; ++i) {
+    numbers.push_back(i);
+    classes.push_back(rare[i].item<bool>());
+  }
+  const auto gather = [data = rows.train, target = rows.target](const std::vector<int64_t>& some) {
+    const Tensor index = torch::tensor(some, torch::kInt64);
+    return Batch{{data.index_select(0, index), target.index_select(0, index)}, some};
+  };
+  for (const bool weighted : {true, false}) {
+    Problem problem = rows.problem(mean, mean);
+    problem.lower.batches = BatchSource(numbers, gather, {.batch_size = 10}, classes);
+    problem.lower.loss = [=, x = rows.x, y = rows.y](const Batch& b) {
+      const Tensor losses = (b[0].mv(y) - b[1]).square();
+      return (weighted ? weighted_mean(losses, b.weights) : losses.mean()) + (x.exp() * y.square()).sum();
+    };
+    const CheckReport report = check(problem, {.estimators = kOne});
+    const CheckItem& item = item_named(report, "the lower loss counts its rows by the batch's weights");
+    EXPECT_EQ(item.verdict, weighted ? Verdict::ok : Verdict::wrong) << report.table();
+    EXPECT_EQ(item_named(report, "the lower loss is a mean").verdict, Verdict::ok) << report.table();
+  }
+}
+
 TEST(CheckBatches, DropoutIsRightOnAverage) {
   const Ridge ridge(0.1);
   const CheckReport report = check(ridge.problem(), {.estimators = kOne});

@@ -44,6 +44,8 @@ class EstimatorTests {
   NoisyValue phi(const torch::Tensor& d, double t);
   void optimistic_solution();
   int64_t terms() const;
+  int64_t max_gradients() const;
+  double rounding() const;
   Attempt attempt(const EstimatorEntry& entry);
   Attempt by_value_function(Estimator& estimator);
   EstimatorCheck examine(const EstimatorEntry& entry);
@@ -54,7 +56,7 @@ class EstimatorTests {
   torch::Tensor upper_x_, upper_y_;  // grad_x f and grad_y f at y*
   std::optional<Reference> dense_, optimistic_;
   std::vector<Direction> directions_;
-  double cross_size_ = 0;   // |J|
+  double sensitivity_ = 0;  // |J H^-1| = |dy*/dx|
   double linear_size_ = 0;  // |z|
   double overall_ = 0;      // scale of grad Phi
   bool absolute_ = false;   // grad Phi is less than 1 % of the terms that cancel in it

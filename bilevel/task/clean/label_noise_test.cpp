@@ -95,19 +95,19 @@ TEST(LabelNoise, FindsNoiseOfOneDirection) {
 // Three classes, each with rates of its own.
 TEST(LabelNoise, FindsTheRatesOfEveryPair) {
   const torch::Tensor truth = rates({0.7, 0.3, 0, 0.05, 0.9, 0.05, 0.2, 0.2, 0.6}, 3);
-  const Drawn drawn = draw(5, 20000, 1000, {0.5, 0.3, 0.2}, truth, 0.7, 2.5);
+  const Drawn drawn = draw(5, 4000, 400, {0.5, 0.3, 0.2}, truth, 0.7, 2.5);
   const LabelNoise found = fit_label_noise(drawn.train, drawn.trusted);
   const NoiseIntervals intervals = noise_intervals(found, drawn.train, drawn.trusted);
   // About two standard errors to either side.
   const torch::Tensor error = (intervals.high - intervals.low) / 3.92 + 1e-3;
   EXPECT_LT(((found.transition - truth) / error).abs().max().item<double>(), 4) << found.transition;
-  EXPECT_LT((intervals.high - intervals.low).max().item<double>(), 0.2);
-  EXPECT_NEAR(found.calibration.beta, 0.7, 0.1);
+  EXPECT_LT((intervals.high - intervals.low).max().item<double>(), 0.3);
+  EXPECT_NEAR(found.calibration.beta, 0.7, 0.2);
 }
 
 // What the rows' probabilities say comes true: in ten bins, within 4 standard errors.
 TEST(LabelNoise, ProbabilitiesComeTrue) {
-  const Drawn drawn = draw(7, 40000, 2000, {0.7, 0.3}, rates({0.8, 0.2, 0.4, 0.6}, 2), 3, 2);
+  const Drawn drawn = draw(7, 20000, 2000, {0.7, 0.3}, rates({0.8, 0.2, 0.4, 0.6}, 2), 3, 2);
   const torch::Tensor right = judge(fit_label_noise(drawn.train, drawn.trusted), drawn.train).right;
   const torch::Tensor is_right = drawn.train.labels.eq(drawn.truth).to(torch::kFloat64);
   int bins = 0;
