@@ -22,7 +22,7 @@ def table(run):
         if entry["interval"] is None:
             return entry["shown"]
         low, high = entry["interval"]
-        return f"{entry['shown']} ({low:.2g} to {high:.2g})"
+        return f"{entry['shown']} ({low:.3g} to {high:.3g})"
 
     lines = ["The norm of the true hypergradient, its mean over the last 40 of 400 steps with a cosine schedule. Nothing is random",
              "but the truncation of ttsa and sustain, which have a 95 % interval over five seeds; digits that change when the start",

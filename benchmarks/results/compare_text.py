@@ -6,7 +6,7 @@ DEPENDS = ["benchmarks/results/_text.py", "bilevel/solver", "bilevel/problem", "
            "bilevel/model", "bilevel/data"]
 
 SETTINGS = {  # encoder: options of the model and the budget, and how many of the test rows are scored
-    "rnn": (["--encoder", "rnn", "--hidden", "32", "--samples", "20000"], None),
+    "rnn": (["--encoder", "rnn", "--hidden", "32", "--samples", "20000"], 1200),
     "transformer": (["--encoder", "transformer", "--layers", "1", "--samples", "5000"], 1200),
 }
 

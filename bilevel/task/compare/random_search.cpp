@@ -64,12 +64,12 @@ nlohmann::ordered_json draw_options(const Fields& fields, const std::set<std::st
   });
   const Field& field = *free[static_cast<size_t>(trial - alone - 1) % free.size()];
   double u = uniform(seed, fmt::format("trial {} {}", trial, field.name));
-  if (&field == first) {
+  const nlohmann::json present =
+      best.contains(field.name) ? nlohmann::json(best.at(field.name)) : field.get();
+  if (present.is_number()) {
     const auto [low, high] = *field.range;
-    const double value =
-        best.contains(field.name) ? best.at(field.name).get<double>() : field.get().get<double>();
-    const double decades = std::log(high / low);
-    u = std::clamp(std::log(value / low) / decades + (2 * u - 1) * std::log(4.0) / decades, 0.0, 1.0);
+    const double value = std::clamp(present.get<double>(), low, high), whole = std::log(high / low);
+    u = std::clamp((std::log(value / low) + (2 * u - 1) * std::log(4.0)) / whole, 0.0, 1.0);
   }
   nlohmann::ordered_json options = best;
   options[field.name] = value_at(field, u);

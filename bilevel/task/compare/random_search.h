@@ -19,7 +19,7 @@ std::vector<std::string> searched_options(const Fields& fields, const std::set<s
 /// - The first half of the others draw the first option with a range, the step size on x, alone, from a sequence
 ///   that covers its range evenly however many they are.
 /// - The rest start from `best`, the values of the best trial so far, and draw one option anew: in turn all of
-///   them, in a random order; the step size on x then within a factor of 4 about its best value.
+///   them, in a random order; a number within a factor of 4 about what it is, what is automatic from its whole range.
 /// So the step size on x is searched first and widest, automatic step sizes stay automatic in most trials, and many
 /// options are not searched all at once. When the first option is fixed, all trials but trial 0 are of the last kind.
 ///
