@@ -91,9 +91,9 @@ int check_auc(const CheckArguments& given) {
   AucData data{
       .inputs = setup.first().inputs, .labels = parts.labels, .upper = {}, .lower = few(parts.train)};
   data.upper = training.papers ? few(parts.valid) : data.lower;
-  const auto share = parts.labels.index_select(0, torch::tensor(data.lower)).mean().item<double>();
-  const AucModel model(training.network, setup.first().shape, AucLoss{training.loss, share, training.margin},
-                       training.l2, options.seed, training.device);
+  const AucModel model(training.network, setup.first().shape,
+                       AucLoss{.form = training.loss, .margin = training.margin}, training.l2, options.seed,
+                       training.device);
   {  // weights that start at zero are a special point, at which mistakes may vanish
     const torch::NoGradGuard no_grad;
     at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(options.seed);

@@ -59,7 +59,8 @@ double student_t_quantile(double probability, double degrees) {
 }
 
 MeanInterval mean_interval(const std::vector<double>& values, double confidence) {
-  MeanInterval result{.count = static_cast<int64_t>(values.size()), .mean = kNoNumber, .low = kNoNumber, .high = kNoNumber};
+  MeanInterval result{
+      .count = static_cast<int64_t>(values.size()), .mean = kNoNumber, .low = kNoNumber, .high = kNoNumber};
   if (values.empty()) return result;
   const auto n = static_cast<double>(values.size());
   result.mean = std::accumulate(values.begin(), values.end(), 0.0) / n;

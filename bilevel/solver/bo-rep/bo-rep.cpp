@@ -111,8 +111,7 @@ SolverEntry bo_rep_entry() {
             calls.lower_gradient = steps > 0 ? options.lower_steps * ((steps - 1) / options.period) : 0;
             return calls;
           },
-      .assumptions = {.smoothness = Smoothness::unbounded,
-                      .sampling = Sampling::independent}};
+      .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}};
 }
 
 }  // namespace bilevel

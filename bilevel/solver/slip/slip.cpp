@@ -62,8 +62,7 @@ SolverEntry slip_entry() {
           "unbounded smoothness",
       .make = [] { return std::make_unique<SLIP>(); },
       .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); },
-      .assumptions = {.smoothness = Smoothness::unbounded,
-                      .sampling = Sampling::independent}};
+      .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}};
 }
 
 }  // namespace bilevel

@@ -87,8 +87,8 @@ class AucTraining {
   std::unique_ptr<AucModel> make_model(const std::vector<int64_t>& rows, uint64_t seed) {
     outcome_.features = fit_inputs_(rows);
     return std::make_unique<AucModel>(options_.network, outcome_.features.shape,
-                                      AucLoss{options_.loss, positive_share(parts_), options_.margin},
-                                      options_.l2, seed, options_.device);
+                                      AucLoss{.form = options_.loss, .margin = options_.margin}, options_.l2,
+                                      seed, options_.device);
   }
 
   AucData data(const std::vector<int64_t>& upper, const std::vector<int64_t>& lower) const {
@@ -110,15 +110,6 @@ class AucTraining {
 };
 
 }  // namespace
-
-double positive_share(const AucParts& parts) {
-  double positives = 0;
-  const auto* label = parts.labels.data_ptr<float>();
-  for (const auto* rows : {&parts.train, &parts.valid}) {
-    for (const int64_t row : *rows) positives += label[row];
-  }
-  return positives / static_cast<double>(parts.train.size() + parts.valid.size());
-}
 
 AucOutcome train_auc(const AucParts& parts,
                      const std::function<FittedInputs(const std::vector<int64_t>&)>& fit_inputs,

@@ -35,9 +35,6 @@ struct AucTrainingOptions {
   double max_seconds = std::numeric_limits<double>::infinity();
 };
 
-/// Share of positive rows among training and validation rows, which the AUC loss needs.
-double positive_share(const AucParts& parts);
-
 /// What the training came to.
 struct AucOutcome {
   std::unique_ptr<AucModel> model;  ///< null when training failed or was interrupted

@@ -19,7 +19,7 @@ class AucAttempt : public Attempt {
       : parts_(parts),
         inputs_(features.inputs),
         options_(options),
-        model_(options.network, features.shape, AucLoss{options.loss, positive_share(parts), options.margin},
+        model_(options.network, features.shape, AucLoss{.form = options.loss, .margin = options.margin},
                options.l2, seed, options.device) {}
 
   Problem problem() override {
