@@ -67,7 +67,6 @@ void add_predict(CLI::App& program, Body& body) {
           say(fmt::format(
               "accuracy on their labels: {:.4f}, mean probability of the predicted classes: {:.4f}\n",
               result.at("accuracy").get<double>(), result.at("mean_probability").get<double>()));
-        for (const auto& warning : result.at("warnings")) say(warning.get<std::string>() + "\n");
       } else {
         result = predict_classes(given->model, given->input, given->out, given->format, header);
         say(fmt::format("{} rows, classified; written to {}\n", result.at("rows").get<int64_t>(),
@@ -75,6 +74,8 @@ void add_predict(CLI::App& program, Body& body) {
         if (result.contains("accuracy"))
           say(fmt::format("accuracy on their labels: {:.4f}\n", result.at("accuracy").get<double>()));
       }
+      for (const auto& warning : result.value("warnings", nlohmann::ordered_json::array()))
+        say(warning.get<std::string>() + "\n");
       if (given->json) std::cout << result.dump(2) << "\n";
       return static_cast<int>(kDone);
     };

@@ -38,6 +38,10 @@ constexpr double kAgreeing = 0.15;   // share of each class that judges where no
 constexpr int64_t kFolds = 4;
 constexpr size_t kShownPairs = 2;  // of given and true label, on the terminal
 constexpr size_t kShown = 40;
+constexpr double kNoNoise = 0.025;  // p-value above which an interval reaches 0: one side of 95 %
+constexpr double kDoubtful =
+    0.05;  // lower end of the share below which the test is made: it costs two fits a fold
+constexpr double kUnsure = 0.04;  // half-width of the share's interval from which it is said
 
 /// Ends the work between two fits.
 struct Interrupted {};
@@ -306,28 +310,41 @@ class Job {
   /// float64 [training + trusted rows, classes]: each row's probabilities by a classifier that has not seen its label, nor
   /// anything made from it. Its weights come from the part's bilevel run and one round of cross-fitting within the
   /// part. Trusted rows are few: the fold's training rows are predicted with all of them.
+  /// Predicts the rows of a part's fold by classifiers of the part's rows: its training rows by one that knows all
+  /// trusted rows, its trusted rows by one that knows those of the other folds.
+  void predict_fold(const Part& part, const torch::Tensor& weights, torch::Tensor& result) const {
+    const auto predict_with = [&](const std::vector<int64_t>& trusted, const std::vector<int64_t>& rows) {
+      if (rows.empty()) return;
+      WeightedRows fitted;
+      fitted.add(part.train, weights);
+      fitted.add(trusted, 1);
+      result.index_copy_(0, torch::tensor(rows, torch::kInt64),
+                         probabilities_of(*fit(fitted), setup_->inputs().inputs.inputs, rows, fit_.device));
+    };
+    predict_with(setup_->trusted(), part.fold_train);
+    predict_with(part.trusted, part.fold_trusted);
+  }
+
+  torch::Tensor no_predictions() const {
+    return torch::zeros({setup_->files().rows(), setup_->classes()}, torch::kFloat64);
+  }
+
+  torch::Tensor of_labelled(const torch::Tensor& of_all) const {
+    std::vector<int64_t> rows = setup_->train();
+    rows.insert(rows.end(), setup_->trusted().begin(), setup_->trusted().end());
+    return of_all.index_select(0, torch::tensor(rows, torch::kInt64));
+  }
+
   torch::Tensor predict() {
-    torch::Tensor result = torch::zeros({setup_->files().rows(), setup_->classes()}, torch::kFloat64);
+    torch::Tensor result = no_predictions();
     for (int64_t k = 0; k < kFolds; ++k) {
       Part& part = parts_[static_cast<size_t>(k)];
       step(fmt::format("fold {} of {}", k + 1, kFolds));
       const auto [train, trusted] = labelled(predict_within(part, part.weights), part.train, part.trusted);
       part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup_->classes());
-      const auto predict_with = [&](const std::vector<int64_t>& trusted_rows,
-                                    const std::vector<int64_t>& rows) {
-        if (rows.empty()) return;
-        WeightedRows fitted;
-        fitted.add(part.train, part.weights);
-        fitted.add(trusted_rows, 1);
-        result.index_copy_(0, torch::tensor(rows, torch::kInt64),
-                           probabilities_of(*fit(fitted), setup_->inputs().inputs.inputs, rows, fit_.device));
-      };
-      predict_with(setup_->trusted(), part.fold_train);
-      predict_with(part.trusted, part.fold_trusted);
+      predict_fold(part, part.weights, result);
     }
-    std::vector<int64_t> all = setup_->train();
-    all.insert(all.end(), setup_->trusted().begin(), setup_->trusted().end());
-    return result.index_select(0, torch::tensor(all, torch::kInt64));
+    return of_labelled(result);
   }
 
   std::pair<LabelledPredictions, LabelledPredictions> labelled(const torch::Tensor& probabilities,
@@ -338,11 +355,33 @@ class Job {
             {probabilities.narrow(0, count, static_cast<int64_t>(trusted.size())), classes_of(trusted)}};
   }
 
+  /// Whether wrong labels can be told from none, by classifiers that take every label as right.
+  bool noise_is_told() const {
+    step("are there wrong labels at all?");
+    torch::Tensor result = no_predictions();
+    for (const Part& part : parts_)
+      predict_fold(part, torch::ones({static_cast<int64_t>(part.train.size())}), result);
+    const auto [train, trusted] = labelled(of_labelled(result), setup_->train(), setup_->trusted());
+    return no_noise_p_value(train, trusted, noise_.trusted_shift.defined()) < kNoNoise;
+  }
+
   void judge_labels(const torch::Tensor& probabilities) {
     step("how labels go wrong");
     const auto [train, trusted] = labelled(probabilities, setup_->train(), setup_->trusted());
     noise_ = fit_label_noise(train, trusted);
     if (!setup_->trusted().empty()) intervals_ = noise_intervals(noise_, train, trusted);
+    if (intervals_ && intervals_->share.first < kDoubtful && !noise_is_told()) {
+      intervals_->share.first = 0;
+      intervals_->low.masked_fill_(torch::eye(setup_->classes(), torch::kBool).logical_not(), 0);
+      intervals_->high.fill_diagonal_(1);
+      say_and_note("wrong labels cannot be told from none here: the intervals reach down to 0 %");
+    }
+    if (intervals_ && intervals_->share.second - intervals_->share.first > 2 * kUnsure) {
+      say_and_note(fmt::format(
+          "the share of wrong labels is known within wide bounds only, {}{}; the probabilities follow "
+          "the estimate, and are as far off as it is; more trusted rows tell more",
+          percent_text(noise_.share), interval_text(intervals_->share.first, intervals_->share.second)));
+    }
     judgement_ = judge(noise_, train);
     weights_ = weight_of(judgement_.right, setup_->classes());
     if (noise_.trusted_shift.defined() || noise_.class_counts < kContradiction)

@@ -68,10 +68,20 @@ class Model {
     if (noise.trusted_shift.defined()) shift_ = noise.trusted_shift.clone();
   }
 
+  /// From now on no label is wrong: the rates are those of the identity.
+  void without_noise() { noiseless_ = true; }
+
+  /// What the pseudo rows add to the log likelihood.
+  double of_pseudo_rows() const {
+    return (kPseudoRows / static_cast<double>(classes_) * torch::log_softmax(logits_, 1).sum())
+        .item<double>();
+  }
+
   /// Maximizes the penalized log likelihood and returns it; with a target, among the parameters at which the share is
   /// (within kStiffness or so) that one.
   double fit(Trusted how, std::optional<double> target = {}) {
-    std::vector<torch::Tensor> free{logits_};
+    std::vector<torch::Tensor> free;
+    if (!noiseless_) free.push_back(logits_);
     if (calibrates_) free.insert(free.end(), {log_beta_, bias_});
     if (calibrates_ && how != Trusted::same) free.push_back(shift_);
     if (calibrates_ && how == Trusted::own_shares_and_beta) free.push_back(shift_beta_);
@@ -136,9 +146,14 @@ class Model {
 
  private:
   torch::Tensor log_likelihood() const {
-    const torch::Tensor rates = torch::log_softmax(logits_, 1);
-    torch::Tensor sum = posterior().mm(rates.exp()).gather(1, given_).clamp_min(1e-300).log().sum() +
-                        kPseudoRows / static_cast<double>(classes_) * rates.sum();
+    torch::Tensor sum;
+    if (noiseless_) {
+      sum = torch::log_softmax(log_beta_.exp() * log_p_ + bias_, 1).gather(1, given_).sum();
+    } else {
+      const torch::Tensor rates = torch::log_softmax(logits_, 1);
+      sum = posterior().mm(rates.exp()).gather(1, given_).clamp_min(1e-300).log().sum() +
+            kPseudoRows / static_cast<double>(classes_) * rates.sum();
+    }
     if (!calibrates_) return sum;
     const torch::Tensor own =
         torch::log_softmax((log_beta_ + shift_beta_).exp() * log_trusted_ + bias_ + shift_, 1);
@@ -151,7 +166,7 @@ class Model {
 
   int64_t classes_, rows_;
   torch::Tensor log_p_, given_;
-  bool calibrates_;
+  bool calibrates_, noiseless_ = false;
   torch::Tensor log_trusted_, truth_;
   torch::Tensor log_beta_, bias_, shift_, shift_beta_, logits_;
 };
@@ -220,6 +235,23 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
   result.class_counts = tail(distance.sum().item<double>(), train.probabilities.size(1) - 1);
   result.same_beta = tail(2 * (model.fit(Model::Trusted::own_shares_and_beta) - own_shares), 1);
   return result;
+}
+
+double no_noise_p_value(const LabelledPredictions& train, const LabelledPredictions& trusted,
+                        bool own_shares) {
+  const auto how = own_shares ? Model::Trusted::own_shares : Model::Trusted::same;
+  Model with(train, trusted), without(train, trusted);
+  without.without_noise();
+  const double gain = 2 * (with.fit(how) - with.of_pseudo_rows() - without.fit(how));
+  const int64_t rates = train.probabilities.size(1) * (train.probabilities.size(1) - 1);
+  // Each rate is as likely to end at 0 as above it.
+  double p = 0;
+  for (int64_t free = 1; free <= rates; ++free) {
+    const double log_weight = std::lgamma(rates + 1) - std::lgamma(free + 1) - std::lgamma(rates - free + 1) -
+                              static_cast<double>(rates) * std::log(2.0);
+    if (log_weight > -40) p += std::exp(log_weight) * tail(gain, free);
+  }
+  return gain > 0 ? p : 1;
 }
 
 NoiseIntervals noise_intervals(const LabelNoise& noise, const LabelledPredictions& train,

@@ -62,6 +62,13 @@ struct NoiseIntervals {
 NoiseIntervals noise_intervals(const LabelNoise& noise, const LabelledPredictions& train,
                                const LabelledPredictions& trusted);
 
+/// p-value of the likelihood ratio test that no label is wrong, for predictions of models that were fitted as if none
+/// were: those fitted with weights by an estimated noise have taken part in it, and confirm it. Rates cannot be
+/// negative, so twice the gain in log likelihood is compared with a mixture of chi squares of binomial weights (Self and
+/// Liang 1987, with independent rates). @param own_shares as `LabelNoise::trusted_shift` is defined. Cost: two fits.
+double no_noise_p_value(const LabelledPredictions& train, const LabelledPredictions& trusted,
+                        bool own_shares);
+
 /// What the noise says about single rows.
 struct Judgement {
   torch::Tensor right;      ///< float64 [rows]: probability that the given label is right (Bayes' rule)

@@ -194,6 +194,26 @@ TEST(LabelNoise, FindsNoNoiseWhereThereIsNone) {
   EXPECT_LT(found.class_counts, kContradiction);
 }
 
+// Right labels are called noisy about as often as the p-value says; 5 % of wrong ones of a kind are told.
+TEST(LabelNoise, TellsWrongLabelsFromNone) {
+  constexpr int kDraws = 60;
+  for (const int64_t classes : {2, 3}) {
+    const std::vector<double> shares(static_cast<size_t>(classes), 1.0 / static_cast<double>(classes));
+    const torch::Tensor right = torch::eye(classes, torch::kFloat64);
+    int called = 0;
+    for (int i = 0; i < kDraws; ++i) {
+      const Drawn drawn = draw(static_cast<uint64_t>(1000 + i), 400, 100, shares, right, 1.5, 1.5);
+      called += no_noise_p_value(drawn.train, drawn.trusted, false) < 0.025;
+    }
+    EXPECT_LE(called, 6) << classes;  // 1.5 expected, 3.7 standard deviations of 1.2
+    torch::Tensor wrong = right.clone();
+    wrong[0][0] = 0.9;
+    wrong[0][1] = 0.1;
+    const Drawn drawn = draw(7, 3000, 300, shares, wrong, 1.5, 2.5);
+    EXPECT_LT(no_noise_p_value(drawn.train, drawn.trusted, false), 0.025) << classes;
+  }
+}
+
 TEST(LabelNoise, WithoutTrustedRowsCalibratesNothing) {
   const Drawn drawn = draw(17, 2000, 1, {0.5, 0.5}, rates({0.8, 0.2, 0.2, 0.8}, 2), 1, 3);
   const LabelNoise found = fit_label_noise(drawn.train, {});

@@ -498,6 +498,8 @@ TEST(Comparison, OneSeedHasNoInterval) {
   EXPECT_TRUE(summary.at("table")[0].at("interval").is_null());
   EXPECT_EQ(summary.at("not_distinguishable"), Json({"b"}));
   EXPECT_CONTAINS(table_text(summary), "one seed");
+  EXPECT_CONTAINS(table_text(summary), "One run each cannot tell whether that is chance.");
+  EXPECT_EQ(table_text(summary).find("95 %"), std::string::npos);
 }
 
 TEST(Comparison, NothingFinished) {

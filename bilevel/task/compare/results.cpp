@@ -314,7 +314,9 @@ std::string verdict_text(const Json& summary) {
       (difference.at("random").get<bool>() ? like_it : equal).push_back(name);
     }
   }
-  if (!like_it.empty()) {
+  if (!like_it.empty() && table[0].at("finished").get<int64_t>() == 1) {
+    text += " One run each cannot tell whether that is chance.";
+  } else if (!like_it.empty()) {
     text +=
         fmt::format(" Not distinguishable from it (95 % for all differences together, paired by seed): {}.",
                     fmt::join(like_it, ", "));

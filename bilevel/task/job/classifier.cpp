@@ -99,6 +99,9 @@ Json predict_classes(const std::string& model_folder, const std::string& input, 
   write_file_atomically(output, table);
   Json result{{"command", "predict"}, {"rows", rows.size()}, {"predicted", Json::object()}, {"out", output}};
   for (size_t c = 0; c < names.size(); ++c) result["predicted"][names[c]] = counts[c];
+  result["warnings"] = Json::array();
+  if (model.description.contains("calibration") && !calibration)
+    result["warnings"].push_back("trained without trusted rows: the probabilities are not calibrated");
   if (labels) result.update(class_scores(probabilities, torch::tensor(labels->classes)).to_json());
   return result;
 }

@@ -47,9 +47,10 @@ ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor
 torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<int64_t>& rows);
 
 /// Classifies the rows of `input` with a saved softmax model, whose description holds "classes" (names) and
-/// "label" (column), and, where its probabilities are to be calibrated, "calibration"; and writes `output`, tab-separated: row (from 1), predicted (name), one column "p(NAME)"
-/// per class, and, where the input has the label column, label. Returns {command, rows, predicted: {NAME:
-/// rows}, out, and with labels accuracy and loss}. Throws InputError and FileError.
+/// "label" (column), and, where its probabilities are to be calibrated, "calibration" (null: they should be and could
+/// not, which is told); and writes `output`, tab-separated: row (from 1), predicted (name), one column "p(NAME)" per class,
+/// and, where the input has the label column, label. Returns {command, rows, predicted: {NAME: rows}, out, warnings, and
+/// with labels accuracy and loss}. Throws InputError and FileError.
 nlohmann::ordered_json predict_classes(const std::string& model_folder, const std::string& input,
                                        const std::string& output, const std::string& format,
                                        const std::string& header);
