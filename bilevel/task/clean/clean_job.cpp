@@ -307,9 +307,6 @@ class Job {
 
   static std::string pass_name(int64_t k) { return fmt::format("weigh-{}", k + 1); }
 
-  /// float64 [training + trusted rows, classes]: each row's probabilities by a classifier that has not seen its label, nor
-  /// anything made from it. Its weights come from the part's bilevel run and one round of cross-fitting within the
-  /// part. Trusted rows are few: the fold's training rows are predicted with all of them.
   /// Predicts the rows of a part's fold by classifiers of the part's rows: its training rows by one that knows all
   /// trusted rows, its trusted rows by one that knows those of the other folds.
   void predict_fold(const Part& part, const torch::Tensor& weights, torch::Tensor& result) const {
@@ -329,30 +326,27 @@ class Job {
     return torch::zeros({setup_->files().rows(), setup_->classes()}, torch::kFloat64);
   }
 
-  torch::Tensor of_labelled(const torch::Tensor& of_all) const {
-    std::vector<int64_t> rows = setup_->train();
-    rows.insert(rows.end(), setup_->trusted().begin(), setup_->trusted().end());
-    return of_all.index_select(0, torch::tensor(rows, torch::kInt64));
+  LabelledPredictions at(const torch::Tensor& of_all, const std::vector<int64_t>& rows) const {
+    return {of_all.index_select(0, torch::tensor(rows, torch::kInt64)), classes_of(rows)};
   }
 
+  /// float64 [all rows, classes], 0 but for training and trusted rows: each row's probabilities by a classifier that has
+  /// not seen its label, nor anything made from it. Its weights come from the part's bilevel run and one round of
+  /// cross-fitting within the part. Trusted rows are few: the fold's training rows are predicted with all of them.
   torch::Tensor predict() {
     torch::Tensor result = no_predictions();
     for (int64_t k = 0; k < kFolds; ++k) {
       Part& part = parts_[static_cast<size_t>(k)];
       step(fmt::format("fold {} of {}", k + 1, kFolds));
-      const auto [train, trusted] = labelled(predict_within(part, part.weights), part.train, part.trusted);
+      const torch::Tensor within = predict_within(part, part.weights);
+      const auto count = static_cast<int64_t>(part.train.size());
+      const LabelledPredictions train{within.narrow(0, 0, count), classes_of(part.train)};
+      const LabelledPredictions trusted{within.narrow(0, count, within.size(0) - count),
+                                        classes_of(part.trusted)};
       part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup_->classes());
       predict_fold(part, part.weights, result);
     }
-    return of_labelled(result);
-  }
-
-  std::pair<LabelledPredictions, LabelledPredictions> labelled(const torch::Tensor& probabilities,
-                                                               const std::vector<int64_t>& train,
-                                                               const std::vector<int64_t>& trusted) const {
-    const auto count = static_cast<int64_t>(train.size());
-    return {{probabilities.narrow(0, 0, count), classes_of(train)},
-            {probabilities.narrow(0, count, static_cast<int64_t>(trusted.size())), classes_of(trusted)}};
+    return result;
   }
 
   /// Whether wrong labels can be told from none, by classifiers that take every label as right.
@@ -361,13 +355,14 @@ class Job {
     torch::Tensor result = no_predictions();
     for (const Part& part : parts_)
       predict_fold(part, torch::ones({static_cast<int64_t>(part.train.size())}), result);
-    const auto [train, trusted] = labelled(of_labelled(result), setup_->train(), setup_->trusted());
-    return no_noise_p_value(train, trusted, noise_.trusted_shift.defined()) < kNoNoise;
+    return no_noise_p_value(at(result, setup_->train()), at(result, setup_->trusted()),
+                            noise_.trusted_shift.defined()) < kNoNoise;
   }
 
   void judge_labels(const torch::Tensor& probabilities) {
     step("how labels go wrong");
-    const auto [train, trusted] = labelled(probabilities, setup_->train(), setup_->trusted());
+    const LabelledPredictions train = at(probabilities, setup_->train());
+    const LabelledPredictions trusted = at(probabilities, setup_->trusted());
     noise_ = fit_label_noise(train, trusted);
     if (!setup_->trusted().empty()) intervals_ = noise_intervals(noise_, train, trusted);
     if (intervals_ && intervals_->share.first < kDoubtful && !noise_is_told()) {
@@ -387,13 +382,11 @@ class Job {
     if (noise_.trusted_shift.defined() || noise_.class_counts < kContradiction)
       say_and_note(other_shares(trusted));
     if (noise_.same_beta < kContradiction) {
-      say_and_note(
-          fmt::format("the trusted rows contradict the estimated noise: predictions that fit them do not fit "
-                      "the given labels (p = "
-                      "{:.1g}); do labels of some rows go wrong more often than others of their class, or "
-                      "are the trusted rows of "
-                      "another kind?",
-                      noise_.same_beta));
+      say_and_note(fmt::format(
+          "the trusted rows contradict the estimated noise: predictions that fit them do not fit the given "
+          "labels (p = {:.1g}); do labels of some rows go wrong more often than others of their class, or "
+          "are the trusted rows of another kind?",
+          noise_.same_beta));
     }
   }
 
