@@ -85,7 +85,8 @@ struct Result {
   std::string solver;
 };
 
-/// Minimizes the problem with the solver from the parameters' present values, which it changes in place.
+/// Minimizes the problem with the solver from the parameters' present values, which it changes in place; afterwards
+/// every tensor has storage of its own (during the run it is a view of its level's buffer, see `Parameters`).
 /// Deterministic for a seed, a machine, a device and a thread count. Throws InputError for a caller's mistake
 /// before any step; numerical trouble is a reason, never an exception.
 Result run(const Problem& problem, Solver& solver, const RunOptions& options = {});

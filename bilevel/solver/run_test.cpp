@@ -561,6 +561,27 @@ TEST(Run, DoesNotDependOnTheDefaultGenerator) {
   EXPECT_TRUE(torch::equal(ends[0], ends[1]));
 }
 
+TEST(Run, GivesTheParametersBack) {
+  const torch::Tensor x = torch::zeros({1}).requires_grad_();
+  const torch::Tensor weight = torch::zeros({1000}).requires_grad_(),
+                      bias = torch::zeros({1}).requires_grad_();
+  const Problem problem{
+      .upper = {.parameters = {x},
+                .loss = [&](const Batch&) { return (weight.sum() + bias.sum() - 1).square(); },
+                .batches = no_data()},
+      .lower = {.parameters = {weight, bias},
+                .loss =
+                    [&](const Batch&) {
+                      return squared_norm({weight - x, bias});
+                    },
+                .batches = no_data()}};
+  AdamBO solver(quick());
+  run(problem, solver, {.max_steps = 3});
+  EXPECT_EQ(bias.storage().nbytes(), sizeof(float));
+  EXPECT_EQ(weight.storage().nbytes(), 1000 * sizeof(float));
+  EXPECT_NE(weight[0].item<float>(), 0);
+}
+
 TEST(Run, TheSameSolverObjectStartsAfresh) {
   AdamBO solver({.neumann_terms = 3, .lower_rule = "adam"});
   const Ridge first, second;
