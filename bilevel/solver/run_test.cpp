@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "bilevel/core/error.h"
@@ -559,6 +560,22 @@ TEST(Run, DoesNotDependOnTheDefaultGenerator) {
     ends.push_back(ridge.x.detach().clone());
   }
   EXPECT_TRUE(torch::equal(ends[0], ends[1]));
+}
+
+TEST(Run, InSeveralThreadsGivesWhatItGivesAlone) {
+  const auto end_of_noisy_run = [](uint64_t seed) {
+    const Ridge ridge;  // its dropout draws from LibTorch's default generator
+    AdamBO solver(quick());
+    run(ridge.problem(), solver, {.max_steps = 300, .seed = seed});
+    return ridge.x.detach().clone();
+  };
+  const std::vector<torch::Tensor> alone{end_of_noisy_run(1), end_of_noisy_run(2)};
+  EXPECT_FALSE(torch::equal(alone[0], alone[1]));
+  std::vector<std::future<torch::Tensor>> together;
+  for (const uint64_t seed : {1, 2}) {
+    together.push_back(std::async(std::launch::async, end_of_noisy_run, seed));
+  }
+  for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(torch::equal(together[i].get(), alone[i]));
 }
 
 TEST(Run, GivesTheParametersBack) {

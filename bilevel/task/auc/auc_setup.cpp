@@ -44,7 +44,7 @@ AucSetup::AucSetup(AucJobOptions options, const std::function<void(const std::st
   check_auc_options(o_);
   if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
   defaults_ = auc_defaults(o_.encoder);
-  set_up_device(o_, defaults_.threads);
+  threads_ = set_up_device(o_, defaults_.threads);
   say("reading " + o_.train);
   read();
   say(fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",

@@ -68,7 +68,7 @@ CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std:
   if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
   defaults_ = clean_defaults(o_.encoder);
   if (o_.l2 >= 0) defaults_.l2 = defaults_.baseline_l2 = o_.l2;
-  set_up_device(o_, defaults_.threads);
+  threads_ = set_up_device(o_, defaults_.threads);
   say("reading " + o_.train);
   for (const auto& [role, path] :
        {std::pair{"train", o_.train}, std::pair{"trusted", o_.trusted}, std::pair{"test", o_.test}}) {

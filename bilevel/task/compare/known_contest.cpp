@@ -43,7 +43,6 @@ class KnownAttempt : public Attempt {
 }  // namespace
 
 KnownContest::KnownContest(KnownContestOptions options) : options_(std::move(options)) {
-  at::set_num_threads(1);  // small vectors: a second thread would only wait
   problem_ = make_known_problem(options_.problem);
   const Fields fields = fields_of(*problem_);
   for (const auto& [name, text] : options_.fields) fields.set_text(name + "=" + text);

@@ -52,11 +52,10 @@ JobResult resume_job(const std::string& command, const std::string& out, const J
   }
 }
 
-void set_up_device(const JobOptions& options, int64_t default_threads) {
+std::unique_ptr<ThreadCountScope> set_up_device(const JobOptions& options, int64_t default_threads) {
   if (options.device == "cuda" && !at::hasCUDA())
     throw InputError("device = cuda: this LibTorch has no CUDA device; use --device cpu");
-  const int64_t threads = options.threads > 0 ? options.threads : default_threads;
-  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  return std::make_unique<ThreadCountScope>(options.threads > 0 ? options.threads : default_threads);
 }
 
 torch::Device device_of(const JobOptions& options) {

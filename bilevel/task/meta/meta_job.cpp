@@ -188,7 +188,7 @@ class Job {
     defaults_ = meta_defaults(o_.encoder, o_.head, o_.solver);
     if (o_.l2 == 0 && o_.head != "shared")
       refuse_option("l2", "0", "must be > 0: it makes the head's problem strongly convex");
-    set_up_device(o_, 1);
+    threads_ = set_up_device(o_, 1);
   }
 
   void read() {
@@ -448,6 +448,7 @@ class Job {
 
   MetaJobOptions o_;
   const JobContext& context_;
+  std::unique_ptr<ThreadCountScope> threads_;
   MetaDefaults defaults_;
   std::set<std::string> baselines_;
   std::vector<std::string> notes_;

@@ -164,7 +164,7 @@ class Job {
         refuse_option("embedding", o_.embedding, "only rnn, lstm, gru and transformer read word vectors");
       defaults_.network.freeze_embedding = !o_.train_embedding;
     }
-    set_up_device(o_, defaults_.threads);
+    threads_ = set_up_device(o_, defaults_.threads);
   }
 
   /// A fifth for testing; a third of the rest for validation, since many numbers are learned there.
@@ -468,6 +468,7 @@ class Job {
   JobFiles files_;
   ClassLabels labels_;
   TuneData data_;
+  std::unique_ptr<ThreadCountScope> threads_;
   std::vector<int64_t> test_;
   std::shared_ptr<const Features> features_;
   std::optional<TuneModel> model_;
