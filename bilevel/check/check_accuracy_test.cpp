@@ -74,12 +74,14 @@ class Spoiled : public Estimator {
 };
 
 EstimatorEntry spoiled(const std::string& name, const Spoiled::Spoil& spoil) {
-  return {name, "spoiled", [=] { return std::make_unique<Spoiled>(name, spoil); }};
+  EstimatorEntry entry = estimator_registry().at(name);
+  entry.make = [=] { return std::make_unique<Spoiled>(name, spoil); };
+  return entry;
 }
 
 TEST(CheckAccuracy, ARelativeErrorOf1e3IsNeverOk) {
   int called_wrong = 0;
-  const auto& registry = estimator_registry();
+  const std::vector<std::string> names = estimator_registry().names();
   for (int k = 0; k < kQuadratics; ++k) {
     const Quadratic q = random_quadratic(k, 1e6);
     at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(k));
@@ -92,7 +94,7 @@ TEST(CheckAccuracy, ARelativeErrorOf1e3IsNeverOk) {
           changed[v.abs().argmax()] *= 0.999;
           return changed;
         }};
-    const std::string& name = registry[static_cast<size_t>(k) % registry.size()].name;
+    const std::string& name = names[static_cast<size_t>(k) % names.size()];
     const CheckReport report = check(q.problem(), {.points = 0,
                                                    .starts = 0,
                                                    .coordinate_limit = 1,

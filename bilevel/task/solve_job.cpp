@@ -93,7 +93,7 @@ class Job {
   SolveJobResult run() {
     check(o_);
     const ThreadCountScope threads(o_.threads);
-    const SolverEntry& entry = solver_entry(o_.solver);
+    const SolverEntry& entry = solver_registry().at(o_.solver);
     const std::unique_ptr<Solver> solver = entry.make();
     for (const std::string& assignment : o_.set) fields_of(*solver).set_text(assignment);
     known_ = make_known_problem(o_.problem);

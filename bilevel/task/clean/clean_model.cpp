@@ -16,8 +16,6 @@ std::vector<torch::Tensor> penalized_parameters(const Network& network) {
   return parameters;
 }
 
-bool is_convex(const std::string& encoder) { return encoder == "linear" || encoder == "bag"; }
-
 torch::Tensor losses_of(Network& network, const std::vector<torch::Tensor>& inputs,
                         const torch::Tensor& classes) {
   return at::cross_entropy_loss(network.forward(inputs), classes, {}, at::Reduction::None);

@@ -67,13 +67,12 @@ std::unique_ptr<Solver> make_job_solver(const std::string& name,
                                         bool strongly_convex) {
   std::unique_ptr<Solver> solver = make_solver(name);
   const Fields fields = fields_of(*solver);
-  if (strongly_convex) fields.from_json(solver_entry(name).strongly_convex_options);
+  if (strongly_convex) fields.from_json(solver_registry().at(name).strongly_convex_options);
   std::map<std::string, nlohmann::json> values = defaults;
   values.emplace("multiplier", 1);  // the automatic 2 l_f/mu would multiply the noise of single batches
   for (const auto& [option, value] : values) {
-    for (const Field& field : fields.list()) {
-      if (field.name == option) field.set(value);
-    }
+    const Field* field = fields.find(option);
+    if (field != nullptr && (value != "auto" || field->type == "number|auto")) field->set(value);
   }
   return solver;
 }

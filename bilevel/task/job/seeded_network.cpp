@@ -17,7 +17,7 @@ std::shared_ptr<Network> seeded_network(const NetworkOptions& options, const Inp
     const DefaultGeneratorScope randomness(derive_seed(seed, "init"));
     network = make_network(options, shape);
   }
-  if (options.encoder == "mlp") {
+  if (encoder_registry().at(options.encoder).reads == Reads::columns) {
     const torch::NoGradGuard no_grad;
     for (torch::Tensor& weight : network->head_parameters()) weight.mul_(0.1);
   }

@@ -47,7 +47,8 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
                      const torch::Device& device)
     : options_(options), device_(device) {
   const std::string& encoder = options.network.encoder;
-  if (encoder == "linear" || encoder == "bag") {
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  if (entry.linear) {
     throw InputError(
         fmt::format("encoder = {}: gives one number per class instead of features that tasks could share; "
                     "take rnn, lstm, gru, transformer or mlp",
@@ -55,7 +56,7 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
   }
   if (!shared()) head_named(options.head);
   options_.network.outputs = 1;
-  if (encoder == "mlp") options_.network.linear_skip = false;
+  if (entry.reads == Reads::columns) options_.network.linear_skip = false;
   network_ = seeded_network(options_.network, shape, seed, device);
   options_.network = network_->options();
   const auto scalar = [&] { return torch::zeros({1}, torch::device(device)).requires_grad_(); };

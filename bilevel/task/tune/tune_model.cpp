@@ -53,7 +53,7 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
     throw InputError(fmt::format("l2 = {:g}: must be a positive number", options.l2));
   if (!(options.spread > 0) || !std::isfinite(options.spread))
     throw InputError(fmt::format("spread = {:g}: must be a positive number", options.spread));
-  convex_ = options.network.encoder == "linear" || options.network.encoder == "bag";
+  convex_ = encoder_registry().at(options.network.encoder).linear;
   network_ = seeded_network(options.network, shape, options.seed, options.device);
   if (convex_) {
     squares_ = quarter_squares(data.inputs, data.train, shape.width).to(options.device);
