@@ -209,14 +209,12 @@ TEST(CheckAccuracy, ErrorsOfNumbersNearZeroAreAbsolute) {
   // Phi = x^2 at 0: nothing to be relative to. x^2 - 2 x y + y^2 at y = x: the terms cancel.
   const Tensor x = leaf({0.0, 1.0}), y = leaf({0.5, 0.5});
   const CheckReport report =
-      check({.upper = {.parameters = {x},
+      check({.upper = {.parameters = {{"x", x}},
                        .loss = [=](const Batch&) { return (x - y).square().sum() + 3 * (x - y).sum(); },
-                       .batches = no_data(),
-                       .names = {"x"}},
-             .lower = {.parameters = {y},
+                       .batches = no_data()},
+             .lower = {.parameters = {{"y", y}},
                        .loss = [=](const Batch&) { return (y - x).square().sum(); },
-                       .batches = no_data(),
-                       .names = {"y"}}},
+                       .batches = no_data()}},
             {.estimators = {"cg"}});
   EXPECT_TRUE(report.ok) << report.table();
   const EstimatorCheck& cg = estimator_named(report, "cg");

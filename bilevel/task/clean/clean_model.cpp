@@ -51,14 +51,12 @@ Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
     return strength > 0 ? loss + strength * squared_norm(penalized) : loss;
   };
   const SamplingOptions sampling{.batch_size = batch_size};
-  return {.upper = {.parameters = {logits_},
-                    .loss = f,
-                    .batches = BatchSource(data.upper, gather, sampling),
-                    .names = {"weight logits"}},
-          .lower = {.parameters = network_->parameters(),
-                    .loss = g,
-                    .batches = BatchSource(data.lower, gather, sampling),
-                    .names = parameter_names(*network_)}};
+  return {
+      .upper = {.parameters = {{"weight logits", logits_}},
+                .loss = f,
+                .batches = BatchSource(data.upper, gather, sampling)},
+      .lower = {
+          .parameters = named(*network_), .loss = g, .batches = BatchSource(data.lower, gather, sampling)}};
 }
 
 }  // namespace bilevel

@@ -76,12 +76,6 @@ void load_network(const std::map<std::string, torch::Tensor>& tensors, Network& 
   for (const auto& buffer : network.named_buffers()) load_tensor(tensors, buffer.key(), buffer.value());
 }
 
-std::vector<std::string> parameter_names(const Network& network) {
-  std::vector<std::string> names;
-  for (const auto& parameter : network.named_parameters()) names.push_back(parameter.key());
-  return names;
-}
-
 NetworkWeights weights_of(const Network& network) {
   NetworkWeights weights;
   const bool direct = network.head_parameters().empty();
