@@ -80,6 +80,7 @@ CheckReport check(const Problem& problem, const CheckOptions& options) {
   const PointScope restore(s.oracles, s.x, s.y);
   s.oracles.probe(UnusedParameters::warn);  // refuses what is no problem at all
   if (test_losses(s)) {
+    s.find_lengths();
     LowerLevel lower(s);
     const bool solved = lower.solve();
     if (solved) lower.other_starts();

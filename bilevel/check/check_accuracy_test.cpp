@@ -4,11 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <numeric>
 
 #include "bilevel/check/check_support.h"
-#include "bilevel/core/streams.h"
-#include "bilevel/task/auc/auc_model.h"
 #include "bilevel/task/known_problem.h"
 #include "bilevel/task/quadratic/quadratic.h"
 
@@ -176,33 +173,6 @@ TEST(CheckAccuracy, NothingIsWrongWithTheKnownProblems) {
       EXPECT_TRUE(report.ok) << entry.name << "\n" << report.table();
     }
   }
-}
-
-std::vector<int64_t> range(int64_t from, int64_t to) {
-  std::vector<int64_t> rows(static_cast<size_t>(to - from));
-  std::iota(rows.begin(), rows.end(), from);
-  return rows;
-}
-
-TEST(CheckAccuracy, NothingIsWrongWithAucInMinibatches) {
-  constexpr int64_t kRows = 150,
-                    kWidth = 4;  // 5 positive: less than one a batch, so that batches carry weights
-  const DefaultGeneratorScope randomness(3);
-  const AucData data{.inputs = Inputs::dense(torch::randn({kRows, kWidth})),
-                     .labels = (torch::arange(kRows) % 30 == 0).to(torch::kFloat32),
-                     .upper = range(0, kRows),
-                     .lower = range(0, kRows)};
-  const AucModel model({.encoder = "linear"}, {.kind = InputKind::dense, .width = kWidth},
-                       {"libauc", 5.0 / kRows, 1.0}, 1, 7, torch::kCPU);
-  {
-    const torch::NoGradGuard no_grad;
-    for (torch::Tensor& parameter : model.upper_parameters())
-      parameter.add_(0.1 * torch::randn_like(parameter));
-  }
-  const CheckReport report = check(model.problem(data, 16), {.directions = 1, .estimators = {"cg"}});
-  EXPECT_TRUE(report.ok) << report.table();
-  for (const char* level : {"the upper loss", "the lower loss"})
-    EXPECT_EQ(item_named(report, std::string(level) + " is a mean over its rows").verdict, Verdict::ok);
 }
 
 TEST(CheckAccuracy, ErrorsOfNumbersNearZeroAreAbsolute) {

@@ -21,14 +21,14 @@ constexpr int64_t kSingleZeros = 4;  // numbers with zero gradient that are trie
 std::vector<TestPoint> test_points(Session& s, const Tensor& solution) {
   const Tensor away = s.random(solution);
   std::vector<TestPoint> points{
-      {s.x, solution + 0.03 * (1 + norm_of(solution)) * away / norm_of(away), /*at_start=*/true}};
+      {s.x, solution + 0.03 * (s.y_length + norm_of(solution)) * away / norm_of(away), /*at_start=*/true}};
   const auto& project = s.oracles.problem().upper.project;
   for (int64_t k = 0; k < s.options.points; ++k) {
     double size = k % 2 == 0 ? 0.5 : 0.1;
     for (int attempt = 0; attempt < 6; ++attempt, size /= 4) {
-      Tensor x = s.displaced(s.x, s.x_blocks, size);
+      Tensor x = s.displaced(true, s.x, size);
       if (project) x = project(x);
-      const TestPoint point{x, s.displaced(solution, s.y_blocks, size), /*at_start=*/false};
+      const TestPoint point{x, s.displaced(false, solution, size), /*at_start=*/false};
       const PointScope moved(s.oracles, point.x, point.y);
       const JointGradient f = s.oracles.upper_gradient(s.upper), g = s.oracles.lower_joint_gradient(s.lower);
       const double sum = f.value.item<double>() + g.value.item<double>() + norm_of(f.x) + norm_of(f.y) +
@@ -76,8 +76,8 @@ Judgement DerivativeTests::derivative(Parameters& variable, const Tensor& at, co
          .overall = overall},
         s_.tolerance);
   };
-  Difference expected =
-      differences.best(s_.step_along(at, d), s_.tolerance, (found == 0 ? 1 : 1e-2) * s_.tolerance * overall);
+  Difference expected = differences.best(s_.step_along(&variable == &s_.oracles.x(), at, d), s_.tolerance,
+                                         (found == 0 ? 1 : 1e-2) * s_.tolerance * overall);
   Judgement judgement = judged(expected);
   if (judgement.verdict == Verdict::wrong && std::isfinite(found))
     judgement = judged(differences.confirmed(expected));
@@ -141,7 +141,9 @@ void DerivativeTests::zero_coordinates(const TestPoint& point, bool of_x, const 
 
 /// Which parameters change a loss at all when they move far (a derivative may vanish by symmetry).
 void DerivativeTests::influence() {
-  const auto moves = [&](Parameters& variable, const Block& block, bool upper) {
+  const auto moves = [&](bool of_x, const Block& block, bool upper) {
+    Parameters& variable = of_x ? s_.oracles.x() : s_.oracles.y();
+    const double length = of_x ? s_.x_length : s_.y_length;
     const Tensor at = variable.flat().clone();
     const auto value = [&] { return upper ? s_.upper_value() : s_.lower_value(); };
     const double before = value();
@@ -149,7 +151,7 @@ void DerivativeTests::influence() {
     for (const double size : {1e-2, 1.0}) {
       Tensor shifted = at.clone();
       const Tensor r = s_.random(block.of(at));
-      block.of(shifted).add_(r, size * (1 + norm_of(block.of(at))) / norm_of(r));
+      block.of(shifted).add_(r, size * (length + norm_of(block.of(at))) / norm_of(r));
       variable.assign(shifted);
       const double after = value();
       moved = moved || after != before;  // NaN is a change
@@ -158,9 +160,8 @@ void DerivativeTests::influence() {
     return moved;
   };
   for (const bool of_x : {true, false}) {
-    Parameters& variable = of_x ? s_.oracles.x() : s_.oracles.y();
     for (const Block& block : of_x ? s_.x_blocks : s_.y_blocks) {
-      const bool f = moves(variable, block, true), g = moves(variable, block, false);
+      const bool f = moves(of_x, block, true), g = moves(of_x, block, false);
       if (!f && !g) {
         s_.report.without_influence.push_back(block.name);
         s_.note("parameters", block.name, Verdict::warning, kNoNumber, "influences neither loss");
@@ -208,12 +209,12 @@ bool DerivativeTests::products(const TestPoint& at) {
     const double product_scale =
         std::max({std::abs(left), std::abs(right),
                   norm_of(hv) * norm_of(w) / std::sqrt(static_cast<double>(s_.y.numel()))});
-    const auto hessian = extrapolate(difference_hvp(s_.oracles, s_.lower, v, step),
-                                     difference_hvp(s_.oracles, s_.lower, v, step / 2));
-    const bool agree = compare(at, std::string(whose) + " in ", s_.y_blocks, hv, hessian);
-    const auto cross = extrapolate(difference_cross(s_.oracles, s_.lower, v, step),
-                                   difference_cross(s_.oracles, s_.lower, v, step / 2));
-    compare(at, "J v of g in ", s_.x_blocks, jv, cross);
+    const auto along_v = [&](auto* product) {
+      return VectorDifferentiator([&, product](double t) { return product(s_.oracles, s_.lower, v, t); },
+                                  s_.difference_step(step));
+    };
+    const bool agree = compare(at, std::string(whose) + " in ", s_.y_blocks, hv, along_v(difference_hvp));
+    compare(at, "J v of g in ", s_.x_blocks, jv, along_v(difference_cross));
     Judgement symmetry = judge({.gap = std::abs(left - right), .scale = product_scale}, s_.tolerance);
     if (symmetry.verdict == Verdict::wrong) symmetry.message = "the lower Hessian must be symmetric";
     s_.collect("second derivatives", fmt::format("symmetry <Hu,w> = <u,Hw> of {}", whose), symmetry, at);
@@ -228,16 +229,20 @@ bool DerivativeTests::products(const TestPoint& at) {
 
 /// Block by block; true when nothing is wrong.
 bool DerivativeTests::compare(const TestPoint& at, const std::string& what, const std::vector<Block>& blocks,
-                              const Tensor& found, const VectorDifference& expected) {
+                              const Tensor& found, const VectorDifferentiator& differences) {
   bool agree = true;
-  const double overall = std::max(norm_of(found), norm_of(expected.value));
+  const VectorDifference once = differences.once();
+  const double overall = std::max(norm_of(found), norm_of(once.value));
   for (const Block& block : blocks) {
-    Judgement judgement =
-        judge({.gap = norm_of(block.of(found) - block.of(expected.value)),
-               .scale = std::max(norm_of(block.of(found)), norm_of(block.of(expected.value))),
-               .noise = norm_of(block.of(expected.error)) + 1e-3 * s_.tolerance * overall,
-               .overall = overall},
-              s_.tolerance);
+    const auto judged = [&](const VectorDifference& expected) {
+      return judge({.gap = norm_of(block.of(found) - block.of(expected.value)),
+                    .scale = std::max(norm_of(block.of(found)), norm_of(block.of(expected.value))),
+                    .noise = norm_of(block.of(expected.error)) + 1e-3 * s_.tolerance * overall,
+                    .overall = overall},
+                   s_.tolerance);
+    };
+    Judgement judgement = judged(once);
+    if (judgement.verdict == Verdict::wrong) judgement = judged(differences.confirmed(once));
     if (judgement.verdict == Verdict::wrong && judgement.message.empty()) {
       judgement.message =
           s_.oracles.has_lower_hessian() && what.starts_with("Problem")
@@ -254,7 +259,7 @@ bool DerivativeTests::compare(const TestPoint& at, const std::string& what, cons
 /// <Jz, u> = <z, J'u> with J'u a difference of grad_y g along u.
 void DerivativeTests::adjoint(const TestPoint& at, const Tensor& jz, const Tensor& z, const Tensor& u,
                               double step) {
-  const double h = step * (1 + norm_of(at.x)) / norm_of(u);
+  const double h = step * (s_.x_length + norm_of(at.x)) / norm_of(u);
   const auto central = [&](double t) {
     const auto gradient = [&](double shift) {
       const PointScope moved(s_.oracles, at.x + shift * u, at.y);
@@ -262,17 +267,21 @@ void DerivativeTests::adjoint(const TestPoint& at, const Tensor& jz, const Tenso
     };
     return (gradient(t) - gradient(-t)) / (2 * t);
   };
-  const VectorDifference ju = extrapolate(central(h), central(h / 2));
-  const double left = dot_of(jz, u), right = dot_of(z, ju.value);
-  const double scale = std::max({std::abs(left), std::abs(right),
-                                 norm_of(jz) * norm_of(u) / std::sqrt(static_cast<double>(s_.x.numel()))});
+  const VectorDifferentiator differences(central, h);
   // The gradients' rounding beside what two steps show.
   const double size = norm_of(s_.oracles.lower_gradient(s_.lower));
-  const double noise = dot_of(z.abs(), ju.error) + 4 * s_.unit * size / h * norm_of(z);
-  s_.collect(
-      "second derivatives", "adjoint <Jz,u> = <z,J'u> of g",
-      judge({.gap = std::abs(left - right), .scale = scale, .noise = noise, .overall = scale}, s_.tolerance),
-      at);
+  const auto judged = [&](const VectorDifference& ju) {
+    const double left = dot_of(jz, u), right = dot_of(z, ju.value);
+    const double scale = std::max({std::abs(left), std::abs(right),
+                                   norm_of(jz) * norm_of(u) / std::sqrt(static_cast<double>(s_.x.numel()))});
+    const double noise = dot_of(z.abs(), ju.error) + 4 * s_.unit * size / h * norm_of(z);
+    return judge({.gap = std::abs(left - right), .scale = scale, .noise = noise, .overall = scale},
+                 s_.tolerance);
+  };
+  const VectorDifference once = differences.once();
+  Judgement judgement = judged(once);
+  if (judgement.verdict == Verdict::wrong) judgement = judged(differences.confirmed(once));
+  s_.collect("second derivatives", "adjoint <Jz,u> = <z,J'u> of g", judgement, at);
 }
 
 /// How small a fault random directions show.

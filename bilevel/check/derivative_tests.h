@@ -25,7 +25,7 @@ class DerivativeTests {
   void twice(const TestPoint& point);
   bool products(const TestPoint& point);
   bool compare(const TestPoint& point, const std::string& what, const std::vector<Block>& blocks,
-               const torch::Tensor& found, const VectorDifference& expected);
+               const torch::Tensor& found, const VectorDifferentiator& differences);
   void adjoint(const TestPoint& point, const torch::Tensor& jz, const torch::Tensor& z,
                const torch::Tensor& u, double step);
   void reach();

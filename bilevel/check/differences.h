@@ -92,13 +92,39 @@ class Differentiator {
   bool noise_prevails_ = false;
 };
 
-/// The same for a vector, from the central differences at two steps.
+/// The same for a vector.
 struct VectorDifference {
-  torch::Tensor value, error;  ///< error: by coordinate
+  torch::Tensor value, error;  ///< error: by coordinate, infinite where differences are not finite
 };
 
-inline VectorDifference extrapolate(const torch::Tensor& wide, const torch::Tensor& narrow) {
-  return {narrow + (narrow - wide) / 3, 0.5 * (narrow - wide).abs()};
-}
+/// Differences of one vector from its central differences at any step.
+class VectorDifferentiator {
+ public:
+  VectorDifferentiator(std::function<torch::Tensor(double step)> central, double step)
+      : central_(std::move(central)), step_(step) {}
+
+  /// From the central differences at the step and at half of it.
+  VectorDifference once() const { return at(step_); }
+  /// See `Differentiator::confirmed`.
+  VectorDifference confirmed(VectorDifference found) const {
+    for (const double factor : {3.0, 1 / 3.0}) {
+      const VectorDifference other = at(factor * step_);
+      const torch::Tensor change = (other.value - found.value).abs();
+      found.error = torch::maximum(found.error, change.where(other.error.isfinite(), 0));
+    }
+    return found;
+  }
+
+ private:
+  VectorDifference at(double step) const {
+    const torch::Tensor wide = central_(step), narrow = central_(step / 2);
+    const torch::Tensor value = narrow + (narrow - wide) / 3, error = 0.5 * (narrow - wide).abs();
+    const torch::Tensor known = value.isfinite();
+    return {value.where(known, 0), error.where(known, std::numeric_limits<double>::infinity())};
+  }
+
+  std::function<torch::Tensor(double step)> central_;
+  double step_;
+};
 
 }  // namespace bilevel

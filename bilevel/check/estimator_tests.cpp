@@ -105,8 +105,9 @@ NoisyValue EstimatorTests::phi(const Tensor& d, double t) {
   const PointScope moved(s_.oracles, s_.x + t * d, level_.solution());
   const Minimum found = level_.minimize();
   const double value = s_.upper_value();
-  const bool usable = found.y.isfinite().all().item<bool>() &&
-                      (found.converged || found.distance <= std::sqrt(s_.tolerance) * (1 + norm_of(found.y)));
+  const bool usable =
+      found.y.isfinite().all().item<bool>() &&
+      (found.converged || found.distance <= std::sqrt(s_.tolerance) * (s_.y_length + norm_of(found.y)));
   // The gradient r that is left changes f by z'r.
   const LowerLevelCheck& level = s_.report.lower_level;
   const double by_distance =
@@ -124,7 +125,8 @@ void EstimatorTests::differentiate_phi() {
   if (dense_) {
     guess = dense_->value;
   } else {
-    const Estimate rough = finite_difference_estimate(s_.oracles, s_.upper, s_.lower, {});
+    const Estimate rough = finite_difference_estimate(
+        s_.oracles, s_.upper, s_.lower, {.difference_step = s_.difference_step(std::cbrt(s_.unit))});
     if (!rough.failed) guess = rough.value;
   }
   const Block all{"all of x", 0, s_.x.numel()};
@@ -153,8 +155,8 @@ void EstimatorTests::differentiate_phi() {
   bool solved = true;
   for (Direction& direction : directions_) {
     Differentiator differences([&](double t) { return phi(direction.d, t); });
-    direction.phi =
-        differences.best(s_.step_along(s_.x, direction.d), s_.tolerance, kZero * s_.tolerance * overall_);
+    direction.phi = differences.best(s_.step_along(true, s_.x, direction.d), s_.tolerance,
+                                     kZero * s_.tolerance * overall_);
     solved = solved && std::isfinite(direction.phi.error);
     worst = std::max(worst, direction.phi.error / std::max(std::abs(direction.phi.value), kZero * overall_));
   }
@@ -231,10 +233,13 @@ EstimatorTests::Attempt EstimatorTests::attempt(const EstimatorEntry& entry) {
   set_field(fields, "lower_step_size", step_size);
   set_field(fields, "linear_tolerance", linear_tolerance);
   set_field(fields, "max_gradients", max_gradients());
+  set_field(fields, "length", s_.y_length);
+  set_field(fields, effort.difference_step, s_.difference_step(std::cbrt(s_.unit)));
   if (!effort.penalty.empty()) return by_penalty(*estimator, effort.penalty);
   if (effort.keeps_iterates) {  // from a start at which they do move
     const Tensor away = s_.random(s_.y);
-    s_.oracles.y().assign(level_.solution() + 1e-3 * (1 + norm_of(level_.solution())) * away / norm_of(away));
+    s_.oracles.y().assign(level_.solution() +
+                          1e-3 * (s_.y_length + norm_of(level_.solution())) * away / norm_of(away));
   }
   if (found.limited && level.strongly_convex) {
     found.remark =
@@ -251,7 +256,7 @@ EstimatorTests::Attempt EstimatorTests::attempt(const EstimatorEntry& entry) {
     found.limited = found.estimate.residual.item<double>() > 10 * linear_tolerance * norm_of(upper_y_);
   }
   if (!effort.difference_step.empty()) {  // a longer step shows what rounding and curvature of g do to it
-    const double step = 8 * std::cbrt(s_.unit);
+    const double step = s_.difference_step(8 * std::cbrt(s_.unit));
     set_field(fields, effort.difference_step, step);
     const Estimate other = estimator->estimate(s_.oracles, s_.upper, s_.lower);
     found.error =
@@ -270,14 +275,15 @@ EstimatorTests::Attempt EstimatorTests::by_penalty(Estimator& estimator, const s
   // Not less than what keeps g + f/lambda convex: the curvature of f in y, seen through differences.
   const auto curvature_of_f = [&] {
     const Tensor d = s_.random(s_.y);
-    const double t = std::sqrt(s_.unit) * (1 + norm_of(solution)) / norm_of(d);
+    const double t = std::sqrt(s_.unit) * (s_.y_length + norm_of(solution)) / norm_of(d);
     const PointScope moved(s_.oracles, s_.x, solution + t * d);
     return norm_of(s_.oracles.upper_gradient(s_.upper).y - upper_y_) / (t * norm_of(d));
   };
   // Where g is flat, f / lambda is the curvature, and differences must resolve it.
   const double convex =
       level_.strongly_convex() ? 1e3 * curvature_of_f() / std::max(mu, 1e-6 * l) : 1e4 * curvature_of_f() / l;
-  const double lambda = std::max({z / (std::pow(s_.unit, 0.25) * (1 + norm_of(solution))), convex, 1.0});
+  const double lambda =
+      std::max({z / (std::pow(s_.unit, 0.25) * (s_.y_length + norm_of(solution))), convex, 1.0});
   const Fields fields = fields_of(estimator);
   Attempt found;
   Tensor values[3];
@@ -304,6 +310,7 @@ void EstimatorTests::optimistic_solution() {
     const EstimatorEntry& penalty = estimator_registry().at("value-function");
     const std::unique_ptr<Estimator> estimator = penalty.make();
     set_field(fields_of(*estimator), "max_gradients", max_gradients());
+    set_field(fields_of(*estimator), "length", s_.y_length);
     const Attempt found = by_penalty(*estimator, penalty.effort.penalty);
     if (found.estimate.failed) return;
     const double size = norm_of(found.estimate.value);

@@ -34,7 +34,8 @@ LowerLevel::Curvature LowerLevel::curvature_here(bool exact_products) const {
   std::optional<LowerPoint> point;
   if (exact_products) point.emplace(s_.oracles.lower_point(s_.lower, Graph::lower_only));
   const LinearOperator product = [&](const Tensor& v) {
-    return exact_products ? point->hvp(v) : difference_hvp(s_.oracles, s_.lower, v);
+    return exact_products ? point->hvp(v)
+                          : difference_hvp(s_.oracles, s_.lower, v, s_.difference_step(std::cbrt(s_.unit)));
   };
   const double accuracy = exact_products ? s_.unit : std::pow(s_.unit, 2 / 3.0);  // of a product
   if (s_.y.numel() <= s_.options.dense_limit) {
@@ -74,7 +75,8 @@ double LowerLevel::distance_of(const Minimum& found) const {
 
 Minimum LowerLevel::minimize() const {
   Minimum found =
-      solve_lower(s_.oracles, s_.lower, {.max_gradients = s_.options.max_gradients, .inverse = inverse_});
+      solve_lower(s_.oracles, s_.lower,
+                  {.max_gradients = s_.options.max_gradients, .length = s_.y_length, .inverse = inverse_});
   found.distance = distance_of(found);
   return found;
 }
@@ -107,7 +109,7 @@ bool LowerLevel::solve() {
   level.gradient_norm = found.gradient_norm;
   level.distance = found.distance;
   value_ = found.value;
-  const double relative = found.distance / (1 + norm_of(found.y));
+  const double relative = found.distance / (s_.y_length + norm_of(found.y));
   const bool near = usable && relative <= 0.1 * s_.tolerance;
   // Good enough to go on with; every later reference counts the distance among its errors.
   level.solved = near || (usable && found.converged && relative <= std::sqrt(s_.tolerance));
@@ -133,12 +135,12 @@ std::vector<Tensor> LowerLevel::valleys() const {
   if (s_.y.numel() <= 16) {
     for (int64_t i = 0; i < s_.y.numel(); ++i) {
       Tensor d = nothing.clone();
-      d[i] = std::max(1.0, std::abs(solution_[i].item<double>()));
+      d[i] = std::max(s_.y_length, std::abs(solution_[i].item<double>()));
       lines.push_back(d);
     }
   }
   for (int64_t k = 0; k < s_.options.starts; ++k)
-    lines.push_back(s_.displaced(solution_, s_.y_blocks, 1) - solution_);
+    lines.push_back(s_.displaced(false, solution_, 1) - solution_);
   const Tensor given = s_.y - solution_;
   if (norm_of(given) > 0) lines.push_back(given);
 
@@ -183,7 +185,7 @@ void LowerLevel::other_starts() {
     if (static_cast<int64_t>(starts.size()) < s_.options.starts) starts.push_back(y);
   }
   for (int64_t k = 0; k < s_.options.starts / 2; ++k) {  // pairs, far and farther
-    const Tensor move = s_.displaced(solution_, s_.y_blocks, k % 2 == 0 ? 2 : 6) - solution_;
+    const Tensor move = s_.displaced(false, solution_, k % 2 == 0 ? 2 : 6) - solution_;
     starts.push_back(solution_ + move);
     starts.push_back(solution_ - move);
   }
@@ -195,8 +197,9 @@ void LowerLevel::other_starts() {
   for (const Tensor& start : starts) {
     if (spent > most) break;
     s_.oracles.y().assign(start);
-    const Minimum found = solve_lower(
-        s_.oracles, s_.lower, {.max_gradients = std::min(s_.options.max_gradients, most), .inverse = {}});
+    const Minimum found =
+        solve_lower(s_.oracles, s_.lower,
+                    {.max_gradients = std::min(s_.options.max_gradients, most), .length = s_.y_length});
     spent += found.gradients;
     ++tried;
     if (!(found.value < lowest.value)) continue;
@@ -205,7 +208,8 @@ void LowerLevel::other_starts() {
     const double away = norm_of(found.y - solution_);
     const double margin = 100 * s_.unit * (std::abs(value_) + std::abs(found.value)) + 10 * s_.unit * size +
                           10 * level.gradient_norm * away;
-    const bool elsewhere = !(away <= 10 * (level.distance + s_.tolerance * (1 + norm_of(solution_))));
+    const bool elsewhere =
+        !(away <= 10 * (level.distance + s_.tolerance * (s_.y_length + norm_of(solution_))));
     if (elsewhere && found.value < value_ - margin) lowest = found;
   }
   s_.report.lower_level.starts = tried;

@@ -11,6 +11,8 @@ namespace {
 
 using torch::Tensor;
 
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
 std::vector<Block> blocks_of(const Parameters& parameters) {
   std::vector<Block> blocks;
   int64_t offset = 0;
@@ -145,6 +147,41 @@ void Session::note_collected() {
   collected_.clear();
 }
 
+double Session::length_of(Parameters& variable) {
+  const Tensor at = variable.flat().clone();
+  Tensor d = torch::randn(at.sizes(), oracles.streams().stream("check.lengths"), torch::kFloat64);
+  d = (d / norm_of(d)).to(at.options());
+  const double f = upper_value(), g = lower_value();
+  const auto change = [&](double length) {
+    double largest = 0;
+    for (const double t : {length, -length}) {
+      variable.assign(at + t * d);
+      for (const auto& [before, after] : {std::pair{f, upper_value()}, std::pair{g, lower_value()}}) {
+        const double part = std::abs(after - before) / std::abs(before);
+        if (before != 0) largest = std::max(largest, std::isfinite(part) ? part : kInfinity);
+      }
+    }
+    variable.assign(at);
+    return largest;
+  };
+  constexpr double kFar = 1e18;
+  double length = 1;
+  while (length > 1 / kFar && change(length) > 10) length /= 8;
+  while (length < kFar && change(length) < 1e-2) length *= 8;
+  return length > 1 / kFar && length < kFar ? length : 1;
+}
+
+void Session::find_lengths() {
+  y_length = length_of(oracles.y());
+  const PointScope off(oracles, x, displaced(false, y, 1));  // where losses do not vanish by symmetry
+  x_length = length_of(oracles.x());
+}
+
+double Session::difference_step(double step) {
+  const double norm = norm_of(oracles.y().flat());
+  return step * (y_length + norm) / (1 + norm);
+}
+
 Tensor Session::random(const Tensor& like) {
   return torch::randn(like.sizes(), oracles.streams().stream("check.directions"), torch::kFloat64)
       .to(like.options());
@@ -164,16 +201,17 @@ Tensor Session::direction_in(const Block& block, const Tensor& gradient) {
   return d;
 }
 
-double Session::step_along(const Tensor& flat, const Tensor& d) const {
+double Session::step_along(bool of_x, const Tensor& flat, const Tensor& d) const {
   // The coordinates that move set the scale.
-  return std::pow(unit, 0.25) * std::max(1.0, norm_of(flat * (d != 0)));
+  return std::pow(unit, 0.25) * std::max(of_x ? x_length : y_length, norm_of(flat * (d != 0)));
 }
 
-Tensor Session::displaced(const Tensor& flat, const std::vector<Block>& blocks, double size) {
+Tensor Session::displaced(bool of_x, const Tensor& flat, double size) {
   Tensor moved = flat.clone();
-  for (const Block& block : blocks) {
+  const double length = of_x ? x_length : y_length;
+  for (const Block& block : of_x ? x_blocks : y_blocks) {
     const double count = std::sqrt(static_cast<double>(block.size));
-    const double scale = std::max(norm_of(block.of(flat)) / count, std::min(1.0, 8 / count));
+    const double scale = std::max(norm_of(block.of(flat)) / count, length * std::min(1.0, 8 / count));
     block.of(moved).add_(random(block.of(flat)), size * scale);
   }
   return moved;

@@ -61,7 +61,8 @@ class Session {
   std::vector<Block> x_blocks, y_blocks;
   torch::Tensor x, y;  ///< as given
   double unit, tolerance;
-  Sample upper, lower;  ///< of all tests but those of the batches
+  double x_length = 1, y_length = 1;  ///< a move of order one: see `find_lengths`
+  Sample upper, lower;                ///< of all tests but those of the batches
   CheckReport report;
 
   CheckItem& note(const std::string& group, const std::string& name, Verdict verdict,
@@ -72,18 +73,28 @@ class Session {
                const TestPoint& point);
   void note_collected();
 
+  /// Sets the lengths of moves in x and y that change a loss by a part of itself: powers of 8, and 1 wherever that
+  /// changes one by 1 % to tenfold. Beside the norm of the variable they are the measure of every step and distance,
+  /// so that units do not matter.
+  void find_lengths();
+  /// The step of `difference_hvp` and `difference_cross` that moves y by `step` of its measure.
+  double difference_step(double step);
+
   torch::Tensor random(const torch::Tensor& like);
   double upper_value() { return oracles.upper_point(upper).value().item<double>(); }
   double lower_value() { return oracles.lower_point(lower, Graph::lower_only).value().item<double>(); }
   /// Length 1: half along `gradient`, where it is not zero, half at random, inside `block`.
   torch::Tensor direction_in(const Block& block, const torch::Tensor& gradient);
-  /// First step of differences along d: unit^(1/4) of what moves.
-  double step_along(const torch::Tensor& flat, const torch::Tensor& d) const;
-  /// `flat` with every parameter moved at random by about `size` times its root mean square, or times a number
-  /// that makes 8 the length of a parameter near zero (1 for one of at most 64 numbers).
-  torch::Tensor displaced(const torch::Tensor& flat, const std::vector<Block>& blocks, double size);
+  /// First step of differences along d in x or y: unit^(1/4) of what moves.
+  double step_along(bool of_x, const torch::Tensor& flat, const torch::Tensor& d) const;
+  /// x or y with every parameter moved at random by about `size` times its root mean square, or times a number that
+  /// makes 8 lengths of a parameter near zero (1 for one of at most 64 numbers).
+  torch::Tensor displaced(bool of_x, const torch::Tensor& flat, double size);
 
  private:
+  /// See `find_lengths`; 1 where neither loss changes, whatever the move.
+  double length_of(Parameters& variable);
+
   struct Collected {
     std::string group, name;
     std::vector<Judgement> judgements;

@@ -15,7 +15,7 @@
 #include "bilevel/task/compare/auc_contest.h"
 #include "bilevel/task/compare/comparison.h"
 #include "bilevel/task/compare/known_contest.h"
-#include "bilevel/task/compare/results.h"
+#include "bilevel/task/compare/table.h"
 
 namespace bilevel::cli {
 namespace {

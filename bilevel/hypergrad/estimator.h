@@ -28,7 +28,7 @@ class Estimator {
 };
 
 /// What an estimator needs for a given accuracy, and where its own error shows: `check` gives it as much. Options that it
-/// has among linear_steps, lower_steps, linear_step_size, lower_step_size, linear_tolerance and max_gradients are set.
+/// has among linear_steps, lower_steps, linear_ and lower_step_size, linear_tolerance, max_gradients, length are set.
 struct Effort {
   enum class Steps {
     none,       ///< a fixed amount of work, or it ends by itself

@@ -19,7 +19,7 @@ class Minimizer {
       : function_(function), options_(options), y_(start.clone()) {
     unit_ = start.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
                                                    : std::numeric_limits<float>::epsilon();
-    bound_ = 1e10 * (1 + length(start));
+    bound_ = 1e10 * size();
   }
 
   Minimum run() {
@@ -40,13 +40,12 @@ class Minimizer {
       best = std::min(best, g);
       const auto [step, convex] = newton_step();
       distance_ = length(step);
-      const bool round_off = convex && distance_ <= 16 * unit_ * (1 + length(y_));
+      const bool round_off = convex && distance_ <= 16 * unit_ * size();
       const bool moved = line_search(step, round_off);
       if (round_off) return end(true, "");
-      const double size = 1 + length(y_);
-      const bool near = convex && distance_ <= std::sqrt(unit_) * size;
+      const bool near = convex && distance_ <= std::sqrt(unit_) * size();
       // Rounding of the gradient over a small curvature can be far more than rounding of y.
-      const bool close = convex && distance_ <= std::max(1e-5, std::sqrt(unit_)) * size;
+      const bool close = convex && distance_ <= std::max(1e-5, std::sqrt(unit_)) * size();
       if (!moved || (near && without_progress >= 3) || (close && without_progress >= 10)) {
         return end(close, close ? "" : "stalled: no step lowers the objective any more");
       }
@@ -57,6 +56,8 @@ class Minimizer {
   }
 
  private:
+  double size() const { return options_.length + length(y_); }
+
   std::pair<double, Tensor> evaluate(const Tensor& y) {
     ++spent_;
     return function_(y);
@@ -67,14 +68,13 @@ class Minimizer {
     while (spent_ < options_.max_gradients) {
       const Tensor step = -options_.inverse(gradient_);
       distance_ = length(step);
-      const double size = 1 + length(y_);
       auto [value, gradient] = evaluate(y_ + step);
       const bool smaller = std::isfinite(value) && length(gradient) < 0.8 * length(gradient_);
-      if (!smaller) return distance_ <= std::max(1e-5, std::sqrt(unit_)) * size;
+      if (!smaller) return distance_ <= std::max(1e-5, std::sqrt(unit_)) * size();
       y_ = y_ + step;
       value_ = value;
       gradient_ = gradient;
-      if (distance_ <= 16 * unit_ * size) return true;
+      if (distance_ <= 16 * unit_ * size()) return true;
     }
     return false;
   }
@@ -82,10 +82,10 @@ class Minimizer {
   /// Hessian times d by a difference of gradients.
   Tensor product(const Tensor& d) {
     if (central_) {
-      const double t = std::cbrt(unit_) * (1 + length(y_)) / length(d);
+      const double t = std::cbrt(unit_) * size() / length(d);
       return (evaluate(y_ + t * d).second - evaluate(y_ - t * d).second) / (2 * t);
     }
-    const double t = std::sqrt(unit_) * (1 + length(y_)) / length(d);
+    const double t = std::sqrt(unit_) * size() / length(d);
     return (evaluate(y_ + t * d).second - gradient_) / t;
   }
 

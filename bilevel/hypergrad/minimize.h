@@ -14,9 +14,10 @@ using ValueAndGradient = std::function<std::pair<double, torch::Tensor>(const to
 
 struct MinimizeOptions {
   int64_t max_gradients = 20000;  ///< evaluations of the function with its gradient
+  double length = 1;              ///< of a move in y of order one: steps are measured by length + ||y||
   /// v -> about H^-1 v for the Hessian near the minimum, where somebody knows it: steps -H^-1 g are then tried first,
-  /// as long as they make the gradient smaller; a step below 1e-5 (1 + ||y||) that does not is round-off. What it is
-  /// wrong about costs gradients.
+  /// as long as they make the gradient smaller; a step below 1e-5 (length + ||y||) that does not is round-off. What it
+  /// is wrong about costs gradients.
   std::function<torch::Tensor(const torch::Tensor& v)> inverse = nullptr;
 };
 
@@ -27,7 +28,7 @@ struct Minimum {
   double distance = 0;       ///< length of the last Newton step computed: an estimate of ||y - y*||
   int64_t gradients = 0;     ///< evaluations spent
   bool converged =
-      false;  ///< the last Newton step is round-off, or the gradient zero, or steps below 1e-5 (1 + ||y||)
+      false;  ///< the last Newton step is round-off, or the gradient zero, or steps below 1e-5 (length + ||y||)
               ///< make the gradient no smaller: see `distance` for how near that is
   std::string message;  ///< why not
 };

@@ -8,13 +8,14 @@ void ValueFunctionOptions::fields(Fields& f) {
   f.number("multiplier", multiplier, kPositive, "weight lambda of the lower objective; bias O(1/lambda)");
   f.integer("max_gradients", max_gradients, kAtLeastOne,
             "evaluations of each of the two minimizations at most");
+  f.number("length", length, kPositive, "of a move in y of order one");
 }
 
 Estimate value_function_estimate(Oracles& oracles, const Sample& upper, const Sample& lower,
                                  const ValueFunctionOptions& options) {
   const EstimateScope scope(oracles);
   const PointScope restore(oracles, oracles.x().flat(), oracles.y().flat());
-  const MinimizeOptions effort{.max_gradients = options.max_gradients};
+  const MinimizeOptions effort{.max_gradients = options.max_gradients, .length = options.length};
   const double lambda = options.multiplier;
 
   const Minimum w = solve_lower(oracles, lower, effort);

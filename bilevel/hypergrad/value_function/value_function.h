@@ -10,6 +10,7 @@ namespace bilevel {
 struct ValueFunctionOptions {
   double multiplier = 1e3;        ///< lambda; the bias falls as 1/lambda, cancellation grows with lambda
   int64_t max_gradients = 20000;  ///< of each of the two minimizations
+  double length = 1;              ///< see `MinimizeOptions::length`
 
   void fields(Fields& fields);
 };

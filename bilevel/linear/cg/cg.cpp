@@ -16,6 +16,12 @@ std::string unfinished(const char* method, double relative_residual, int64_t pro
                      relative_residual, products);
 }
 
+/// ||t||^2 in float64: of H'H, float32 overflows.
+double squared_length(const torch::Tensor& t) {
+  const torch::Tensor wide = t.to(torch::kFloat64);
+  return wide.dot(wide).item<double>();
+}
+
 }  // namespace
 
 LinearSolution conjugate_gradients(const LinearOperator& hessian, const torch::Tensor& b,
@@ -79,7 +85,7 @@ LinearSolution conjugate_gradients_normal(const LinearOperator& matrix, const Li
   torch::Tensor s = transposed(r);  // H'r, the negative gradient of ||b - H z||^2 / 2
   ++solution.products;
   torch::Tensor p = s.clone();
-  double ss = s.dot(s).item<double>();
+  double ss = squared_length(s);
   const double unit = b.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
                                                          : std::numeric_limits<float>::epsilon();
   double scale = std::sqrt(ss) / norm_b;  // a lower bound of ||H||
@@ -94,10 +100,10 @@ LinearSolution conjugate_gradients_normal(const LinearOperator& matrix, const Li
     }
     const torch::Tensor q = matrix(p);
     ++solution.products;
-    const double qq = q.dot(q).item<double>();
+    const double qq = squared_length(q);
     if (!std::isfinite(qq)) return fail(kNotFinite);
     if (qq == 0) return fail("met a direction that the lower Hessian maps to zero: it is singular here");
-    scale = std::max(scale, std::sqrt(qq) / p.norm().item<double>());
+    scale = std::max(scale, std::sqrt(qq / squared_length(p)));
     const double alpha = ss / qq;
     solution.z = solution.z + alpha * p;
     r = r - alpha * q;
@@ -105,7 +111,7 @@ LinearSolution conjugate_gradients_normal(const LinearOperator& matrix, const Li
     norm_r = solution.residual.item<double>();
     s = transposed(r);
     ++solution.products;
-    const double ss_next = s.dot(s).item<double>();
+    const double ss_next = squared_length(s);
     p = s + (ss_next / ss) * p;
     ss = ss_next;
   }

@@ -158,6 +158,17 @@ TEST(CgNormal, TwoProductsAnIterationAndOneMoreAndItsOwnResidual) {
   }
 }
 
+TEST(CgNormal, UnitsDoNotMatterInFloat32) {
+  const torch::Tensor h = torch::tensor({1.0F, 2.0F, 3.0F});
+  for (const double unit : {1e-6, 1.0, 1e6}) {  // of z: |H' H H' b| is beyond the range of float32's squares
+    const LinearSolution found =
+        conjugate_gradients_normal([&](const torch::Tensor& v) { return h * v / (unit * unit); },
+                                   torch::ones({3}) / unit, {.max_iterations = 10, .tolerance = 1e-5});
+    EXPECT_FALSE(found.failed) << found.message;
+    EXPECT_LT(relative_error(found.z / unit, 1 / h), 1e-4) << unit;
+  }
+}
+
 TEST(CgNormal, ASingularSystemWithoutSolutionFails) {
   const torch::Tensor h = torch::diag(torch::tensor({2.0, -1.0, 0.0}, torch::kFloat64));
   const LinearSolution none = conjugate_gradients_normal(product(h), torch::ones({3}, torch::kFloat64));

@@ -12,8 +12,10 @@
 #include "bilevel/core/files.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/report/page.h"
+#include "bilevel/task/compare/page.h"
 #include "bilevel/task/compare/random_search.h"
 #include "bilevel/task/compare/results.h"
+#include "bilevel/task/compare/table.h"
 #include "bilevel/task/job/job_options.h"
 #include "bilevel/task/run_folder.h"
 

@@ -8,7 +8,9 @@
 
 #include "bilevel/data/test_files.h"
 #include "bilevel/task/compare/known_contest.h"
+#include "bilevel/task/compare/page.h"
 #include "bilevel/task/compare/results.h"
+#include "bilevel/task/compare/table.h"
 #include "tests/support.h"
 
 namespace bilevel {

@@ -25,7 +25,14 @@ double evenly(uint64_t seed, const std::string& name, int64_t trial) {
 
 double with_four_digits(double value) { return std::stod(fmt::format("{:.3e}", value)); }
 
+/// Where in the range a value lies, on a logarithmic scale: [0, 1].
+double place_of(const Field& field, double value) {
+  const auto [low, high] = *field.range;
+  return std::log(std::clamp(value, low, high) / low) / std::log(high / low);
+}
+
 nlohmann::json value_at(const Field& field, double u) {
+  u = std::clamp(u, 0.0, 1.0);
   const auto [low, high] = *field.range;
   const double value = low * std::pow(high / low, u);
   if (field.type == "integer")
@@ -56,7 +63,19 @@ nlohmann::ordered_json draw_options(const Fields& fields, const std::set<std::st
   if (free.empty()) return nlohmann::ordered_json::object();
   const bool first_is_free = free.front() == first;
   const int64_t alone = first_is_free ? trials / 2 : 0;  // half of those after trial 0, rounded up
-  if (trial <= alone) return {{first->name, value_at(*first, evenly(seed, first->name, trial))}};
+  const auto present = [&](const Field& field) {
+    return best.contains(field.name) ? nlohmann::json(best.at(field.name)) : field.get();
+  };
+  if (trial <= alone) {
+    const int64_t coarse = (2 * alone + 2) / 3;
+    double u = evenly(seed, first->name, trial);
+    if (trial > coarse) {
+      const double reach =
+          std::ldexp(1.0 / static_cast<double>(coarse), static_cast<int>(coarse + 1 - trial));
+      u = place_of(*first, present(*first).get<double>()) + (2 * u - 1) * reach;
+    }
+    return {{first->name, value_at(*first, u)}};
+  }
 
   std::sort(free.begin(), free.end(), [&](const Field* a, const Field* b) {
     const double lot_a = uniform(seed, "lot " + a->name), lot_b = uniform(seed, "lot " + b->name);
@@ -64,12 +83,10 @@ nlohmann::ordered_json draw_options(const Fields& fields, const std::set<std::st
   });
   const Field& field = *free[static_cast<size_t>(trial - alone - 1) % free.size()];
   double u = uniform(seed, fmt::format("trial {} {}", trial, field.name));
-  const nlohmann::json present =
-      best.contains(field.name) ? nlohmann::json(best.at(field.name)) : field.get();
-  if (present.is_number()) {
-    const auto [low, high] = *field.range;
-    const double value = std::clamp(present.get<double>(), low, high), whole = std::log(high / low);
-    u = std::clamp((std::log(value / low) + (2 * u - 1) * std::log(4.0)) / whole, 0.0, 1.0);
+  const nlohmann::json old = present(field);
+  if (old.is_number()) {
+    const double whole = std::log(field.range->high / field.range->low);
+    u = place_of(field, old.get<double>()) + (2 * u - 1) * std::log(4.0) / whole;
   }
   nlohmann::ordered_json options = best;
   options[field.name] = value_at(field, u);

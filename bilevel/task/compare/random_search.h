@@ -16,8 +16,9 @@ std::vector<std::string> searched_options(const Fields& fields, const std::set<s
 
 /// The values of trial number `trial` of `trials`; what it does not name stays as it is.
 /// - Trial 0 is the solver as it is: an empty object.
-/// - The first half of the others draw the first option with a range, the step size on x, alone, from a sequence
-///   that covers its range evenly however many they are.
+/// - The first half of the others draw the first option with a range, the step size on x, alone: two thirds of them
+///   from a sequence that covers its range evenly however many they are, the rest about the best so far, first as
+///   far as the gaps that those left, then each half as far as the one before.
 /// - The rest start from `best`, the values of the best trial so far, and draw one option anew: in turn all of
 ///   them, in a random order; a number within a factor of 4 about what it is, what is automatic from its whole range.
 /// So the step size on x is searched first and widest, automatic step sizes stay automatic in most trials, and many
