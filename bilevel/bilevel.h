@@ -1,8 +1,26 @@
-// Everything that a user of the library needs for a problem of their own.
+// Everything that a user of the library needs for a problem of their own: problems, sets, solvers, `run` and `check`.
 #pragma once
 
 #include "bilevel/check/check.h"
 #include "bilevel/core/parameters.h"
 #include "bilevel/problem/problem.h"
+#include "bilevel/problem/sets.h"
+#include "bilevel/problem/single_level.h"
+#include "bilevel/solver/accbo/accbo.h"
 #include "bilevel/solver/adambo/adambo.h"
+#include "bilevel/solver/amigo/amigo.h"
+#include "bilevel/solver/bo-rep/bo-rep.h"
+#include "bilevel/solver/f2sa/f2sa.h"
+#include "bilevel/solver/ma-soba/ma-soba.h"
+#include "bilevel/solver/mrbo/mrbo.h"
+#include "bilevel/solver/registry.h"
 #include "bilevel/solver/run.h"
+#include "bilevel/solver/saba/saba.h"
+#include "bilevel/solver/sl-bamm/sl-bamm.h"
+#include "bilevel/solver/slip/slip.h"
+#include "bilevel/solver/soba/soba.h"
+#include "bilevel/solver/stocbio/stocbio.h"
+#include "bilevel/solver/sustain/sustain.h"
+#include "bilevel/solver/ttsa/ttsa.h"
+#include "bilevel/solver/vr-adambo/vr-adambo.h"
+#include "bilevel/solver/vrbo/vrbo.h"

@@ -18,15 +18,11 @@ int main() {
   const auto weights = torch::zeros({6}, torch::kFloat64).requires_grad_();
   const auto loss = [&](const bilevel::Batch& b) { return (b[0].matmul(weights) - b[1]).square().mean(); };
   const bilevel::Problem problem{
-      .upper = {.parameters = {penalty},
-                .loss = loss,
-                .batches = bilevel::shuffled(valid),
-                .names = {"penalty"}},
+      .upper = {.parameters = {{"penalty", penalty}}, .loss = loss, .batches = bilevel::shuffled(valid)},
       .lower = {
-          .parameters = {weights},
+          .parameters = {{"weights", weights}},
           .loss = [&](const bilevel::Batch& b) { return loss(b) + (penalty.exp() * weights.square()).sum(); },
-          .batches = bilevel::shuffled(train),
-          .names = {"weights"}}};
+          .batches = bilevel::shuffled(train)}};
   const bilevel::CheckReport report = bilevel::check(problem);
   std::cout << report.table();
   // [shown]

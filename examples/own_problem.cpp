@@ -22,10 +22,10 @@ int main() {
   const auto loss = [&](const bilevel::Batch& b) {
     return functional::cross_entropy(head(encoder->forward(b[0])), b[1]);
   };
-  bilevel::Problem problem{.upper = {.parameters = encoder->parameters(),
+  bilevel::Problem problem{.upper = {.parameters = bilevel::named(*encoder),
                                      .loss = loss,
                                      .batches = bilevel::shuffled(valid, {.batch_size = 64})},
-                           .lower = {.parameters = head->parameters(),
+                           .lower = {.parameters = bilevel::named(*head),
                                      .loss =
                                          [&](const bilevel::Batch& b) {
                                            return loss(b) + 1e-2 * bilevel::squared_norm(head->parameters());

@@ -53,8 +53,15 @@ int main() {
       .lower = {.parameters = {y},
                 .loss = [&](const bilevel::Batch&) { return 0.5 * (y - 2 * x).square().sum(); },
                 .batches = bilevel::no_data()}};
-  NormalizedDescent solver({.upper_step_size = 0.3});
-  const bilevel::Result result = bilevel::run(problem, solver, {.max_steps = 300});
+  // By name, with options as text, as programs choose solvers; `NormalizedDescent solver({.upper_step_size = 0.3});`
+  // serves `run` as well.
+  bilevel::solver_registry().add({.name = "normalized-descent",
+                                  .summary = "exact steps of length eta/sqrt(k) against the hypergradient",
+                                  .make = [] { return std::make_unique<NormalizedDescent>(); },
+                                  .movement = bilevel::Movement::normalized});
+  const std::unique_ptr<bilevel::Solver> solver = bilevel::make_solver("normalized-descent");
+  bilevel::fields_of(*solver).set_text("upper_step_size=0.3");
+  const bilevel::Result result = bilevel::run(problem, *solver, {.max_steps = 300});
   std::cout << result.brief() << "\n";
   return (x - 1.5).abs().max().item<double>() < 0.02 ? 0 : 1;
 }

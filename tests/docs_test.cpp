@@ -84,6 +84,13 @@ TEST(SolverPages, TellAlgorithmCostAndUse) {
   }
 }
 
+TEST(UmbrellaHeader, BringsEverySolver) {
+  const std::string text = page("bilevel/bilevel.h");
+  for (const SolverEntry& entry : solver_registry()) {
+    EXPECT_CONTAINS(text, "#include \"bilevel/solver/" + entry.name + "/" + entry.name + ".h\"");
+  }
+}
+
 TEST(Notation, NamesEveryOptionOfEverySolver) {
   const std::string text = page("docs/notation.md");
   for (const SolverEntry& entry : solver_registry()) {

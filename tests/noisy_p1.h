@@ -37,23 +37,21 @@ struct NoisyP1 {
   }
 
   Problem problem() const {
-    return {.upper = {.parameters = {x},
+    return {.upper = {.parameters = {{"x", x}},
                       .loss =
                           [x = x, y = y](const Batch& batch) {
                             const torch::Tensor u = batch[0][0];
                             return torch::cosh(c * x).sum() + u[0] * x.sum() +
                                    (b + u[1]) * torch::sin(y).sum();
                           },
-                      .batches = shuffled({upper_rows}, {.batch_size = 1}),
-                      .names = {"x"}},
-            .lower = {.parameters = {y},
+                      .batches = shuffled({upper_rows}, {.batch_size = 1})},
+            .lower = {.parameters = {{"y", y}},
                       .loss =
                           [x = x, y = y](const Batch& batch) {
                             const torch::Tensor l = batch[0][0];
                             return 0.5 * (mu + l[0]) * (y - (a + l[1]) * x).square().sum() + l[2] * y.sum();
                           },
-                      .batches = shuffled({lower_rows}, {.batch_size = 1}),
-                      .names = {"y"}}};
+                      .batches = shuffled({lower_rows}, {.batch_size = 1})}};
   }
 };
 

@@ -34,18 +34,16 @@ struct Ridge {
   }
 
   Problem problem() const {
-    return {.upper = {.parameters = {x},
+    return {.upper = {.parameters = {{"x", x}},
                       .loss = [y = y](const Batch& b) { return (b[0].mv(y) - b[1]).square().mean(); },
-                      .batches = shuffled({valid, valid_target}, {.batch_size = 4}),
-                      .names = {"x"}},
-            .lower = {.parameters = {y},
+                      .batches = shuffled({valid, valid_target}, {.batch_size = 4})},
+            .lower = {.parameters = {{"y", y}},
                       .loss =
                           [x = x, y = y, p = dropout](const Batch& b) {
                             const torch::Tensor rows = p > 0 ? torch::dropout(b[0], p, true) : b[0];
                             return (rows.mv(y) - b[1]).square().mean() + (x.exp() * y.square()).sum();
                           },
-                      .batches = shuffled({train, train_target}, {.batch_size = 5}),
-                      .names = {"y"}}};
+                      .batches = shuffled({train, train_target}, {.batch_size = 5})}};
   }
 
   /// The problem whose upper loss is multiplied by `factor` from its `count`-th evaluation on.
@@ -89,12 +87,10 @@ struct SharedEncoder {
     const FeatureLoss g = [y = y, A = A](const torch::Tensor& features, const Batch& b) {
       return 0.5 * y.dot(A.mv(y)) - (features.mv(y) * b[1]).mean();
     };
-    Problem problem{.upper = {.parameters = {w},
-                              .batches = shuffled({valid, valid_target}, {.batch_size = batch_size}),
-                              .names = {"w"}},
-                    .lower = {.parameters = {y},
-                              .batches = shuffled({train, train_target}, {.batch_size = batch_size}),
-                              .names = {"y"}}};
+    Problem problem{.upper = {.parameters = {{"w", w}},
+                              .batches = shuffled({valid, valid_target}, {.batch_size = batch_size})},
+                    .lower = {.parameters = {{"y", y}},
+                              .batches = shuffled({train, train_target}, {.batch_size = batch_size})}};
     if (split) {
       problem.encode = encode;
       problem.upper.feature_loss = f;

@@ -40,8 +40,8 @@ struct Separable {
       const torch::Tensor r = y - p.a * x;
       return (0.5 * p.mu * r.square() + 0.25 * p.q * r.square().square()).sum();
     };
-    Problem problem{.upper = {.parameters = {x}, .loss = f, .batches = no_data(), .names = {"x"}},
-                    .lower = {.parameters = {y}, .loss = g, .batches = no_data(), .names = {"y"}}};
+    Problem problem{.upper = {.parameters = {{"x", x}}, .loss = f, .batches = no_data()},
+                    .lower = {.parameters = {{"y", y}}, .loss = g, .batches = no_data()}};
     if (limit > 0) problem.upper.project = box(-limit, limit);
     return problem;
   }

@@ -71,12 +71,14 @@ class Spoiled : public Estimator {
 };
 
 EstimatorEntry spoiled(const std::string& name, const Spoiled::Spoil& spoil) {
-  return {name, "spoiled", [=] { return std::make_unique<Spoiled>(name, spoil); }};
+  EstimatorEntry entry = estimator_registry().at(name);
+  entry.make = [=] { return std::make_unique<Spoiled>(name, spoil); };
+  return entry;
 }
 
 TEST(CheckAccuracy, ARelativeErrorOf1e3IsNeverOk) {
   int called_wrong = 0;
-  const auto& registry = estimator_registry();
+  const std::vector<std::string> names = estimator_registry().names();
   for (int k = 0; k < kQuadratics; ++k) {
     const Quadratic q = random_quadratic(k, 1e6);
     at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(static_cast<uint64_t>(k));
@@ -89,7 +91,7 @@ TEST(CheckAccuracy, ARelativeErrorOf1e3IsNeverOk) {
           changed[v.abs().argmax()] *= 0.999;
           return changed;
         }};
-    const std::string& name = registry[static_cast<size_t>(k) % registry.size()].name;
+    const std::string& name = names[static_cast<size_t>(k) % names.size()];
     const CheckReport report = check(q.problem(), {.points = 0,
                                                    .starts = 0,
                                                    .coordinate_limit = 1,
@@ -177,14 +179,12 @@ TEST(CheckAccuracy, ErrorsOfNumbersNearZeroAreAbsolute) {
   // Phi = x^2 at 0: nothing to be relative to. x^2 - 2 x y + y^2 at y = x: the terms cancel.
   const Tensor x = leaf({0.0, 1.0}), y = leaf({0.5, 0.5});
   const CheckReport report =
-      check({.upper = {.parameters = {x},
+      check({.upper = {.parameters = {{"x", x}},
                        .loss = [=](const Batch&) { return (x - y).square().sum() + 3 * (x - y).sum(); },
-                       .batches = no_data(),
-                       .names = {"x"}},
-             .lower = {.parameters = {y},
+                       .batches = no_data()},
+             .lower = {.parameters = {{"y", y}},
                        .loss = [=](const Batch&) { return (y - x).square().sum(); },
-                       .batches = no_data(),
-                       .names = {"y"}}},
+                       .batches = no_data()}},
             {.estimators = {"cg"}});
   EXPECT_TRUE(report.ok) << report.table();
   const EstimatorCheck& cg = estimator_named(report, "cg");

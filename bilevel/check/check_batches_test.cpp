@@ -33,20 +33,18 @@ struct Rows {
 
   Problem problem(const Reduce& upper, const Reduce& lower, const SamplingOptions& a = {.batch_size = 8},
                   const SamplingOptions& b = {.batch_size = 12}) const {
-    return {.upper = {.parameters = {x},
+    return {.upper = {.parameters = {{"x", x}},
                       .loss =
                           [*this, upper](const Batch& r) {
                             return upper((r[0].mv(y) - r[1]).square()) + 0.01 * x.square().sum();
                           },
-                      .batches = shuffled({valid, valid_target}, a),
-                      .names = {"x"}},
-            .lower = {.parameters = {y},
+                      .batches = shuffled({valid, valid_target}, a)},
+            .lower = {.parameters = {{"y", y}},
                       .loss =
                           [*this, lower](const Batch& r) {
                             return lower((r[0].mv(y) - r[1]).square()) + (x.exp() * y.square()).sum();
                           },
-                      .batches = shuffled({train, target}, b),
-                      .names = {"y"}}};
+                      .batches = shuffled({train, target}, b)}};
   }
 };
 

@@ -23,14 +23,12 @@ struct Smooth {
     return 0.5 * (y - x).square().sum() * (1 + 0.5 * x.square().sum()) + 0.25 * y.pow(4).sum();
   }
   Problem problem() const {
-    return {.upper = {.parameters = {x},
-                      .loss = [*this](const Batch&) { return f(); },
-                      .batches = no_data(),
-                      .names = {"x"}},
-            .lower = {.parameters = {y},
-                      .loss = [*this](const Batch&) { return g(); },
-                      .batches = no_data(),
-                      .names = {"y"}}};
+    return {
+        .upper = {.parameters = {{"x", x}},
+                  .loss = [*this](const Batch&) { return f(); },
+                  .batches = no_data()},
+        .lower = {
+            .parameters = {{"y", y}}, .loss = [*this](const Batch&) { return g(); }, .batches = no_data()}};
   }
   /// d2g/dy2 v with x and y as given for its two parts.
   Tensor hessian(const Tensor& at_x, const Tensor& at_y, const Tensor& v) const {
@@ -140,14 +138,12 @@ TEST(CheckMistakes, OneOf10000NumbersIsSaidToBeBeyondReach) {
       one[4321] = whole ? 1 : factor;
       return x * one + (x * (1 - one)).detach();
     };
-    return Problem{.upper = {.parameters = {x},
+    return Problem{.upper = {.parameters = {{"x", x}},
                              .loss = [=](const Batch&) { return (y - seen(0.5)).square().mean(); },
-                             .batches = no_data(),
-                             .names = {"x"}},
-                   .lower = {.parameters = {y},
+                             .batches = no_data()},
+                   .lower = {.parameters = {{"y", y}},
                              .loss = [=](const Batch&) { return (y - seen(1).mean()).square().sum(); },
-                             .batches = no_data(),
-                             .names = {"y"}}};
+                             .batches = no_data()}};
   };
   const CheckReport fine = check(problem(true), {.estimators = kOne});
   EXPECT_TRUE(fine.ok) << fine.table();
@@ -167,10 +163,9 @@ TEST(CheckMistakes, ANumberWithoutGradientIsTriedSingly) {
   one[4321] = 0;
   const auto seen = [=] { return x * one + (x * (1 - one)).detach(); };
   const CheckReport report =
-      check({.upper = {.parameters = {x},
+      check({.upper = {.parameters = {{"x", x}},
                        .loss = [=](const Batch&) { return (y - seen()).square().mean(); },
-                       .batches = no_data(),
-                       .names = {"x"}},
+                       .batches = no_data()},
              .lower = {.parameters = {y},
                        .loss = [=](const Batch&) { return (y - x.mean()).square().sum(); },
                        .batches = no_data()}},

@@ -44,14 +44,12 @@ struct Net {
                strength * squared_norm({weights, biases});
       };
     };
-    return {.upper = {.parameters = {w, c},
+    return {.upper = {.parameters = {{"w", w}, {"c", c}},
                       .feature_loss = loss(v, d, 0),
-                      .batches = shuffled({data.slice(0, 0, 6), labels.slice(0, 0, 6)}, {.batch_size = 2}),
-                      .names = {"w", "c"}},
-            .lower = {.parameters = {v, d},
+                      .batches = shuffled({data.slice(0, 0, 6), labels.slice(0, 0, 6)}, {.batch_size = 2})},
+            .lower = {.parameters = {{"v", v}, {"d", d}},
                       .feature_loss = loss(v, d, 0.1),
-                      .batches = shuffled({data, labels}, {.batch_size = 5}),
-                      .names = {"v", "d"}},
+                      .batches = shuffled({data, labels}, {.batch_size = 5})},
             .encode = [w = w, c = c](const Batch& batch) {
               return torch::dropout(torch::tanh(torch::linear(batch[0], w, c)), 0.1, true);
             }};
@@ -203,7 +201,7 @@ TEST(CheckFinds, AParameterThatIsDetachedInTheUpperLoss) {
   const Tensor w = leaf({0.7, 0.2});
   Problem problem = p1.problem();
   problem.upper.parameters.push_back(w);
-  problem.upper.names.push_back("w");
+  problem.upper.parameters.names.push_back("w");
   problem.upper.loss = [loss = problem.upper.loss, w](const Batch& b) {
     return loss(b) + w.detach().square().sum();
   };
@@ -239,9 +237,9 @@ TEST(CheckFinds, AParameterWithoutInfluence) {
   const P1 p1(std::vector<double>{0.4, -0.3});
   Problem problem = p1.problem();
   problem.upper.parameters.push_back(leaf({1.0}));
-  problem.upper.names.push_back("idle");
+  problem.upper.parameters.names.push_back("idle");
   problem.lower.parameters.push_back(leaf({2.0, 3.0}));
-  problem.lower.names.push_back("spare");
+  problem.lower.parameters.names.push_back("spare");
   const CheckReport report = check(problem, {.max_products = 200});
   EXPECT_EQ(report.without_influence,
             (std::vector<std::string>{"upper parameter 'idle'", "lower parameter 'spare'"}));
@@ -382,18 +380,16 @@ struct Forgetful : torch::autograd::Function<Forgetful> {
 /// Two lower parameters, of which 'inner' passes a layer that the test chooses.
 Problem with_layer(const Tensor& x, const Tensor& outer, const Tensor& inner,
                    const std::function<Tensor(const Tensor&)>& layer) {
-  return {.upper = {.parameters = {x},
+  return {.upper = {.parameters = {{"x", x}},
                     .loss = [=](const Batch&) { return (outer + inner + x).square().sum(); },
-                    .batches = no_data(),
-                    .names = {"x"}},
-          .lower = {.parameters = {outer, inner},
+                    .batches = no_data()},
+          .lower = {.parameters = {{"outer", outer}, {"inner", inner}},
                     .loss =
                         [=](const Batch&) {
                           return (outer - x).square().sum() + layer(inner - x).sum() +
                                  0.1 * inner.square().sum();
                         },
-                    .batches = no_data(),
-                    .names = {"outer", "inner"}}};
+                    .batches = no_data()}};
 }
 
 TEST(CheckFinds, ALayerThatCannotBeDifferentiatedTwice) {

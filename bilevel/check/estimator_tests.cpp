@@ -16,14 +16,9 @@ using torch::Tensor;
 
 constexpr double kZero = 1e-2;  // a part of the whole below which errors are relative to the whole
 
-/// The option of that name, where there is one.
-bool set_field(const Fields& fields, const std::string& name, const nlohmann::json& value) {
-  for (const Field& f : fields.list()) {
-    if (f.name != name) continue;
-    f.set(value);
-    return true;
-  }
-  return false;
+/// Sets the option of that name, where there is one.
+void set_field(const Fields& fields, const std::string& name, const nlohmann::json& value) {
+  if (const Field* field = fields.find(name)) field->set(value);
 }
 
 double larger(double a, double b) { return std::isnan(a) ? b : std::isnan(b) ? b : std::max(a, b); }
@@ -31,7 +26,7 @@ double larger(double a, double b) { return std::isnan(a) ? b : std::isnan(b) ? b
 }  // namespace
 
 std::vector<EstimatorEntry> EstimatorTests::entries() const {
-  std::vector<EstimatorEntry> all = estimator_registry();
+  std::vector<EstimatorEntry> all(estimator_registry().begin(), estimator_registry().end());
   for (const EstimatorEntry& own : s_.options.own) {
     const auto same = std::find_if(all.begin(), all.end(), [&](const auto& e) { return e.name == own.name; });
     if (same != all.end()) {
@@ -213,26 +208,22 @@ int64_t EstimatorTests::max_gradients() const {
 
 /// Runs an estimator with enough effort.
 EstimatorTests::Attempt EstimatorTests::attempt(const EstimatorEntry& entry) {
-  const std::string& name = entry.name;
+  const Effort& effort = entry.effort;
   const std::unique_ptr<Estimator> estimator = entry.make();
   const Fields fields = fields_of(*estimator);
   const LowerLevelCheck& level = s_.report.lower_level;
   const double condition = level_.condition();
-  const bool krylov = name == "cg" || name == "cg-normal" || name == "finite-difference";
-  const bool unrolled = name == "unrolled";
-  const bool stepping = name == "neumann" || name == "sgd" || name == "fixed-point" || unrolled;
-  // A second factor k on the rate of unrolling: the iterates still move.
-  const int64_t wanted = krylov                              ? 20 * s_.y.numel() + 100
-                         : unrolled || name == "fixed-point" ? 2 * terms()
-                                                             : terms();
+  const bool krylov = effort.steps == Effort::Steps::dimension;
+  const int64_t wanted =
+      krylov ? 20 * s_.y.numel() + 100 : static_cast<int64_t>(effort.factor * static_cast<double>(terms()));
   int64_t most = s_.options.max_products;
-  if (unrolled) {  // its iterates take 512 MiB at most
+  if (effort.keeps_iterates) {  // they take 512 MiB at most
     most = std::min(most, std::max<int64_t>(1, (int64_t{1} << 29) / (8 * s_.y.numel())));
   }
   Attempt found;
-  found.limited = stepping && wanted > most;
+  found.limited = effort.steps == Effort::Steps::condition && wanted > most;
   const int64_t steps = std::min(wanted, most);
-  const double best = name == "finite-difference" ? std::pow(s_.unit, 0.6) : 16 * s_.unit;
+  const double best = effort.difference_step.empty() ? 16 * s_.unit : std::pow(s_.unit, 0.6);
   const double linear_tolerance = std::max(best, 1e-2 * s_.tolerance / condition);
   const nlohmann::json step_size =
       level.largest_curvature > 0 ? nlohmann::json(1 / level.largest_curvature) : "auto";
@@ -243,9 +234,9 @@ EstimatorTests::Attempt EstimatorTests::attempt(const EstimatorEntry& entry) {
   set_field(fields, "linear_tolerance", linear_tolerance);
   set_field(fields, "max_gradients", max_gradients());
   set_field(fields, "length", s_.y_length);
-  set_field(fields, "difference_step", s_.difference_step(std::cbrt(s_.unit)));
-  if (name == "value-function") return by_value_function(*estimator);
-  if (unrolled) {  // from a start at which the iterates do move
+  set_field(fields, effort.difference_step, s_.difference_step(std::cbrt(s_.unit)));
+  if (!effort.penalty.empty()) return by_penalty(*estimator, effort.penalty);
+  if (effort.keeps_iterates) {  // from a start at which they do move
     const Tensor away = s_.random(s_.y);
     s_.oracles.y().assign(level_.solution() +
                           1e-3 * (s_.y_length + norm_of(level_.solution())) * away / norm_of(away));
@@ -257,16 +248,16 @@ EstimatorTests::Attempt EstimatorTests::attempt(const EstimatorEntry& entry) {
     found.remark = fmt::format("{} steps", steps);
   }
   found.estimate = estimator->estimate(s_.oracles, s_.upper, s_.lower);
-  // Rounding in H z = b; conjugate gradients on the normal equations square the condition in their iteration.
+  // Rounding in H z = b.
   found.error = rounding();
-  if (name == "cg-normal") found.error *= std::min(1e3, 1 + condition * 1e-6);
+  if (effort.squares_condition) found.error *= std::min(1e3, 1 + condition * 1e-6);
   if (found.estimate.failed) return found;
   if (krylov) {
     found.limited = found.estimate.residual.item<double>() > 10 * linear_tolerance * norm_of(upper_y_);
   }
-  if (name == "finite-difference") {  // a longer step shows what rounding and curvature of g do to it
+  if (!effort.difference_step.empty()) {  // a longer step shows what rounding and curvature of g do to it
     const double step = s_.difference_step(8 * std::cbrt(s_.unit));
-    set_field(fields, "difference_step", step);
+    set_field(fields, effort.difference_step, step);
     const Estimate other = estimator->estimate(s_.oracles, s_.upper, s_.lower);
     found.error =
         other.failed ? std::numeric_limits<double>::infinity() : norm_of(other.value - found.estimate.value);
@@ -277,7 +268,7 @@ EstimatorTests::Attempt EstimatorTests::attempt(const EstimatorEntry& entry) {
 
 /// The penalty's bias is a/lambda + b/lambda^2 + ...: three multipliers, extrapolated. lambda is chosen such that y
 /// moves by a fixed small step between g and g + f/lambda.
-EstimatorTests::Attempt EstimatorTests::by_value_function(Estimator& estimator) {
+EstimatorTests::Attempt EstimatorTests::by_penalty(Estimator& estimator, const std::string& multiplier) {
   const double l = s_.report.lower_level.largest_curvature, mu = s_.report.lower_level.smallest_curvature;
   const double z = level_.strongly_convex() ? norm_of(upper_y_) / mu : norm_of(upper_y_) / l;
   const Tensor& solution = level_.solution();
@@ -297,7 +288,7 @@ EstimatorTests::Attempt EstimatorTests::by_value_function(Estimator& estimator) 
   Attempt found;
   Tensor values[3];
   for (int k = 0; k < 3; ++k) {
-    set_field(fields, "multiplier", lambda * std::pow(2, k));
+    set_field(fields, multiplier, lambda * std::pow(2, k));
     const OracleCounts before = found.estimate.cost;
     found.estimate = estimator.estimate(s_.oracles, s_.upper, s_.lower);
     found.estimate.cost += before;
@@ -316,10 +307,11 @@ EstimatorTests::Attempt EstimatorTests::by_value_function(Estimator& estimator) 
 /// Where y*(x) is not unique: the gradient of min f over the lower level's minimizers, by the penalty.
 void EstimatorTests::optimistic_solution() {
   try {
-    const std::unique_ptr<Estimator> estimator = make_estimator("value-function");
+    const EstimatorEntry& penalty = estimator_registry().at("value-function");
+    const std::unique_ptr<Estimator> estimator = penalty.make();
     set_field(fields_of(*estimator), "max_gradients", max_gradients());
     set_field(fields_of(*estimator), "length", s_.y_length);
-    const Attempt found = by_value_function(*estimator);
+    const Attempt found = by_penalty(*estimator, penalty.effort.penalty);
     if (found.estimate.failed) return;
     const double size = norm_of(found.estimate.value);
     if (found.error <= 0.1 * size) optimistic_ = Reference{found.estimate.value, found.error};
@@ -352,7 +344,7 @@ void EstimatorTests::judge_by_optimistic(const Attempt& attempt, EstimatorCheck&
 EstimatorCheck EstimatorTests::examine(const EstimatorEntry& entry) {
   EstimatorCheck found{.name = entry.name};
   const bool defined = level_.strongly_convex();
-  if (entry.name == "exact" && s_.y.numel() > s_.options.dense_limit) {
+  if (entry.effort.dense && s_.y.numel() > s_.options.dense_limit) {
     found.verdict = Verdict::skipped;
     found.message = fmt::format("dim y = {} is above the limit of {}", s_.y.numel(), s_.options.dense_limit);
     return found;

@@ -47,7 +47,7 @@ class EstimatorTests {
   int64_t max_gradients() const;
   double rounding() const;
   Attempt attempt(const EstimatorEntry& entry);
-  Attempt by_value_function(Estimator& estimator);
+  Attempt by_penalty(Estimator& estimator, const std::string& multiplier);
   EstimatorCheck examine(const EstimatorEntry& entry);
   void judge_by_optimistic(const Attempt& attempt, EstimatorCheck& found) const;
 

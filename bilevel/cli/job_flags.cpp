@@ -14,11 +14,7 @@
 namespace bilevel::cli {
 namespace {
 
-std::string encoder_names() {
-  std::vector<std::string> names;
-  for (const EncoderEntry& entry : encoder_registry()) names.push_back(entry.name);
-  return fmt::format("{}", fmt::join(names, ", "));
-}
+std::string encoder_names() { return fmt::format("{}", fmt::join(encoder_registry().names(), ", ")); }
 
 }  // namespace
 

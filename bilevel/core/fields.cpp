@@ -140,10 +140,13 @@ void Fields::text(const std::string& name, std::string& value, const std::string
                      }});
 }
 
+const Field* Fields::find(const std::string& name) const {
+  const auto found = std::ranges::find(fields_, name, &Field::name);
+  return found == fields_.end() ? nullptr : &*found;
+}
+
 void Fields::set(const std::string& name, const json& value) const {
-  for (const Field& field : fields_) {
-    if (field.name == name) return field.set(value);
-  }
+  if (const Field* field = find(name)) return field->set(value);
   std::vector<std::string> names;
   for (const Field& field : fields_) names.push_back(field.name);
   throw InputError(fmt::format("there is no option '{}'; known: {}", name, fmt::join(names, ", ")));
@@ -156,9 +159,8 @@ void Fields::set_text(const std::string& assignment) const {
   }
   const std::string name = assignment.substr(0, equals);
   const std::string text = assignment.substr(equals + 1);
-  const bool is_text = std::ranges::any_of(
-      fields_, [&](const Field& field) { return field.name == name && field.type == "text"; });
-  set(name, is_text ? json(text) : value_of(text));
+  const Field* field = find(name);
+  set(name, field != nullptr && field->type == "text" ? json(text) : value_of(text));
 }
 
 void Fields::validate() const {

@@ -79,6 +79,8 @@ class Fields {
   void text(const std::string& name, std::string& value, const std::string& meaning);
 
   const std::vector<Field>& list() const { return fields_; }
+  /// The field of a name; null where there is none. Valid as long as the list.
+  const Field* find(const std::string& name) const;
 
   /// Sets one field from JSON. Throws InputError for an unknown name (listing the known ones) or an
   /// impossible value.

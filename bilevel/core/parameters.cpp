@@ -38,6 +38,15 @@ Parameters::Parameters(std::vector<torch::Tensor> tensors, std::vector<std::stri
   bind();
 }
 
+Parameters::~Parameters() {
+  const torch::NoGradGuard no_grad;
+  int64_t offset = 0;
+  for (torch::Tensor& t : tensors_) {
+    if (bound(t, offset)) t.set_data(t.detach().clone());
+    offset += t.numel();
+  }
+}
+
 std::string Parameters::name(size_t i) const {
   if (!names_.empty()) return fmt::format("{} parameter '{}'", level_, names_[i]);
   return fmt::format("{} parameter {} (shape {})", level_, i, fmt::join(tensors_[i].sizes().vec(), "x"));
@@ -47,14 +56,18 @@ void Parameters::bind() {
   const torch::NoGradGuard no_grad;
   int64_t offset = 0;
   for (torch::Tensor& t : tensors_) {
-    const torch::Tensor view = flat_.narrow(0, offset, t.numel()).view(t.sizes());
-    if (t.data_ptr() != view.data_ptr()) {
+    if (!bound(t, offset)) {
+      const torch::Tensor view = flat_.narrow(0, offset, t.numel()).view(t.sizes());
       view.copy_(t);
       t.set_data(view);
     }
     offset += t.numel();
   }
   ++version_;
+}
+
+bool Parameters::bound(const torch::Tensor& tensor, int64_t offset) const {
+  return tensor.data_ptr() == static_cast<const char*>(flat_.data_ptr()) + offset * flat_.element_size();
 }
 
 void Parameters::assign(const torch::Tensor& values) {
@@ -84,12 +97,11 @@ void Parameters::check() {
   bool detached = false;
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const torch::Tensor& t = tensors_[i];
-    const auto* expected = static_cast<const char*>(flat_.data_ptr()) + offset * flat_.element_size();
     if (t.sizes() != shapes_[i]) {
       throw InputError(
           fmt::format("{} had the shape {} when it was bound", name(i), fmt::join(shapes_[i], "x")));
     }
-    if (t.data_ptr() != expected) {
+    if (!bound(t, offset)) {
       if (t.scalar_type() != flat_.scalar_type() || t.device() != flat_.device()) {
         throw InputError(name(i) + " changed its dtype or device after it was bound");
       }

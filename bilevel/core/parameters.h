@@ -17,12 +17,18 @@ namespace bilevel {
 /// Some operations replace a parameter's storage in silence (`module.to(...)`, loading weights). `check()`
 /// notices: a tensor of unchanged dtype, device and shape is bound again with its new values; otherwise
 /// InputError.
+///
+/// The end of the object gives the tensors back: each then has storage of its own, as large as itself, with the last
+/// values. One that has been bound elsewhere in the meantime is left alone. Cost: one copy.
 class Parameters {
  public:
   /// Binds `tensors`. `names` is empty or has one name per tensor, `level` ("upper", "lower") is used in
   /// messages. Throws InputError when the list is empty, when a tensor is undefined, empty, not floating
   /// point, not a leaf that requires a gradient, or stands there twice, or when dtypes or devices differ.
   Parameters(std::vector<torch::Tensor> tensors, std::vector<std::string> names, std::string level);
+  ~Parameters();
+  Parameters(const Parameters&) = delete;
+  Parameters& operator=(const Parameters&) = delete;
 
   /// The 1-D buffer. Change it only through `assign` and `add`.
   const torch::Tensor& flat() const { return flat_; }
@@ -55,6 +61,8 @@ class Parameters {
 
  private:
   void bind();
+  /// Whether the tensor lies where its part of the buffer does, `offset` numbers from the beginning.
+  bool bound(const torch::Tensor& tensor, int64_t offset) const;
 
   std::vector<torch::Tensor> tensors_;
   std::vector<std::vector<int64_t>> shapes_;  // when bound

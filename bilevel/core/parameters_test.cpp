@@ -36,6 +36,25 @@ TEST(Parameters, NonContiguousTensorsKeepTheirValues) {
   EXPECT_EQ(distance(t, before), 0);
 }
 
+TEST(Parameters, AreGivenBackWithStorageOfTheirOwn) {
+  const torch::Tensor a = torch::arange(6, torch::kFloat32).reshape({2, 3}).requires_grad_();
+  const torch::Tensor b = torch::ones({2}).requires_grad_();
+  {
+    Parameters parameters({a, b}, {}, "upper");
+    parameters.assign(torch::arange(10, 18, torch::kFloat32));
+    {
+      Parameters inner({b}, {}, "upper");  // bound once more, and given back before the outer one ends
+      inner.assign(torch::tensor({5.0f, 6.0f}));
+    }
+    EXPECT_EQ(a.storage().nbytes(), 8 * sizeof(float));
+  }
+  EXPECT_EQ(a.storage().nbytes(), 6 * sizeof(float));
+  EXPECT_EQ(b.storage().nbytes(), 2 * sizeof(float));
+  EXPECT_TRUE(a.is_leaf() && a.requires_grad());
+  EXPECT_TRUE(torch::equal(a, torch::arange(10, 16, torch::kFloat32).reshape({2, 3})));
+  EXPECT_TRUE(torch::equal(b, torch::tensor({5.0f, 6.0f})));
+}
+
 TEST(Parameters, EveryChangeIsANewVersion) {
   Parameters parameters({leaf({2}, 1)}, {}, "lower");
   const uint64_t first = parameters.version();

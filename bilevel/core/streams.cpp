@@ -41,7 +41,14 @@ void Streams::state(State& state) {
   });
 }
 
-DefaultGeneratorScope::DefaultGeneratorScope(uint64_t seed, const torch::Device& device) : device_(device) {
+namespace {
+
+std::recursive_mutex default_generators;
+
+}  // namespace
+
+DefaultGeneratorScope::DefaultGeneratorScope(uint64_t seed, const torch::Device& device)
+    : alone_(default_generators), device_(device) {
   at::Generator cpu = at::detail::getDefaultCPUGenerator();
   {
     const std::lock_guard<std::mutex> lock(cpu.mutex());

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <string>
 
 #include "bilevel/core/state.h"
@@ -41,6 +42,10 @@ class Streams {
 /// For its lifetime, LibTorch's default generators (the CPU's, and CUDA's when `device` is a CUDA device)
 /// start from `seed`; afterwards they are as they were. Dropout and the initializers of LibTorch read only
 /// these.
+///
+/// The generators belong to the whole process. So only one thread holds scopes at a time, and another waits: runs in
+/// several threads give what they give alone. What a thread draws from the default generators outside of any scope is
+/// not protected from the scopes of others. A thread with a scope must not wait for one that asks for a scope.
 class DefaultGeneratorScope {
  public:
   DefaultGeneratorScope(uint64_t seed, const torch::Device& device = torch::kCPU);
@@ -49,6 +54,7 @@ class DefaultGeneratorScope {
   DefaultGeneratorScope& operator=(const DefaultGeneratorScope&) = delete;
 
  private:
+  std::unique_lock<std::recursive_mutex> alone_;
   torch::Device device_;
   torch::Tensor cpu_state_;
   torch::Tensor device_state_;

@@ -1,11 +1,5 @@
 #include "bilevel/hypergrad/estimator.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include <algorithm>
-
-#include "bilevel/core/error.h"
 #include "bilevel/hypergrad/finite_difference/finite_difference.h"
 #include "bilevel/hypergrad/implicit.h"
 #include "bilevel/hypergrad/unrolled/unrolled.h"
@@ -43,49 +37,52 @@ class EstimatorWith : public Estimator {
 template <typename Options>
 EstimatorEntry entry(const std::string& name, const std::string& summary, const Options& options,
                      typename EstimatorWith<Options>::Function function,
-                     typename EstimatorWith<Options>::Memory memory) {
+                     typename EstimatorWith<Options>::Memory memory, const Effort& effort) {
   return {name, summary,
-          [=] { return std::make_unique<EstimatorWith<Options>>(name, options, function, memory); }};
+          [=] { return std::make_unique<EstimatorWith<Options>>(name, options, function, memory); }, effort};
 }
 
-EstimatorEntry implicit(const std::string& linear_solver, const std::string& summary) {
+EstimatorEntry implicit(const std::string& linear_solver, const Effort& effort) {
   return entry<LinearSolverOptions>(
-      linear_solver, "implicit; H z = b by " + summary, {.linear_solver = linear_solver}, implicit_estimate,
+      linear_solver, "implicit; H z = b by " + linear_solver_registry().at(linear_solver).summary,
+      {.linear_solver = linear_solver}, implicit_estimate,
       [](int64_t n, int64_t bytes, const LinearSolverOptions& o) {
         // The dense matrix, its factors and the columns; else a handful of vectors.
-        return o.linear_solver == "exact" ? 3 * n * n * int64_t{8} : 6 * n * bytes;
-      });
+        const bool dense = linear_solver_registry().at(o.linear_solver).dense;
+        return dense ? 3 * n * n * int64_t{8} : 6 * n * bytes;
+      },
+      effort);
 }
 
 }  // namespace
 
-const std::vector<EstimatorEntry>& estimator_registry() {
-  static const std::vector<EstimatorEntry> entries{
-      implicit("neumann", "a truncated Neumann sum"),
-      implicit("sgd", "gradient descent steps of a given number"),
-      implicit("cg", "conjugate gradients"),
-      implicit("cg-normal", "conjugate gradients on the normal equations"),
-      implicit("fixed-point", "the fixed-point iteration, until it has converged"),
-      implicit("exact", "a dense factorization"),
-      entry<UnrolledOptions>("unrolled", "adjoint recursion through gradient descent on y", {},
-                             unrolled_estimate, unrolled_memory_bytes),
-      entry<FiniteDifferenceOptions>(
-          "finite-difference", "implicit; products as differences of first derivatives", {},
-          finite_difference_estimate,
-          [](int64_t n, int64_t bytes, const FiniteDifferenceOptions&) { return 8 * n * bytes; }),
-      entry<ValueFunctionOptions>(
-          "value-function", "gradient of the penalty f + lambda (g - min g)", {}, value_function_estimate,
-          [](int64_t n, int64_t bytes, const ValueFunctionOptions&) { return 10 * n * bytes; })};
-  return entries;
+Registry<EstimatorEntry>& estimator_registry() {
+  using Steps = Effort::Steps;
+  static Registry<EstimatorEntry> registry(
+      "estimator",
+      {implicit("neumann", {.steps = Steps::condition}), implicit("sgd", {.steps = Steps::condition}),
+       implicit("cg", {.steps = Steps::dimension}),
+       implicit("cg-normal", {.steps = Steps::dimension, .squares_condition = true}),
+       // Its residual, by which it ends, falls no faster than its error.
+       implicit("fixed-point", {.steps = Steps::condition, .factor = 2}), implicit("exact", {.dense = true}),
+       // A second factor k on the rate of unrolling: the iterates still move.
+       entry<UnrolledOptions>("unrolled", "adjoint recursion through gradient descent on y", {},
+                              unrolled_estimate, unrolled_memory_bytes,
+                              {.steps = Steps::condition, .factor = 2, .keeps_iterates = true}),
+       entry<FiniteDifferenceOptions>(
+           "finite-difference", "implicit; products as differences of first derivatives", {},
+           finite_difference_estimate,
+           [](int64_t n, int64_t bytes, const FiniteDifferenceOptions&) { return 8 * n * bytes; },
+           {.steps = Steps::dimension, .difference_step = "difference_step"}),
+       entry<ValueFunctionOptions>(
+           "value-function", "gradient of the penalty f + lambda (g - min g)", {}, value_function_estimate,
+           [](int64_t n, int64_t bytes, const ValueFunctionOptions&) { return 10 * n * bytes; },
+           {.penalty = "multiplier"})});
+  return registry;
 }
 
 std::unique_ptr<Estimator> make_estimator(const std::string& name) {
-  std::vector<std::string> names;
-  for (const EstimatorEntry& e : estimator_registry()) {
-    if (e.name == name) return e.make();
-    names.push_back(e.name);
-  }
-  throw InputError(fmt::format("there is no estimator '{}'; known: {}", name, fmt::join(names, ", ")));
+  return estimator_registry().at(name).make();
 }
 
 Estimate implicit_estimate(Oracles& oracles, const Sample& upper_sample, const Sample& lower_sample,

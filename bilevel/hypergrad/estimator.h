@@ -4,9 +4,9 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "bilevel/core/fields.h"
+#include "bilevel/core/registry.h"
 #include "bilevel/hypergrad/estimate.h"
 #include "bilevel/linear/linear_solver.h"
 
@@ -27,14 +27,32 @@ class Estimator {
   virtual Estimate estimate(Oracles& oracles, const Sample& upper, const Sample& lower) const = 0;
 };
 
+/// What an estimator needs for a given accuracy, and where its own error shows: `check` gives it as much. Options that it
+/// has among linear_steps, lower_steps, linear_ and lower_step_size, linear_tolerance, max_gradients, length are set.
+struct Effort {
+  enum class Steps {
+    none,       ///< a fixed amount of work, or it ends by itself
+    dimension,  ///< as a Krylov method: about dim y, until linear_tolerance
+    condition,  ///< as a linear iteration: log(accuracy) / log(1 - mu/l)
+  };
+  Steps steps = Steps::none;
+  double factor = 1;                 ///< on the steps that the condition asks for
+  bool dense = false;                ///< it forms the matrix H
+  bool keeps_iterates = false;       ///< it follows steps on y, which must move, and keeps each in memory
+  bool squares_condition = false;    ///< rounding meets the square of the condition
+  std::string difference_step = {};  ///< option: a length that trades rounding for curvature; none: empty
+  std::string penalty = {};          ///< option: a factor that the bias falls with as 1/factor; none: empty
+};
+
 struct EstimatorEntry {
   std::string name, summary;
   std::function<std::unique_ptr<Estimator>()> make;  ///< with default options
+  Effort effort = {};
 };
 
 /// neumann, sgd, cg, cg-normal, fixed-point, exact (implicit, over the linear solver of that name), unrolled,
-/// finite-difference, value-function.
-const std::vector<EstimatorEntry>& estimator_registry();
+/// finite-difference, value-function, and those that a program adds.
+Registry<EstimatorEntry>& estimator_registry();
 
 /// An estimator with default options. Throws InputError, naming the known ones, for an unknown name.
 std::unique_ptr<Estimator> make_estimator(const std::string& name);

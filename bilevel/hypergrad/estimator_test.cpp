@@ -12,12 +12,6 @@ namespace {
 
 using torch::Tensor;
 
-std::vector<std::string> names() {
-  std::vector<std::string> all;
-  for (const EstimatorEntry& entry : estimator_registry()) all.push_back(entry.name);
-  return all;
-}
-
 /// With enough effort to be exact where the curvature lies in [0.5, 1].
 std::unique_ptr<Estimator> thorough(const std::string& name) {
   std::unique_ptr<Estimator> estimator = make_estimator(name);
@@ -95,11 +89,12 @@ TEST_P(EveryEstimator, HasANameFieldsAndAMemory) {
   EXPECT_GT(estimator->memory_bytes(200, 8), estimator->memory_bytes(100, 8));
 }
 
-INSTANTIATE_TEST_SUITE_P(ByName, EveryEstimator, ::testing::ValuesIn(names()), [](const auto& each) {
-  std::string name = each.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(ByName, EveryEstimator, ::testing::ValuesIn(estimator_registry().names()),
+                         [](const auto& each) {
+                           std::string name = each.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 TEST(ImplicitEstimate, CountsOneUpperGradientOneCrossProductAndTheProducts) {
   const Quadratic q({});

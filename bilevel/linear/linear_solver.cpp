@@ -1,11 +1,9 @@
 #include "bilevel/linear/linear_solver.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <cmath>
 
-#include "bilevel/core/error.h"
 #include "bilevel/linear/cg/cg.h"
 #include "bilevel/linear/exact/exact.h"
 #include "bilevel/linear/fixed_point/fixed_point.h"
@@ -47,10 +45,73 @@ double step_size_for(const LinearOperator& hessian, const torch::Tensor& b, cons
   return 0;
 }
 
+/// A method that steps, with the step size of the options.
+using Stepping = LinearSolution (*)(const LinearOperator&, const torch::Tensor& b, double step,
+                                    const LinearSolverOptions&);
+
+LinearSolverEntry stepping(const std::string& name, const std::string& summary, Stepping method) {
+  return {.name = name, .summary = summary, .make = [name, method](const LinearSolverOptions& options) {
+            return [name, method, &options](const LinearOperator& h, const torch::Tensor& b) {
+              int64_t products = 0;
+              std::string failure;
+              const double step = step_size_for(h, b, options.linear_step_size, products, failure);
+              if (!failure.empty()) {
+                return LinearSolution{.z = torch::zeros_like(b),
+                                      .residual = b.norm(),
+                                      .products = products,
+                                      .failed = true,
+                                      .message = name + ": " + failure};
+              }
+              LinearSolution solution = method(h, b, step, options);
+              solution.products += products;
+              return solution;
+            };
+          }};
+}
+
+LinearSolverEntry krylov(const std::string& name, const std::string& summary,
+                         LinearSolution (*method)(const LinearOperator&, const torch::Tensor&,
+                                                  const CgOptions&)) {
+  return {.name = name, .summary = summary, .make = [method](const LinearSolverOptions& options) {
+            const CgOptions cg{.max_iterations = options.linear_steps, .tolerance = options.linear_tolerance};
+            return [method, cg](const LinearOperator& h, const torch::Tensor& b) { return method(h, b, cg); };
+          }};
+}
+
 }  // namespace
 
+Registry<LinearSolverEntry>& linear_solver_registry() {
+  static Registry<LinearSolverEntry> registry(
+      "linear solver",
+      {stepping(
+           "neumann", "a truncated Neumann sum",
+           [](const LinearOperator& h, const torch::Tensor& b, double step, const LinearSolverOptions& o) {
+             return noticing_divergence(neumann(h, b, step, o.linear_steps), b, "the Neumann sum", step);
+           }),
+       stepping(
+           "sgd", "gradient descent steps of a given number",
+           [](const LinearOperator& h, const torch::Tensor& b, double step, const LinearSolverOptions& o) {
+             return noticing_divergence(linear_sgd(h, b, torch::zeros_like(b), step, o.linear_steps), b,
+                                        "SGD on the linear system", step);
+           }),
+       krylov("cg", "conjugate gradients", conjugate_gradients),
+       krylov("cg-normal", "conjugate gradients on the normal equations", conjugate_gradients_normal),
+       stepping(
+           "fixed-point", "the fixed-point iteration, until it has converged",
+           [](const LinearOperator& h, const torch::Tensor& b, double step, const LinearSolverOptions& o) {
+             return fixed_point(
+                 h, b,
+                 {.step_size = step, .max_iterations = o.linear_steps, .tolerance = o.linear_tolerance});
+           }),
+       {.name = "exact",
+        .summary = "a dense factorization",
+        .make = [](const LinearSolverOptions&) { return exact_solve; },
+        .dense = true}});
+  return registry;
+}
+
 void LinearSolverOptions::fields(Fields& f) {
-  f.choice("linear_solver", linear_solver, linear_solver_names(), "method for H z = b");
+  f.choice("linear_solver", linear_solver, linear_solver_registry().names(), "method for H z = b");
   f.step_size("linear_step_size", linear_step_size, "step of neumann, sgd and fixed-point; auto: 1/l");
   f.integer("linear_steps", linear_steps, kAtLeastOne,
             "terms of neumann, steps of sgd, most iterations of others");
@@ -59,63 +120,10 @@ void LinearSolverOptions::fields(Fields& f) {
   policy.fields(f);
 }
 
-const std::vector<std::string>& linear_solver_names() {
-  static const std::vector<std::string> names{"neumann", "sgd", "cg", "cg-normal", "fixed-point", "exact"};
-  return names;
-}
-
 LinearSolution solve_linear(const LinearOperator& hessian, const torch::Tensor& b,
                             const LinearSolverOptions& options) {
-  const std::string& name = options.linear_solver;
-  const auto stepping = [&](const std::function<LinearSolution(const LinearOperator&, double)>& method) {
-    return [&, method](const LinearOperator& h, const torch::Tensor& rhs) {
-      int64_t products = 0;
-      std::string failure;
-      const double step = step_size_for(h, rhs, options.linear_step_size, products, failure);
-      if (!failure.empty()) {
-        return LinearSolution{.z = torch::zeros_like(rhs),
-                              .residual = rhs.norm(),
-                              .products = products,
-                              .failed = true,
-                              .message = name + ": " + failure};
-      }
-      LinearSolution solution = method(h, step);
-      solution.products += products;
-      return solution;
-    };
-  };
-  const CgOptions krylov{.max_iterations = options.linear_steps, .tolerance = options.linear_tolerance};
-  LinearMethod method;
-  if (name == "neumann") {
-    method = stepping([&](const LinearOperator& h, double step) {
-      return noticing_divergence(neumann(h, b, step, options.linear_steps), b, "the Neumann sum", step);
-    });
-  } else if (name == "sgd") {
-    method = stepping([&](const LinearOperator& h, double step) {
-      return noticing_divergence(linear_sgd(h, b, torch::zeros_like(b), step, options.linear_steps), b,
-                                 "SGD on the linear system", step);
-    });
-  } else if (name == "fixed-point") {
-    method = stepping([&](const LinearOperator& h, double step) {
-      return fixed_point(
-          h, b,
-          {.step_size = step, .max_iterations = options.linear_steps, .tolerance = options.linear_tolerance});
-    });
-  } else if (name == "cg") {
-    method = [&](const LinearOperator& h, const torch::Tensor& rhs) {
-      return conjugate_gradients(h, rhs, krylov);
-    };
-  } else if (name == "cg-normal") {
-    method = [&](const LinearOperator& h, const torch::Tensor& rhs) {
-      return conjugate_gradients_normal(h, rhs, krylov);
-    };
-  } else if (name == "exact") {
-    method = exact_solve;
-  } else {
-    throw InputError(fmt::format("there is no linear solver '{}'; known: {}", name,
-                                 fmt::join(linear_solver_names(), ", ")));
-  }
-  return solve_with_policy(method, hessian, b, options.policy);
+  return solve_with_policy(linear_solver_registry().at(options.linear_solver).make(options), hessian, b,
+                           options.policy);
 }
 
 }  // namespace bilevel

@@ -86,7 +86,7 @@ TEST_P(EveryLinearSolver, NegativeCurvatureNeverPassesInSilence) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(ByName, EveryLinearSolver, ::testing::ValuesIn(linear_solver_names()),
+INSTANTIATE_TEST_SUITE_P(ByName, EveryLinearSolver, ::testing::ValuesIn(linear_solver_registry().names()),
                          [](const auto& each) {
                            std::string name = each.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -35,53 +35,9 @@ void visit_optional_fields(Options& options, Visitor visit) {
   visit("linear_skip", options.linear_skip);
 }
 
-bool is_recurrent(const std::string& encoder) {
-  return encoder == "rnn" || encoder == "lstm" || encoder == "gru";
-}
-
-/// The values that unset fields take; what stays unset is not a field of the encoder.
-NetworkOptions defaults_of(const std::string& encoder, const InputShape& input) {
-  NetworkOptions defaults;
-  if (is_recurrent(encoder) || encoder == "transformer") {
-    const bool given = input.pretrained.defined() && input.pretrained.dim() == 2;
-    defaults.hidden = 128;
-    defaults.embedding_size = given ? input.pretrained.size(1) : 128;
-    defaults.freeze_embedding = given;
-    defaults.max_length = 256;
-    defaults.dropout = 0.1;
-    defaults.token_mean = false;
-  }
-  if (is_recurrent(encoder)) {
-    defaults.layers = 1;
-    defaults.bidirectional = false;
-    defaults.pooling = "max";
-  } else if (encoder == "transformer") {
-    defaults.layers = 2;
-    defaults.heads = 4;
-    defaults.feed_forward = 4;
-    defaults.positions = "learned";
-  } else if (encoder == "mlp") {
-    defaults.hidden = 128;
-    defaults.layers = 2;
-    defaults.activation = "gelu";
-    defaults.linear_skip = true;
-    defaults.dropout = 0.1;
-  }
-  return defaults;
-}
-
 template <typename T>
 std::string shown(const T& value) {
   return fmt::format("{}", value);
-}
-
-const EncoderEntry& find_entry(const std::string& name) {
-  std::string names;
-  for (const EncoderEntry& entry : encoder_registry()) {
-    if (entry.name == name) return entry;
-    names += (names.empty() ? "" : ", ") + entry.name;
-  }
-  throw InputError(fmt::format("encoder = '{}': must be one of {}.", name, names));
 }
 
 /// Every rule on values that the encoders check when they are built, without building them.
@@ -107,67 +63,129 @@ void check_values(const NetworkOptions& options) {
   }
 }
 
-std::shared_ptr<Encoder> make_encoder(const NetworkOptions& options, const InputShape& input) {
-  const std::string& name = options.encoder;
-  if (name == "linear" || name == "bag") {
-    return std::make_shared<LinearEncoder>(input.kind, input.width, options.outputs);
-  }
-  if (name == "mlp") {
-    return std::make_shared<MlpEncoder>(MlpOptions{.input = input.kind,
-                                                   .width = input.width,
-                                                   .hidden = *options.hidden,
-                                                   .layers = *options.layers,
-                                                   .activation = activation_from_string(*options.activation),
-                                                   .dropout = *options.dropout});
-  }
-  if (name == "transformer") {
-    return std::make_shared<TransformerEncoder>(
-        TransformerOptions{.vocabulary = input.width,
-                           .embedding_size = *options.embedding_size,
-                           .pretrained = input.pretrained,
-                           .freeze_embedding = *options.freeze_embedding,
-                           .hidden = *options.hidden,
-                           .layers = *options.layers,
-                           .heads = *options.heads,
-                           .feed_forward = *options.feed_forward,
-                           .positions = positions_from_string(*options.positions),
-                           .dropout = *options.dropout,
-                           .max_length = *options.max_length,
-                           .token_mean = *options.token_mean});
-  }
-  return std::make_shared<RecurrentEncoder>(RecurrentOptions{.cell = name == "rnn"    ? RecurrentCell::rnn
-                                                                     : name == "lstm" ? RecurrentCell::lstm
-                                                                                      : RecurrentCell::gru,
-                                                             .vocabulary = input.width,
-                                                             .embedding_size = *options.embedding_size,
-                                                             .pretrained = input.pretrained,
-                                                             .freeze_embedding = *options.freeze_embedding,
-                                                             .hidden = *options.hidden,
-                                                             .layers = *options.layers,
-                                                             .bidirectional = *options.bidirectional,
-                                                             .pooling = pooling_from_string(*options.pooling),
-                                                             .dropout = *options.dropout,
-                                                             .max_length = *options.max_length,
-                                                             .token_mean = *options.token_mean});
+NetworkOptions no_options(const InputShape&) { return {}; }
+
+std::shared_ptr<Encoder> make_linear(const NetworkOptions& options, const InputShape& input) {
+  return std::make_shared<LinearEncoder>(input.kind, input.width, options.outputs);
+}
+
+NetworkOptions mlp_defaults(const InputShape&) {
+  return {.hidden = 128, .layers = 2, .dropout = 0.1, .activation = "gelu", .linear_skip = true};
+}
+
+std::shared_ptr<Encoder> make_mlp(const NetworkOptions& options, const InputShape& input) {
+  return std::make_shared<MlpEncoder>(MlpOptions{.input = input.kind,
+                                                 .width = input.width,
+                                                 .hidden = *options.hidden,
+                                                 .layers = *options.layers,
+                                                 .activation = activation_from_string(*options.activation),
+                                                 .dropout = *options.dropout});
+}
+
+/// What all encoders of words have.
+NetworkOptions word_defaults(const InputShape& input) {
+  const bool given = input.pretrained.defined() && input.pretrained.dim() == 2;
+  return {.hidden = 128,
+          .embedding_size = given ? input.pretrained.size(1) : 128,
+          .freeze_embedding = given,
+          .max_length = 256,
+          .dropout = 0.1,
+          .token_mean = false};
+}
+
+EncoderEntry recurrent(const std::string& name, RecurrentCell cell, const std::string& summary) {
+  return {.name = name,
+          .summary = summary + " over tokens, pooled over time",
+          .reads = Reads::words,
+          .inputs = {InputKind::tokens},
+          .defaults =
+              [](const InputShape& input) {
+                NetworkOptions defaults = word_defaults(input);
+                defaults.layers = 1;
+                defaults.bidirectional = false;
+                defaults.pooling = "max";
+                return defaults;
+              },
+          .make =
+              [cell](const NetworkOptions& options, const InputShape& input) {
+                return std::make_shared<RecurrentEncoder>(
+                    RecurrentOptions{.cell = cell,
+                                     .vocabulary = input.width,
+                                     .embedding_size = *options.embedding_size,
+                                     .pretrained = input.pretrained,
+                                     .freeze_embedding = *options.freeze_embedding,
+                                     .hidden = *options.hidden,
+                                     .layers = *options.layers,
+                                     .bidirectional = *options.bidirectional,
+                                     .pooling = pooling_from_string(*options.pooling),
+                                     .dropout = *options.dropout,
+                                     .max_length = *options.max_length,
+                                     .token_mean = *options.token_mean});
+              }};
+}
+
+NetworkOptions transformer_defaults(const InputShape& input) {
+  NetworkOptions defaults = word_defaults(input);
+  defaults.layers = 2;
+  defaults.heads = 4;
+  defaults.feed_forward = 4;
+  defaults.positions = "learned";
+  return defaults;
+}
+
+std::shared_ptr<Encoder> make_transformer(const NetworkOptions& options, const InputShape& input) {
+  return std::make_shared<TransformerEncoder>(
+      TransformerOptions{.vocabulary = input.width,
+                         .embedding_size = *options.embedding_size,
+                         .pretrained = input.pretrained,
+                         .freeze_embedding = *options.freeze_embedding,
+                         .hidden = *options.hidden,
+                         .layers = *options.layers,
+                         .heads = *options.heads,
+                         .feed_forward = *options.feed_forward,
+                         .positions = positions_from_string(*options.positions),
+                         .dropout = *options.dropout,
+                         .max_length = *options.max_length,
+                         .token_mean = *options.token_mean});
 }
 
 }  // namespace
 
-const std::vector<EncoderEntry>& encoder_registry() {
-  static const std::vector<EncoderEntry> entries{
-      {"bag", {InputKind::sparse}, "one weight per hashed n-gram, summed"},
-      {"linear", {InputKind::dense, InputKind::sparse}, "one weight per column"},
-      {"mlp", {InputKind::dense, InputKind::sparse}, "multilayer perceptron, with a linear skip"},
-      {"rnn", {InputKind::tokens}, "tanh recurrent network over tokens, pooled over time"},
-      {"lstm", {InputKind::tokens}, "LSTM over tokens, pooled over time"},
-      {"gru", {InputKind::tokens}, "GRU over tokens, pooled over time"},
-      {"transformer", {InputKind::tokens}, "norm-first transformer over tokens, mean over time"},
-  };
-  return entries;
+Registry<EncoderEntry>& encoder_registry() {
+  static Registry<EncoderEntry> registry("encoder",
+                                         {{.name = "bag",
+                                           .summary = "one weight per hashed n-gram, summed",
+                                           .reads = Reads::ngrams,
+                                           .inputs = {InputKind::sparse},
+                                           .linear = true,
+                                           .defaults = no_options,
+                                           .make = make_linear},
+                                          {.name = "linear",
+                                           .summary = "one weight per column",
+                                           .inputs = {InputKind::dense, InputKind::sparse},
+                                           .linear = true,
+                                           .defaults = no_options,
+                                           .make = make_linear},
+                                          {.name = "mlp",
+                                           .summary = "multilayer perceptron, with a linear skip",
+                                           .inputs = {InputKind::dense, InputKind::sparse},
+                                           .defaults = mlp_defaults,
+                                           .make = make_mlp},
+                                          recurrent("rnn", RecurrentCell::rnn, "tanh recurrent network"),
+                                          recurrent("lstm", RecurrentCell::lstm, "LSTM"),
+                                          recurrent("gru", RecurrentCell::gru, "GRU"),
+                                          {.name = "transformer",
+                                           .summary = "norm-first transformer over tokens, mean over time",
+                                           .reads = Reads::words,
+                                           .inputs = {InputKind::tokens},
+                                           .delicate = true,
+                                           .defaults = transformer_defaults,
+                                           .make = make_transformer}});
+  return registry;
 }
 
 NetworkOptions resolved(const NetworkOptions& options, const InputShape& input) {
-  const EncoderEntry& entry = find_entry(options.encoder);
+  const EncoderEntry& entry = encoder_registry().at(options.encoder);
   if (std::find(entry.inputs.begin(), entry.inputs.end(), input.kind) == entry.inputs.end()) {
     throw InputError(
         fmt::format("encoder = '{}': does not read {} inputs.", options.encoder, to_string(input.kind)));
@@ -177,7 +195,7 @@ NetworkOptions resolved(const NetworkOptions& options, const InputShape& input) 
     throw InputError("pretrained embedding: must be a matrix [vocabulary, width], for token inputs only.");
   }
 
-  NetworkOptions full = defaults_of(options.encoder, input);
+  NetworkOptions full = entry.defaults(input);
   full.encoder = options.encoder;
   full.outputs = options.outputs;
   visit_optional_fields(options, [&](const char* name, const auto& given) {
@@ -236,12 +254,13 @@ void from_json(const nlohmann::json& json, InputShape& input) {
 
 Network::Network(const NetworkOptions& options, const InputShape& input)
     : options_(resolved(options, input)), input_{input.kind, input.width, {}} {
-  encoder_ = register_module("encoder", make_encoder(options_, input));
+  const EncoderEntry& entry = encoder_registry().at(options_.encoder);
+  encoder_ = register_module("encoder", entry.make(options_, input));
   if (options_.linear_skip.value_or(false)) {
     skip_ = register_module(
         "skip", std::make_shared<LinearEncoder>(input.kind, input.width, options_.outputs, /*bias=*/false));
   }
-  if (options_.encoder != "linear" && options_.encoder != "bag") {
+  if (!entry.linear) {
     head_ = register_module("head", torch::nn::Linear(encoder_->features(), options_.outputs));
   }
 }
@@ -274,6 +293,8 @@ std::vector<torch::Tensor> Network::head_parameters() const {
 }
 
 void Network::set_twice_differentiable(bool on) {
+  if (on && !encoder_registry().at(options_.encoder).twice_differentiable)
+    throw InputError(fmt::format("encoder = {}: has no second derivatives", options_.encoder));
   encoder_->set_twice_differentiable(on);
   if (skip_) skip_->set_twice_differentiable(on);
 }

@@ -3,25 +3,24 @@
 
 #include <torch/nn/modules/linear.h>
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "bilevel/core/registry.h"
 #include "bilevel/model/encoder.h"
 
 namespace bilevel {
 
-/// One encoder that `make_network` knows.
-struct EncoderEntry {
-  std::string name;
-  std::vector<InputKind> inputs;  ///< what it reads
-  std::string summary;            ///< one line
+/// What the inputs of an encoder are made from.
+enum class Reads {
+  columns,  ///< numbers and categories of a table
+  ngrams,   ///< the hashed n-grams of a text
+  words,    ///< the words of a text, in their order
 };
-
-/// All encoders: bag, linear, mlp, rnn, lstm, gru, transformer.
-const std::vector<EncoderEntry>& encoder_registry();
 
 /// What the network reads. `width`: for tokens the vocabulary size (padding included), for dense and sparse
 /// the columns.
@@ -63,6 +62,29 @@ struct NetworkOptions {
   bool operator==(const NetworkOptions&) const = default;
 };
 
+/// One encoder, with the traits that jobs go by.
+struct EncoderEntry {
+  std::string name;
+  std::string summary;  ///< one line
+  Reads reads = Reads::columns;
+  std::vector<InputKind> inputs = {};  ///< the layouts that it reads
+  /// Whether its features are the outputs and linear in its parameters: the network then has no head, its weights start at
+  /// zero, and a loss that is convex in the outputs is convex in the weights.
+  bool linear = false;
+  /// Whether it has second derivatives in its parameters, once `set_twice_differentiable(true)` is called.
+  bool twice_differentiable = true;
+  /// Whether it trains well with small steps only, of a half or a third of what others bear.
+  bool delicate = false;
+  /// The values that unset fields of `NetworkOptions` take; what stays unset is not a field of the encoder.
+  std::function<NetworkOptions(const InputShape& input)> defaults = nullptr;
+  /// The module, with every field set that it has.
+  std::function<std::shared_ptr<Encoder>(const NetworkOptions& options, const InputShape& input)> make =
+      nullptr;
+};
+
+/// All encoders: bag, linear, mlp, rnn, lstm, gru, transformer, and those that a program adds.
+Registry<EncoderEntry>& encoder_registry();
+
 /// `options` with every field set that the encoder has. Throws InputError naming field and value for an
 /// unknown encoder, an input kind that it does not read, a field that it does not have, or an impossible
 /// value. Applying it twice changes nothing.
@@ -97,7 +119,7 @@ class Network : public torch::nn::Module {
   std::vector<torch::Tensor> encoder_parameters() const;
   std::vector<torch::Tensor> head_parameters() const;
 
-  /// See `Encoder`.
+  /// See `Encoder`. Throws InputError for an encoder that has no second derivatives.
   void set_twice_differentiable(bool on);
   std::string twice_differentiable_note() const;
 

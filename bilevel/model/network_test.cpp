@@ -138,7 +138,7 @@ TEST(Network, SwitchReachesTheEncoder) {
 TEST(Network, NamesTheOptionThatIsImpossible) {
   const InputShape tokens = shape_of(InputKind::tokens), dense = shape_of(InputKind::dense);
   EXPECT_EQ(refusal({.encoder = "cnn"}, tokens),
-            "encoder = 'cnn': must be one of bag, linear, mlp, rnn, lstm, gru, transformer.");
+            "there is no encoder 'cnn'; known: bag, linear, mlp, rnn, lstm, gru, transformer");
   EXPECT_EQ(refusal({.encoder = "lstm"}, dense), "encoder = 'lstm': does not read dense inputs.");
   EXPECT_EQ(refusal({.encoder = "lstm", .outputs = 0}, tokens), "outputs = 0: must be at least 1.");
   EXPECT_EQ(refusal({.encoder = "lstm", .hidden = 0}, tokens), "hidden = 0: must be at least 1.");

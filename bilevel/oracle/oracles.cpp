@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <torch/autograd.h>
 
+#include <cmath>
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
@@ -158,8 +159,8 @@ torch::Tensor UpperPoint::grad_x() {
 
 Oracles::Oracles(Problem problem, uint64_t seed)
     : problem_(checked(problem)),
-      upper_(problem_.upper.parameters, problem_.upper.names, "upper"),
-      lower_(problem_.lower.parameters, problem_.lower.names, "lower"),
+      upper_(problem_.upper.parameters, problem_.upper.parameters.names, "upper"),
+      lower_(problem_.lower.parameters, problem_.lower.parameters.names, "lower"),
       streams_(seed) {
   if (upper_.flat().device() != lower_.flat().device()) throw InputError("x and y must be on one device");
 }
@@ -196,8 +197,23 @@ torch::Tensor Oracles::loss(const Level& level, const Sample& sample, const torc
   const char* name = &level == &problem_.upper ? "upper" : "lower";
   // The head's randomness is not the encoder's, so that encoding apart or together changes nothing else.
   const DefaultGeneratorScope randomness(sample.model_seed + (level.feature_loss ? 1 : 0), device());
-  return as_scalar(level.feature_loss ? level.feature_loss(features, sample.batch) : level.loss(sample.batch),
-                   name);
+  const torch::Tensor value = as_scalar(
+      level.feature_loss ? level.feature_loss(features, sample.batch) : level.loss(sample.batch), name);
+  if (purpose_ == Purpose::steps || purpose_ == Purpose::warm_start) {
+    torch::Tensor& seen = &level == &problem_.upper ? seen_upper_ : seen_lower_;
+    seen = seen.defined() ? seen + value.detach() : value.detach();
+  }
+  return value;
+}
+
+const char* Oracles::nonfinite_loss() {
+  const char* found = nullptr;
+  for (auto [name, seen] :
+       {std::pair{"the lower loss", &seen_lower_}, std::pair{"the upper loss", &seen_upper_}}) {
+    if (seen->defined() && !std::isfinite(seen->item<double>())) found = name;
+    seen->reset();
+  }
+  return found;
 }
 
 std::pair<torch::Tensor, torch::Tensor> Oracles::encode_together(const Sample& upper, const Sample& lower) {
@@ -369,14 +385,19 @@ torch::Tensor Oracles::lower_hessian(const torch::Tensor& v) {
   return problem_.lower_hessian(v);
 }
 
-std::pair<double, double> Oracles::full_losses() {
+std::pair<double, double> Oracles::losses(const Sample& upper, const Sample& lower) {
   const torch::NoGradGuard no_grad;
-  const auto value = [&](const Level& level) {
-    const Sample sample{level.batches.all().to(device()), 0};
+  const auto purpose = counting(Purpose::evaluation);
+  const auto value = [&](const Level& level, const Sample& sample) {
     const torch::Tensor features = level.feature_loss ? encode(sample) : torch::Tensor();
     return loss(level, sample, features).item<double>();
   };
-  return {value(problem_.upper), value(problem_.lower)};
+  return {value(problem_.upper, upper), value(problem_.lower, lower)};
+}
+
+std::pair<double, double> Oracles::full_losses() {
+  const auto all = [&](const Level& level) { return Sample{level.batches.all().to(device()), 0}; };
+  return losses(all(problem_.upper), all(problem_.lower));
 }
 
 std::vector<std::string> Oracles::probe(UnusedParameters policy) {

@@ -186,9 +186,14 @@ class Oracles {
   /// The problem's own constant lower Hessian times v. Needs has_lower_hessian().
   torch::Tensor lower_hessian(const torch::Tensor& v);
 
-  /// Values of both losses on all rows of their levels, without gradients: {f, g}. Counted as nothing but
-  /// time.
+  /// Values of both losses on a sample each, without gradients: {F, G}. Counted as nothing but time.
+  std::pair<double, double> losses(const Sample& upper, const Sample& lower);
+  /// The same on all rows of their levels: {f, g}.
   std::pair<double, double> full_losses();
+
+  /// "the upper loss" or "the lower loss", where a value that steps or the warm start computed since the last call of
+  /// this was not finite, else null. NaN in a constant part of a loss leaves its gradients finite.
+  const char* nonfinite_loss();
 
   /// Counts calls under `purpose` until the returned guard ends.
   class PurposeScope {
@@ -241,6 +246,7 @@ class Oracles {
   std::map<std::string, std::vector<std::vector<int64_t>>> slots_;  // follow from the seed: no state
   OracleLedger ledger_;
   Purpose purpose_ = Purpose::steps;
+  torch::Tensor seen_upper_, seen_lower_;  // sums of the values of losses, see nonfinite_loss
 };
 
 /// For its lifetime (x, y) is another point; afterwards it is what it was, bit for bit. Two-point estimators

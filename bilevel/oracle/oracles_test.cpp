@@ -67,14 +67,12 @@ struct Net {
 
   /// The problem in two parts.
   Problem split(int64_t upper_batch = 4, int64_t lower_batch = 3) const {
-    return {.upper = {.parameters = {w, c},
+    return {.upper = {.parameters = {{"w", w}, {"c", c}},
                       .feature_loss = head_loss(0.1, 0.02),
-                      .batches = shuffled({data, labels}, {.batch_size = upper_batch}),
-                      .names = {"w", "c"}},
-            .lower = {.parameters = {v, d},
+                      .batches = shuffled({data, labels}, {.batch_size = upper_batch})},
+            .lower = {.parameters = {{"v", v}, {"d", d}},
                       .feature_loss = head_loss(0, 0.05),
-                      .batches = shuffled({data, labels}, {.batch_size = lower_batch}),
-                      .names = {"v", "d"}},
+                      .batches = shuffled({data, labels}, {.batch_size = lower_batch})},
             .encode = encode()};
   }
   /// The same with plain losses.
@@ -795,13 +793,13 @@ TEST(Probe, AnUnusedParameterIsNamed) {
     Problem problem = net.split();
     Level& level = upper ? problem.upper : problem.lower;
     level.parameters.push_back(unused);
-    level.names.push_back("idle");
+    level.parameters.names.push_back("idle");
     Oracles oracles(problem, 1);
     const std::string expected = std::string(upper ? "upper" : "lower") +
                                  " parameter 'idle' influences neither the upper nor the lower loss";
     EXPECT_EQ(message_of<InputError>([&] { oracles.probe(UnusedParameters::error); }), expected);
     EXPECT_EQ(oracles.probe(UnusedParameters::warn), std::vector<std::string>{expected});
-    level.names.clear();
+    level.parameters.names.clear();
     Oracles unnamed(problem, 1);
     EXPECT_CONTAINS(message_of<InputError>([&] { unnamed.probe(UnusedParameters::error); }),
                     "parameter 2 (shape 2x5)");
@@ -814,9 +812,9 @@ TEST(Probe, AParameterThatOnlyOneLossUsesIsFine) {
   const Tensor only_f = torch::zeros({1}, torch::kFloat64).requires_grad_();
   const Tensor only_g = torch::zeros({1}, torch::kFloat64).requires_grad_();
   problem.upper.parameters.push_back(only_f);
-  problem.upper.names.push_back("only_f");
+  problem.upper.parameters.names.push_back("only_f");
   problem.lower.parameters.push_back(only_g);
-  problem.lower.names.push_back("only_g");
+  problem.lower.parameters.names.push_back("only_g");
   problem.upper.loss = [=, f = problem.upper.loss](const Batch& b) { return f(b) + only_f.square().sum(); };
   problem.lower.loss = [=, g = problem.lower.loss](const Batch& b) { return g(b) + only_g.square().sum(); };
   Oracles oracles(problem, 1);
@@ -887,7 +885,8 @@ TEST(Oracles, RefuseProblemsThatAreNotComplete) {
     return message_of<InputError>([&] { Oracles(problem, 1); });
   };
   EXPECT_CONTAINS(
-      refusal(false, [&](Problem& p) { p.lower.parameters.push_back(net.w), p.lower.names.clear(); }),
+      refusal(false,
+              [&](Problem& p) { p.lower.parameters.push_back(net.w), p.lower.parameters.names.clear(); }),
       "both the upper and the lower level");
   EXPECT_CONTAINS(refusal(false, [](Problem& p) { p.upper.loss = nullptr; }),
                   "the upper level needs exactly one of loss and feature_loss");
@@ -896,8 +895,9 @@ TEST(Oracles, RefuseProblemsThatAreNotComplete) {
   EXPECT_CONTAINS(refusal(true, [](Problem& p) { p.encode = nullptr; }),
                   "has a feature_loss, but the problem has no encode");
   EXPECT_CONTAINS(refusal(false, [](Problem& p) { p.lower.batches = {}; }), "the lower level has no batches");
-  EXPECT_CONTAINS(refusal(false, [](Problem& p) { p.upper.parameters.clear(), p.upper.names.clear(); }),
-                  "the upper level has no parameters");
+  EXPECT_CONTAINS(
+      refusal(false, [](Problem& p) { p.upper.parameters.clear(), p.upper.parameters.names.clear(); }),
+      "the upper level has no parameters");
 }
 
 TEST(Oracles, ALinearLowerLossHasZeroProducts) {

@@ -4,13 +4,37 @@
 #include <torch/types.h>
 
 #include <functional>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bilevel/problem/batch.h"
 #include "bilevel/problem/batches.h"
 
+namespace torch::nn {
+class Module;
+}
+
 namespace bilevel {
+
+/// The tensors of a variable, with their names for messages or without: `{w, b}`, `{{"w", w}, {"b", b}}`,
+/// `named(*module)`.
+class ParameterList : public std::vector<torch::Tensor> {
+ public:
+  using vector::vector;
+  ParameterList() = default;
+  ParameterList(std::vector<torch::Tensor> tensors, std::vector<std::string> names_of_tensors = {})
+      : vector(std::move(tensors)), names(std::move(names_of_tensors)) {}
+  ParameterList(std::initializer_list<std::pair<std::string, torch::Tensor>> tensors);
+
+  void add(std::string name, torch::Tensor tensor);
+
+  std::vector<std::string> names;  ///< one for each tensor, or none
+};
+
+/// The parameters of a module that require gradients, named as the module names them ("0.weight").
+ParameterList named(const torch::nn::Module& module);
 
 /// A loss of one level: a scalar tensor (0-dimensional or one element), differentiable in what it depends on.
 using Loss = std::function<torch::Tensor(const Batch&)>;
@@ -22,12 +46,10 @@ using FeatureLoss = std::function<torch::Tensor(const torch::Tensor& features, c
 /// One level: its variable, its objective and its data. Exactly one of `loss` and `feature_loss` is set, the
 /// latter only beside `Problem::encode`.
 struct Level {
-  std::vector<torch::Tensor>
-      parameters;       ///< leaves that require gradients, floating point, one dtype and device
-  Loss loss = nullptr;  ///< f or g on a batch
-  FeatureLoss feature_loss = nullptr;   ///< f or g on encoded features
-  BatchSource batches = {};             ///< where its batches come from
-  std::vector<std::string> names = {};  ///< names of the parameters, for messages; may be empty
+  ParameterList parameters;  ///< leaves that require gradients, floating point, one dtype and device
+  Loss loss = nullptr;       ///< f or g on a batch
+  FeatureLoss feature_loss = nullptr;  ///< f or g on encoded features
+  BatchSource batches = {};            ///< where its batches come from
   /// Upper level only: the nearest point of the feasible set to a flat x; solvers apply it after every step on
   /// x. Not given: x is free. See sets.h for boxes, balls and simplices.
   std::function<torch::Tensor(const torch::Tensor& flat)> project = nullptr;

@@ -9,10 +9,9 @@ Problem single_level(Level upper) {
   const torch::Tensor y =
       torch::zeros({1}, upper.parameters[0].options().requires_grad(false)).requires_grad_();
   return {.upper = std::move(upper),
-          .lower = {.parameters = {y},
+          .lower = {.parameters = {{"none", y}},
                     .loss = [y](const Batch&) { return 0.5 * y.square().sum(); },
-                    .batches = no_data(),
-                    .names = {"none"}},
+                    .batches = no_data()},
           .lower_hessian = [](const torch::Tensor& v) { return v.clone(); }};
 }
 

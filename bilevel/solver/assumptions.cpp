@@ -82,7 +82,7 @@ std::string words_of(Sampling sampling) {
 }
 
 Assumptions assumptions_of(Solver& solver, const ProblemTraits& traits) {
-  const SolverEntry& entry = solver_entry(solver.name());
+  const SolverEntry& entry = solver_registry().at(solver.name());
   Assumptions assumptions = entry.assumptions;
   if (entry.under_options) entry.under_options(solver, traits, assumptions);
   return assumptions;

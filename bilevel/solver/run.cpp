@@ -1,5 +1,6 @@
 #include "bilevel/solver/run.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -55,6 +56,7 @@ class Run {
     if (result_.reason != StopReason::nonfinite && result_.reason != StopReason::linear_solve_failed) save();
     result_.steps = step_;
     result_.seconds = seconds();
+    if (result_.reason != StopReason::nonfinite) result_.end = objectives();
     result_.oracle_calls = oracles_.ledger();
     return std::move(result_);
   }
@@ -64,12 +66,26 @@ class Run {
 
   void begin() {
     result_.warnings = oracles_.probe(options_.unused_parameters);
+    result_.start = objectives();
     solver_.start(oracles_, options_.schedule_steps > 0 ? options_.schedule_steps : options_.max_steps);
     {
       const auto purpose = oracles_.counting(Purpose::warm_start);
       solver_.warm_start(oracles_);
     }
     save();
+  }
+
+  /// On a sample that follows from the seed alone.
+  Objectives objectives() {
+    const auto sample = [&](const std::string& name, const Level& level) {
+      at::Generator generator =
+          at::make_generator<at::CPUGeneratorImpl>(derive_seed(options_.seed, name + ".objectives"));
+      return Sample{Sampler(level.batches, generator).next().to(oracles_.x().flat().device()), 0};
+    };
+    const Problem& problem = oracles_.problem();
+    const auto [upper, lower] =
+        oracles_.losses(sample("upper", problem.upper), sample("lower", problem.lower));
+    return {upper, lower};
   }
 
   bool stop(StopReason reason, std::string message) {
@@ -133,7 +149,7 @@ class Run {
                        : !std::isfinite(row.linear_residual)    ? "the residual of the linear system"
                        : !std::isfinite(oracles_.x().flat().sum().item<double>()) ? "the upper variable"
                        : !std::isfinite(oracles_.y().flat().sum().item<double>()) ? "the lower variable"
-                                                                                  : nullptr;
+                                                                                  : oracles_.nonfinite_loss();
     if (what == nullptr) return true;
     stop(StopReason::nonfinite, fmt::format("{} is not finite at step {}", what, step_));
     result_.trace.push_back(row);
@@ -144,6 +160,8 @@ class Run {
     oracles_.state(state);
     state.scope("solver", [&](State& inner) { solver_.state(inner); });
     state.value("step", step_);
+    state.value("upper_at_start", result_.start.upper);
+    state.value("lower_at_start", result_.start.lower);
     double elapsed = seconds();
     state.value("seconds", elapsed);
     if (state.loading()) earlier_seconds_ = elapsed;
@@ -213,6 +231,29 @@ std::string to_string(StopReason reason) {
       return "linear_solve_failed";
   }
   return "unknown";
+}
+
+bool Result::usable() const {
+  return reason != StopReason::nonfinite && reason != StopReason::linear_solve_failed &&
+         std::isfinite(end.upper) && std::isfinite(end.lower);
+}
+
+nlohmann::ordered_json Result::json() const {
+  const auto of = [](const Objectives& o) {
+    return nlohmann::ordered_json{{"upper", o.upper}, {"lower", o.lower}};
+  };
+  return {{"solver", solver},
+          {"stop_reason", to_string(reason)},
+          {"message", message},
+          {"usable", usable()},
+          {"steps", steps},
+          {"seconds", seconds},
+          {"start", of(start)},
+          {"end", of(end)},
+          {"oracle_calls", oracle_calls.to_json()},
+          {"options", options},
+          {"chosen", chosen},
+          {"warnings", warnings}};
 }
 
 std::string Result::brief() const {

@@ -21,7 +21,7 @@ enum class StopReason {
   max_seconds,
   stopped_by_callback,
   interrupted,  ///< `RunOptions::interrupt` was set
-  nonfinite,    ///< a loss, the hypergradient or an iterate was not finite
+  nonfinite,    ///< a loss of either level, the hypergradient or an iterate was not finite
   linear_solve_failed,
 };
 
@@ -68,24 +68,38 @@ struct RunOptions {
   bool resume = false;
 };
 
+/// The values of both objectives on one fixed sample, a batch of each level with the same rows and the same
+/// randomness inside the losses at every point. Where batches are all rows, f and g themselves.
+struct Objectives {
+  double upper = std::numeric_limits<double>::quiet_NaN();
+  double lower = std::numeric_limits<double>::quiet_NaN();
+};
+
 /// What a run came to.
 struct Result {
   StopReason reason = StopReason::max_steps;
   std::string message;  ///< a sentence for a person
   int64_t steps = 0;    ///< steps done, earlier parts of a resumed run included
   double seconds = 0;
+  Objectives start;  ///< before step 1 (and before the warm start), of a resumed run that of its first part
+  Objectives end;    ///< NaN where a number was not finite
   std::vector<TraceRow> trace;
   OracleLedger oracle_calls;
   nlohmann::ordered_json options;  ///< the solver's options as given
   nlohmann::ordered_json chosen;   ///< what its automatic options became
   std::vector<std::string> warnings;
 
+  /// Whether x and y may be used: the run did not fail, and both objectives are finite at its end.
+  bool usable() const;
+  /// Everything but the trace.
+  nlohmann::ordered_json json() const;
   /// "adambo: 2000 steps in 3.1 s, upper loss 0.123 (max_steps)".
   std::string brief() const;
   std::string solver;
 };
 
-/// Minimizes the problem with the solver from the parameters' present values, which it changes in place.
+/// Minimizes the problem with the solver from the parameters' present values, which it changes in place; afterwards
+/// every tensor has storage of its own (during the run it is a view of its level's buffer, see `Parameters`).
 /// Deterministic for a seed, a machine, a device and a thread count. Throws InputError for a caller's mistake
 /// before any step; numerical trouble is a reason, never an exception.
 Result run(const Problem& problem, Solver& solver, const RunOptions& options = {});

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
+#include <future>
 #include <thread>
 
 #include "bilevel/core/error.h"
@@ -426,9 +427,9 @@ TEST_P(Nonfinite, UpperLossKeepsTheLastGoodCheckpoint) {
   const TemporaryFolder folder;
   const Ridge ridge;
   AdamBO solver(quick());
-  // The upper loss is evaluated once by the probe and once a step: the sixth evaluation is step 5.
+  // The upper loss is evaluated by the probe, for the objective at the start and once a step: the seventh is step 5.
   const Result result =
-      run(ridge.spoiled(6, GetParam()), solver,
+      run(ridge.spoiled(7, GetParam()), solver,
           {.max_steps = 20, .seed = 3, .checkpoint = folder / "c", .checkpoint_seconds = 0});
   EXPECT_EQ(result.reason, StopReason::nonfinite);
   EXPECT_EQ(result.message, "the upper loss is not finite at step 5");
@@ -530,7 +531,7 @@ TEST(Run, UnusedParametersAreErrorsOrWarnings) {
   const Ridge ridge;
   Problem problem = ridge.problem();
   problem.upper.parameters.push_back(torch::zeros({2}, torch::kFloat64).requires_grad_());
-  problem.upper.names.push_back("idle");
+  problem.upper.parameters.names.push_back("idle");
   AdamBO solver(quick());
   EXPECT_CONTAINS(message_of<InputError>([&] { run(problem, solver, {.max_steps = 2}); }), "'idle'");
   const Result result = run(problem, solver, {.max_steps = 2, .unused_parameters = UnusedParameters::warn});
@@ -559,6 +560,124 @@ TEST(Run, DoesNotDependOnTheDefaultGenerator) {
     ends.push_back(ridge.x.detach().clone());
   }
   EXPECT_TRUE(torch::equal(ends[0], ends[1]));
+}
+
+TEST(Run, InSeveralThreadsGivesWhatItGivesAlone) {
+  const auto end_of_noisy_run = [](uint64_t seed) {
+    const Ridge ridge;  // its dropout draws from LibTorch's default generator
+    AdamBO solver(quick());
+    run(ridge.problem(), solver, {.max_steps = 300, .seed = seed});
+    return ridge.x.detach().clone();
+  };
+  const std::vector<torch::Tensor> alone{end_of_noisy_run(1), end_of_noisy_run(2)};
+  EXPECT_FALSE(torch::equal(alone[0], alone[1]));
+  std::vector<std::future<torch::Tensor>> together;
+  for (const uint64_t seed : {1, 2}) {
+    together.push_back(std::async(std::launch::async, end_of_noisy_run, seed));
+  }
+  for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(torch::equal(together[i].get(), alone[i]));
+}
+
+/// g = 1/2 ||y - x||^2 + c, f = 1/2 ||y - 3||^2.
+struct Shifted {
+  torch::Tensor x = torch::zeros({2}, torch::kFloat64).requires_grad_();
+  torch::Tensor y = torch::zeros({2}, torch::kFloat64).requires_grad_();
+  torch::Tensor c = torch::zeros({}, torch::kFloat64);
+
+  Problem problem() const {
+    return {
+        .upper = {.parameters = {x},
+                  .loss = [y = y](const Batch&) { return 0.5 * (y - 3).square().sum(); },
+                  .batches = no_data()},
+        .lower = {.parameters = {y},
+                  .loss = [x = x, y = y, c = c](const Batch&) { return 0.5 * (y - x).square().sum() + c; },
+                  .batches = no_data()}};
+  }
+};
+
+TEST(Run, ALossThatIsNotFiniteStopsItThoughItsGradientsAre) {
+  const Shifted shifted;
+  AdamBO solver(quick());
+  const Result result =
+      run(shifted.problem(), solver, {.max_steps = 9, .callback = [&](const TraceRow& row, Oracles&) {
+                                        if (row.step == 3) shifted.c.fill_(std::nan(""));
+                                        return true;
+                                      }});
+  EXPECT_EQ(result.reason, StopReason::nonfinite);
+  EXPECT_EQ(result.message, "the lower loss is not finite at step 4");
+  EXPECT_TRUE(shifted.x.isfinite().all().item<bool>());
+  EXPECT_FALSE(result.usable());
+}
+
+TEST(Run, AnEvaluationMayMeetWhatIsNotFinite) {
+  const Shifted shifted;
+  AdamBO solver(quick());
+  const Result result =
+      run(shifted.problem(), solver, {.max_steps = 4, .callback = [&](const TraceRow&, Oracles& oracles) {
+                                        shifted.c.fill_(std::nan(""));
+                                        oracles.full_losses();
+                                        shifted.c.zero_();
+                                        return true;
+                                      }});
+  EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
+}
+
+TEST(Run, TellsTheObjectivesAtItsStartAndEnd) {
+  const Shifted shifted;
+  shifted.c.fill_(5);
+  AdamBO solver(quick());
+  const Result result = run(shifted.problem(), solver, {.max_steps = 50});
+  EXPECT_EQ(result.start.upper, 9);
+  EXPECT_EQ(result.start.lower, 5);
+  EXPECT_EQ(result.end.upper, (0.5 * (shifted.y - 3).square().sum()).item<double>());
+  EXPECT_LT(result.end.upper, result.start.upper);
+  EXPECT_TRUE(result.usable());
+  const nlohmann::ordered_json json = result.json();
+  EXPECT_EQ(json.at("solver"), "adambo");
+  EXPECT_EQ(json.at("stop_reason"), "max_steps");
+  EXPECT_EQ(json.at("start").at("upper"), 9);
+  EXPECT_EQ(json.at("steps"), 50);
+  EXPECT_EQ(json.at("oracle_calls").at("steps").at("upper_gradient"), 50);
+}
+
+TEST(Run, TheObjectivesOfAResumedRunAreThoseOfTheWhole) {
+  const TemporaryFolder folder;
+  const auto start_and_end = [&](int64_t steps, const std::string& checkpoint, bool resume) {
+    const Ridge ridge;
+    AdamBO solver(quick());
+    const Result result = run(ridge.problem(), solver,
+                              {.max_steps = steps,
+                               .schedule_steps = 6,
+                               .seed = 4,
+                               .checkpoint = folder / checkpoint,
+                               .resume = resume});
+    return std::vector<double>{result.start.upper, result.start.lower, result.end.upper, result.end.lower};
+  };
+  const std::vector<double> whole = start_and_end(6, "whole", false);
+  start_and_end(3, "parts", false);
+  EXPECT_EQ(start_and_end(6, "parts", true), whole);
+  EXPECT_NE(whole[0], whole[2]);
+}
+
+TEST(Run, GivesTheParametersBack) {
+  const torch::Tensor x = torch::zeros({1}).requires_grad_();
+  const torch::Tensor weight = torch::zeros({1000}).requires_grad_(),
+                      bias = torch::zeros({1}).requires_grad_();
+  const Problem problem{
+      .upper = {.parameters = {x},
+                .loss = [&](const Batch&) { return (weight.sum() + bias.sum() - 1).square(); },
+                .batches = no_data()},
+      .lower = {.parameters = {weight, bias},
+                .loss =
+                    [&](const Batch&) {
+                      return squared_norm({weight - x, bias});
+                    },
+                .batches = no_data()}};
+  AdamBO solver(quick());
+  run(problem, solver, {.max_steps = 3});
+  EXPECT_EQ(bias.storage().nbytes(), sizeof(float));
+  EXPECT_EQ(weight.storage().nbytes(), 1000 * sizeof(float));
+  EXPECT_NE(weight[0].item<float>(), 0);
 }
 
 TEST(Run, TheSameSolverObjectStartsAfresh) {

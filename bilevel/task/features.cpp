@@ -83,7 +83,8 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
   features.text_column_ = options.text;
   features.pair_column_ = options.pair;
   features.max_length_ = options.max_length;
-  const bool reads_columns = options.encoder == "linear" || options.encoder == "mlp";
+  const Reads reads = encoder_registry().at(options.encoder).reads;
+  const bool reads_columns = reads == Reads::columns;
   if (reads_columns && !options.text.empty()) {
     throw InputError(
         fmt::format("encoder = {}: reads columns, not text; for text take bag, rnn, lstm, gru or transformer",
@@ -93,7 +94,7 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
     throw InputError(
         fmt::format("encoder = {}: reads text, but no text column is given (--text)", options.encoder));
   }
-  if (options.encoder == "bag") {
+  if (reads == Reads::ngrams) {
     NgramHasher hasher;
     hasher.fit(texts_of(rows, options.text));
     features.shape_ = {.kind = InputKind::sparse, .width = hasher.options().buckets};

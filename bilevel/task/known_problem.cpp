@@ -1,7 +1,6 @@
 #include "bilevel/task/known_problem.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <cmath>
 
@@ -62,12 +61,7 @@ void set_start(const KnownProblem& problem, const std::vector<double>& values) {
 }
 
 std::unique_ptr<KnownProblem> make_known_problem(const std::string& name) {
-  std::vector<std::string> names;
-  for (const KnownProblemEntry& entry : known_problem_registry()) {
-    if (entry.name == name) return entry.make();
-    names.push_back(entry.name);
-  }
-  throw InputError(fmt::format("there is no problem '{}'; known: {}", name, fmt::join(names, ", ")));
+  return known_problem_registry().at(name).make();
 }
 
 }  // namespace bilevel

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bilevel/core/fields.h"
+#include "bilevel/core/registry.h"
 #include "bilevel/problem/problem.h"
 #include "bilevel/solver/assumptions.h"
 
@@ -72,8 +73,8 @@ struct KnownProblemEntry {
   std::function<std::unique_ptr<KnownProblem>()> make;
 };
 
-/// All known problems, by name; generated from the folders of bilevel/task/ (cmake/Registry.cmake).
-const std::vector<KnownProblemEntry>& known_problem_registry();
+/// All known problems: those of the folders of bilevel/task/ (cmake/Registry.cmake), and those that a program adds.
+Registry<KnownProblemEntry>& known_problem_registry();
 
 /// A known problem with default options. Throws InputError, naming the known ones, for an unknown name.
 std::unique_ptr<KnownProblem> make_known_problem(const std::string& name);

@@ -12,6 +12,7 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
 #include "bilevel/core/safetensors.h"
+#include "bilevel/core/threads.h"
 #include "bilevel/report/page.h"
 #include "bilevel/report/plot.h"
 #include "bilevel/report/trace.h"
@@ -91,8 +92,8 @@ class Job {
 
   SolveJobResult run() {
     check(o_);
-    at::set_num_threads(static_cast<int>(o_.threads));
-    const SolverEntry& entry = solver_entry(o_.solver);
+    const ThreadCountScope threads(o_.threads);
+    const SolverEntry& entry = solver_registry().at(o_.solver);
     const std::unique_ptr<Solver> solver = entry.make();
     for (const std::string& assignment : o_.set) fields_of(*solver).set_text(assignment);
     known_ = make_known_problem(o_.problem);

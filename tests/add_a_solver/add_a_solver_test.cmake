@@ -1,6 +1,6 @@
 # cmake -DSOURCE=<source folder> -DPROGRAM=<program> -DCONFORMANCE=<test program> -DWORK=<folder> -P add_a_solver_test.cmake
-# docs/add-a-solver.md holds the files of its solver word for word; PROGRAM and CONFORMANCE, linked with that folder and
-# nothing else, know the solver.
+# docs/add-a-solver.md holds the files of its solver word for word; its folder is enough for the registry of a build; and
+# PROGRAM and CONFORMANCE, to which it is added at run time, know the solver.
 set(name aid-cg)
 set(folder "${SOURCE}/tests/add_a_solver/bilevel/solver/${name}")
 
@@ -36,6 +36,15 @@ endfunction()
 
 file(REMOVE_RECURSE "${WORK}")
 file(MAKE_DIRECTORY "${WORK}")
+
+file(COPY "${SOURCE}/tests/add_a_solver/bilevel" DESTINATION "${WORK}/tree")
+file(WRITE "${WORK}/tree/CMakeLists.txt" "cmake_minimum_required(VERSION 3.25)\nproject(tree NONE)\n"
+  "include(\"${SOURCE}/cmake/Registry.cmake\")\n"
+  "bilevel_generate_registry(solver solver SolverEntry bilevel/solver/registry.h solver_registry source)\n")
+execute(configured "${CMAKE_COMMAND}" -S "${WORK}/tree" -B "${WORK}/tree/build")
+file(READ "${WORK}/tree/build/generated/solver_registry.cpp" registry)
+expect("${registry}" "#include \"bilevel/solver/aid-cg/aid-cg.h\"")
+expect("${registry}" "    aid_cg_entry(),\n")
 
 execute(solvers "${PROGRAM}" list solvers)
 expect("${solvers}" "\n  ${name} ")

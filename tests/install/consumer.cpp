@@ -7,7 +7,7 @@
 #include "bilevel/solver/adambo/adambo.h"
 #include "bilevel/solver/run.h"
 
-int main() {
+extern "C" int consume() {
   const torch::Tensor x = torch::zeros({1}, torch::kFloat64).requires_grad_();
   const torch::Tensor y = torch::zeros({1}, torch::kFloat64).requires_grad_();
   const bilevel::Problem problem{

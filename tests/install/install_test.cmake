@@ -20,3 +20,8 @@ execute("${CMAKE_COMMAND}" -S "${CMAKE_CURRENT_LIST_DIR}" -B "${work}/build" -G 
   "-DCMAKE_PREFIX_PATH=${prefix}\;${LIBTORCH}")
 execute("${CMAKE_COMMAND}" --build "${work}/build")
 execute("${work}/build/consumer")
+execute("${work}/build/host" "${work}/build/libplugin.so")
+file(STRINGS "${prefix}/lib/cmake/bilevel/bilevelTargets.cmake" exported REGEX "FMT_|COMPILE_DEFINITIONS")
+if(exported)
+  message(FATAL_ERROR "a consumer is made to compile with ${exported}")
+endif()

@@ -66,6 +66,7 @@ SolverEntry accbo_entry() {
                 const AccBOOptions& options = dynamic_cast<AccBO&>(solver).options();
                 return AveragedLower::calls(averaged_lower_options(options), options.neumann_terms, steps);
               },
+          .movement = Movement::normalized,
           .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::mean_square}};
 }
 

@@ -99,6 +99,7 @@ SolverEntry adambo_entry() {
                 calls.cross_vjp = steps;
                 return calls;
               },
+          .movement = Movement::adaptive,
           .assumptions = {.smoothness = Smoothness::unbounded,
                           .sampling = Sampling::independent,
                           .of_options = "`lower_rule = sgd`"},

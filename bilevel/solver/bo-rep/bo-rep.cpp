@@ -111,6 +111,7 @@ SolverEntry bo_rep_entry() {
             calls.lower_gradient = steps > 0 ? options.lower_steps * ((steps - 1) / options.period) : 0;
             return calls;
           },
+      .movement = Movement::normalized,
       .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}};
 }
 

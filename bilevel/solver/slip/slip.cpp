@@ -62,6 +62,7 @@ SolverEntry slip_entry() {
           "unbounded smoothness",
       .make = [] { return std::make_unique<SLIP>(); },
       .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); },
+      .movement = Movement::normalized,
       .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}};
 }
 

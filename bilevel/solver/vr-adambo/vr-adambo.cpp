@@ -73,6 +73,7 @@ SolverEntry vr_adambo_entry() {
             const VRAdamBOOptions& options = dynamic_cast<VRAdamBO&>(solver).options();
             return AveragedLower::calls(averaged_lower_options(options), options.neumann_terms, steps);
           },
+      .movement = Movement::adaptive,
       .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::mean_square}};
 }
 

@@ -1,10 +1,5 @@
 #include "bilevel/task/auc/auc_defaults.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
-#include "bilevel/core/error.h"
-
 namespace bilevel {
 
 AucDefaults auc_defaults(const std::string& encoder) {
@@ -18,25 +13,21 @@ AucDefaults auc_defaults(const std::string& encoder) {
   };
   // One thread for the small steps of bag, linear and mlp: a second one gains nothing there and, on a machine
   // that does other work too, waits for the other core most of the time.
-  if (encoder == "bag") return {.network = {}, .l2 = 5, .steps = 1000, .threads = 1, .solver = solver(0.02)};
-  if (encoder == "linear")
-    return {.network = {}, .l2 = 80, .steps = 2000, .threads = 1, .solver = solver(0.02)};
-  if (encoder == "mlp") {
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  if (entry.reads == Reads::ngrams)
+    return {.network = {}, .l2 = 5, .steps = 1000, .threads = 1, .solver = solver(0.02)};
+  if (entry.linear) return {.network = {}, .l2 = 80, .steps = 2000, .threads = 1, .solver = solver(0.02)};
+  if (entry.reads == Reads::columns) {
     return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "relu", .linear_skip = true},
             .l2 = 80,
             .steps = 2000,
             .threads = 1,
             .solver = solver(0.01)};
   }
-  if (encoder == "rnn" || encoder == "lstm" || encoder == "gru") {
-    return {.network = {.max_length = 128}, .batch_size = 32, .epochs = 8, .solver = solver(1e-3)};
-  }
-  if (encoder == "transformer") {
-    return {.network = {.max_length = 128}, .batch_size = 32, .epochs = 8, .solver = solver(5e-4)};
-  }
-  std::vector<std::string> names;
-  for (const EncoderEntry& entry : encoder_registry()) names.push_back(entry.name);
-  throw InputError(fmt::format("there is no encoder '{}'; known: {}", encoder, fmt::join(names, ", ")));
+  return {.network = {.max_length = 128},
+          .batch_size = 32,
+          .epochs = 8,
+          .solver = solver(entry.delicate ? 5e-4 : 1e-3)};
 }
 
 }  // namespace bilevel

@@ -35,15 +35,10 @@ AucModel::AucModel(const NetworkOptions& options, const InputShape& shape, const
   alpha_ = scalar();
 }
 
-std::vector<std::string> AucModel::upper_names() const {
-  std::vector<std::string> names = parameter_names(*network_);
-  names.insert(names.end(), {"auc.a", "auc.b"});
-  return names;
-}
-
-std::vector<torch::Tensor> AucModel::upper_parameters() const {
-  std::vector<torch::Tensor> parameters = network_->parameters();
-  parameters.insert(parameters.end(), {a_, b_});
+ParameterList AucModel::upper_parameters() const {
+  ParameterList parameters = named(*network_);
+  parameters.add("auc.a", a_);
+  parameters.add("auc.b", b_);
   return parameters;
 }
 
@@ -93,13 +88,11 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
                       const torch::Tensor a = value(upper_loss, scores, batch);
                       return l2 > 0 ? a + penalty() : a;
                     },
-                .batches = source(data.upper),
-                .names = upper_names()},
-      .lower = {.parameters = {alpha_},
+                .batches = source(data.upper)},
+      .lower = {.parameters = {{"alpha", alpha_}},
                 .feature_loss = [=](const torch::Tensor& scores,
                                     const Batch& batch) { return -value(lower_loss, scores, batch); },
-                .batches = source(data.lower),
-                .names = {"alpha"}},
+                .batches = source(data.lower)},
       .encode =
           [model](const Batch& batch) {
             return model.encode({batch.tensors.begin(), batch.tensors.end() - 1});

@@ -45,9 +45,8 @@ class AucModel {
   double loss(const torch::Tensor& scores, const torch::Tensor& labels) const;
 
   const std::shared_ptr<Network>& network() const { return network_; }
-  /// Names of the upper variables, in their order in x: the network's parameters, "auc.a", "auc.b".
-  std::vector<std::string> upper_names() const;
-  std::vector<torch::Tensor> upper_parameters() const;
+  /// The upper variables, in their order in x: the network's parameters, "auc.a", "auc.b".
+  ParameterList upper_parameters() const;
 
   /// y, one number.
   torch::Tensor alpha() const { return alpha_; }

@@ -44,7 +44,7 @@ AucSetup::AucSetup(AucJobOptions options, const std::function<void(const std::st
   check_auc_options(o_);
   if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
   defaults_ = auc_defaults(o_.encoder);
-  set_up_device(o_, defaults_.threads);
+  threads_ = set_up_device(o_, defaults_.threads);
   say("reading " + o_.train);
   read();
   say(fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
@@ -94,7 +94,7 @@ AucTrainingOptions AucSetup::training_options() const {
   if (o_.hidden > 0) t.network.hidden = o_.hidden;
   if (o_.layers > 0) t.network.layers = o_.layers;
   if (!o_.embedding.empty()) {
-    if (o_.text.empty() || o_.encoder == "bag")
+    if (o_.text.empty() || encoder_registry().at(o_.encoder).reads != Reads::words)
       refuse_option("embedding", o_.embedding, "only rnn, lstm, gru and transformer read word vectors");
     t.network.freeze_embedding = !o_.train_embedding;
   }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "bilevel/core/threads.h"
 #include "bilevel/data/labels.h"
 #include "bilevel/task/auc/auc_defaults.h"
 #include "bilevel/task/auc/auc_training.h"
@@ -36,7 +37,7 @@ void check_auc_options(const AucJobOptions& options);
 /// The task, ready to train. Rows are numbered through all files, in the order training, validation, test.
 class AucSetup {
  public:
-  /// Checks the options, sets the number of threads, reads the files, cuts the parts, fits the first features
+  /// Checks the options, sets the number of threads for its lifetime, reads the files, cuts the parts, fits the first features
   /// (on the training part) and makes a network once, so that everything impossible is refused here.
   /// `message` gets lines for a person. Throws InputError and FileError.
   explicit AucSetup(AucJobOptions options, const std::function<void(const std::string&)>& message = nullptr);
@@ -75,6 +76,7 @@ class AucSetup {
 
   AucJobOptions o_;
   AucDefaults defaults_;
+  std::unique_ptr<ThreadCountScope> threads_;
   JobFiles files_;
   AucParts parts_;
   AucTrainingOptions training_;

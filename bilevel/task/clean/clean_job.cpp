@@ -262,12 +262,12 @@ class Job {
                                            .unit_of = part.unit_of,
                                            .units = part.units},
                                           setup_->batch_size());
-    const bool convex = is_convex(o_.encoder) && fit_.l2 > 0;
+    const bool linear = encoder_registry().at(o_.encoder).linear, convex = linear && fit_.l2 > 0;
     const std::unique_ptr<Solver> solver =
         make_job_solver(o_.solver, clean_solver_defaults(o_.solver, part.units), convex);
     assign(*solver, o_.set);
     ProblemTraits traits{.noise = batch_noise(problem)};
-    if (!is_convex(o_.encoder)) {
+    if (!linear) {
       traits.convexity = Convexity::none;
       traits.caveat = fmt::format("the loss of the classifier '{}' is not convex in its weights", o_.encoder);
     } else if (!convex) {

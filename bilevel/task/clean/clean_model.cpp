@@ -16,8 +16,6 @@ std::vector<torch::Tensor> penalized_parameters(const Network& network) {
   return parameters;
 }
 
-bool is_convex(const std::string& encoder) { return encoder == "linear" || encoder == "bag"; }
-
 torch::Tensor losses_of(Network& network, const std::vector<torch::Tensor>& inputs,
                         const torch::Tensor& classes) {
   return at::cross_entropy_loss(network.forward(inputs), classes, {}, at::Reduction::None);
@@ -53,14 +51,12 @@ Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
     return strength > 0 ? loss + strength * squared_norm(penalized) : loss;
   };
   const SamplingOptions sampling{.batch_size = batch_size};
-  return {.upper = {.parameters = {logits_},
-                    .loss = f,
-                    .batches = BatchSource(data.upper, gather, sampling),
-                    .names = {"weight logits"}},
-          .lower = {.parameters = network_->parameters(),
-                    .loss = g,
-                    .batches = BatchSource(data.lower, gather, sampling),
-                    .names = parameter_names(*network_)}};
+  return {
+      .upper = {.parameters = {{"weight logits", logits_}},
+                .loss = f,
+                .batches = BatchSource(data.upper, gather, sampling)},
+      .lower = {
+          .parameters = named(*network_), .loss = g, .batches = BatchSource(data.lower, gather, sampling)}};
 }
 
 }  // namespace bilevel

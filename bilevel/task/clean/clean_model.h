@@ -54,9 +54,6 @@ class CleanModel {
 /// The parameters that the L2 term is over: all but token vectors.
 std::vector<torch::Tensor> penalized_parameters(const Network& network);
 
-/// Whether the encoder's classifier makes g convex in y.
-bool is_convex(const std::string& encoder);
-
 /// Cross-entropy of each row, [rows].
 torch::Tensor losses_of(Network& network, const std::vector<torch::Tensor>& inputs,
                         const torch::Tensor& classes);

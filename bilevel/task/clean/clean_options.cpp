@@ -1,7 +1,6 @@
 #include "bilevel/task/clean/clean_options.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <cmath>
 
@@ -24,9 +23,11 @@ void check_clean_options(const CleanOptions& o) {
 
 CleanDefaults clean_defaults(const std::string& encoder) {
   // One thread for the small steps of bag, linear and mlp, as in auc_defaults.cpp.
-  if (encoder == "bag") return {.network = {}, .l2 = 0.1, .baseline_l2 = 1, .steps = 150, .threads = 1};
-  if (encoder == "linear") return {.network = {}, .l2 = 20, .baseline_l2 = 20, .steps = 150, .threads = 1};
-  if (encoder == "mlp") {
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  if (entry.reads == Reads::ngrams)
+    return {.network = {}, .l2 = 0.1, .baseline_l2 = 1, .steps = 150, .threads = 1};
+  if (entry.linear) return {.network = {}, .l2 = 20, .baseline_l2 = 20, .steps = 150, .threads = 1};
+  if (entry.reads == Reads::columns) {
     return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "relu", .linear_skip = true},
             .l2 = 20,
             .baseline_l2 = 20,
@@ -35,35 +36,26 @@ CleanDefaults clean_defaults(const std::string& encoder) {
             .fit_step_size = 2e-3,
             .threads = 1};
   }
-  if (encoder == "rnn" || encoder == "lstm" || encoder == "gru" || encoder == "transformer") {
-    return {.network = {.max_length = 128},
-            .l2 = 1,
-            .baseline_l2 = 1,
-            .batch_size = 64,
-            .epochs = 4,
-            .fit_epochs = 5,
-            .fit_step_size = encoder == "transformer" ? 5e-4 : 1e-3};
-  }
-  std::vector<std::string> names;
-  for (const EncoderEntry& entry : encoder_registry()) names.push_back(entry.name);
-  throw InputError(fmt::format("there is no encoder '{}'; known: {}", encoder, fmt::join(names, ", ")));
+  return {.network = {.max_length = 128},
+          .l2 = 1,
+          .baseline_l2 = 1,
+          .batch_size = 64,
+          .epochs = 4,
+          .fit_epochs = 5,
+          .fit_step_size = entry.delicate ? 5e-4 : 1e-3};
 }
 
 std::map<std::string, nlohmann::json> clean_solver_defaults(const std::string& solver, int64_t rows) {
-  // A step of Adam's type moves a logit by about upper_step_size; a normalized one of length L moves each of n logits
-  // by about L / sqrt(n); in a plain gradient the loss of a row has a share of 1/n.
+  // An adaptive step moves a logit by about upper_step_size; a normalized one of length L moves each of n logits by
+  // about L / sqrt(n); in a plain gradient the loss of a row has a share of 1/n.
   const auto n = static_cast<double>(rows);
-  const double step = solver.ends_with("adambo") ? 0.05
-                      : solver_entry(solver).assumptions.smoothness == Smoothness::unbounded
-                          ? 0.05 * std::sqrt(n)
-                          : 0.1 * n;
-  std::map<std::string, nlohmann::json> fields{
-      {"upper_step_size", step}, {"warm_start_steps", 200}, {"neumann_terms", 10}, {"lower_steps", 2}};
-  if (solver == "sl-bamm") {  // the paper's 0.1 is far from what small weights and short features ask for
-    fields["lower_step_size"] = "auto";
-    fields["linear_step_size"] = "auto";
-  }
-  return fields;
+  const Movement movement = solver_registry().at(solver).movement;
+  const double step = movement == Movement::adaptive     ? 0.05
+                      : movement == Movement::normalized ? 0.05 * std::sqrt(n)
+                                                         : 0.1 * n;
+  // A fixed step on y or z of a paper is far from what small weights and short features ask for.
+  return {{"upper_step_size", step}, {"lower_step_size", "auto"}, {"linear_step_size", "auto"},
+          {"warm_start_steps", 200}, {"neumann_terms", 10},       {"lower_steps", 2}};
 }
 
 }  // namespace bilevel

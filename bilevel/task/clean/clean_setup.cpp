@@ -68,7 +68,7 @@ CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std:
   if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
   defaults_ = clean_defaults(o_.encoder);
   if (o_.l2 >= 0) defaults_.l2 = defaults_.baseline_l2 = o_.l2;
-  set_up_device(o_, defaults_.threads);
+  threads_ = set_up_device(o_, defaults_.threads);
   say("reading " + o_.train);
   for (const auto& [role, path] :
        {std::pair{"train", o_.train}, std::pair{"trusted", o_.trusted}, std::pair{"test", o_.test}}) {
@@ -138,14 +138,14 @@ void CleanSetup::refuse_shared_rows() const {
 CleanInputs CleanSetup::fit(const std::string& encoder) const {
   FeatureOptions options = feature_options(o_, encoder, network(encoder).max_length.value_or(256));
   if (!o_.group.empty()) options.excluded.push_back(o_.group);
-  if (encoder == "bag") options.embedding.clear();
+  if (encoder_registry().at(encoder).reads != Reads::words) options.embedding.clear();
   std::vector<int64_t> rows = train_;
   rows.insert(rows.end(), trusted_.begin(), trusted_.end());
   CleanInputs result;
   auto [features, inputs] = files_.fit(options, rows, o_.seed);
   result.features = std::move(features);
   result.shape = inputs.shape;
-  if (inputs.inputs.kind() == InputKind::sparse && is_convex(encoder)) {
+  if (inputs.inputs.kind() == InputKind::sparse && encoder_registry().at(encoder).linear) {
     result.columns.emplace(inputs, rows);
     result.inputs = result.columns->apply(inputs);
   } else {
@@ -162,7 +162,7 @@ NetworkOptions CleanSetup::network(const std::string& encoder) const {
   if (o_.hidden > 0) network.hidden = o_.hidden;
   if (o_.layers > 0) network.layers = o_.layers;
   if (!o_.embedding.empty()) {
-    if (o_.text.empty() || encoder == "bag")
+    if (o_.text.empty() || encoder_registry().at(encoder).reads != Reads::words)
       refuse_option("embedding", o_.embedding, "only rnn, lstm, gru and transformer read word vectors");
     network.freeze_embedding = !o_.train_embedding;
   }

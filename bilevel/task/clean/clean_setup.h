@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "bilevel/core/threads.h"
 #include "bilevel/task/clean/clean_options.h"
 #include "bilevel/task/clean/shared_columns.h"
 #include "bilevel/task/clean/weighted_fit.h"
@@ -39,7 +40,7 @@ struct CleanInputs {
 /// The task, ready to train. Rows are numbered through all files, in the order training, trusted, test.
 class CleanSetup {
  public:
-  /// Checks the options, sets the number of threads, reads the files, injects noise where asked for, fits the
+  /// Checks the options, sets the number of threads for its lifetime, reads the files, injects noise where asked for, fits the
   /// features and makes a network once, so that everything impossible is refused here. `message` gets lines for a
   /// person. Throws InputError and FileError; also for a class with fewer than two training rows, and for trusted
   /// rows that stand in the training file too (the same text, or the same cells).
@@ -76,6 +77,7 @@ class CleanSetup {
 
   CleanOptions o_;
   CleanDefaults defaults_;
+  std::unique_ptr<ThreadCountScope> threads_;
   JobFiles files_;
   ClassLabels labels_;
   torch::Tensor given_;

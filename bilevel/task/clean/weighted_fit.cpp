@@ -91,7 +91,7 @@ std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::T
     batch.tensors.push_back(weights.index_select(0, at));
     return batch.to(o.device);
   };
-  if (is_convex(o.network.encoder))
+  if (encoder_registry().at(o.network.encoder).linear)
     solve(*network, gather(rows.rows), strength, o);
   else
     train(*network, BatchSource(rows.rows, gather, {.batch_size = o.batch_size}), strength, o);

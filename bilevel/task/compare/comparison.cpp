@@ -230,7 +230,7 @@ class Runner {
                       std::string(kind) == "run" ? seed : static_cast<uint64_t>(trial), number_, total_));
     }
     const auto start = std::chrono::steady_clock::now();
-    const Played played = play(contest_, solver_entry(c.solver), [&] { return make(c, options); },
+    const Played played = play(contest_, solver_registry().at(c.solver), [&] { return make(c, options); },
                                {.seed = seed,
                                 .budget = o_.budget,
                                 .interrupt = callbacks_.interrupt,
@@ -239,7 +239,7 @@ class Runner {
     const Json head{{"run",
                      {{"competitor", c.label},
                       {"solver", c.solver},
-                      {"random_estimate", solver_entry(c.solver).random_estimate},
+                      {"random_estimate", solver_registry().at(c.solver).random_estimate},
                       {"kind", kind},
                       {"trial", trial},
                       {"seed", seed},
@@ -349,7 +349,7 @@ std::vector<Competitor> parse_competitors(const std::string& solvers, const std:
                    .solver = equals == std::string::npos ? word : word.substr(equals + 1),
                    .set = {}};
       if (c.solver.empty() && c.label.empty()) no_names();
-      solver_entry(c.solver);
+      solver_registry().at(c.solver);
       if (!is_label(c.label)) {
         throw InputError(
             fmt::format("solvers: the name '{}' must consist of letters, digits, '-' and '_'", c.label));

@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 /// A solver with options, on a contest.
 Played played(Contest& contest, const Budget& budget, const std::vector<std::string>& set = {},
               uint64_t seed = 1, const std::string& name = "adambo") {
-  return play(contest, solver_entry(name),
+  return play(contest, solver_registry().at(name),
               [&] {
                 std::unique_ptr<Solver> solver = contest.solver(name);
                 for (const std::string& assignment : set) fields_of(*solver).set_text(assignment);
@@ -135,7 +135,7 @@ TEST(Comparison, StepsEndARun) {
   EXPECT_EQ(run.end.at("start"), run.rows.front().at("metrics").at("gradient_norm"));
   // Warm start and automatic step sizes are among the costs: more than the documented cost of the steps.
   const std::unique_ptr<Solver> solver = contest.solver("adambo");
-  const OracleCounts steps = solver_entry("adambo").documented_calls(*solver, 50);
+  const OracleCounts steps = solver_registry().at("adambo").documented_calls(*solver, 50);
   EXPECT_EQ(run.end.at("oracle_calls").at("lower_gradient"), steps.lower_gradient + 3);
   EXPECT_EQ(run.end.at("oracle_calls").at("upper_gradient"), steps.upper_gradient);
   EXPECT_GT(run.end.at("oracle_calls").at("hvp"), steps.hvp);

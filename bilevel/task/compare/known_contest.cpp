@@ -43,7 +43,6 @@ class KnownAttempt : public Attempt {
 }  // namespace
 
 KnownContest::KnownContest(KnownContestOptions options) : options_(std::move(options)) {
-  at::set_num_threads(1);  // small vectors: a second thread would only wait
   problem_ = make_known_problem(options_.problem);
   const Fields fields = fields_of(*problem_);
   for (const auto& [name, text] : options_.fields) fields.set_text(name + "=" + text);
@@ -57,9 +56,7 @@ KnownContest::KnownContest(KnownContestOptions options) : options_(std::move(opt
 }
 
 ContestFacts KnownContest::facts() const {
-  const auto& registry = known_problem_registry();
-  const auto entry = std::find_if(registry.begin(), registry.end(),
-                                  [&](const KnownProblemEntry& e) { return e.name == options_.problem; });
+  const std::string& summary = known_problem_registry().at(options_.problem).summary;
   const Problem problem = problem_->problem();
   // On a set the gradient need not vanish at a solution; the step that the projection leaves of it does.
   const Measure gradient =
@@ -69,7 +66,7 @@ ContestFacts KnownContest::facts() const {
                     .log_scale = true}
           : Measure{.key = "gradient_norm", .name = "true hypergradient norm", .log_scale = true};
   ContestFacts facts{.task = options_.problem,
-                     .title = fmt::format("{} ({})", options_.problem, entry->summary),
+                     .title = fmt::format("{} ({})", options_.problem, summary),
                      .metric = gradient,
                      .tuning_metric = gradient,
                      .further = {},
@@ -85,7 +82,7 @@ ContestFacts KnownContest::facts() const {
   if (solution_.defined()) {
     facts.further.push_back({.key = "distance", .name = "distance to the solution", .log_scale = true});
   }
-  facts.data = {{"problem", entry->summary},
+  facts.data = {{"problem", summary},
                 {"dimension of x", std::to_string(x_start_.numel())},
                 {"dimension of y", std::to_string(y_start_.numel())},
                 {"noise", fmt::format("{:g}", options_.noise)},

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/core/threads.h"
 #include "bilevel/task/compare/contest.h"
 #include "bilevel/task/known_problem.h"
 
@@ -25,7 +26,7 @@ struct KnownContestOptions {
 /// "distance", ||x - x*|| / sqrt(dim x), where x* is known.
 class KnownContest : public Contest {
  public:
-  /// Sets the number of threads to 1. Throws InputError for an unknown problem, impossible options, or a
+  /// Computes with one thread for its lifetime. Throws InputError for an unknown problem, impossible options, or a
   /// start of another length, FileError as the problem does.
   explicit KnownContest(KnownContestOptions options);
 
@@ -41,6 +42,7 @@ class KnownContest : public Contest {
  private:
   bool exact() const;
 
+  ThreadCountScope threads_{1};  // small vectors: a second thread would only wait
   KnownContestOptions options_;
   std::unique_ptr<KnownProblem> problem_;
   torch::Tensor x_start_, y_start_, solution_;

@@ -18,8 +18,8 @@ class Cosine : public KnownProblem {
       return torch::cos(x).sum() + x.dot(y) - 0.5 * y.square().sum();
     };
     const auto g = [x = x_, y = y_](const Batch&) { return 0.5 * (y - x).square().sum(); };
-    return {.upper = {.parameters = {x_}, .loss = f, .batches = no_data(), .names = {"x"}},
-            .lower = {.parameters = {y_}, .loss = g, .batches = no_data(), .names = {"y"}}};
+    return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
+            .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

@@ -52,11 +52,10 @@ JobResult resume_job(const std::string& command, const std::string& out, const J
   }
 }
 
-void set_up_device(const JobOptions& options, int64_t default_threads) {
+std::unique_ptr<ThreadCountScope> set_up_device(const JobOptions& options, int64_t default_threads) {
   if (options.device == "cuda" && !at::hasCUDA())
     throw InputError("device = cuda: this LibTorch has no CUDA device; use --device cpu");
-  const int64_t threads = options.threads > 0 ? options.threads : default_threads;
-  if (threads > 0) at::set_num_threads(static_cast<int>(threads));
+  return std::make_unique<ThreadCountScope>(options.threads > 0 ? options.threads : default_threads);
 }
 
 torch::Device device_of(const JobOptions& options) {
@@ -68,13 +67,12 @@ std::unique_ptr<Solver> make_job_solver(const std::string& name,
                                         bool strongly_convex) {
   std::unique_ptr<Solver> solver = make_solver(name);
   const Fields fields = fields_of(*solver);
-  if (strongly_convex) fields.from_json(solver_entry(name).strongly_convex_options);
+  if (strongly_convex) fields.from_json(solver_registry().at(name).strongly_convex_options);
   std::map<std::string, nlohmann::json> values = defaults;
   values.emplace("multiplier", 1);  // the automatic 2 l_f/mu would multiply the noise of single batches
   for (const auto& [option, value] : values) {
-    for (const Field& field : fields.list()) {
-      if (field.name == option) field.set(value);
-    }
+    const Field* field = fields.find(option);
+    if (field != nullptr && (value != "auto" || field->type == "number|auto")) field->set(value);
   }
   return solver;
 }

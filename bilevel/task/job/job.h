@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bilevel/core/files.h"
+#include "bilevel/core/threads.h"
 #include "bilevel/task/job/job_options.h"
 #include "bilevel/task/job/passes.h"
 
@@ -59,9 +60,9 @@ struct JobContext {
 JobResult resume_job(const std::string& command, const std::string& out, const JobCallbacks& callbacks,
                      const std::function<JobResult(const nlohmann::json& options, const JobContext&)>& run);
 
-/// Sets the number of threads (0: `default_threads`, and 0 there: as it is) and refuses a device that is not
-/// there. Throws InputError.
-void set_up_device(const JobOptions& options, int64_t default_threads);
+/// Refuses a device that is not there, and sets the number of threads (0: `default_threads`, and 0 there: as it is)
+/// for as long as the result lives. Throws InputError.
+std::unique_ptr<ThreadCountScope> set_up_device(const JobOptions& options, int64_t default_threads);
 /// The device that the options name.
 torch::Device device_of(const JobOptions& options);
 

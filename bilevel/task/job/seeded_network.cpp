@@ -17,7 +17,7 @@ std::shared_ptr<Network> seeded_network(const NetworkOptions& options, const Inp
     const DefaultGeneratorScope randomness(derive_seed(seed, "init"));
     network = make_network(options, shape);
   }
-  if (options.encoder == "mlp") {
+  if (encoder_registry().at(options.encoder).reads == Reads::columns) {
     const torch::NoGradGuard no_grad;
     for (torch::Tensor& weight : network->head_parameters()) weight.mul_(0.1);
   }
@@ -74,12 +74,6 @@ void load_network(const std::map<std::string, torch::Tensor>& tensors, Network& 
   for (const auto& parameter : network.named_parameters())
     load_tensor(tensors, parameter.key(), parameter.value());
   for (const auto& buffer : network.named_buffers()) load_tensor(tensors, buffer.key(), buffer.value());
-}
-
-std::vector<std::string> parameter_names(const Network& network) {
-  std::vector<std::string> names;
-  for (const auto& parameter : network.named_parameters()) names.push_back(parameter.key());
-  return names;
 }
 
 NetworkWeights weights_of(const Network& network) {

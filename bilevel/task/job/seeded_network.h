@@ -37,9 +37,6 @@ void load_tensor(const std::map<std::string, torch::Tensor>& tensors, const std:
 /// Sets all parameters and buffers.
 void load_network(const std::map<std::string, torch::Tensor>& tensors, Network& network);
 
-/// The names of the parameters, in their order.
-std::vector<std::string> parameter_names(const Network& network);
-
 /// The weights that an L2 term is for: matrices that are no token vectors. `linear` ones map the inputs to
 /// the outputs directly (linear, bag, and the linear skip of an mlp), all others are `hidden`.
 struct NetworkWeights {

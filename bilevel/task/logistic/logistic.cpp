@@ -60,14 +60,10 @@ class Logistic : public KnownProblem {
     const auto g = [x = x_, y = y_](const Batch& b) {
       return torch::softplus(-b[1] * b[0].mv(y)).mean() + 0.5 * (x.exp() * y.square()).sum();
     };
-    return {.upper = {.parameters = {x_},
-                      .loss = f,
-                      .batches = shuffled({valid_, valid_sign_}, sampling),
-                      .names = {"x"}},
-            .lower = {.parameters = {y_},
-                      .loss = g,
-                      .batches = shuffled({train_, train_sign_}, sampling),
-                      .names = {"y"}}};
+    return {
+        .upper = {.parameters = {{"x", x_}}, .loss = f, .batches = shuffled({valid_, valid_sign_}, sampling)},
+        .lower = {
+            .parameters = {{"y", y_}}, .loss = g, .batches = shuffled({train_, train_sign_}, sampling)}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

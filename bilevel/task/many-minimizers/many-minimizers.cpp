@@ -22,8 +22,8 @@ class ManyMinimizers : public KnownProblem {
     const auto g = [x = x_, y = y_, n = dim_](const Batch&) {
       return 0.5 * (y.narrow(0, 0, n) + y.narrow(0, n, n) - x).square().sum();
     };
-    return {.upper = {.parameters = {x_}, .loss = f, .batches = no_data(), .names = {"x"}},
-            .lower = {.parameters = {y_}, .loss = g, .batches = no_data(), .names = {"y"}}};
+    return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
+            .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

@@ -23,8 +23,8 @@ class MerelyConvex : public KnownProblem {
       const torch::Tensor u = y.narrow(0, 0, n);
       return 0.5 * u.square().sum() - x.dot(u);
     };
-    return {.upper = {.parameters = {x_}, .loss = f, .batches = no_data(), .names = {"x"}},
-            .lower = {.parameters = {y_}, .loss = g, .batches = no_data(), .names = {"y"}}};
+    return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
+            .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

@@ -25,7 +25,7 @@ class InnerLoop {
         episodes_(episodes),
         o_(options),
         all_(parameters_of(model), {}, "upper") {
-    const std::vector<std::string> names = model.upper_names();
+    const std::vector<std::string> names = model.upper_parameters().names;
     for (size_t i = 0; i < all_.tensors().size(); ++i) {
       const bool vectors = i < names.size() && names[i].find("embedding") != std::string::npos;
       if (!vectors) adapted_.push_back(all_.tensors()[i]);

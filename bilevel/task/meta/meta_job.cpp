@@ -30,9 +30,7 @@ const std::set<std::string> kBaselines{"nearest-class-mean", "untrained", "anil"
 /// --l2 of heads that are solved (see MetaModel::set_head): the same share of the fit for any number of rows.
 double head_l2(int64_t support_rows) { return 2 / static_cast<double>(support_rows); }
 
-bool is_token_encoder(const std::string& encoder) {
-  return encoder == "rnn" || encoder == "lstm" || encoder == "gru" || encoder == "transformer";
-}
+bool reads_words(const std::string& encoder) { return encoder_registry().at(encoder).reads == Reads::words; }
 
 /// What the options do not say.
 struct MetaDefaults {
@@ -41,9 +39,10 @@ struct MetaDefaults {
 };
 
 MetaDefaults meta_defaults(const std::string& encoder, const std::string& head, const std::string& solver) {
-  const bool adam = solver == "adambo" || solver == "vr-adambo";
+  const bool adaptive = solver_registry().at(solver).movement == Movement::adaptive;
+  const bool delicate = encoder_registry().at(encoder).delicate;
   MetaDefaults defaults;
-  defaults.solver = {{"upper_step_size", adam ? (encoder == "transformer" ? 1e-3 : 3e-3) : 0.1},
+  defaults.solver = {{"upper_step_size", adaptive ? (delicate ? 1e-3 : 3e-3) : 0.1},
                      {"schedule", "cosine"},
                      {"lower_schedule", "constant"}};
   if (head == "shared") {
@@ -163,9 +162,9 @@ class Job {
       throw InputError("--pair names the second text, but --text names no first");
     if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "mlp" : "rnn";
     check_one_of("head", o_.head, {"ridge", "softmax", "shared"});
-    if (o_.encoder == "mlp" && !o_.embedding.empty())
-      throw InputError("embedding: the encoder mlp reads columns, not words");
-    if (!o_.pair.empty() && !is_token_encoder(o_.encoder))
+    if (!reads_words(o_.encoder) && !o_.embedding.empty())
+      throw InputError(fmt::format("embedding: the encoder {} reads no words", o_.encoder));
+    if (!o_.pair.empty() && !reads_words(o_.encoder))
       throw InputError(fmt::format(
           "encoder = {}: does not read pairs of texts; take rnn, lstm, gru or transformer", o_.encoder));
     for (const auto& [name, value] : {std::pair{"shots", o_.shots},
@@ -188,7 +187,7 @@ class Job {
     defaults_ = meta_defaults(o_.encoder, o_.head, o_.solver);
     if (o_.l2 == 0 && o_.head != "shared")
       refuse_option("l2", "0", "must be > 0: it makes the head's problem strongly convex");
-    set_up_device(o_, 1);
+    threads_ = set_up_device(o_, 1);
   }
 
   void read() {
@@ -241,7 +240,7 @@ class Job {
     MetaModelOptions options{
         .network = {.encoder = o_.encoder}, .head = head, .pair = !o_.pair.empty(), .l2 = l2};
     if (o_.hidden > 0) options.network.hidden = o_.hidden;
-    if (is_token_encoder(o_.encoder)) {
+    if (reads_words(o_.encoder)) {
       options.network.layers = 1;
       options.network.token_mean = !o_.no_token_mean;
       options.network.max_length = o_.max_length;
@@ -449,6 +448,7 @@ class Job {
   MetaJobOptions o_;
   const JobContext& context_;
   MetaDefaults defaults_;
+  std::unique_ptr<ThreadCountScope> threads_;
   std::set<std::string> baselines_;
   std::vector<std::string> notes_;
   JobFiles files_;

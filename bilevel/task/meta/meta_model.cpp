@@ -47,7 +47,8 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
                      const torch::Device& device)
     : options_(options), device_(device) {
   const std::string& encoder = options.network.encoder;
-  if (encoder == "linear" || encoder == "bag") {
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  if (entry.linear) {
     throw InputError(
         fmt::format("encoder = {}: gives one number per class instead of features that tasks could share; "
                     "take rnn, lstm, gru, transformer or mlp",
@@ -55,7 +56,7 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
   }
   if (!shared()) head_named(options.head);
   options_.network.outputs = 1;
-  if (encoder == "mlp") options_.network.linear_skip = false;
+  if (entry.reads == Reads::columns) options_.network.linear_skip = false;
   network_ = seeded_network(options_.network, shape, seed, device);
   options_.network = network_->options();
   const auto scalar = [&] { return torch::zeros({1}, torch::device(device)).requires_grad_(); };
@@ -124,8 +125,7 @@ Problem MetaModel::solved_problem(const MetaRows& rows, const EpisodeSource& sou
              const torch::Tensor labels = episode_labels(o.ways, o.queries).to(h.device()).repeat({count});
              return torch::cross_entropy_loss(scores.reshape({-1, o.ways}), labels);
            },
-       .batches = BatchSource(numbers, gather, {.batch_size = meta_batch}),
-       .names = upper_names()});
+       .batches = BatchSource(numbers, gather, {.batch_size = meta_batch})});
 }
 
 Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
@@ -151,17 +151,13 @@ Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& sou
   const auto fit = [model](const torch::Tensor& h, const Batch& batch) {
     return torch::cross_entropy_loss(torch::linear(h, model.weight_, model.bias_), batch.tensors.back());
   };
-  return {.upper = {.parameters = upper_parameters(),
-                    .feature_loss = fit,
-                    .batches = tasks_of(true),
-                    .names = upper_names()},
+  return {.upper = {.parameters = upper_parameters(), .feature_loss = fit, .batches = tasks_of(true)},
           .lower = {.parameters = lower_parameters(),
                     .feature_loss =
                         [fit, model](const torch::Tensor& h, const Batch& batch) {
                           return fit(h, batch) + model.options_.l2 * squared_norm(model.lower_parameters());
                         },
-                    .batches = tasks_of(false),
-                    .names = {"task_head.weight", "task_head.bias"}},
+                    .batches = tasks_of(false)},
           .encode =
               [model](const Batch& batch) {
                 return model.encode({batch.tensors.begin(), batch.tensors.end() - 1});
@@ -262,25 +258,23 @@ torch::Tensor MetaModel::adapted_scores(const MetaRows& support, const std::vect
   return task_scores(h, y, all(query), adapt_steps).squeeze(0).cpu();
 }
 
-std::vector<torch::Tensor> MetaModel::upper_parameters() const {
-  std::vector<torch::Tensor> parameters = network_->encoder_parameters();
-  if (!shared()) parameters.insert(parameters.end(), {log_lambda_, log_scale_});
+ParameterList MetaModel::upper_parameters() const {
+  ParameterList parameters;
+  for (const torch::Tensor& parameter : network_->encoder_parameters()) {
+    for (const auto& named : network_->named_parameters()) {
+      if (named.value().is_same(parameter)) parameters.add(named.key(), parameter);
+    }
+  }
+  if (!shared()) {
+    parameters.add("task_head.log_lambda", log_lambda_);
+    parameters.add("task_head.log_scale", log_scale_);
+  }
   return parameters;
 }
 
-std::vector<std::string> MetaModel::upper_names() const {
-  std::vector<std::string> names;
-  for (const torch::Tensor& parameter : network_->encoder_parameters()) {
-    for (const auto& named : network_->named_parameters()) {
-      if (named.value().is_same(parameter)) names.push_back(named.key());
-    }
-  }
-  if (!shared()) names.insert(names.end(), {"task_head.log_lambda", "task_head.log_scale"});
-  return names;
-}
-
-std::vector<torch::Tensor> MetaModel::lower_parameters() const {
-  return shared() ? std::vector<torch::Tensor>{weight_, bias_} : std::vector<torch::Tensor>{};
+ParameterList MetaModel::lower_parameters() const {
+  if (!shared()) return {};
+  return {{"task_head.weight", weight_}, {"task_head.bias", bias_}};
 }
 
 double MetaModel::lambda() const { return std::exp(log_lambda_.item<double>()); }

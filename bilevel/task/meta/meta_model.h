@@ -87,9 +87,8 @@ class MetaModel {
   torch::Tensor adapted_scores(const MetaRows& support, const std::vector<int64_t>& targets, int64_t classes,
                                const MetaRows& query, int64_t adapt_steps = 5) const;
 
-  std::vector<torch::Tensor> upper_parameters() const;
-  std::vector<std::string> upper_names() const;
-  std::vector<torch::Tensor> lower_parameters() const;  ///< of the shared head; none for others
+  ParameterList upper_parameters() const;
+  ParameterList lower_parameters() const;  ///< of the shared head; none for others
   double lambda() const;
   double scale() const;
 

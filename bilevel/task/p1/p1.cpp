@@ -15,8 +15,8 @@ P1::P1(const std::vector<double>& start)
 Problem P1::problem() const {
   const auto f = [*this](const Batch&) { return torch::cosh(c * x).sum() + b * torch::sin(y).sum(); };
   const auto g = [*this](const Batch&) { return 0.5 * mu * (y - a * x).square().sum(); };
-  return {.upper = {.parameters = {x}, .loss = f, .batches = no_data(), .names = {"x"}},
-          .lower = {.parameters = {y}, .loss = g, .batches = no_data(), .names = {"y"}}};
+  return {.upper = {.parameters = {{"x", x}}, .loss = f, .batches = no_data()},
+          .lower = {.parameters = {{"y", y}}, .loss = g, .batches = no_data()}};
 }
 
 torch::Tensor P1::gradient(const torch::Tensor& at) const {

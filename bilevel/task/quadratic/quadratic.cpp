@@ -50,8 +50,8 @@ Problem Quadratic::problem() const {
     if (noise > 0) value = value + noise * torch::randn_like(a).dot(y);
     return value;
   };
-  return {.upper = {.parameters = {x}, .loss = f, .batches = no_data(), .names = {"x"}},
-          .lower = {.parameters = {y}, .loss = g, .batches = no_data(), .names = {"y"}}};
+  return {.upper = {.parameters = {{"x", x}}, .loss = f, .batches = no_data()},
+          .lower = {.parameters = {{"y", y}}, .loss = g, .batches = no_data()}};
 }
 
 torch::Tensor Quadratic::best_lower(const torch::Tensor& at) const {

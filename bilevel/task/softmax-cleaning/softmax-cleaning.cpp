@@ -75,14 +75,12 @@ class SoftmaxCleaning : public KnownProblem {
       return (torch::sigmoid(x.index_select(0, b[2])) * losses(b)).mean() + kStrength * y.square().sum();
     };
     const torch::Tensor numbers = torch::arange(train_.rows(), torch::kInt64);
-    return {.upper = {.parameters = {x_},
+    return {.upper = {.parameters = {{"x", x_}},
                       .loss = f,
-                      .batches = shuffled({valid_.features, valid_.classes}, sampling),
-                      .names = {"x"}},
-            .lower = {.parameters = {y_},
+                      .batches = shuffled({valid_.features, valid_.classes}, sampling)},
+            .lower = {.parameters = {{"y", y_}},
                       .loss = g,
-                      .batches = shuffled({train_.features, train_.classes, numbers}, sampling),
-                      .names = {"y"}}};
+                      .batches = shuffled({train_.features, train_.classes, numbers}, sampling)}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

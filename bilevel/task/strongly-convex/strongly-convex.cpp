@@ -38,8 +38,8 @@ class StronglyConvex : public KnownProblem {
     const auto g = [x = x_, y = y_, a = a_, b = b_](const Batch&) {
       return 0.5 * y.dot(a.mv(y)) - x.dot(b.mv(y));
     };
-    return {.upper = {.parameters = {x_}, .loss = f, .batches = no_data(), .names = {"x"}},
-            .lower = {.parameters = {y_}, .loss = g, .batches = no_data(), .names = {"y"}}};
+    return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
+            .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

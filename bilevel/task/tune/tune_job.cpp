@@ -46,10 +46,13 @@ constexpr double kNetworkStep = 1e-3;  // of Adam on the weights of a network
 
 Defaults defaults_of(const std::string& encoder, const std::string& solver) {
   std::map<std::string, nlohmann::json> options{{"schedule", "cosine"}, {"warm_start_steps", 0}};
-  if (encoder == "bag" || encoder == "linear") {
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  const SolverEntry& moving = solver_registry().at(solver);
+  const bool adaptive = moving.movement == Movement::adaptive;
+  if (entry.linear) {
     options.insert({{"upper_step_size", 0.2}, {"neumann_terms", 20}, {"lower_steps", 5}});
     // The hypergradient of a log-strength shrinks with the strength: a long memory of its square would stall x.
-    if (solver == "adambo") options["second_moment_weight"] = 0.1;
+    if (adaptive) options["second_moment_weight"] = 0.1;
     return {.l2 = 1e-3, .batch_size = 0, .steps = 40, .threads = 1, .solver = options};
   }
   // The largest curvature of a network at its start may be negative, and then no step size follows from it. What is
@@ -59,13 +62,16 @@ Defaults defaults_of(const std::string& encoder, const std::string& solver) {
                   {"linear_step_size", 0.01},
                   {"neumann_terms", 3},
                   {"neumann_step_size", 0.1}});
-  if (solver == "adambo" || solver == "vr-adambo") options["upper_step_size"] = 0.05;
-  if (solver == "adambo") {
+  const std::unique_ptr<Solver> made = moving.make();
+  if (adaptive) {
+    options["upper_step_size"] = 0.05;
     options["second_moment_weight"] = 0.01;
+  }
+  if (fields_of(*made).find("lower_rule") != nullptr) {
     options["lower_rule"] = "adam";
     options["lower_step_size"] = kNetworkStep;
   }
-  if (encoder == "mlp")
+  if (entry.reads == Reads::columns)
     return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "gelu", .linear_skip = true},
             .batch_size = 64,
             .epochs = 20,
@@ -104,7 +110,7 @@ class Job {
           fmt::format("the loss is not convex in the weights of a network (encoder {})", o_.encoder);
     }
     if (const std::string note = out_of_theory(*solver, traits); !note.empty()) notes_.push_back(note);
-    if (!model_->convex() && solver_entry(o_.solver).lower_descends_upper) {
+    if (!model_->convex() && solver_registry().at(o_.solver).lower_descends_upper) {
       notes_.push_back(fmt::format(
           "{} moves the weights down the validation loss too: the validation figures are those of rows "
           "that were fitted",
@@ -142,11 +148,8 @@ class Job {
     if (o_.train.empty()) throw InputError("--train FILE is missing");
     check_job_options(o_);
     if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
-    std::set<std::string> encoders;
-    for (const EncoderEntry& entry : encoder_registry()) encoders.insert(entry.name);
-    check_one_of("encoder", o_.encoder, encoders);
-    const bool tokens = !(o_.encoder == "linear" || o_.encoder == "bag" || o_.encoder == "mlp");
-    if (o_.tune.empty()) o_.tune = tokens ? "l2" : "l2-per-feature";
+    const bool words = encoder_registry().at(o_.encoder).reads == Reads::words;
+    if (o_.tune.empty()) o_.tune = words ? "l2" : "l2-per-feature";
     const std::vector<std::string>& kinds = tune_kinds();
     check_one_of("tune", o_.tune, {kinds.begin(), kinds.end()});
     if (!(o_.spread > 0) || !std::isfinite(o_.spread))
@@ -160,11 +163,11 @@ class Job {
     if (o_.hidden > 0) defaults_.network.hidden = o_.hidden;
     if (o_.layers > 0) defaults_.network.layers = o_.layers;
     if (!o_.embedding.empty()) {
-      if (o_.text.empty() || o_.encoder == "bag")
+      if (o_.text.empty() || !words)
         refuse_option("embedding", o_.embedding, "only rnn, lstm, gru and transformer read word vectors");
       defaults_.network.freeze_embedding = !o_.train_embedding;
     }
-    set_up_device(o_, defaults_.threads);
+    threads_ = set_up_device(o_, defaults_.threads);
   }
 
   /// A fifth for testing; a third of the rest for validation, since many numbers are learned there.
@@ -465,6 +468,7 @@ class Job {
   TuneJobOptions o_;
   JobContext context_;
   Defaults defaults_;
+  std::unique_ptr<ThreadCountScope> threads_;
   JobFiles files_;
   ClassLabels labels_;
   TuneData data_;

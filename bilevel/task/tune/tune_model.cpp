@@ -53,17 +53,17 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
     throw InputError(fmt::format("l2 = {:g}: must be a positive number", options.l2));
   if (!(options.spread > 0) || !std::isfinite(options.spread))
     throw InputError(fmt::format("spread = {:g}: must be a positive number", options.spread));
-  convex_ = options.network.encoder == "linear" || options.network.encoder == "bag";
+  convex_ = encoder_registry().at(options.network.encoder).linear;
   network_ = seeded_network(options.network, shape, options.seed, options.device);
   if (convex_) {
     squares_ = quarter_squares(data.inputs, data.train, shape.width).to(options.device);
-    for (const auto& size : {std::vector<int64_t>{shape.width, classes_}, {classes_}})
-      lower_.push_back(torch::zeros(size, torch::device(options.device)).requires_grad_());
-    lower_names_ = {"weight", "bias"};
+    const auto zeros = [&](const std::vector<int64_t>& size) {
+      return torch::zeros(size, torch::device(options.device)).requires_grad_();
+    };
+    lower_ = {{"weight", zeros({shape.width, classes_})}, {"bias", zeros({classes_})}};
   } else {
     network_->set_twice_differentiable(true);
-    lower_ = network_->parameters();
-    lower_names_ = parameter_names(*network_);
+    lower_ = named(*network_);
   }
   initial_ = flat_y();
 
@@ -91,7 +91,7 @@ void TuneModel::group_weights(const InputShape& shape) {
   bool found = false;
   for (size_t i = 0; i < lower_.size(); ++i) {
     const torch::Tensor& weight = lower_[i];
-    const std::string& name = lower_names_[i];
+    const std::string& name = lower_.names[i];
     const bool direct = convex_ || name.starts_with("skip");
     const bool vectors = name.find("embedding") != std::string::npos;
     if (weight.dim() < 2 || (vectors && !by_feature)) continue;
@@ -252,7 +252,7 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
         rows, [model](const std::vector<int64_t>& chosen) { return model.gather(chosen); },
         {.batch_size = size}, classes);
   };
-  return {.upper = {.parameters = {x_},
+  return {.upper = {.parameters = {{"hyperparameters", x_}},
                     .loss =
                         [model](const Batch& batch) {
                           const torch::Tensor log_p =
@@ -261,12 +261,10 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
                                  model.prior();
                         },
                     .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
-                    .names = {"hyperparameters"},
                     .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
           .lower = {.parameters = lower_,
                     .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
-                    .batches = source(data_.train, batch_size),
-                    .names = lower_names_}};
+                    .batches = source(data_.train, batch_size)}};
 }
 
 torch::Tensor TuneModel::full_lower_loss() const {

@@ -129,8 +129,7 @@ class TuneModel {
   int64_t classes_ = 0;
   bool convex_ = false;
   std::shared_ptr<Network> network_;
-  std::vector<torch::Tensor> lower_;
-  std::vector<std::string> lower_names_;
+  ParameterList lower_;
   torch::Tensor initial_;     // flat y
   torch::Tensor x_, centre_;  // centre_ of all but m
   torch::Tensor shares_;      // of the classes among the training rows

@@ -1,0 +1,82 @@
+// The recipes of docs/recipes.md, one program: rows with wrong labels lose their weight.
+#include <bilevel/bilevel.h>
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+int main() {
+  torch::manual_seed(1);
+  const int64_t rows = 200, trusted = 100;
+  const auto points = torch::randn({rows + trusted, 8});
+  const auto right = points.select(1, 0).gt(0).to(torch::kInt64);
+  const auto inputs = points.slice(0, 0, rows), trusted_inputs = points.slice(0, rows);
+  const auto wrong = torch::rand({rows}).lt(0.3);
+  const auto labels = torch::where(wrong, 1 - right.slice(0, 0, rows), right.slice(0, 0, rows));
+  const auto trusted_labels = right.slice(0, rows);
+  const std::string folder = std::filesystem::temp_directory_path() / "bilevel_recipes";
+  std::filesystem::create_directories(folder);
+  using torch::nn::Linear;
+  using torch::nn::functional::cross_entropy;
+
+  // [shown]
+  const auto logits = torch::zeros({rows}).requires_grad_();  // x: one weight for every row
+  Linear head(8, 2);                                          // y
+  const auto weighted_loss = [&](const bilevel::Batch& b) {
+    const auto losses = cross_entropy(
+        head(b[0]), b[1], torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kNone));
+    return (logits.index_select(0, b[2]).sigmoid() * losses).mean() +
+           1e-2 * bilevel::squared_norm(head->parameters());
+  };
+  const bilevel::BatchSource lower_batches =
+      bilevel::shuffled({inputs, labels, torch::arange(rows)}, {.batch_size = 50});
+  // [shown]
+
+  // [shown]
+  const auto gather = [&](const std::vector<int64_t>& numbers) {
+    const auto at = torch::tensor(numbers);
+    return bilevel::Batch{{trusted_inputs.index_select(0, at), trusted_labels.index_select(0, at)}, numbers};
+  };
+  std::vector<int64_t> numbers(trusted);
+  for (int64_t i = 0; i < trusted; ++i) numbers[i] = i;
+  const bilevel::BatchSource upper_batches(numbers, gather, {.batch_size = 50});
+  // [shown]
+
+  const bilevel::Problem problem{
+      .upper = {.parameters = {{"logits", logits}},
+                .loss = [&](const bilevel::Batch& b) { return cross_entropy(head(b[0]), b[1]); },
+                .batches = upper_batches},
+      .lower = {.parameters = bilevel::named(*head), .loss = weighted_loss, .batches = lower_batches}};
+
+  // [shown]
+  const std::unique_ptr<bilevel::Solver> solver = bilevel::make_solver("adambo");
+  for (const char* option : {"upper_step_size=0.05", "neumann_terms=10", "schedule=cosine"})
+    bilevel::fields_of(*solver).set_text(option);
+  // [shown]
+
+  // [shown]
+  std::ofstream events(folder + "/events.jsonl");
+  const auto callback = [&](const bilevel::TraceRow& row, bilevel::Oracles& oracles) {
+    if (row.step % 100 != 0) return true;
+    const auto [f, g] = oracles.full_losses();  // on all rows
+    for (const auto& [tag, value] : {std::pair{"loss/upper", f}, {"loss/lower", g}})
+      events << nlohmann::json{{"step", row.step}, {"tag", tag}, {"value", value}} << "\n";
+    std::cout << "step " << row.step << ": f = " << f << ", g = " << g << "\n";
+    return true;  // false ends the run
+  };
+  const bilevel::Result result =
+      bilevel::run(problem, *solver, {.max_steps = 400, .seed = 7, .callback = callback});
+  if (!result.usable()) std::cerr << result.message << "\n";
+  std::cout << result.json().dump(2) << "\n";
+  // [shown]
+
+  // [shown]
+  torch::save(head, folder + "/head.pt");
+  // [shown]
+
+  const double of_wrong = logits.detach().masked_select(wrong).mean().item<double>();
+  const double of_right = logits.detach().masked_select(~wrong).mean().item<double>();
+  std::cout << "mean logit of wrong labels " << of_wrong << ", of right ones " << of_right << "\n";
+  return result.usable() && of_right > of_wrong + 0.5 && events.tellp() > 0 ? 0 : 1;
+}

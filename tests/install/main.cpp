@@ -1,0 +1,3 @@
+extern "C" int consume();
+
+int main() { return consume(); }

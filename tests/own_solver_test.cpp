@@ -1,0 +1,107 @@
+// A solver that a program adds at run time is found wherever solvers are chosen, and its traits give it the jobs' defaults.
+#include "bilevel/solver/adambo/adambo.h"
+#include "bilevel/solver/registry.h"
+#include "bilevel/solver/slip/slip.h"
+#include "bilevel/task/clean/clean_job.h"
+#include "bilevel/task/compare/comparison.h"
+#include "bilevel/task/compare/known_contest.h"
+#include "bilevel/task/meta/meta_job.h"
+#include "bilevel/task/tune/tune_job.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// A solver of the library under another name.
+template <typename Base>
+class Own : public Base {
+ public:
+  explicit Own(std::string name) : name_(std::move(name)) {}
+  std::string name() const override { return name_; }
+
+ private:
+  std::string name_;
+};
+
+class OwnSolver : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    solver_registry().add({.name = "own-adaptive",
+                           .summary = "added at run time",
+                           .make = [] { return std::make_unique<Own<AdamBO>>("own-adaptive"); },
+                           .movement = Movement::adaptive});
+    solver_registry().add({.name = "own-normalized",
+                           .summary = "added at run time",
+                           .make = [] { return std::make_unique<Own<SLIP>>("own-normalized"); },
+                           .movement = Movement::normalized});
+  }
+
+  /// 120 rows of two columns in six classes.
+  std::string table() const {
+    std::string text = "a,b,label\n";
+    for (int i = 0; i < 120; ++i) {
+      text += std::to_string(i % 6 + 0.01 * i) + "," + std::to_string((i * 7) % 11) + ",c" +
+              std::to_string(i % 6) + "\n";
+    }
+    return folder_.write("table.csv", text);
+  }
+
+  /// The step size on x of a finished job.
+  template <typename Run, typename Options>
+  double step_of(Run run, Options options, const std::string& solver) {
+    options.train = table();
+    options.label = "label";
+    options.solver = solver;
+    options.steps = 2;
+    options.threads = 1;
+    const JobResult result = run(options, folder_.path("run" + std::to_string(++runs_)), JobCallbacks{});
+    return result.summary.at("solver_options").at("upper_step_size").template get<double>();
+  }
+
+  TemporaryFolder folder_;
+  int runs_ = 0;
+};
+
+TEST_F(OwnSolver, IsFoundByName) {
+  EXPECT_EQ(make_solver("own-adaptive")->name(), "own-adaptive");
+  EXPECT_CONTAINS(message_of<InputError>([] { make_solver("nobody"); }), "own-adaptive");
+  EXPECT_EQ(message_of<InputError>([] { solver_registry().add({.name = "adambo"}); }),
+            "there is a solver 'adambo' already");
+}
+
+TEST_F(OwnSolver, IsCompared) {
+  KnownContest contest({.problem = "quadratic"});
+  const CompareResult result =
+      run_comparison(contest, {.competitors = parse_competitors("adambo,own-adaptive", {}), .seeds = 1},
+                     folder_.path("compare"), {});
+  EXPECT_TRUE(result.any_finished);
+  EXPECT_CONTAINS(result.summary.dump(), "own-adaptive");
+  EXPECT_EQ(parse_competitors("all", {}).size(), solver_registry().size());
+}
+
+TEST_F(OwnSolver, GetsTheJobsStepSizesByHowItMoves) {
+  const CleanOptions clean{.baselines = false};
+  EXPECT_EQ(step_of(run_clean_job, clean, "own-adaptive"), step_of(run_clean_job, clean, "adambo"));
+  EXPECT_EQ(step_of(run_clean_job, clean, "own-normalized"), step_of(run_clean_job, clean, "slip"));
+  TuneJobOptions tune{.baseline_passes = 0};
+  tune.encoder = "mlp";
+  EXPECT_EQ(step_of(run_tune_job, tune, "own-adaptive"), step_of(run_tune_job, tune, "adambo"));
+  EXPECT_NE(step_of(run_tune_job, tune, "own-normalized"), step_of(run_tune_job, tune, "own-adaptive"));
+  const MetaJobOptions meta{.ways = 2,
+                            .shots = 2,
+                            .queries = 2,
+                            .train_classes = "c0,c1",
+                            .valid_classes = "c2,c3",
+                            .test_classes = "c4,c5",
+                            .meta_batch = 2,
+                            .episodes = 4,
+                            .valid_episodes = 2,
+                            .test_episodes = 2,
+                            .baselines = "none"};
+  EXPECT_EQ(step_of(run_meta_job, meta, "own-adaptive"), step_of(run_meta_job, meta, "adambo"));
+}
+
+}  // namespace
+}  // namespace bilevel
