@@ -120,7 +120,7 @@ class Job {
     const Fields fields = fields_of(*known_);
     for (const Field& field : fields.list()) {
       if (field.type != "text") continue;
-      if (const auto value = field.get().get<std::string>(); !value.empty()) paths.push_back(value);
+      if (const auto value = field.get(); value.is_string()) paths.push_back(value);
     }
     return paths;
   }

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "bilevel/problem/sets.h"
+#include "bilevel/report/options_table.h"
 #include "bilevel/task/known_metrics.h"
 
 namespace bilevel {
@@ -91,10 +92,7 @@ ContestFacts KnownContest::facts() const {
                 {"noise", fmt::format("{:g}", options_.noise)},
                 {"seed of the data", std::to_string(options_.seed)}};
   const Fields fields = fields_of(*problem_);
-  for (const Field& field : fields.list()) {
-    const nlohmann::json value = field.get();
-    facts.data.emplace_back(field.name, value.is_string() ? value.get<std::string>() : value.dump());
-  }
+  for (const Field& field : fields.list()) facts.data.emplace_back(field.name, value_of(field));
   return facts;
 }
 
@@ -124,9 +122,8 @@ std::vector<std::string> KnownContest::files() const {
   std::vector<std::string> paths;
   const Fields fields = fields_of(*problem_);
   for (const Field& field : fields.list()) {
-    if (field.type != "text") continue;
-    const std::string value = field.get().get<std::string>();
-    if (!value.empty() && std::filesystem::is_regular_file(value)) paths.push_back(value);
+    if (field.type == "text" && !field.get().is_null() && std::filesystem::is_regular_file(value_of(field)))
+      paths.push_back(value_of(field));
   }
   return paths;
 }
