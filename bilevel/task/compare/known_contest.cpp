@@ -9,6 +9,7 @@
 
 #include "bilevel/problem/sets.h"
 #include "bilevel/report/options_table.h"
+#include "bilevel/task/job/job_entry.h"
 #include "bilevel/task/known_metrics.h"
 
 namespace bilevel {
@@ -135,6 +136,16 @@ std::unique_ptr<Contest> KnownContest::from_json(const Json& saved) {
                               .start = saved.at("start").get<std::vector<double>>(),
                               .seed = saved.at("seed")};
   return std::make_unique<KnownContest>(std::move(options));
+}
+
+std::unique_ptr<Contest> make_contest(const nlohmann::ordered_json& saved,
+                                      const std::function<void(const std::string&)>& message) {
+  const std::string kind = saved.at("kind");
+  if (kind == "known") return KnownContest::from_json(saved);
+  const JobEntry& entry = job_entry(kind);
+  const std::unique_ptr<Job> job = entry.make();
+  fields_of(*job).from_json(nlohmann::json(saved.at("options")));
+  return contest_of(entry, *job, message);
 }
 
 }  // namespace bilevel
