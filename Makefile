@@ -12,7 +12,7 @@ help:
 	@echo 'make run          build, then train on the built-in example'
 	@echo 'make test         build everything and run all tests'
 	@echo 'make build        build the program: build/bilevel'
-	@echo 'make docs-tables  write the options of the solvers into their pages'
+	@echo 'make docs-tables  write the options of solvers and jobs into their pages'
 	@echo 'make results TABLES="NAME ..." DATA=FOLDER  make tables of docs/results.md again (CONTRIBUTING.md)'
 	@echo 'make results-stale                          mark the tables whose sources have changed'
 	@echo 'make format       clang-format all sources in place'

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Writes what the built programs know about the solvers into the pages, and prints the pages that it changed:
+# Writes what the built programs know about solvers and jobs into the pages, and prints the pages that it changed:
 #   bilevel/solver/<name>/<name>.md   the options, between <!-- options:begin --> and <!-- options:end -->; in a page
 #                                     without these lines the first table under `## Options` is replaced, or one is put
 #                                     there
+#   docs/<job>.md                     the options of a job, likewise
 #   docs/solvers.md                   the list of solvers, between <!-- solvers:begin --> and <!-- solvers:end -->
 #   docs/choose.md                    what their theories assume, between <!-- assumptions:begin --> and
 #                                     <!-- assumptions:end -->
@@ -87,6 +88,9 @@ for page in bilevel/solver/*/*.md "$extra_root"/bilevel/solver/*/*.md; do
   knows=$program
   if [[ $page == "$extra_root"/* ]]; then knows=$extra_program; fi
   "$knows" list options "$name" --markdown | write_table "$page" options '## Options' || status=1
+done
+for job in $("$program" list jobs | sed -n 's/^  \([a-z-]*\) .*/\1/p'); do
+  "$program" list options "$job" --markdown | write_table "docs/$job.md" options '## Options' || status=1
 done
 list_of() {  # WHAT: the list, with links to the solvers' pages
   "$program" list "$1" --markdown |

@@ -132,5 +132,33 @@ TEST(CheckCommand, ChecksTheAucTask) {
   EXPECT_GT(found.at("estimators")[0].at("parameters").size(), 4u);
 }
 
+TEST(CheckCommand, ChecksTheOtherJobs) {
+  TemporaryFolder folder;
+  std::string csv = "a,b,class\n";
+  std::mt19937_64 random(3);
+  std::normal_distribution<double> normal;
+  for (int row = 0; row < 120; ++row) {
+    const int shift = row % 3;
+    csv += std::to_string(normal(random) + shift) + "," + std::to_string(normal(random)) + ",c" +
+           std::to_string(shift) + "\n";
+  }
+  const std::string train = folder.write("train.csv", csv);
+  const Arguments cases[] = {{"clean", "--train", train},
+                             {"tune", "--train", train, "--tune", "l2"},
+                             {"meta", "--data", train, "--valid", train, "--test", train, "--shots", "2",
+                              "--queries", "2", "--episodes", "40", "--hidden", "4"}};
+  for (Arguments arguments : cases) {
+    SCOPED_TRACE(arguments.front());
+    const std::string job = arguments.front();
+    arguments.insert(arguments.end(), {"--label", "class", "--rows", "40", "--estimators", "cg", "--json"});
+    const Outcome run = check(arguments);
+    EXPECT_EQ(run.code, 0) << run.out << run.err;
+    const Json found = Json::parse(run.out);
+    EXPECT_EQ(found.at("problem"), job);
+    EXPECT_EQ(found.at("problem_options").at("label"), "class");
+    EXPECT_FALSE(found.at("problem_options").at("encoder").is_null());
+  }
+}
+
 }  // namespace
 }  // namespace bilevel

@@ -217,7 +217,7 @@ TEST_F(CliTest, HelpVersionAndList) {
   const Outcome all = bilevel_program({"list"});
   EXPECT_EQ(all.code, 0);
   EXPECT_EQ(all.out, bilevel_program({"list", "solvers"}).out + bilevel_program({"list", "encoders"}).out +
-                         bilevel_program({"list", "tasks"}).out + bilevel_program({"list", "problems"}).out);
+                         bilevel_program({"list", "jobs"}).out + bilevel_program({"list", "problems"}).out);
   for (const char* name : {"adambo",
                            "upper_step_size",
                            "lower_step_size",
@@ -351,14 +351,15 @@ TEST_F(CliTest, RefusesImpossibleOptions) {
   };
   for (const char* name :
        {"--steps", "--epochs", "--max-seconds", "--batch-size", "--hidden", "--layers", "--threads"}) {
-    for (const char* value : {"0", "-1", "abc"})
-      option({name, value}, {name, std::string("'") + value + "' is not a number > 0"});
+    std::string field = std::string(name).substr(2);
+    std::replace(field.begin(), field.end(), '-', '_');
+    for (const char* value : {"0", "-1", "abc"}) option({name, value}, {field + " = " + value + ": must be"});
   }
-  option({"--steps", "2.5"}, {"--steps", "2.5"});
-  option({"--max-seconds", "nan"}, {"--max-seconds", "nan"});
+  option({"--steps", "2.5"}, {"steps = 2.5: must be a whole number"});
+  option({"--max-seconds", "nan"}, {"max_seconds = nan: must be a number"});
   option({"--steps", "5", "--epochs", "1"}, {"--epochs or --steps"});
-  option({"--seed", "-1"}, {"--seed", "-1"});
-  option({"--l2", "-1"}, {"--l2"});
+  option({"--seed", "-1"}, {"seed = -1: must be >= 0"});
+  option({"--l2", "-1"}, {"l2 = -1: must be >= 0"});
   option({"--set", "unknown=1"}, {"'unknown'", "upper_step_size"});
   option({"--set", "upper_step_size"}, {"key=value"});
   for (const char* value : {"0", "-1", "abc", "nan", "inf", "1e+300"})
@@ -366,11 +367,11 @@ TEST_F(CliTest, RefusesImpossibleOptions) {
   option({"--set", "lower_rule=newton"}, {"lower_rule = newton", "sgd"});
   option({"--set", "neumann_terms=1.5"}, {"neumann_terms"});
   option({"--solver", "magic"}, {"'magic'", "adambo"});
-  option({"--encoder", "magic"}, {"'magic'", "transformer"});
+  option({"--encoder", "magic"}, {"encoder = magic", "transformer"});
   option({"--encoder", "linear"}, {"encoder = linear"});
   option({"--loss", "magic"}, {"loss = magic", "libauc"});
   option({"--levels", "magic"}, {"levels = magic", "papers"});
-  option({"--format", "magic"}, {"magic"});
+  option({"--format", "magic"}, {"format = magic"});
   option({"--device", "magic"}, {"device = magic"});
   option({"--features", "all"}, {"--text or --features"});
   for (const char* value : {"nonsense", "0.5", "1,-1,1", "0.8,0.2,0", "0,0.5,0.5", "0.7,0.1,0.2,"})

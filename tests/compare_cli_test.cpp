@@ -255,6 +255,31 @@ TEST_F(CompareCliTest, ReplotsFromTracesAlone) {
   EXPECT_CONTAINS(resumed.err, "there is no such file");
 }
 
+TEST_F(CompareCliTest, TheOtherJobs) {
+  const std::string data = data_file();
+  const std::pair<Arguments, std::string> cases[] = {
+      {{"clean", "--train", data}, "held_loss"},
+      {{"tune", "--train", data, "--tune", "l2"}, "test_loss"},
+      {{"meta", "--data", data, "--valid", data, "--test", data, "--shots", "2", "--queries", "2",
+        "--episodes", "40", "--valid-episodes", "4", "--test-episodes", "4", "--hidden", "4"},
+       "test_accuracy"}};
+  for (const auto& [job, metric] : cases) {
+    SCOPED_TRACE(job.front());
+    const Arguments arguments =
+        joined(joined({"--tune", "2"}, job),
+               joined({"--features", "a,b", "--label", "class", "--seeds", "2", "--steps", "4"}, kTwo));
+    const std::string out = path(job.front());
+    const Json summary = compared(joined(arguments, {"--out", out}));
+    EXPECT_EQ(summary.at("metric").at("key"), metric);
+    for (const Json& entry : summary.at("table")) EXPECT_EQ(entry.at("finished"), 2);
+    const std::string run = out + "/runs/slow/seed-1/trace.jsonl";
+    const auto rows = trace_of(run);
+    fs::remove(run);
+    EXPECT_EQ(table_of(compared({"--resume", out})), table_of(summary));
+    EXPECT_EQ(trace_of(run), rows) << "the data are read and cut as before";
+  }
+}
+
 TEST_F(CompareCliTest, AucWithTuning) {
   const std::string data = data_file();
   const Arguments arguments =

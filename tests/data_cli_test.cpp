@@ -116,7 +116,8 @@ TEST_F(DataCliTest, RefusesBrokenFiles) {
   refused_file("a.dat", "a,b\n1,2\n", {"--format"});
   folder_.write("b.csv", "a,b\n1,2\n2,3\n");
   refused({"data", "describe", path("b.csv"), "--label", "c"}, {"has no column 'c'"});
-  refused({"data", "describe", path("b.csv"), "--format", "xls"}, {"unknown format 'xls'"});
+  refused({"data", "describe", path("b.csv"), "--format", "xls"},
+          {"format = xls: must be one of automatic, csv"});
   refused({"data", "describe", path("b.csv"), "--header", "--no-header"}, {"header"});
   refused({"data", "describe", path("b.csv"), "--rows", "0"}, {"--rows"});
 }

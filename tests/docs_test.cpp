@@ -12,6 +12,7 @@
 #include "bilevel/report/options_table.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/solver/run.h"
+#include "bilevel/task/job/job_entry.h"
 #include "tests/problems.h"
 #include "tests/support.h"
 
@@ -71,6 +72,15 @@ TEST(SolverPages, ShowTheOptionsThatTheFieldsGive) {
     SCOPED_TRACE(entry.name + ": 'make docs-tables' writes the tables");
     const std::string table = options_table(fields_of(*entry.make()));
     EXPECT_CONTAINS(page(page_of(entry)), "<!-- options:begin -->\n" + table + "<!-- options:end -->\n");
+  }
+}
+
+TEST(JobPages, ShowTheOptionsThatTheFieldsGive) {
+  for (const JobEntry& entry : job_registry()) {
+    SCOPED_TRACE(entry.name + ": 'make docs-tables' writes the tables");
+    const std::string table = options_table(fields_of(*entry.make()));
+    EXPECT_CONTAINS(page("docs/" + entry.name + ".md"),
+                    "<!-- options:begin -->\n" + table + "<!-- options:end -->\n");
   }
 }
 

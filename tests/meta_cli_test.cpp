@@ -292,7 +292,7 @@ TEST_F(MetaTest, RefusesWhatTasksCannotBeDrawnFrom) {
   refused(joined(base(data), {"--head", "mlp"}), {"head = mlp", "must be one of"});
   refused(joined(base(data), {"--encoder", "bag"}), {"encoder = bag"});
   refused(joined(base(data), {"--baselines", "svm"}), {"baselines = svm"});
-  refused(joined(base(data), {"--batch-size", "8"}), {"--meta-batch"});
+  refused(joined(base(data), {"--batch-size", "8"}), {"--batch-size"});
   refused(joined(base(data), {"--l2", "0"}), {"l2 = 0"});
   refused(joined(base(data), {"--set", "upper_step=1"}), {"upper_step"});
   refused(joined(base(data), {"--solver", "adam"}), {"adam"});

@@ -270,7 +270,7 @@ TEST_F(SolveTest, RefusesWrongUsage) {
   refused({"p1", "--upper-size", "3"}, {"there is no option 'upper_size'", "mu, dim"});
   refused({"p1", "--nonsense", "3"}, {"--nonsense"});
   refused({"p1", "--steps", "0"}, {"steps = 0"});
-  refused({"p1", "--steps", "many"}, {"--steps"});
+  refused({"p1", "--steps", "many"}, {"steps = many: must be a number"});
   refused({"p1", "--noise", "-1"}, {"noise = -1"});
   refused({"p1", "--tolerance", "-1"}, {"tolerance = -1"});
   refused({"p1", "--max-seconds", "0"}, {"max_seconds = 0"});

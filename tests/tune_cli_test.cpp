@@ -205,11 +205,11 @@ TEST_F(TuneCliTest, RefusesImpossibleOptions) {
     refused(columns(train) + more, parts);
   };
   option({"--tune", "l1"}, {"tune = l1", "class-weights"});
-  option({"--spread", "0"}, {"--spread"});
-  option({"--spread", "nan"}, {"--spread"});
+  option({"--spread", "0"}, {"spread = 0: must be > 0"});
+  option({"--spread", "nan"}, {"spread = nan: must be a number"});
   option({"--l2", "0"}, {"l2 = 0", "positive"});
-  option({"--l2", "-1"}, {"--l2"});
-  option({"--baseline-passes", "-1"}, {"--baseline-passes"});
+  option({"--l2", "-1"}, {"l2 = -1: must be >= 0"});
+  option({"--baseline-passes", "-1"}, {"baseline_passes = -1: must be >= 0"});
   option({"--steps", "5", "--epochs", "1"}, {"--epochs or --steps"});
   option({"--solver", "magic"}, {"'magic'", "adambo"});
   option({"--encoder", "magic"}, {"encoder = magic", "transformer"});

@@ -70,6 +70,7 @@ void CheckOptions::fields(Fields& f) {
             "dimension of y up to which the dense solution is compared");
   f.integer("max_products", max_products, kAtLeastOne, "products or steps of one estimator at most");
   f.integer("max_gradients", max_gradients, kAtLeastOne, "gradients of one minimization of g at most");
+  f.integer("seed", seed, kNonNegative, "seed of the problem, the samples and the directions");
 }
 
 CheckReport check(const Problem& problem, const CheckOptions& options) {

@@ -13,15 +13,12 @@ enum ExitCode : int { kDone = 0, kUsage = 2, kNumerical = 3, kFiles = 4, kInterr
 
 /// A command registers itself on the program and, when it was given, `body` is run and returns the exit code.
 using Body = std::function<int()>;
-void add_auc(CLI::App& program, Body& body);
-void add_clean(CLI::App& program, Body& body);
-void add_meta(CLI::App& program, Body& body);
+void add_jobs(CLI::App& program, Body& body);
 void add_predict(CLI::App& program, Body& body);
 void add_list(CLI::App& program, Body& body);
 void add_demo(CLI::App& program, Body& body);
 void add_check(CLI::App& program, Body& body);
 void add_solve(CLI::App& program, Body& body);
-void add_tune(CLI::App& program, Body& body);
 void add_compare(CLI::App& program, Body& body);
 void add_data(CLI::App& program, Body& body);
 

@@ -6,13 +6,11 @@
 #include <memory>
 #include <vector>
 
-#include "bilevel/cli/auc_flags.h"
 #include "bilevel/cli/command.h"
-#include "bilevel/cli/job_flags.h"
+#include "bilevel/cli/jobs.h"
 #include "bilevel/cli/problem_flags.h"
 #include "bilevel/core/error.h"
 #include "bilevel/report/progress.h"
-#include "bilevel/task/compare/auc_contest.h"
 #include "bilevel/task/compare/comparison.h"
 #include "bilevel/task/compare/known_contest.h"
 #include "bilevel/task/compare/table.h"
@@ -21,14 +19,14 @@ namespace bilevel::cli {
 namespace {
 
 struct CompareArguments {
-  std::string problem, solvers, out, resume;
+  std::string problem, solvers;
+  OutputFlags output;
   std::vector<std::string> set;
   CompareOptions options;
   std::vector<double> start;
   double noise = 0;
   bool replot = false;
-  Presentation how;
-  std::shared_ptr<AucFlags> auc = std::make_shared<AucFlags>();
+  std::vector<JobCommand> jobs;
   std::shared_ptr<ProblemFlags> fields = std::make_shared<ProblemFlags>();
 };
 
@@ -72,48 +70,45 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
   return kDone;
 }
 
-int compare(const CLI::App& command, const CLI::App& auc, const CompareArguments& given) {
-  if (!given.resume.empty()) {
-    for (const CLI::Option* option : command.get_options()) {
-      const std::string& name = option->get_name();
-      if (option->count() > 0 && name != "--resume" && name != "--replot" && name != "--json" &&
-          name != "--quiet")
-        throw InputError(
-            fmt::format("--resume continues a comparison with its own options; {} cannot be changed", name));
-    }
-    if (auc.parsed()) throw InputError("--resume continues a comparison with its own task; leave out 'auc'");
+int compare(const CLI::App& command, const CompareArguments& given) {
+  const JobCommand* job = parsed(given.jobs);
+  if (resumes(command)) {
+    if (job != nullptr)
+      throw InputError(
+          fmt::format("--resume continues a comparison with its own task; leave out '{}'", job->entry->name));
     return show_comparison(
         [&](const CompareCallbacks& callbacks) {
-          return given.replot ? replot_comparison(given.resume) : resume_comparison(given.resume, callbacks);
+          return given.replot ? replot_comparison(given.output.resume)
+                              : resume_comparison(given.output.resume, callbacks);
         },
-        given.how, given.resume);
+        given.output.how, given.output.resume);
   }
   if (given.replot) throw InputError("--replot draws a comparison again; say which with --resume DIR");
-  if (given.problem.empty() && !auc.parsed())
-    throw InputError("compare on what? Give auc or a problem; see 'bilevel list'");
-  if (!given.problem.empty() && auc.parsed())
-    throw InputError(fmt::format("give auc or the problem {}, not both", given.problem));
+  if (given.problem.empty() && job == nullptr)
+    throw InputError("compare on what? Give a job or a problem; see 'bilevel list'");
+  if (job != nullptr) {
+    if (!given.problem.empty())
+      throw InputError(fmt::format("give {} or the problem {}, not both", job->entry->name, given.problem));
+    if (given.noise != 0 || !given.start.empty() || !given.fields->empty())
+      throw InputError(fmt::format("--noise, --start and the options of the problems mean nothing to {}",
+                                   job->entry->name));
+  }
   if (given.solvers.empty()) throw InputError("--solvers NAME,... is missing: whom shall I compare?");
   CompareOptions options = given.options;
   options.competitors = parse_competitors(given.solvers, given.set);
-  const std::string out = given.out.empty() ? free_folder("bilevel-compare") : given.out;
+  const std::string out = given.output.out.empty() ? free_folder("bilevel-compare") : given.output.out;
   return show_comparison(
       [&](const CompareCallbacks& callbacks) {
-        std::unique_ptr<Contest> contest;
-        if (auc.parsed()) {
-          AucJobOptions job = options_of(*given.auc);
-          job.seed = options.seed;
-          contest = std::make_unique<AucContest>(std::move(job), callbacks.message);
-        } else {
-          contest = std::make_unique<KnownContest>(KnownContestOptions{.problem = given.problem,
-                                                                       .fields = *given.fields,
-                                                                       .noise = given.noise,
-                                                                       .start = given.start,
-                                                                       .seed = options.seed});
-        }
+        const std::unique_ptr<Contest> contest =
+            job != nullptr ? job->contest(options.seed, callbacks.message)
+                           : std::make_unique<KnownContest>(KnownContestOptions{.problem = given.problem,
+                                                                                .fields = *given.fields,
+                                                                                .noise = given.noise,
+                                                                                .start = given.start,
+                                                                                .seed = options.seed});
         return run_comparison(*contest, options, out, callbacks);
       },
-      given.how, out);
+      given.output.how, out);
 }
 
 }  // namespace
@@ -128,12 +123,13 @@ void add_compare(CLI::App& program, Body& body) {
       "A first try:  bilevel compare quadratic --solvers all --seeds 3\n"
       "On data:      bilevel compare auc --train reviews.tsv --text text --label class --positive spam \\\n"
       "                --solvers all --seeds 5 --tune 20\n"
-      "The flags of data and model: 'bilevel compare auc --help'.");
+      "The flags of data and model: 'bilevel compare auc --help'. What follows the name of a job is first "
+      "looked up\n"
+      "there: in 'compare --tune 20 tune --tune l2' the second is the job's.");
   std::string names;
   for (const KnownProblemEntry& entry : known_problem_registry())
     names += (names.empty() ? "" : ", ") + entry.name;
-  c->add_option("problem", given->problem, "a problem with a known answer (" + names + "), or auc")
-      ->type_name("");
+  c->add_option("problem", given->problem, "a problem with a known answer (" + names + ")")->type_name("");
 
   const char* who = "Solvers";
   c->add_option("--solvers", given->solvers,
@@ -177,31 +173,14 @@ void add_compare(CLI::App& program, Body& body) {
       ->delimiter(',')
       ->allow_extra_args(false);
 
-  const char* output = "Output";
-  c->add_option("--out", given->out, "folder for traces, table and report; default: ./bilevel-compare-N")
-      ->group(output)
-      ->type_name("DIR");
-  c->add_option("--resume", given->resume, "do what is missing of the comparison in this folder")
-      ->group(output)
-      ->type_name("DIR");
+  add_output_flags(*c, given->output, "folder for traces, table and report; default: ./bilevel-compare-N");
   c->add_flag("--replot", given->replot,
               "with --resume: only write table, pictures and report again, from the traces")
-      ->group(output);
-  c->add_flag("--json", given->how.json, "print one JSON object on standard output")->group(output);
-  c->add_flag("--quiet", given->how.quiet, "no progress")->group(output);
+      ->group("Output");
   add_problem_flags(*c, given->fields);
 
-  CLI::App* auc =
-      c->add_subcommand("auc", "AUC maximization on a data file; the options above stand here too");
-  auc->fallthrough();
-  add_auc_flags(*auc, given->auc);
-  c->callback([c, auc, given, &body] {
-    body = [c, auc, given] {
-      if (auc->parsed() && (given->noise != 0 || !given->start.empty() || !given->fields->empty()))
-        throw InputError("--noise, --start and the options of the problems mean nothing to auc");
-      return compare(*c, *auc, *given);
-    };
-  });
+  given->jobs = add_job_commands(*c);
+  c->callback([c, given, &body] { body = [c, given] { return compare(*c, *given); }; });
 }
 
 }  // namespace bilevel::cli

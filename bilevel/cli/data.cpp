@@ -5,7 +5,7 @@
 #include <iostream>
 
 #include "bilevel/cli/command.h"
-#include "bilevel/cli/job_flags.h"
+#include "bilevel/cli/field_flags.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
 #include "bilevel/task/describe/describe.h"
@@ -17,8 +17,9 @@ namespace {
 
 void add_describe(CLI::App& data, Body& body) {
   struct Given {
-    std::string file, format = "automatic";
-    HeaderFlags header;
+    std::string file;
+    ReadOptions read;
+    std::shared_ptr<GivenFlags> flags = std::make_shared<GivenFlags>();
     DescribeOptions options;
     bool json = false;
   };
@@ -36,16 +37,14 @@ void add_describe(CLI::App& data, Body& body) {
   c->add_option("--rows", given->options.shown, "rows named for each kind of doubt, at most")
       ->type_name("N")
       ->check(positive_number());
-  c->add_option("--format", given->format, "automatic (by file name), csv, tsv, jsonl, libsvm or idx")
-      ->type_name("NAME");
-  c->add_flag("--header", given->header.header, "the first row names the columns");
-  c->add_flag("--no-header", given->header.no_header, "the first row is data; columns are 1, 2, ...");
+  add_field_flags(*c, fields_of(given->read), given->flags);
   c->add_flag("--json", given->json, "print one JSON object");
   c->callback([given, &body] {
     body = [given] {
       DescribeOptions options = given->options;
-      options.format = format_named(given->format);
-      options.header = header_named(header_of(given->header));
+      fields_of(given->read).set_given(*given->flags);
+      options.format = given->read.table().format;
+      options.header = given->read.header;
       const DataDescription description = describe_data(given->file, options);
       std::cout << (given->json ? description.to_json().dump(2) + "\n" : text_of(description));
       return static_cast<int>(kDone);

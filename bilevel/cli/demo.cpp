@@ -7,10 +7,10 @@
 #include <memory>
 
 #include "bilevel/cli/command.h"
-#include "bilevel/cli/job_flags.h"
+#include "bilevel/cli/jobs.h"
 #include "bilevel/core/files.h"
 #include "bilevel/data/catalogue.h"
-#include "bilevel/task/auc/auc_job.h"
+#include "bilevel/task/auc/auc.h"
 
 namespace bilevel::cli {
 namespace {
@@ -59,12 +59,13 @@ void add_demo(CLI::App& program, Body& body) {
       create_folder(out);
       const std::string data = out + "/packages.tsv";
       write_file_atomically(data, table);
-      AucJobOptions options;
-      options.train = data;
-      options.text = "description";
-      options.label = "class";
-      options.positive = "game";
-      options.split = "0.6,0.1,0.3";
+      const JobEntry entry = auc_entry();
+      const std::unique_ptr<Job> job = entry.make();
+      fields_of(*job).from_json({{"train", data},
+                                 {"text", "description"},
+                                 {"label", "class"},
+                                 {"positive", "game"},
+                                 {"split", "0.6,0.1,0.3"}});
       const std::string run = out + "/run";
       if (!given->how.quiet) {
         std::cerr << fmt::format(
@@ -73,7 +74,7 @@ void add_demo(CLI::App& program, Body& body) {
             data, run);
       }
       return show_job(
-          "auc", [&](const JobCallbacks& callbacks) { return run_auc_job(options, run, callbacks); },
+          entry, [&](const JobCallbacks& callbacks) { return start_job(entry, *job, run, callbacks); },
           given->how, run);
     };
   });

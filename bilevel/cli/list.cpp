@@ -10,16 +10,18 @@
 #include "bilevel/model/network.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/solver/registry.h"
+#include "bilevel/task/job/job_entry.h"
 #include "bilevel/task/known_problem.h"
 
 namespace bilevel::cli {
 namespace {
 
-void list_options(Solver& solver, const char* indent) {
-  const Fields fields = fields_of(solver);
+/// Those that have a heading are flags.
+void list_options(const Fields& fields, const char* indent) {
   for (const Field& field : fields.list()) {
-    std::cout << fmt::format("{}{:<24} {}  [{}; default {}]\n", indent, field.name, field.meaning,
-                             values_of(field), value_of(field));
+    std::cout << fmt::format("{}{:<24} {}  [{}; default {}]\n", indent,
+                             field.group.empty() ? field.name : field.flag(), field.meaning, values_of(field),
+                             value_of(field));
   }
 }
 
@@ -38,7 +40,7 @@ void list_solvers() {
         "    theory: second derivatives of f {}, g in y {}, derivatives {}, samples {}{}\n",
         words_of(a.smoothness), words_of(a.convexity), words_of(a.noise), words_of(a.sampling),
         a.of_options.empty() ? "" : "; " + plain(a.of_options));
-    list_options(*entry.make(), "    ");
+    list_options(fields_of(*entry.make()), "    ");
   }
 }
 
@@ -85,23 +87,28 @@ void list_problems() {
     for (const Field& field : fields.list()) {
       std::string flag = "--" + field.name;
       std::replace(flag.begin(), flag.end(), '_', '-');
-      const std::string value = value_of(field);
       std::cout << fmt::format("    {:<24} {}  [{}; default {}]\n", flag, field.meaning, values_of(field),
-                               value.empty() ? "none" : value);
+                               value_of(field));
     }
   }
 }
 
-void list_encoders() {
-  std::cout << "encoders:\n";
-  for (const EncoderEntry& entry : encoder_registry())
-    std::cout << fmt::format("  {:<14} {}\n", entry.name, entry.summary);
+/// Entries by name and summary.
+template <typename Entry>
+void list_entries(const char* what, const Registry<Entry>& entries) {
+  std::cout << what << ":\n";
+  for (const Entry& entry : entries) std::cout << fmt::format("  {:<14} {}\n", entry.name, entry.summary);
 }
 
-void list_tasks() {
-  std::cout << "tasks:\n";
-  std::cout << fmt::format("  {:<14} {}\n", "auc",
-                           "train a classifier that maximizes AUC on imbalanced text or tables");
+/// Of a job or a solver.
+void list_options_of(const std::string& name, bool markdown) {
+  const auto show = [&](const Fields& fields) {
+    markdown ? void(std::cout << options_table(fields)) : list_options(fields, "");
+  };
+  for (const JobEntry& entry : job_registry()) {
+    if (entry.name == name) return show(fields_of(*entry.make()));
+  }
+  show(fields_of(*make_solver(name)));
 }
 
 }  // namespace
@@ -113,13 +120,13 @@ void add_list(CLI::App& program, Body& body) {
   };
   auto given = std::make_shared<Arguments>();
   CLI::App* c = program.add_subcommand(
-      "list", "list solvers and problems (with their options), what theories assume, encoders or tasks");
-  c->add_option(
-       "what", given->what,
-       "solvers, options (of the solver NAME), assumptions (of the solvers' theories), encoders, tasks or "
-       "problems; all when left out")
-      ->check(CLI::IsMember({"solvers", "options", "assumptions", "encoders", "tasks", "problems"}));
-  c->add_option("name", given->name, "the solver whose options are listed");
+      "list", "list solvers and problems (with their options), what theories assume, encoders or jobs");
+  c->add_option("what", given->what,
+                "solvers, options (of the solver or job NAME), assumptions (of the solvers' theories), "
+                "encoders, jobs or "
+                "problems; all when left out")
+      ->check(CLI::IsMember({"solvers", "options", "assumptions", "encoders", "jobs", "problems"}));
+  c->add_option("name", given->name, "the solver or job whose options are listed");
   c->add_flag("--markdown", given->markdown,
               "as a table for a Markdown page (solvers, options, assumptions)");
   c->callback([given, &body] {
@@ -134,12 +141,7 @@ void add_list(CLI::App& program, Body& body) {
             "form");
       }
       if (what == "options") {
-        const std::unique_ptr<Solver> solver = make_solver(name);
-        if (markdown) {
-          std::cout << options_table(fields_of(*solver));
-        } else {
-          list_options(*solver, "");
-        }
+        list_options_of(name, markdown);
         return static_cast<int>(kDone);
       }
       if (markdown) {
@@ -148,8 +150,8 @@ void add_list(CLI::App& program, Body& body) {
       }
       if (what == "assumptions") list_assumptions();
       if (what.empty() || what == "solvers") list_solvers();
-      if (what.empty() || what == "encoders") list_encoders();
-      if (what.empty() || what == "tasks") list_tasks();
+      if (what.empty() || what == "encoders") list_entries("encoders", encoder_registry());
+      if (what.empty() || what == "jobs") list_entries("jobs", job_registry());
       if (what.empty() || what == "problems") list_problems();
       return static_cast<int>(kDone);
     };

@@ -46,10 +46,7 @@ int run_program(int argc, char** argv) {
       "'bilevel COMMAND --help' tells the options of a command. Exit codes: 0 done, 2 wrong usage or input,\n"
       "3 numerical failure, 4 file trouble, 130 interrupted.");
   Body body;
-  add_auc(program, body);
-  add_clean(program, body);
-  add_tune(program, body);
-  add_meta(program, body);
+  add_jobs(program, body);
   add_predict(program, body);
   add_list(program, body);
   add_demo(program, body);

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <vector>
 
+#include "bilevel/report/options_table.h"
+
 namespace bilevel::cli {
 namespace {
 
 std::string default_of(const Field& field) {
-  const nlohmann::json value = field.get();
-  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-  return text.empty() ? "" : "; default " + text;
+  return field.get().is_null() ? "" : "; default " + value_of(field);
 }
 
 }  // namespace

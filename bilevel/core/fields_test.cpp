@@ -213,5 +213,92 @@ TEST(Fields, SearchRangesAreDeclaredWithTheField) {
   for (const Field& field : unsearched.list()) EXPECT_FALSE(field.range.has_value()) << field.name;
 }
 
+/// Options of which nothing need be given.
+struct Sparse {
+  std::optional<double> l2, epochs;
+  std::optional<int64_t> steps;
+  std::optional<bool> header;
+  std::string text, columns, encoder;
+  std::vector<std::string> set;
+  uint64_t seed = 0;
+  bool refit = true;
+
+  void fields(Fields& f) {
+    f.heading("Data");
+    f.text("text", text, "column").as("COL").instead_of("columns");
+    f.text("columns", columns, "columns").instead_of("text");
+    f.flag("header", header, "first row");
+    f.heading("Model");
+    f.optional_choice("encoder", encoder, {"bag", "gru"}, "which").or_else("by the rows");
+    f.number("l2", l2, kNonNegative, "strength");
+    f.number("epochs", epochs, kPositive, "passes").instead_of("steps");
+    f.integer("steps", steps, kAtLeastOne, "steps").instead_of("epochs");
+    f.texts("set", set, "more");
+    f.integer("seed", seed, kNonNegative, "seed");
+    f.flag("refit", refit, "again");
+  }
+};
+
+TEST(Fields, WhatIsNotGivenIsNullAndComesBack) {
+  Sparse options;
+  const Fields fields = fields_of(options);
+  EXPECT_EQ(
+      fields.to_json().dump(),
+      R"({"text":null,"columns":null,"header":"automatic","encoder":null,"l2":null,"epochs":null,"steps":null,)"
+      R"("set":[],"seed":0,"refit":true})");
+  const json given = json::parse(
+      R"({"text":"t","columns":null,"header":false,"encoder":"gru","l2":0.0,"epochs":null,"steps":7,)"
+      R"("set":["a=1"],"seed":3,"refit":false})");
+  fields.from_json(given);
+  EXPECT_EQ(json(fields.to_json()), given);
+  EXPECT_EQ(options.steps, 7);
+  EXPECT_EQ(options.header, false);
+  fields.from_json(
+      json::parse(R"({"text":null,"header":"automatic","encoder":null,"l2":null,"steps":null})"));
+  EXPECT_TRUE(options.text.empty() && options.encoder.empty());
+  EXPECT_FALSE(options.l2 || options.steps || options.header);
+}
+
+TEST(Fields, OptionalOnesHaveTheSameRules) {
+  Sparse options;
+  const Fields fields = fields_of(options);
+  const auto refusal = [&](const char* name, const json& value) {
+    return message_of<InputError>([&] { fields.set(name, value); });
+  };
+  EXPECT_EQ(refusal("l2", -1), "l2 = -1: must be >= 0");
+  EXPECT_EQ(refusal("steps", 2.5), "steps = 2.5: must be a whole number");
+  EXPECT_EQ(refusal("steps", "x"), "steps = x: must be a number");
+  EXPECT_EQ(refusal("seed", -1), "seed = -1: must be >= 0");
+  EXPECT_EQ(refusal("seed", nullptr), "seed = null: must be a number");
+  EXPECT_EQ(refusal("encoder", "cnn"), "encoder = cnn: must be one of bag, gru");
+  EXPECT_EQ(refusal("header", "yes"), "header = yes: must be true, false or automatic");
+  EXPECT_EQ(refusal("set", "a=1"), "set = a=1: must be a list of texts");
+}
+
+TEST(Fields, FlagsWinOverWhatIsThere) {
+  Sparse options;
+  const Fields fields = fields_of(options);
+  fields.from_json({{"epochs", 3}, {"text", "t"}, {"set", {"a=1"}}});
+  fields.set_given({{"steps", {"5"}}, {"set", {"b=2", "c=3"}}, {"refit", {"false"}}, {"header", {"true"}}});
+  EXPECT_EQ(options.steps, 5);
+  EXPECT_FALSE(options.epochs) << "steps stand in its place";
+  EXPECT_EQ(options.set, (std::vector<std::string>{"a=1", "b=2", "c=3"}));
+  EXPECT_FALSE(options.refit);
+  EXPECT_EQ(options.header, true);
+  fields.validate();
+  fields.set_given({{"columns", {"a"}}, {"text", {"b"}}});
+  EXPECT_EQ(message_of<InputError>([&] { fields.validate(); }), "give --text or --columns, not both");
+}
+
+TEST(Fields, KnowTheirFlags) {
+  Sparse options;
+  const Fields fields = fields_of(options);
+  EXPECT_EQ(fields.list()[0].flag(), "--text");
+  EXPECT_EQ(fields.list()[0].word, "COL");
+  EXPECT_EQ(fields.list()[0].group, "Data");
+  EXPECT_EQ(fields.list()[3].otherwise, "by the rows");
+  EXPECT_EQ(fields.list().back().flag(), "--[no-]refit");
+}
+
 }  // namespace
 }  // namespace bilevel

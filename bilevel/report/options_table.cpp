@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace bilevel {
 namespace {
 
@@ -25,16 +27,23 @@ std::string values_of(const Field& field) {
 
 std::string value_of(const Field& field) {
   const nlohmann::json value = field.get();
+  if (value.is_null() || value == nlohmann::json::array())
+    return field.otherwise.empty() ? "none" : field.otherwise;
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
 std::string options_table(const Fields& fields) {
-  std::string table = "| option | meaning | values | default | random search |\n|---|---|---|---|---|\n";
+  const bool searched =
+      std::ranges::any_of(fields.list(), [](const Field& f) { return f.range.has_value(); });
+  std::string table = fmt::format("| option | meaning | values | default |{}\n|---|---|---|---|{}\n",
+                                  searched ? " random search |" : "", searched ? "---|" : "");
   for (const Field& field : fields.list()) {
-    const std::string search =
-        field.range ? fmt::format("{:g} to {:g}", field.range->low, field.range->high) : "";
-    table += fmt::format("| `{}` | {} | {} | {} | {} |\n", field.name, cell(field.meaning),
-                         cell(values_of(field)), cell(value_of(field)), search);
+    table += fmt::format("| `{}` | {} | {} | {} |", field.group.empty() ? field.name : field.flag(),
+                         cell(field.meaning), cell(values_of(field)), cell(value_of(field)));
+    if (searched) {
+      table += field.range ? fmt::format(" {:g} to {:g} |", field.range->low, field.range->high) : "  |";
+    }
+    table += "\n";
   }
   return table;
 }

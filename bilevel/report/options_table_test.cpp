@@ -31,7 +31,27 @@ TEST(OptionsTable, ShowsEveryKindOfField) {
 | `automatic` | measured | number\|auto > 0 | auto | 0.0001 to 10 |
 | `given` | told | number\|auto > 0 | 0.5 |  |
 | `course` | shape | constant\|cosine; polynomial and warm-up may be followed by :number | cosine |  |
-| `file` | name | text |  |  |
+| `file` | name | text | none |  |
+)");
+}
+
+TEST(OptionsTable, OfFlagsShowsThemAsTheyAreGiven) {
+  std::optional<int64_t> hidden;
+  std::optional<double> seconds;
+  bool refit = true;
+  std::vector<std::string> set;
+  Fields f;
+  f.heading("Model");
+  f.integer("hidden_width", hidden, kAtLeastOne, "width").or_else("by encoder");
+  f.number("max_seconds", seconds, kPositive, "time");
+  f.flag("refit", refit, "train again");
+  f.texts("set", set, "more");
+  EXPECT_EQ(options_table(f), R"(| option | meaning | values | default |
+|---|---|---|---|
+| `--hidden-width` | width | integer >= 1 | by encoder |
+| `--max-seconds` | time | number > 0 | none |
+| `--[no-]refit` | train again | true\|false | true |
+| `--set` | more | texts | none |
 )");
 }
 

@@ -11,6 +11,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
+#include "bilevel/core/number.h"
 #include "bilevel/core/safetensors.h"
 #include "bilevel/core/threads.h"
 #include "bilevel/report/page.h"
@@ -23,9 +24,6 @@
 
 namespace bilevel {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SolveJobOptions, problem, problem_options, solver, set, steps, noise,
-                                   start, seed, max_seconds, tolerance, threads)
-
 namespace {
 
 namespace fs = std::filesystem;
@@ -34,14 +32,16 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMostShown = 200;  // coordinates of x and y in the summary
 
-void check(const SolveJobOptions& o) {
-  const auto refuse = [](const char* field, double value, const char* rule) {
-    throw InputError(fmt::format("{} = {:g}: {}", field, value, rule));
-  };
-  if (o.steps < 1) refuse("steps", static_cast<double>(o.steps), "must be >= 1");
-  if (!(o.max_seconds >= 0)) refuse("max_seconds", o.max_seconds, "must be > 0");
-  if (!(o.tolerance >= 0)) refuse("tolerance", o.tolerance, "must be > 0");
-  if (o.threads < 1) refuse("threads", static_cast<double>(o.threads), "must be >= 1");
+/// "1,-2,0.5" as numbers.
+std::vector<double> numbers_of(const std::string& text) {
+  std::vector<double> numbers;
+  for (const std::string& part : split_list(text)) {
+    const Number number = read_number(part);
+    if (number.kind != CellKind::number)
+      throw InputError(fmt::format("start = {}: '{}' is not a finite number", text, part));
+    numbers.push_back(number.value);
+  }
+  return numbers;
 }
 
 Json values_of(const torch::Tensor& variable) {
@@ -85,13 +85,39 @@ class Metrics {
   Batch upper_batch_, lower_batch_;
 };
 
-class Job {
+/// What a person reads at the end.
+std::string solution_text(const Json& summary) {
+  const auto& metrics = summary.at("metrics");
+  std::string out = fmt::format("{} on {}: {} steps in {} ({})\n", summary.at("solver").get<std::string>(),
+                                summary.at("problem").get<std::string>(), summary.at("steps").get<int64_t>(),
+                                duration_text(summary.at("seconds").get<double>()),
+                                summary.at("stop_reason").get<std::string>());
+  const auto line = [&](const char* what, const char* key) {
+    out +=
+        fmt::format("  {:<32} {}\n", what, metrics.at(key).is_null() ? "unknown" : text_of(metrics.at(key)));
+  };
+  line("distance to x* / sqrt(dim x)", "distance");
+  line("norm of the true hypergradient", "gradient_norm");
+  if (metrics.contains("projected_gradient_norm")) line("  projected", "projected_gradient_norm");
+  line("upper objective f(x, y)", "upper");
+  line("lower objective g(x, y)", "lower");
+  for (const auto& warning : summary.at("warnings")) {
+    out += fmt::format("warning: {}\n", warning.get<std::string>());
+  }
+  if (summary.at("out").is_string()) {
+    out += fmt::format("trace: {0}/trace.jsonl, report: {0}/report.html\n",
+                       summary.at("out").get<std::string>());
+  }
+  return out;
+}
+
+class SolveRun {
  public:
-  Job(SolveJobOptions options, std::string out, const SolveJobCallbacks& callbacks, bool resume)
+  SolveRun(SolveJobOptions options, std::string out, const JobCallbacks& callbacks, bool resume)
       : o_(std::move(options)), out_(std::move(out)), callbacks_(callbacks), resume_(resume) {}
 
-  SolveJobResult run() {
-    check(o_);
+  JobResult run() {
+    fields_of(o_).validate();
     const ThreadCountScope threads(o_.threads);
     const SolverEntry& entry = solver_registry().at(o_.solver);
     const std::unique_ptr<Solver> solver = entry.make();
@@ -99,7 +125,7 @@ class Job {
     known_ = make_known_problem(o_.problem);
     fields_of(*known_).from_json(o_.problem_options);
     known_->build(o_.seed);
-    set_start(*known_, o_.start);
+    set_start(*known_, numbers_of(o_.start));
     const Problem problem = with_noise(known_->problem(), o_.noise);
     outside_theory_ = out_of_theory(*solver, traits_of(*known_, o_.noise));
     if (!outside_theory_.empty()) say(outside_theory_);
@@ -121,7 +147,7 @@ class Job {
     const Fields fields = fields_of(*known_);
     for (const Field& field : fields.list()) {
       if (field.type != "text") continue;
-      if (const auto value = field.get().get<std::string>(); !value.empty()) paths.push_back(value);
+      if (const auto value = field.get(); value.is_string()) paths.push_back(value);
     }
     return paths;
   }
@@ -134,7 +160,7 @@ class Job {
     const Json files = fingerprints(input_files());
     std::optional<FolderLock> lock =
         resume_ ? continue_run_folder(out_, files)
-                : new_run_folder(out_, "solve", {{"options", nlohmann::json(o_)}, {"files", files}});
+                : new_run_folder(out_, "solve", {{"options", saved_options()}, {"files", files}});
     resume_ = resume_ && fs::exists(path("checkpoint.safetensors"));
     if (resume_) {
       const auto [tensors, metadata] = load_safetensors(path("checkpoint.safetensors"));
@@ -146,6 +172,12 @@ class Job {
       first_row();
     }
     return lock;
+  }
+
+  Json saved_options() {
+    Json saved{{"problem", o_.problem}, {"problem_options", o_.problem_options}};
+    saved.update(fields_of(o_).to_json());
+    return saved;
   }
 
   RunOptions run_options() {
@@ -170,18 +202,21 @@ class Job {
     if (row.step % every_ == 0 || row.step == o_.steps) {
       evaluate();
       write_row();
-      if (o_.tolerance > 0 && Metrics::stationarity(latest_) <= o_.tolerance) {
+      if (o_.tolerance && Metrics::stationarity(latest_) <= *o_.tolerance) {
         early_end_ = StopReason::converged;
         early_message_ = fmt::format("the true hypergradient's norm is {:.3g} at step {}",
                                      Metrics::stationarity(latest_), row.step);
       }
     }
     if (callbacks_.progress) {
-      callbacks_.progress({.step = row.step, .steps = o_.steps, .upper = latest_.at("upper").get<double>()});
+      callbacks_.progress({.pass = "solving",
+                           .step = row.step,
+                           .steps = o_.steps,
+                           .upper_loss = latest_.at("upper").get<double>()});
     }
-    if (!early_end_ && o_.max_seconds > 0 && last_.seconds >= o_.max_seconds && row.step < o_.steps) {
+    if (!early_end_ && o_.max_seconds && last_.seconds >= *o_.max_seconds && row.step < o_.steps) {
       early_end_ = StopReason::max_seconds;
-      early_message_ = fmt::format("the time of {:g} s was over after step {}", o_.max_seconds, row.step);
+      early_message_ = fmt::format("the time of {:g} s was over after step {}", *o_.max_seconds, row.step);
     }
     return !early_end_;
   }
@@ -222,8 +257,8 @@ class Job {
     if (state.loading()) latest_["upper"] = upper;  // what progress shows until the next evaluation
   }
 
-  SolveJobResult finish(const Result& run) {
-    SolveJobResult result;
+  JobResult finish(const Result& run) {
+    JobResult result;
     result.reason = run.reason;
     result.message = run.message;
     if (run.reason == StopReason::stopped_by_callback && early_end_) {
@@ -273,6 +308,7 @@ class Job {
         {"warnings", warnings},
         {"peak_rss_bytes", peak_rss_bytes()},
         {"out", out_.empty() ? Json(nullptr) : Json(out_)}};
+    if (result.finished) result.text = solution_text(result.summary);
     if (!out_.empty() && result.finished) {
       write_report(result);
       if (const std::string table = known_->table_of_x(); !table.empty())
@@ -290,7 +326,7 @@ class Job {
     return rows.empty() || static_cast<int64_t>(rows.size()) > kMostShown ? Json(nullptr) : Json(rows);
   }
 
-  void write_report(const SolveJobResult& result) const {
+  void write_report(const JobResult& result) const {
     const Trace trace = read_trace(path("trace.jsonl"));
     const auto series = [&](const char* metric, const char* label) {
       return series_from_trace(trace, "step", std::string("/metrics/") + metric, label);
@@ -341,7 +377,7 @@ class Job {
 
   SolveJobOptions o_;
   std::string out_;
-  const SolveJobCallbacks& callbacks_;
+  const JobCallbacks& callbacks_;
   bool resume_;
 
   std::unique_ptr<KnownProblem> known_;
@@ -360,23 +396,50 @@ class Job {
 
 }  // namespace
 
-SolveJobResult run_solve_job(const SolveJobOptions& options, const std::string& out,
-                             const SolveJobCallbacks& callbacks) {
-  return Job(options, out, callbacks, false).run();
+void SolveJobOptions::fields(Fields& f) {
+  f.heading("Run");
+  f.text("solver", solver, "see 'bilevel list solvers'").as("NAME");
+  f.integer("steps", steps, kAtLeastOne, "steps of the solver, its warm start not counted").as("N");
+  f.texts("set", set, "an option of the solver; may be repeated; see 'bilevel list options SOLVER'")
+      .as("KEY=VALUE");
+  f.number("noise", noise, kNonNegative,
+           "standard deviation, per coordinate, of the noise in every gradient; 0: all oracles are exact")
+      .as("S");
+  f.text("start", start, "where x starts: one value for all coordinates, or one for each")
+      .as("V,...")
+      .or_else("by problem");
+  f.integer("seed", seed, kNonNegative, "seed of all randomness").as("N");
+  f.number("tolerance", tolerance, kPositive,
+           "stop when the true hypergradient's norm (projected, where x is constrained) is at most this")
+      .as("T");
+  f.number("max_seconds", max_seconds, kPositive, "stop after this time, evaluations not counted").as("S");
+  f.integer("threads", threads, kAtLeastOne, "threads of the numerical library").as("N");
 }
 
-SolveJobResult resume_solve_job(const std::string& out, const SolveJobCallbacks& callbacks) {
+JobResult run_solve_job(const SolveJobOptions& options, const std::string& out,
+                        const JobCallbacks& callbacks) {
+  return SolveRun(options, out, callbacks, false).run();
+}
+
+JobResult resume_solve_job(const std::string& out, const JobCallbacks& callbacks) {
   const Json saved = read_run_options(out, "solve");
   const fs::path summary = fs::path(out) / "summary.json";
   try {
     if (fs::exists(summary)) {
-      SolveJobResult result;
-      result.summary = Json::parse(read_file(summary.string()));
-      result.message = "this run had finished";
-      result.finished = true;
-      return result;
+      const Json found = Json::parse(read_file(summary.string()));
+      return {.summary = found,
+              .message = "this run had finished",
+              .finished = true,
+              .text = solution_text(found)};
     }
-    return Job(nlohmann::json(saved.at("options")).get<SolveJobOptions>(), out, callbacks, true).run();
+    SolveJobOptions options;
+    nlohmann::json fields = saved.at("options");
+    options.problem = fields.at("problem");
+    options.problem_options = fields.at("problem_options");
+    fields.erase("problem");
+    fields.erase("problem_options");
+    fields_of(options).from_json(fields);
+    return SolveRun(options, out, callbacks, true).run();
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", (fs::path(out) / "options.json").string(), error.what()));
   }

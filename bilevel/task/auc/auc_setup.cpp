@@ -1,13 +1,9 @@
 #include "bilevel/task/auc/auc_setup.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <torch/types.h>
 
-#include <cmath>
-#include <limits>
-#include <numeric>
-#include <set>
+#include <algorithm>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
@@ -24,16 +20,57 @@ BinaryLabels labels_of(const DataFile& file, const AucJobOptions& o) {
   return read_labels(table, table.column(o.label), o.positive);
 }
 
+/// By encoder; docs/auc.md says how these were found. `l2` is kappa, see AucModel.
+JobDefaults auc_defaults(const std::string& encoder) {
+  const auto solver = [](double upper_step_size) {
+    // One Neumann term with the automatic step size 1/h solves h z = b exactly, h being the constant lower
+    // Hessian.
+    return std::map<std::string, nlohmann::json>{{"upper_step_size", upper_step_size},
+                                                 {"schedule", "cosine"},
+                                                 {"lower_schedule", "constant"},
+                                                 {"neumann_terms", 1}};
+  };
+  // One thread for the small steps of bag, linear and mlp: a second one gains nothing there and, on a machine
+  // that does other work too, waits for the other core most of the time.
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  if (entry.reads == Reads::ngrams)
+    return {.network = {}, .l2 = 5, .steps = 1000, .threads = 1, .solver = solver(0.02)};
+  if (entry.linear) return {.network = {}, .l2 = 80, .steps = 2000, .threads = 1, .solver = solver(0.02)};
+  if (entry.reads == Reads::columns) {
+    return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "relu", .linear_skip = true},
+            .l2 = 80,
+            .steps = 2000,
+            .threads = 1,
+            .solver = solver(0.01)};
+  }
+  return {.network = {.max_length = 128},
+          .batch_size = 32,
+          .epochs = 8,
+          .solver = solver(entry.delicate ? 5e-4 : 1e-3)};
+}
+
 }  // namespace
 
-void check_auc_options(const AucJobOptions& o) {
-  if (o.train.empty()) throw InputError("--train FILE is missing");
-  check_job_options(o);
-  if (o.positive_fraction != 0 && !(o.positive_fraction > 0 && o.positive_fraction < 1)) {
-    refuse_option("positive_fraction", fmt::format("{:g}", o.positive_fraction), "must lie between 0 and 1");
-  }
-  check_one_of("loss", o.loss, {"libauc", "ppd", "authors"});
-  check_one_of("levels", o.levels, {"train", "papers"});
+void AucJobOptions::fields(Fields& f) {
+  f.heading(kDataGroup);
+  f.text("train", train, "training file: csv, tsv, jsonl, libsvm or idx, each also gzipped").as("FILE");
+  f.text("valid", valid, "validation file").as("FILE").or_else("a share of the training rows");
+  f.text("test", test, "test file").as("FILE").or_else("a share of the training rows");
+  column_fields(f);
+  f.text("positive", positive, "the label value of the positive class; all others are negative").as("VALUE");
+  f.text("split", split, "shares of training, validation and test rows cut from the training file")
+      .as("T,V,S")
+      .or_else("a fifth for testing, 15 % of the rest for validation");
+  f.number("positive_fraction", positive_fraction, {.low = 0, .high = 1, .low_open = true, .high_open = true},
+           "thin one class of the training part to this positive share (the test part is never touched)")
+      .as("R")
+      .or_else("as it is");
+  model_fields(f, "strength of the L2 term, in rows");
+  f.choice("loss", loss, {"libauc", "ppd", "authors"}, "form of the AUC-margin loss").as("NAME");
+  f.choice("levels", levels, {"train", "papers"},
+           "train: both levels on training rows; papers: upper level on validation rows, without refit");
+  training_fields(f);
+  f.flag("refit", refit, "train again with the validation rows too, for the chosen number of steps");
 }
 
 AucSetup::AucSetup(AucJobOptions options, const std::function<void(const std::string&)>& message)
@@ -41,85 +78,48 @@ AucSetup::AucSetup(AucJobOptions options, const std::function<void(const std::st
   const auto say = [&](const std::string& line) {
     if (message) message(line);
   };
-  check_auc_options(o_);
-  if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
+  o_.check();
+  if (o_.positive.empty())
+    throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
   defaults_ = auc_defaults(o_.encoder);
-  threads_ = set_up_device(o_, defaults_.threads);
+  network_ = o_.resolve(defaults_);
+  threads_.emplace(*o_.threads);
   say("reading " + o_.train);
   read();
   say(fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
                   parts_.train.size(), parts_.valid.size(), parts_.test.size(),
                   100 * parts_.labels.index_select(0, torch::tensor(parts_.train)).mean().item<double>(),
                   o_.positive));
-  training_ = training_options();
-  first_ = fit(feature_options(o_, o_.encoder, training_.network.max_length.value_or(256)), parts_.train);
-  AucModel(training_.network, first_.second.shape, AucLoss{}, 0, o_.seed, torch::kCPU);
+  first_ = fit(feature_options(o_, o_.encoder, network_.max_length.value_or(256)), parts_.train);
+  o_.note(model(first_.second.shape, o_.seed)->network()->options());
 }
 
 void AucSetup::read() {
   const AucJobOptions& o = o_;
-  if (o.positive.empty())
-    throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
+  files_.add({{"train", o.train}, {"valid", o.valid}, {"test", o.test}}, o);
   std::vector<int64_t> is_positive;  // all rows
-  for (const auto& [role, path] :
-       {std::pair{"train", o.train}, std::pair{"valid", o.valid}, std::pair{"test", o.test}}) {
-    if (path.empty()) continue;
-    const BinaryLabels labels = labels_of(files_.add(role, path, table_options(o)).file, o);
+  for (const JobFile& file : files_.files()) {
+    const BinaryLabels labels = labels_of(file.file, o);
     is_positive.insert(is_positive.end(), labels.is_positive.begin(), labels.is_positive.end());
   }
   parts_.labels = torch::tensor(is_positive).to(torch::kFloat32);
-
-  const std::vector<double> part_shares = bilevel::part_shares(o.split, o);
-  std::vector<double> cut;
-  for (const double share : part_shares) {
-    if (share > 0) cut.push_back(share);
-  }
   Streams streams(o.seed);
-  auto cut_parts = stratified_split(files_.rows_of_role("train"), is_positive, cut, streams.stream("split"));
-  size_t next = 0;
-  parts_.train = cut_parts[next++];
-  parts_.valid = part_shares[1] > 0 ? cut_parts[next++] : files_.rows_of_role("valid");
-  parts_.test = part_shares[2] > 0 ? cut_parts[next++] : files_.rows_of_role("test");
-  if (o.positive_fraction > 0) {
-    parts_.train = thin(parts_.train, is_positive, o.positive_fraction, streams.stream("thin"));
+  static_cast<RowParts&>(parts_) = cut_parts(files_, o, o_.split, 0.15, is_positive, streams.stream("split"));
+  if (o.positive_fraction) {
+    parts_.train = thin(parts_.train, is_positive, *o.positive_fraction, streams.stream("thin"));
     if (o.valid.empty())
-      parts_.valid = thin(parts_.valid, is_positive, o.positive_fraction, streams.stream("thin"));
+      parts_.valid = thin(parts_.valid, is_positive, *o.positive_fraction, streams.stream("thin"));
   }
 }
 
-AucTrainingOptions AucSetup::training_options() const {
-  AucTrainingOptions t;
-  t.network = defaults_.network;
-  t.network.encoder = o_.encoder;
-  if (o_.hidden > 0) t.network.hidden = o_.hidden;
-  if (o_.layers > 0) t.network.layers = o_.layers;
-  if (!o_.embedding.empty()) {
-    if (o_.text.empty() || encoder_registry().at(o_.encoder).reads != Reads::words)
-      refuse_option("embedding", o_.embedding, "only rnn, lstm, gru and transformer read word vectors");
-    t.network.freeze_embedding = !o_.train_embedding;
-  }
-  t.loss = o_.loss;
-  t.l2 = o_.l2 >= 0 ? o_.l2 : defaults_.l2;
-  t.batch_size = o_.batch_size > 0 ? o_.batch_size : defaults_.batch_size;
-  const auto rows = static_cast<double>(parts_.train.size());
-  const double epochs = o_.epochs > 0 ? o_.epochs : defaults_.epochs;
-  const double batch = std::min(rows, static_cast<double>(t.batch_size));
-  t.steps = o_.steps > 0 ? o_.steps
-            : o_.epochs > 0 || defaults_.steps == 0
-                ? std::max<int64_t>(1, std::llround(epochs * rows / batch))
-                : defaults_.steps;
-  t.papers = o_.levels == "papers";
-  t.refit = o_.refit;
-  t.seed = o_.seed;
-  t.device = device_of(o_);
-  if (o_.max_seconds > 0) t.max_seconds = o_.max_seconds;
-  return t;
+int64_t AucSetup::steps() const {
+  const auto rows = static_cast<int64_t>(parts_.train.size());
+  return o_.steps_for(rows, std::min(rows, *o_.batch_size));
 }
 
-std::vector<std::string> AucSetup::paths() const {
-  std::vector<std::string> paths = files_.paths();
-  if (!o_.embedding.empty()) paths.push_back(o_.embedding);
-  return paths;
+std::unique_ptr<AucModel> AucSetup::model(const InputShape& shape, uint64_t seed) const {
+  return std::make_unique<AucModel>(network_, shape, AucLoss{.form = o_.loss}, *o_.l2, seed,
+                                    o_.torch_device());
 }
 
 std::unique_ptr<Solver> AucSetup::solver(const std::string& name) const {
@@ -129,7 +129,7 @@ std::unique_ptr<Solver> AucSetup::solver(const std::string& name) const {
 std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(
     const std::vector<int64_t>& rows) const {
   if (first_.first && rows == parts_.train) return first_;
-  return fit(feature_options(o_, o_.encoder, training_.network.max_length.value_or(256)), rows);
+  return fit(feature_options(o_, o_.encoder, network_.max_length.value_or(256)), rows);
 }
 
 std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(

@@ -12,27 +12,27 @@
 
 #include "bilevel/core/threads.h"
 #include "bilevel/data/labels.h"
-#include "bilevel/task/auc/auc_defaults.h"
-#include "bilevel/task/auc/auc_training.h"
+#include "bilevel/task/auc/auc_model.h"
 #include "bilevel/task/job/job_data.h"
 #include "bilevel/task/job/job_options.h"
 
 namespace bilevel {
 
-/// The options of `bilevel auc`, as the command line gives them. Empty or zero means: not given, take the
-/// default.
+/// The options of `bilevel auc`.
 struct AucJobOptions : JobOptions {
   std::string positive;  ///< the label value of the positive class
   std::string loss = "libauc", levels = "train";
-  double positive_fraction = 0;  ///< thin the training part to this positive share; 0: as it is
-  std::string split;             ///< "T,V,S" shares of training, validation and test rows
+  std::optional<double> positive_fraction;  ///< thin the training part to this positive share
+  std::string split;                        ///< "T,V,S" shares of training, validation and test rows
   bool refit = true;
+
+  void fields(Fields& fields) override;
 };
 
-BILEVEL_JOB_OPTIONS_JSON(AucJobOptions, positive, loss, levels, positive_fraction, split, refit)
-
-/// Throws InputError for options that are impossible by themselves.
-void check_auc_options(const AucJobOptions& options);
+/// Which rows serve what; row numbers index the labels and the inputs.
+struct AucParts : RowParts {
+  torch::Tensor labels;  ///< [n] float32, 0 or 1
+};
 
 /// The task, ready to train. Rows are numbered through all files, in the order training, validation, test.
 class AucSetup {
@@ -44,14 +44,17 @@ class AucSetup {
   AucSetup(const AucSetup&) = delete;
   AucSetup& operator=(const AucSetup&) = delete;
 
-  /// As given, with the encoder filled in.
+  /// Resolved.
   const AucJobOptions& options() const { return o_; }
   const AucParts& parts() const { return parts_; }
-  /// How to train; without checkpoint, trace and interrupt.
-  const AucTrainingOptions& training() const { return training_; }
+  /// f on the validation rows, g on the training rows; implies no refit.
+  bool papers() const { return o_.levels == "papers"; }
+  bool refit() const { return o_.refit && !papers(); }
+  int64_t steps() const;  ///< of the first pass; the horizon of step-size schedules
+  std::unique_ptr<AucModel> model(const InputShape& shape, uint64_t seed) const;
   const JobFiles& files() const { return files_; }
   /// Paths of everything that is read.
-  std::vector<std::string> paths() const;
+  std::vector<std::string> paths() const { return files_.paths(o_); }
 
   /// A solver with the encoder's defaults for it. Throws InputError for an unknown name.
   std::unique_ptr<Solver> solver(const std::string& name) const;
@@ -72,14 +75,13 @@ class AucSetup {
 
  private:
   void read();
-  AucTrainingOptions training_options() const;
 
   AucJobOptions o_;
-  AucDefaults defaults_;
-  std::unique_ptr<ThreadCountScope> threads_;
+  JobDefaults defaults_;
+  std::optional<ThreadCountScope> threads_;
   JobFiles files_;
   AucParts parts_;
-  AucTrainingOptions training_;
+  NetworkOptions network_;
   std::pair<std::shared_ptr<const Features>, FittedInputs> first_;
 };
 

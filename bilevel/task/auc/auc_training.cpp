@@ -3,27 +3,20 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "bilevel/core/streams.h"
 #include "bilevel/report/metrics.h"
+#include "bilevel/task/job/job.h"
 
 namespace bilevel {
 namespace {
 
 class AucTraining {
  public:
-  AucTraining(const AucParts& parts,
-              const std::function<FittedInputs(const std::vector<int64_t>&)>& fit_inputs,
-              const std::function<std::unique_ptr<Solver>()>& make_solver, const AucTrainingOptions& options,
-              Passes& passes)
-      : parts_(parts),
-        fit_inputs_(fit_inputs),
-        make_solver_(make_solver),
-        options_(options),
-        passes_(passes),
-        refit_(options.refit && !options.papers),
-        pool_(parts.train) {
-    pool_.insert(pool_.end(), parts.valid.begin(), parts.valid.end());
+  AucTraining(AucSetup& setup, Passes& passes)
+      : setup_(setup), o_(setup.options()), parts_(setup.parts()), passes_(passes), pool_(parts_.train) {
+    pool_.insert(pool_.end(), parts_.valid.begin(), parts_.valid.end());
     std::sort(pool_.begin(), pool_.end());
   }
 
@@ -32,7 +25,7 @@ class AucTraining {
     outcome_.valid_scores = passes_.kept.at("valid_scores");
     outcome_.valid_loss = passes_.kept.at("valid_loss").item<double>();
     outcome_.best_step = passes_.finished("select")->chosen_step;
-    if (refit_) refit();
+    if (setup_.refit()) refit();
     return std::move(outcome_);
   }
 
@@ -40,18 +33,18 @@ class AucTraining {
   /// First pass; the model is then the one at the chosen step.
   bool select() {
     if (passes_.finished("select") != nullptr) return true;
-    std::unique_ptr<AucModel> model = make_model(parts_.train, options_.seed);
-    const std::vector<int64_t>& upper = options_.papers ? parts_.valid : parts_.train;
-    const Problem problem = model->problem(data(upper, parts_.train), options_.batch_size);
+    std::unique_ptr<AucModel> model = make_model(parts_.train, o_.seed);
+    const std::vector<int64_t>& upper = setup_.papers() ? parts_.valid : parts_.train;
+    const Problem problem = model->problem(data(upper, parts_.train), *o_.batch_size);
     const PassPlan plan{.name = "select",
                         .shown = "training",
-                        .steps = options_.steps,
-                        .schedule_steps = options_.steps,
-                        .evaluations = options_.evaluations,
+                        .steps = setup_.steps(),
+                        .schedule_steps = setup_.steps(),
+                        .evaluations = 10,
                         // The second pass does at most as many steps as the first did.
-                        .max_seconds = refit_ ? options_.max_seconds / 2 : options_.max_seconds,
-                        .seed = options_.seed};
-    const PassOutcome* chosen = passes_.run(plan, problem, *make_solver_(), [&] {
+                        .max_seconds = o_.seconds_allowed() / (setup_.refit() ? 2 : 1),
+                        .seed = o_.seed};
+    const PassOutcome* chosen = passes_.run(plan, problem, *make_solver(), [&] {
       const AucEstimate valid = auc_estimate(
           ScoredRows(model->scores(outcome_.features.inputs, parts_.valid), labels_of(parts_.valid)));
       return Evaluation{.score = valid.auc,
@@ -71,24 +64,28 @@ class AucTraining {
   /// Second pass: anew on training and validation rows.
   void refit() {
     outcome_.model.reset();  // an unfinished pass leaves no model, not that of the pass before
-    const uint64_t seed = derive_seed(options_.seed, "refit");
+    const uint64_t seed = derive_seed(o_.seed, "refit");
     std::unique_ptr<AucModel> model = make_model(pool_, seed);
     const PassPlan plan{.name = "refit",
                         .shown = "refit on all training rows",
                         .steps = outcome_.best_step,
-                        .schedule_steps = options_.steps,
-                        .max_seconds = std::max(options_.max_seconds - passes_.seconds(), 1e-3),
+                        .schedule_steps = setup_.steps(),
+                        .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
                         .seed = seed};
-    if (passes_.run(plan, model->problem(data(pool_, pool_), options_.batch_size), *make_solver_()) !=
-        nullptr)
-      outcome_.model = std::move(model);
+    const Problem problem = model->problem(data(pool_, pool_), *o_.batch_size);
+    if (passes_.run(plan, problem, *make_solver()) != nullptr) outcome_.model = std::move(model);
   }
 
   std::unique_ptr<AucModel> make_model(const std::vector<int64_t>& rows, uint64_t seed) {
-    outcome_.features = fit_inputs_(rows);
-    return std::make_unique<AucModel>(options_.network, outcome_.features.shape,
-                                      AucLoss{.form = options_.loss, .margin = options_.margin}, options_.l2,
-                                      seed, options_.device);
+    std::tie(outcome_.fitted, outcome_.features) = setup_.fit(rows);
+    setup_.forget_first();
+    return setup_.model(outcome_.features.shape, seed);
+  }
+
+  std::unique_ptr<Solver> make_solver() const {
+    std::unique_ptr<Solver> solver = setup_.solver(o_.solver);
+    assign(*solver, o_.set);
+    return solver;
   }
 
   AucData data(const std::vector<int64_t>& upper, const std::vector<int64_t>& lower) const {
@@ -99,23 +96,16 @@ class AucTraining {
     return parts_.labels.index_select(0, torch::tensor(rows, torch::kInt64));
   }
 
+  AucSetup& setup_;
+  const AucJobOptions& o_;
   const AucParts& parts_;
-  const std::function<FittedInputs(const std::vector<int64_t>&)>& fit_inputs_;
-  const std::function<std::unique_ptr<Solver>()>& make_solver_;
-  const AucTrainingOptions& options_;
   Passes& passes_;
-  bool refit_;
   std::vector<int64_t> pool_;  // train and valid
   AucOutcome outcome_;
 };
 
 }  // namespace
 
-AucOutcome train_auc(const AucParts& parts,
-                     const std::function<FittedInputs(const std::vector<int64_t>&)>& fit_inputs,
-                     const std::function<std::unique_ptr<Solver>()>& make_solver,
-                     const AucTrainingOptions& options, Passes& passes) {
-  return AucTraining(parts, fit_inputs, make_solver, options, passes).execute();
-}
+AucOutcome train_auc(AucSetup& setup, Passes& passes) { return AucTraining(setup, passes).execute(); }
 
 }  // namespace bilevel

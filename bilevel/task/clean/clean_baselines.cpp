@@ -26,7 +26,7 @@ class Baselines {
     own_ = tokens ? setup.fit(encoder) : CleanInputs{};
     options_ = setup.fit_options();
     options_.network = NetworkOptions{.encoder = tokens ? "bag" : "linear", .outputs = setup.classes()};
-    options_.l2 = setup.defaults().baseline_l2;
+    options_.l2 = *setup.options().baseline_l2;
   }
 
   Json measure() {

@@ -1,48 +1,60 @@
 #include "bilevel/task/clean/clean_options.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 
-#include "bilevel/core/error.h"
 #include "bilevel/solver/registry.h"
 
 namespace bilevel {
 
-void check_clean_options(const CleanOptions& o) {
-  if (o.train.empty()) throw InputError("--train FILE is missing");
-  check_job_options(o);
-  check_one_of("weight_per", o.weight_per, {"row", "group", "class-pair"});
-  if (o.weight_per == "group" && o.group.empty())
-    throw InputError("--weight-per group needs --group COL: which column holds the groups?");
-  if (o.weight_per != "group" && !o.group.empty())
-    refuse_option("group", o.group, "serves --weight-per group only");
-  if (!(o.inject_noise >= 0 && o.inject_noise < 1))
-    refuse_option("inject_noise", fmt::format("{:g}", o.inject_noise), "must be at least 0 and below 1");
+void CleanOptions::fields(Fields& f) {
+  f.heading(kDataGroup);
+  f.text("train", train, "rows whose labels may be wrong: csv, tsv, jsonl, libsvm or idx").as("FILE");
+  f.text("trusted", trusted, "a few rows whose labels are right")
+      .as("FILE")
+      .or_else("training rows set aside by agreement");
+  f.text("test", test, "test file").as("FILE");
+  column_fields(f);
+  f.number("inject_noise", inject_noise, {.low = 0, .high = 1, .high_open = true},
+           "replace this share of the training labels by another class, to see whether that is found")
+      .as("R");
+  model_fields(f, "strength of the L2 term, in rows");
+  f.choice("weight_per", weight_per, {"row", "group", "class-pair"},
+           "what has a weight of its own in the bilevel run")
+      .as("NAME");
+  f.text("group", group, "with --weight-per group: the column that holds the groups").as("COL");
+  training_fields(f);
+  f.flag("baselines", baselines, "measure the usual methods beside it");
+  f.number("baseline_l2", baseline_l2, kNonNegative, "strength of the L2 term of the usual methods, in rows")
+      .as("KAPPA")
+      .or_else("l2, where that is given");
 }
 
 CleanDefaults clean_defaults(const std::string& encoder) {
-  // One thread for the small steps of bag, linear and mlp, as in auc_defaults.cpp.
+  // One thread for the small steps of bag, linear and mlp, as in auc_setup.cpp.
   const EncoderEntry& entry = encoder_registry().at(encoder);
-  if (entry.reads == Reads::ngrams)
-    return {.network = {}, .l2 = 0.1, .baseline_l2 = 1, .steps = 150, .threads = 1};
-  if (entry.linear) return {.network = {}, .l2 = 20, .baseline_l2 = 20, .steps = 150, .threads = 1};
-  if (entry.reads == Reads::columns) {
-    return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "relu", .linear_skip = true},
-            .l2 = 20,
-            .baseline_l2 = 20,
-            .steps = 150,
-            .fit_epochs = 20,
-            .fit_step_size = 2e-3,
-            .threads = 1};
+  CleanDefaults defaults;
+  defaults.l2 = defaults.baseline_l2 = 20;
+  if (entry.reads != Reads::words) {
+    defaults.steps = 150;
+    defaults.threads = 1;
+    if (entry.reads == Reads::ngrams) {
+      defaults.l2 = 0.1;
+      defaults.baseline_l2 = 1;
+    } else if (!entry.linear) {
+      defaults.network = {
+          .hidden = 64, .layers = 1, .dropout = 0.0, .activation = "relu", .linear_skip = true};
+      defaults.fit_epochs = 20;
+      defaults.fit_step_size = 2e-3;
+    }
+    return defaults;
   }
-  return {.network = {.max_length = 128},
-          .l2 = 1,
-          .baseline_l2 = 1,
-          .batch_size = 64,
-          .epochs = 4,
-          .fit_epochs = 5,
-          .fit_step_size = entry.delicate ? 5e-4 : 1e-3};
+  defaults.network = {.max_length = 128};
+  defaults.l2 = defaults.baseline_l2 = 1;
+  defaults.batch_size = 64;
+  defaults.epochs = 4;
+  defaults.fit_epochs = 5;
+  defaults.fit_step_size = entry.delicate ? 5e-4 : 1e-3;
+  return defaults;
 }
 
 std::map<std::string, nlohmann::json> clean_solver_defaults(const std::string& solver, int64_t rows) {

@@ -4,14 +4,14 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
-#include "bilevel/model/network.h"
 #include "bilevel/task/job/job_options.h"
 
 namespace bilevel {
 
-/// The options of `bilevel clean`, as the command line gives them.
+/// The options of `bilevel clean`.
 struct CleanOptions : JobOptions {
   std::string trusted;  ///< file of rows whose labels are right; empty: see `CleanSetup`
   std::string weight_per =
@@ -19,26 +19,18 @@ struct CleanOptions : JobOptions {
   std::string group;        ///< column whose values are the groups
   double inject_noise = 0;  ///< share of training labels to be replaced by another class, at random
   bool baselines = true;    ///< measure the usual methods beside it
+  std::optional<double> baseline_l2;  ///< kappa of the usual methods, which are linear whatever the encoder
+
+  void fields(Fields& fields) override;
 };
 
-BILEVEL_JOB_OPTIONS_JSON(CleanOptions, trusted, weight_per, group, inject_noise, baselines)
-
-/// Throws InputError for options that are impossible by themselves.
-void check_clean_options(const CleanOptions& options);
-
-struct CleanDefaults {
-  NetworkOptions network;
-  double l2 = 0;           ///< kappa, see CleanModel
-  double baseline_l2 = 0;  ///< that of the usual methods, which are linear whatever the encoder
-  int64_t batch_size = 512;
-  int64_t steps = 0;      ///< 0: `epochs` decide
-  double epochs = 0;      ///< of the bilevel run
+/// Of the bilevel run; `l2` is kappa, see CleanModel.
+struct CleanDefaults : JobDefaults {
+  double baseline_l2 = 0;
   double fit_epochs = 0;  ///< of a weighted fit; 0: the fit is convex and solved
   double fit_step_size = 0;
-  int64_t threads = 0;  ///< 0: as many as the numerical library takes
 };
 
-/// Throws InputError for an unknown encoder.
 CleanDefaults clean_defaults(const std::string& encoder);
 
 /// The fields of a solver for `rows` training rows; those that it does not have are left out.

@@ -94,7 +94,7 @@ std::string clean_report_html(const CleanReport& report) {
   for (const auto& [name, value] : report.data_facts) facts[name] = value;
   body += table_of("Metrics", summary.at("metrics"));
   body += table_of("Data", facts);
-  body += table_of("Options", report.options);
+  body += table_of("Options", report.summary.at("options"));
   return html_page(report.title, body);
 }
 

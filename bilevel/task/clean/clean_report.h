@@ -21,8 +21,7 @@ struct SuspiciousRow {
 
 struct CleanReport {
   std::string title;
-  nlohmann::ordered_json summary;  ///< the object of `--json`
-  nlohmann::ordered_json options;
+  nlohmann::ordered_json summary;         ///< the object of `--json`
   std::vector<SuspiciousRow> suspicious;  ///< the least probable labels first
   std::vector<std::pair<std::string, std::string>> data_facts;
   std::vector<Figure> figures;

@@ -64,16 +64,17 @@ CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std:
   const auto say = [&](const std::string& line) {
     if (message) message(line);
   };
-  check_clean_options(o_);
-  if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
+  o_.check();
+  if (o_.weight_per == "group" && o_.group.empty())
+    throw InputError("--weight-per group needs --group COL: which column holds the groups?");
+  if (o_.weight_per != "group" && !o_.group.empty())
+    refuse_option("group", o_.group, "serves --weight-per group only");
   defaults_ = clean_defaults(o_.encoder);
-  if (o_.l2 >= 0) defaults_.l2 = defaults_.baseline_l2 = o_.l2;
-  threads_ = set_up_device(o_, defaults_.threads);
+  if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
+  network_ = o_.resolve(defaults_);
+  threads_.emplace(*o_.threads);
   say("reading " + o_.train);
-  for (const auto& [role, path] :
-       {std::pair{"train", o_.train}, std::pair{"trusted", o_.trusted}, std::pair{"test", o_.test}}) {
-    if (!path.empty()) files_.add(role, path, table_options(o_));
-  }
+  files_.add({{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}}, o_);
   labels_ = files_.classes(o_.label);
   train_ = files_.rows_of_role("train");
   trusted_ = files_.rows_of_role("trusted");
@@ -106,7 +107,9 @@ CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std:
                     flips_->flipped.sum().item<double>()));
   }
   inputs_ = fit(o_.encoder);
-  CleanModel(network(o_.encoder), inputs_.inputs.shape, 0, 1, 0, o_.seed, torch::kCPU);
+  o_.note(CleanModel(network(o_.encoder), inputs_.inputs.shape, 0, 1, 0, o_.seed, torch::kCPU)
+              .network()
+              ->options());
 }
 
 void CleanSetup::refuse_shared_rows() const {
@@ -155,45 +158,20 @@ CleanInputs CleanSetup::fit(const std::string& encoder) const {
 }
 
 NetworkOptions CleanSetup::network(const std::string& encoder) const {
-  NetworkOptions network = encoder == o_.encoder ? defaults_.network : clean_defaults(encoder).network;
+  NetworkOptions network = encoder == o_.encoder ? network_ : clean_defaults(encoder).network;
   network.encoder = encoder;
   network.outputs = classes();
-  if (encoder != o_.encoder) return network;
-  if (o_.hidden > 0) network.hidden = o_.hidden;
-  if (o_.layers > 0) network.layers = o_.layers;
-  if (!o_.embedding.empty()) {
-    if (o_.text.empty() || encoder_registry().at(encoder).reads != Reads::words)
-      refuse_option("embedding", o_.embedding, "only rnn, lstm, gru and transformer read word vectors");
-    network.freeze_embedding = !o_.train_embedding;
-  }
   return network;
-}
-
-int64_t CleanSetup::batch_size() const { return o_.batch_size > 0 ? o_.batch_size : defaults_.batch_size; }
-
-int64_t CleanSetup::steps(int64_t lower_rows) const {
-  if (o_.steps > 0) return o_.steps;
-  if (o_.epochs == 0 && defaults_.steps > 0) return defaults_.steps;
-  const double epochs = o_.epochs > 0 ? o_.epochs : defaults_.epochs;
-  const auto rows = static_cast<double>(lower_rows);
-  return std::max<int64_t>(1,
-                           std::llround(epochs * rows / std::min(rows, static_cast<double>(batch_size()))));
 }
 
 WeightedFitOptions CleanSetup::fit_options() const {
   return {.network = network(o_.encoder),
-          .l2 = defaults_.l2,
+          .l2 = *o_.l2,
           .epochs = defaults_.fit_epochs,
           .step_size = defaults_.fit_step_size,
-          .batch_size = batch_size(),
+          .batch_size = *o_.batch_size,
           .seed = o_.seed,
-          .device = device_of(o_)};
-}
-
-std::vector<std::string> CleanSetup::paths() const {
-  std::vector<std::string> paths = files_.paths();
-  if (!o_.embedding.empty()) paths.push_back(o_.embedding);
-  return paths;
+          .device = o_.torch_device()};
 }
 
 }  // namespace bilevel

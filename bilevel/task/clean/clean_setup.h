@@ -46,10 +46,9 @@ class CleanSetup {
   /// rows that stand in the training file too (the same text, or the same cells).
   explicit CleanSetup(CleanOptions options, const std::function<void(const std::string&)>& message = nullptr);
 
-  const CleanOptions& options() const { return o_; }  ///< with the encoder and the L2 strength filled in
-  const CleanDefaults& defaults() const { return defaults_; }
+  const CleanOptions& options() const { return o_; }  ///< resolved
   const JobFiles& files() const { return files_; }
-  std::vector<std::string> paths() const;
+  std::vector<std::string> paths() const { return files_.paths(o_); }
 
   const std::vector<std::string>& class_names() const { return labels_.names; }
   int64_t classes() const { return static_cast<int64_t>(labels_.names.size()); }
@@ -65,8 +64,9 @@ class CleanSetup {
   CleanInputs fit(const std::string& encoder) const;
 
   NetworkOptions network(const std::string& encoder) const;
-  int64_t steps(int64_t lower_rows) const;
-  int64_t batch_size() const;
+  int64_t steps(int64_t lower_rows) const {
+    return o_.steps_for(lower_rows, std::min(lower_rows, *o_.batch_size));
+  }
   /// How classifiers are fitted to weighted rows.
   WeightedFitOptions fit_options() const;
 
@@ -77,7 +77,8 @@ class CleanSetup {
 
   CleanOptions o_;
   CleanDefaults defaults_;
-  std::unique_ptr<ThreadCountScope> threads_;
+  std::optional<ThreadCountScope> threads_;
+  NetworkOptions network_;
   JobFiles files_;
   ClassLabels labels_;
   torch::Tensor given_;

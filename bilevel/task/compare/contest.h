@@ -47,6 +47,8 @@ class Attempt {
   virtual ~Attempt() = default;
   /// The problem over this attempt's variables, at their starts.
   virtual Problem problem() = 0;
+  /// The same with about `rows` rows in each level at most (0: all), where a few at random would not do.
+  virtual Problem problem_on(int64_t /*rows*/) { return problem(); }
   /// Measures at the present point; before step 1 (`step` 0) and then now and again. Values that do not exist
   /// are NaN. Uses no oracle of the run.
   virtual nlohmann::ordered_json measure(int64_t step) = 0;
@@ -55,8 +57,8 @@ class Attempt {
   virtual nlohmann::ordered_json result(const std::vector<nlohmann::ordered_json>& last) const;
 };
 
-/// A task with its data: everything that all competitors have in common. A new kind of task plugs in with a
-/// subclass and a line in `make_contest`.
+/// A task with its data: everything that all competitors have in common. A job has its
+/// own (`Job::contest`).
 class Contest {
  public:
   virtual ~Contest() = default;
@@ -72,7 +74,7 @@ class Contest {
   /// Measurements along a run, besides the first, evenly spread; the last tenth has at least 20 where it is what
   /// counts.
   virtual int64_t evaluations() const { return 100; }
-  /// What `make_contest` makes it from again; holds "kind".
+  /// What `make_contest` makes it from again: {"kind": "known", ...} or {"kind": a job's name, "options"}.
   virtual nlohmann::ordered_json to_json() const = 0;
   /// Files that are read, to notice when one changed.
   virtual std::vector<std::string> files() const { return {}; }

@@ -8,6 +8,8 @@
 #include <filesystem>
 
 #include "bilevel/problem/sets.h"
+#include "bilevel/report/options_table.h"
+#include "bilevel/task/job/job_entry.h"
 #include "bilevel/task/known_metrics.h"
 
 namespace bilevel {
@@ -88,10 +90,7 @@ ContestFacts KnownContest::facts() const {
                 {"noise", fmt::format("{:g}", options_.noise)},
                 {"seed of the data", std::to_string(options_.seed)}};
   const Fields fields = fields_of(*problem_);
-  for (const Field& field : fields.list()) {
-    const nlohmann::json value = field.get();
-    facts.data.emplace_back(field.name, value.is_string() ? value.get<std::string>() : value.dump());
-  }
+  for (const Field& field : fields.list()) facts.data.emplace_back(field.name, value_of(field));
   return facts;
 }
 
@@ -121,9 +120,8 @@ std::vector<std::string> KnownContest::files() const {
   std::vector<std::string> paths;
   const Fields fields = fields_of(*problem_);
   for (const Field& field : fields.list()) {
-    if (field.type != "text") continue;
-    const std::string value = field.get().get<std::string>();
-    if (!value.empty() && std::filesystem::is_regular_file(value)) paths.push_back(value);
+    if (field.type == "text" && !field.get().is_null() && std::filesystem::is_regular_file(value_of(field)))
+      paths.push_back(value_of(field));
   }
   return paths;
 }
@@ -135,6 +133,16 @@ std::unique_ptr<Contest> KnownContest::from_json(const Json& saved) {
                               .start = saved.at("start").get<std::vector<double>>(),
                               .seed = saved.at("seed")};
   return std::make_unique<KnownContest>(std::move(options));
+}
+
+std::unique_ptr<Contest> make_contest(const nlohmann::ordered_json& saved,
+                                      const std::function<void(const std::string&)>& message) {
+  const std::string kind = saved.at("kind");
+  if (kind == "known") return KnownContest::from_json(saved);
+  const JobEntry& entry = job_registry().at(kind);
+  const std::unique_ptr<Job> job = entry.make();
+  fields_of(*job).from_json(nlohmann::json(saved.at("options")));
+  return contest_of(entry, *job, message);
 }
 
 }  // namespace bilevel

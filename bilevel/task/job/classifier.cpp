@@ -55,9 +55,33 @@ torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<
   return torch::tensor(picked, torch::kInt64);
 }
 
-Json predict_classes(const std::string& model_folder, const std::string& input, const std::string& output,
-                     const std::string& format, const std::string& header) {
-  const SavedModel model = load_model(model_folder);
+Json write_class_predictions(const std::string& path, const torch::Tensor& probabilities,
+                             const std::vector<std::string>& names,
+                             const std::optional<ClassLabels>& labels) {
+  const torch::Tensor values = probabilities.contiguous(), predicted = values.argmax(1).contiguous();
+  const auto* p = values.const_data_ptr<double>();
+  const auto* best = predicted.const_data_ptr<int64_t>();
+  std::string table = "row\tpredicted";
+  for (const std::string& name : names) table += fmt::format("\tp({})", name);
+  table += labels ? "\tlabel\n" : "\n";
+  std::vector<int64_t> counts(names.size());
+  const auto rows = static_cast<size_t>(values.size(0));
+  for (size_t i = 0; i < rows; ++i) {
+    const auto c = static_cast<size_t>(best[i]);
+    ++counts[c];
+    table += fmt::format("{}\t{}", i + 1, names[c]);
+    for (size_t k = 0; k < names.size(); ++k) table += fmt::format("\t{:.9g}", p[i * names.size() + k]);
+    if (labels) table += "\t" + names[static_cast<size_t>(labels->classes[i])];
+    table += "\n";
+  }
+  write_file_atomically(path, table);
+  Json result{{"command", "predict"}, {"rows", rows}, {"predicted", Json::object()}, {"out", path}};
+  for (size_t c = 0; c < names.size(); ++c) result["predicted"][names[c]] = counts[c];
+  return result;
+}
+
+Prediction predict_classes(const PredictRequest& request) {
+  const SavedModel model = load_model(request.model);
   std::vector<std::string> names;
   std::string label;
   std::optional<Calibration> calibration;
@@ -70,7 +94,7 @@ Json predict_classes(const std::string& model_folder, const std::string& input, 
     throw FileError(fmt::format("{}: {}", model.path, error.what()));
   }
   const std::shared_ptr<Network> network = model.load_network();
-  const DataFile file = read_input(model, input, format, header);
+  const DataFile file = read_input(model, request.input, request.read);
   const std::string origin = "the model";
   const std::optional<ClassLabels> labels = std::holds_alternative<Table>(file)
                                                 ? find_classes(std::get<Table>(file), label, names, origin)
@@ -80,30 +104,14 @@ Json predict_classes(const std::string& model_folder, const std::string& input, 
   torch::Tensor probabilities =
       probabilities_of(*network, model.features.apply(file), rows, torch::kCPU).contiguous();
   if (calibration) probabilities = calibration->apply(probabilities).contiguous();
-  const torch::Tensor predicted = probabilities.argmax(1).contiguous();
-  const auto* p = probabilities.const_data_ptr<double>();
-  const auto* best = predicted.const_data_ptr<int64_t>();
-
-  std::string table = "row\tpredicted";
-  for (const std::string& name : names) table += fmt::format("\tp({})", name);
-  table += labels ? "\tlabel\n" : "\n";
-  std::vector<int64_t> counts(names.size());
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto c = static_cast<size_t>(best[i]);
-    ++counts[c];
-    table += fmt::format("{}\t{}", i + 1, names[c]);
-    for (size_t k = 0; k < names.size(); ++k) table += fmt::format("\t{:.9g}", p[i * names.size() + k]);
-    if (labels) table += "\t" + names[static_cast<size_t>(labels->classes[i])];
-    table += "\n";
-  }
-  write_file_atomically(output, table);
-  Json result{{"command", "predict"}, {"rows", rows.size()}, {"predicted", Json::object()}, {"out", output}};
-  for (size_t c = 0; c < names.size(); ++c) result["predicted"][names[c]] = counts[c];
+  Json result = write_class_predictions(request.out, probabilities, names, labels);
   result["warnings"] = Json::array();
   if (model.description.contains("calibration") && !calibration)
     result["warnings"].push_back("trained without trusted rows: the probabilities are not calibrated");
   if (labels) result.update(class_scores(probabilities, torch::tensor(labels->classes)).to_json());
-  return result;
+  std::string text = fmt::format("{} rows, classified; written to {}\n", rows.size(), request.out);
+  if (labels) text += fmt::format("accuracy on their labels: {:.4f}\n", result.at("accuracy").get<double>());
+  return {result, text};
 }
 
 }  // namespace bilevel

@@ -4,9 +4,12 @@
 #include <torch/types.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "bilevel/data/classes.h"
+#include "bilevel/task/job/job_entry.h"
 #include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
@@ -46,13 +49,16 @@ ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor
 /// int64 [rows] of the given rows' entries.
 torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<int64_t>& rows);
 
-/// Classifies the rows of `input` with a saved softmax model, whose description holds "classes" (names) and
+/// Writes probabilities (float64 [rows, classes]), tab-separated: row (from 1), predicted (name), one column "p(NAME)" per
+/// class, and label where there are labels. Returns {command, rows, predicted: {NAME: rows}, out}.
+nlohmann::ordered_json write_class_predictions(const std::string& path, const torch::Tensor& probabilities,
+                                               const std::vector<std::string>& names,
+                                               const std::optional<ClassLabels>& labels);
+
+/// Classifies the rows of a file with a saved softmax model, whose description holds "classes" (names) and
 /// "label" (column), and, where its probabilities are to be calibrated, "calibration" (null: they should be and could
-/// not, which is told); and writes `output`, tab-separated: row (from 1), predicted (name), one column "p(NAME)" per class,
-/// and, where the input has the label column, label. Returns {command, rows, predicted: {NAME: rows}, out, warnings, and
-/// with labels accuracy and loss}. Throws InputError and FileError.
-nlohmann::ordered_json predict_classes(const std::string& model_folder, const std::string& input,
-                                       const std::string& output, const std::string& format,
-                                       const std::string& header);
+/// not, which is told); and writes them (`write_class_predictions`). The summary has warnings and, with labels, accuracy and
+/// loss too. Throws InputError and FileError.
+Prediction predict_classes(const PredictRequest& request);
 
 }  // namespace bilevel

@@ -16,12 +16,10 @@ namespace bilevel {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-FolderLock JobContext::open(const nlohmann::json& options, const std::vector<std::string>& paths) const {
+FolderLock JobContext::open(const JobOptions& options, const std::vector<std::string>& paths) const {
   const Json files = fingerprints(paths);
   if (resume) return continue_run_folder(out, files);
-  Json saved = options;
-  saved["threads"] = at::get_num_threads();
-  return new_run_folder(out, command, {{"options", saved}, {"files", files}});
+  return new_run_folder(out, command, {{"options", options.to_json()}, {"files", files}});
 }
 
 Passes JobContext::passes() const {
@@ -31,35 +29,6 @@ Passes JobContext::passes() const {
                  .resume = resume && fs::exists(checkpoint),
                  .interrupt = callbacks.interrupt,
                  .progress = callbacks.progress});
-}
-
-JobResult resume_job(const std::string& command, const std::string& out, const JobCallbacks& callbacks,
-                     const std::function<JobResult(const nlohmann::json&, const JobContext&)>& run) {
-  const Json saved = read_run_options(out, command);
-  const JobContext context{.command = command, .out = out, .callbacks = callbacks, .resume = true};
-  try {
-    if (fs::exists(context.path("summary.json"))) {
-      JobResult result;
-      result.summary = Json::parse(read_file(context.path("summary.json").string()));
-      result.message = "this run had finished";
-      result.text = fmt::format("this run had finished\nreport: {}/report.html\n", out);
-      result.finished = true;
-      return result;
-    }
-    return run(nlohmann::json(saved.at("options")), context);
-  } catch (const nlohmann::json::exception& error) {
-    throw FileError(fmt::format("{}: {}", out, error.what()));
-  }
-}
-
-std::unique_ptr<ThreadCountScope> set_up_device(const JobOptions& options, int64_t default_threads) {
-  if (options.device == "cuda" && !at::hasCUDA())
-    throw InputError("device = cuda: this LibTorch has no CUDA device; use --device cpu");
-  return std::make_unique<ThreadCountScope>(options.threads > 0 ? options.threads : default_threads);
-}
-
-torch::Device device_of(const JobOptions& options) {
-  return options.device == "cuda" ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
 }
 
 std::unique_ptr<Solver> make_job_solver(const std::string& name,
@@ -111,7 +80,8 @@ Json summary_of(const JobContext& context, const JobOptions& options, const Pass
           {"chosen_step_sizes", passes.chosen_step_sizes()},
           {"warnings", passes.warnings()},
           {"peak_rss_bytes", peak_rss_bytes()},
-          {"out", context.out}};
+          {"out", context.out},
+          {"options", options.to_json()}};
 }
 
 JobResult unfinished(const JobContext& context, const JobOptions& options, const Passes& passes) {
@@ -119,6 +89,15 @@ JobResult unfinished(const JobContext& context, const JobOptions& options, const
   result.summary = summary_of(context, options, passes);
   result.reason = passes.reason();
   result.message = passes.message();
+  return result;
+}
+
+JobResult interrupted(const JobContext& context, const JobOptions& options, const Passes& passes,
+                      const std::string& message) {
+  JobResult result = unfinished(context, options, passes);
+  result.reason = StopReason::interrupted;
+  result.summary["stop_reason"] = to_string(result.reason);
+  result.message = message;
   return result;
 }
 

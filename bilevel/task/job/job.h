@@ -24,7 +24,7 @@ struct JobCallbacks {
   const std::atomic<bool>* interrupt = nullptr;
 };
 
-/// How a job ended.
+/// How a run of a job ended.
 struct JobResult {
   nlohmann::ordered_json summary;  ///< the object of `--json`
   StopReason reason = StopReason::max_steps;
@@ -46,25 +46,14 @@ struct JobContext {
   }
   bool interrupted() const { return callbacks.interrupt != nullptr && *callbacks.interrupt; }
 
-  /// Makes the folder and writes `options` and the files' fingerprints into options.json, or, when the job is
+  /// Makes the folder and writes `options`, resolved, and the files' fingerprints into options.json, or, when the job is
   /// resumed, checks that the files are what they were. The lock must live as long as the job. Call it after
   /// everything impossible has been refused. Throws as `new_run_folder` and `continue_run_folder` do.
-  FolderLock open(const nlohmann::json& options, const std::vector<std::string>& files) const;
+  FolderLock open(const JobOptions& options, const std::vector<std::string>& files) const;
 
   /// The passes of the job, with checkpoint.safetensors and trace.jsonl in the folder.
   Passes passes() const;
 };
-
-/// Continues the job in `out`: calls `run` with its saved options, or returns its summary when it had finished.
-/// Throws InputError when there is no such run, FileError when its files are broken.
-JobResult resume_job(const std::string& command, const std::string& out, const JobCallbacks& callbacks,
-                     const std::function<JobResult(const nlohmann::json& options, const JobContext&)>& run);
-
-/// Refuses a device that is not there, and sets the number of threads (0: `default_threads`, and 0 there: as it is)
-/// for as long as the result lives. Throws InputError.
-std::unique_ptr<ThreadCountScope> set_up_device(const JobOptions& options, int64_t default_threads);
-/// The device that the options name.
-torch::Device device_of(const JobOptions& options);
 
 /// A solver with a job's defaults for it; fields that it does not have are left out. `strongly_convex`: whether
 /// the job's lower level is, so that a method whose defaults are its form for other cases takes its other form.
@@ -82,11 +71,14 @@ void check_single_precision(Solver& solver);
 
 /// The part of a summary that all jobs share: command, solver, encoder, seed, steps, seconds, stop_reason,
 /// metrics (null), oracle_calls, oracle_calls_apart, samples, solver_options, chosen_step_sizes, warnings,
-/// peak_rss_bytes, out.
+/// peak_rss_bytes, out, options.
 nlohmann::ordered_json summary_of(const JobContext& context, const JobOptions& options, const Passes& passes);
 
 /// The result of a job whose training came to no outcome.
 JobResult unfinished(const JobContext& context, const JobOptions& options, const Passes& passes);
+/// That of a job that was interrupted after its training, with a message.
+JobResult interrupted(const JobContext& context, const JobOptions& options, const Passes& passes,
+                      const std::string& message);
 
 /// Writes summary.json, the last file of a job, and returns the finished result.
 JobResult finished(const JobContext& context, const Passes& passes, nlohmann::ordered_json summary,

@@ -7,6 +7,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/data/split.h"
 
 namespace bilevel {
 
@@ -17,6 +18,12 @@ FeatureOptions feature_options(const JobOptions& o, const std::string& encoder, 
   if (!o.label.empty()) features.excluded = {o.label};
   features.categorical = split_list(o.categorical);
   return features;
+}
+
+void JobFiles::add(const std::vector<std::pair<std::string, std::string>>& files, const JobOptions& options) {
+  for (const auto& [role, path] : files) {
+    if (!path.empty()) add(role, path, options.read.table());
+  }
 }
 
 const JobFile& JobFiles::add(const std::string& role, const std::string& path, const TableOptions& options) {
@@ -59,9 +66,10 @@ std::string JobFiles::row_text(int64_t row, const std::string& text_column) cons
   return text;
 }
 
-std::vector<std::string> JobFiles::paths() const {
+std::vector<std::string> JobFiles::paths(const JobOptions& options) const {
   std::vector<std::string> paths;
   for (const JobFile& file : files_) paths.push_back(file.path);
+  if (!options.embedding.empty()) paths.push_back(options.embedding);
   return paths;
 }
 
@@ -89,24 +97,43 @@ ClassLabels JobFiles::classes(const std::string& label) const {
   return all;
 }
 
-std::pair<std::shared_ptr<const Features>, FittedInputs> JobFiles::fit(const FeatureOptions& options,
-                                                                       const std::vector<int64_t>& rows,
-                                                                       uint64_t seed) const {
-  std::vector<FileRows> by_file;
+std::vector<FileRows> JobFiles::by_file(const std::vector<int64_t>& rows) const {
+  std::vector<FileRows> parts;
   for (const JobFile& file : files_) {
     FileRows part{&file.file, {}};
     const int64_t end = file.offset + rows_of(file.file);
     for (const int64_t row : rows) {
       if (row >= file.offset && row < end) part.rows.push_back(row - file.offset);
     }
-    if (!part.rows.empty()) by_file.push_back(std::move(part));
+    if (!part.rows.empty()) parts.push_back(std::move(part));
   }
+  return parts;
+}
+
+std::pair<std::shared_ptr<const Features>, FittedInputs> JobFiles::fit(const FeatureOptions& options,
+                                                                       const std::vector<int64_t>& rows,
+                                                                       uint64_t seed) const {
   Streams streams(seed);
   const auto features =
-      std::make_shared<const Features>(Features::fit(options, by_file, streams.stream("embedding")));
+      std::make_shared<const Features>(Features::fit(options, by_file(rows), streams.stream("embedding")));
   std::vector<Inputs> parts;
   for (const JobFile& file : files_) parts.push_back(features->apply(file.file));
   return {features, {parts.size() == 1 ? parts[0] : Inputs::concatenate(parts), features->shape()}};
+}
+
+RowParts cut_parts(const JobFiles& files, const JobOptions& options, std::string& split, double valid_share,
+                   const std::vector<int64_t>& classes, at::Generator& generator,
+                   const std::vector<std::string>& names) {
+  const std::vector<double> shares = part_shares(split, valid_share, options);
+  std::vector<double> cut;
+  for (const double share : shares) {
+    if (share > 0) cut.push_back(share);
+  }
+  auto parts = stratified_split(files.rows_of_role("train"), classes, cut, generator, names);
+  size_t next = 1;
+  return {.train = parts[0],
+          .valid = shares[1] > 0 ? parts[next++] : files.rows_of_role("valid"),
+          .test = shares[2] > 0 ? parts[next++] : files.rows_of_role("test")};
 }
 
 }  // namespace bilevel

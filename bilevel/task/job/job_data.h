@@ -32,6 +32,8 @@ FeatureOptions feature_options(const JobOptions& options, const std::string& enc
 /// The files of a job in the order in which they were added; rows are numbered through all of them.
 class JobFiles {
  public:
+  /// Reads those of the files that are given, by role, as the options say. Throws as the next.
+  void add(const std::vector<std::pair<std::string, std::string>>& files, const JobOptions& options);
   /// Reads a file. Throws InputError and FileError as `read_data_file` does.
   const JobFile& add(const std::string& role, const std::string& path, const TableOptions& options);
 
@@ -41,9 +43,12 @@ class JobFiles {
   std::vector<int64_t> rows_of_role(const std::string& role) const;
   /// The file of a row and its number there.
   std::pair<const JobFile*, int64_t> source_of(int64_t row) const;
+  /// The files that have some of the rows, with these.
+  std::vector<FileRows> by_file(const std::vector<int64_t>& rows) const;
   /// What a person recognises a row by: its text, its cells, or its place in the file.
   std::string row_text(int64_t row, const std::string& text_column) const;
-  std::vector<std::string> paths() const;
+  /// Of everything that is read: the files, and the options' word vectors.
+  std::vector<std::string> paths(const JobOptions& options) const;
 
   /// The classes of all rows. Those of the first file are all there are: InputError for a label of a later
   /// file that the first lacks, and as `read_classes` does. `label` may be empty for LIBSVM files.
@@ -58,5 +63,16 @@ class JobFiles {
  private:
   std::vector<JobFile> files_;
 };
+
+/// Which rows serve what.
+struct RowParts {
+  std::vector<int64_t> train, valid, test;
+};
+
+/// Cuts the rows of the training file, stratified by `classes` (of all rows), into the parts that have no file of their
+/// own; see `part_shares` for the shares and the errors. `names` of the classes are for messages.
+RowParts cut_parts(const JobFiles& files, const JobOptions& options, std::string& split, double valid_share,
+                   const std::vector<int64_t>& classes, at::Generator& generator,
+                   const std::vector<std::string>& names = {});
 
 }  // namespace bilevel

@@ -1,13 +1,16 @@
 #include "bilevel/task/job/job_options.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
+#include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
+#include "bilevel/solver/registry.h"
+#include "bilevel/task/job/job.h"
 
 namespace bilevel {
 
@@ -15,29 +18,110 @@ void refuse_option(const std::string& field, const std::string& value, const std
   throw InputError(fmt::format("{} = {}: {}", field, value, rule));
 }
 
-void check_one_of(const std::string& field, const std::string& value, const std::set<std::string>& known) {
-  if (known.count(value) == 0)
-    refuse_option(field, value, fmt::format("must be one of {}", fmt::join(known, ", ")));
+void ReadOptions::fields(Fields& f) {
+  f.choice("format", format, {"automatic", "csv", "tsv", "jsonl", "libsvm", "idx"},
+           "format of the files; automatic: by their names")
+      .as("NAME");
+  f.flag("header", header, "take the first row as the names of the columns");
 }
 
-void check_not_negative(const std::string& field, double value) {
-  if (!(value >= 0) || !std::isfinite(value)) refuse_option(field, fmt::format("{:g}", value), "must be > 0");
+nlohmann::ordered_json JobOptions::to_json() const {
+  return fields_of(const_cast<JobOptions&>(*this)).to_json();  // reads them only
 }
 
-void check_job_options(const JobOptions& o) {
-  if (!o.text.empty() && !o.features.empty()) throw InputError("give --text or --features, not both");
-  check_one_of("device", o.device, {"cpu", "cuda"});
-  check_not_negative("epochs", o.epochs);
-  check_not_negative("steps", static_cast<double>(o.steps));
-  check_not_negative("batch_size", static_cast<double>(o.batch_size));
-  check_not_negative("max_seconds", o.max_seconds);
-  check_not_negative("hidden", static_cast<double>(o.hidden));
-  check_not_negative("layers", static_cast<double>(o.layers));
-  check_not_negative("threads", static_cast<double>(o.threads));
-  if (!std::isfinite(o.l2)) refuse_option("l2", fmt::format("{:g}", o.l2), "must be a finite number");
-  if (o.epochs > 0 && o.steps > 0) throw InputError("give --epochs or --steps, not both");
-  header_named(o.header);
-  format_named(o.format);
+void JobOptions::column_fields(Fields& f) {
+  f.heading(kDataGroup);
+  f.text("text", text, "the column that holds a text").as("COL").instead_of("features");
+  f.text("features", features, "feature columns: 'all' (but the label), or a list")
+      .as("all|COL,...")
+      .instead_of("text")
+      .or_else("all without a text");
+  f.text("categorical", categorical, "columns whose values are categories, even if they are numbers")
+      .as("COL,...");
+  f.text("label", label, "the column that holds the class (libsvm files need none)").as("COL");
+  read.fields(f);
+}
+
+void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool batches) {
+  std::vector<std::string> encoders;
+  for (const EncoderEntry& entry : encoder_registry()) encoders.push_back(entry.name);
+  f.heading(kModelGroup);
+  f.optional_choice("encoder", encoder, encoders, "what turns a row into numbers")
+      .as("NAME")
+      .or_else(fmt::format("{} for text, {} for columns", text_encoder, column_encoder));
+  f.integer("hidden", hidden, kAtLeastOne, "width of the encoder").as("N").or_else("by encoder");
+  f.integer("layers", layers, kAtLeastOne, "depth of the encoder").as("N").or_else("by encoder");
+  f.text("embedding", embedding, "word vectors in GloVe's text format, also gzipped; frozen").as("FILE");
+  f.flag("train_embedding", train_embedding, "update the word vectors too");
+  f.number("l2", l2, kNonNegative, l2_meaning).as("KAPPA").or_else("by encoder");
+  if (batches) f.integer("batch_size", batch_size, kAtLeastOne, "rows a batch").as("N").or_else("by encoder");
+  f.integer("threads", threads, kAtLeastOne, "threads of the numerical library")
+      .as("N")
+      .or_else("by encoder");
+  f.choice("device", device, {"cpu", "cuda"}, "where the numbers are");
+}
+
+void JobOptions::training_fields(Fields& f) {
+  f.heading(kTrainingGroup);
+  f.text("solver", solver, "see 'bilevel list solvers'").as("NAME");
+  f.texts("set", set, "an option of the solver; may be repeated; see 'bilevel list options SOLVER'")
+      .as("KEY=VALUE");
+  f.number("epochs", epochs, kPositive, "passes over the training rows")
+      .as("N")
+      .instead_of("steps")
+      .or_else("by encoder");
+  f.integer("steps", steps, kAtLeastOne, "steps of the solver")
+      .as("N")
+      .instead_of("epochs")
+      .or_else("by encoder");
+  f.number("max_seconds", max_seconds, kPositive, "stop training after this time")
+      .as("S")
+      .or_else("no limit");
+  f.integer("seed", seed, kNonNegative, "seed of all randomness").as("N");
+}
+
+void JobOptions::check() {
+  fields_of(*this).validate();
+  if (train.empty())  // whose field is the first one of every job
+    throw InputError(fields_of(*this).list().front().flag() + " FILE is missing");
+  if (encoder.empty()) encoder = text.empty() ? column_encoder : text_encoder;
+  if (text.empty() && features.empty()) features = "all";
+  assign(*make_solver(solver), set);
+}
+
+NetworkOptions JobOptions::resolve(const JobDefaults& defaults) {
+  if (device == "cuda" && !at::hasCUDA())
+    throw InputError("device = cuda: this LibTorch has no CUDA device; use --device cpu");
+  if (!l2) l2 = defaults.l2;
+  if (!batch_size) batch_size = defaults.batch_size;
+  if (!epochs && !steps && defaults.steps > 0) steps = defaults.steps;
+  if (!epochs && !steps) epochs = defaults.epochs;
+  if (!threads) threads = defaults.threads > 0 ? defaults.threads : at::get_num_threads();
+  NetworkOptions network = defaults.network;
+  network.encoder = encoder;
+  if (hidden) network.hidden = hidden;
+  if (layers) network.layers = layers;
+  if (!embedding.empty()) {
+    if (text.empty() || encoder_registry().at(encoder).reads != Reads::words)
+      refuse_option("embedding", embedding, "only rnn, lstm, gru and transformer read word vectors");
+    network.freeze_embedding = !train_embedding;
+  }
+  return network;
+}
+
+void JobOptions::note(const NetworkOptions& network) {
+  hidden = network.hidden;
+  layers = network.layers;
+}
+
+int64_t JobOptions::steps_for(int64_t rows, int64_t rows_a_step) const {
+  if (steps) return *steps;
+  return std::max<int64_t>(
+      1, std::llround(epochs.value() * static_cast<double>(rows) / static_cast<double>(rows_a_step)));
+}
+
+torch::Device JobOptions::torch_device() const {
+  return device == "cuda" ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
 }
 
 std::vector<std::string> split_list(const std::string& text) {
@@ -54,23 +138,10 @@ std::vector<std::string> split_list(const std::string& text) {
   return parts;
 }
 
-std::optional<bool> header_named(const std::string& name) {
-  if (name == "automatic") return std::nullopt;
-  if (name == "yes") return true;
-  if (name == "no") return false;
-  refuse_option("header", name, "must be automatic, yes or no");
-}
-
-TableOptions table_options(const JobOptions& options) {
-  return {.format = format_named(options.format), .header = header_named(options.header)};
-}
-
-std::vector<double> part_shares(const std::string& split, const JobOptions& o) {
-  constexpr double kValid = 0.15, kTest = 0.2;
+std::vector<double> part_shares(std::string& split, double valid_share, const JobOptions& o) {
   if (split.empty()) {
-    const double test = o.test.empty() ? kTest : 0;
-    const double valid = o.valid.empty() ? (1 - test) * kValid : 0;
-    return {1 - valid - test, valid, test};
+    const double test = o.test.empty() ? 0.2 : 0, valid = o.valid.empty() ? (1 - test) * valid_share : 0;
+    split = fmt::format("{},{},{}", 1 - test - valid, valid, test);
   }
   std::vector<double> given;
   for (const std::string& part : split_list(split)) {

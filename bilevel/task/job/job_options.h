@@ -1,83 +1,110 @@
-// The options that every job on data has, and how they are checked.
+// The options that every job on data has. A job's own derive from them; their `fields` drive flags, help, validation,
+// JSON and the tables of the pages.
 #pragma once
 
+#include <torch/types.h>
+
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
+#include "bilevel/core/fields.h"
 #include "bilevel/data/table.h"
+#include "bilevel/model/network.h"
 
 namespace bilevel {
 
-/// As the command line gives them. Empty or zero means: not given, take the default.
-struct JobOptions {
-  std::string train, valid, test;    ///< files
-  std::string format = "automatic";  ///< of all files, see `Format`
-  std::string header = "automatic";  ///< automatic | yes | no
-  std::string text;                  ///< text column
-  std::string features;              ///< "all" or a comma-separated list of columns
-  std::string categorical;           ///< comma-separated list of columns
-  std::string label;                 ///< the column with the class
-  std::string encoder;               ///< a name of `encoder_registry()`
-  int64_t hidden = 0, layers = 0;
-  std::string embedding;         ///< GloVe file
-  bool train_embedding = false;  ///< update pretrained vectors too
-  std::string solver = "adambo";
-  std::vector<std::string> set;  ///< key=value for the solver
-  double epochs = 0;
-  int64_t steps = 0, batch_size = 0;
-  double max_seconds = 0;
-  double l2 = -1;  ///< strength of the L2 term; negative: the default
-  uint64_t seed = 0;
-  int64_t threads = 0;
-  std::string device = "cpu";  ///< cpu | cuda
+/// Headings of the flags in the help. Those under `kTrainingGroup` belong to one run of training: `compare` and `check`,
+/// which train in their own way, leave them out.
+inline constexpr const char* kDataGroup = "Data";
+inline constexpr const char* kModelGroup = "Model";
+inline constexpr const char* kTrainingGroup = "Training";
+
+/// How data files are read.
+struct ReadOptions {
+  std::string format = "automatic";  ///< see `Format`
+  std::optional<bool> header;        ///< not given: seen from the first row
+
+  void fields(Fields& fields);
+  TableOptions table() const { return {.format = format_named(format), .header = header}; }
 };
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(JobOptions, train, valid, test, format, header, text,
-                                                features, categorical, label, encoder, hidden, layers,
-                                                embedding, train_embedding, solver, set, epochs, steps,
-                                                batch_size, max_seconds, l2, seed, threads, device)
+/// What a job uses where nothing is given.
+struct JobDefaults {
+  NetworkOptions network = {};
+  double l2 = 0;
+  int64_t batch_size = 512;
+  int64_t steps = 0;  ///< 0: `epochs` decide
+  double epochs = 0;
+  int64_t threads = 0;  ///< 0: as many as the numerical library takes
+  /// Fields of the solver; those that it does not have are left out.
+  std::map<std::string, nlohmann::json> solver = {};
+};
 
-/// JSON for a struct that derives from JobOptions: the members of both, in one object; an absent one keeps its
-/// default.
-#define BILEVEL_JOB_OPTIONS_JSON(Type, ...)                                                 \
-  inline void to_json(nlohmann::json& nlohmann_json_j, const Type& nlohmann_json_t) {       \
-    nlohmann_json_j = static_cast<const ::bilevel::JobOptions&>(nlohmann_json_t);           \
-    NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, __VA_ARGS__))                \
-  }                                                                                         \
-  inline void from_json(const nlohmann::json& nlohmann_json_j, Type& nlohmann_json_t) {     \
-    const Type nlohmann_json_default_obj{};                                                 \
-    from_json(nlohmann_json_j, static_cast<::bilevel::JobOptions&>(nlohmann_json_t));       \
-    NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_FROM_WITH_DEFAULT, __VA_ARGS__)) \
-  }
+/// As the command line gives them. A job fills in what is not given (`resolve`) before it writes options.json; given to
+/// another run, these options then mean the same.
+struct JobOptions {
+  std::string train, valid, test;  ///< files
+  ReadOptions read;
+  std::string text;         ///< text column
+  std::string features;     ///< "all" or a comma-separated list of columns
+  std::string categorical;  ///< comma-separated list of columns
+  std::string label;        ///< the column with the class
+  std::string encoder;      ///< a name of `encoder_registry()`
+  std::string text_encoder = "bag", column_encoder = "linear";  ///< no options: the job's where none is given
+  std::optional<int64_t> hidden, layers;
+  std::string embedding;         ///< GloVe file
+  bool train_embedding = false;  ///< update pretrained vectors too
+  std::optional<double> l2;      ///< strength of the L2 term
+  std::optional<int64_t> batch_size, threads;
+  std::string device = "cpu";  ///< cpu | cuda
+  std::string solver = "adambo";
+  std::vector<std::string> set;  ///< key=value for the solver
+  std::optional<double> epochs;
+  std::optional<int64_t> steps;  ///< given after `resolve` where no epochs are
+  std::optional<double> max_seconds;
+  uint64_t seed = 0;
+
+  virtual ~JobOptions() = default;
+  /// All options, in the order of the help.
+  virtual void fields(Fields& fields) = 0;
+  nlohmann::ordered_json to_json() const;
+
+  /// Checks every option by itself, and what is the same in every job: that there is a training file, the solver and its
+  /// options. Takes an encoder where none is given, and all columns where neither text
+  /// nor features are. Throws InputError.
+  void check();
+  /// Takes what is not given from `defaults`, refuses a device that is not there, and makes the network's options. A
+  /// ThreadCountScope of `threads` is the job's to hold. Throws InputError.
+  NetworkOptions resolve(const JobDefaults& defaults);
+  /// Notes width and depth of the network that was made.
+  void note(const NetworkOptions& network);
+
+  /// Steps of a run over `rows` rows, by `steps` or `epochs`.
+  int64_t steps_for(int64_t rows, int64_t rows_a_step) const;
+  double seconds_allowed() const { return max_seconds.value_or(std::numeric_limits<double>::infinity()); }
+  torch::Device torch_device() const;
+
+ protected:
+  void column_fields(Fields& fields);
+  /// encoder to device. `l2_meaning`: what the strength is of; `batches`: whether batches are of rows.
+  void model_fields(Fields& fields, const std::string& l2_meaning, bool batches = true);
+  /// solver to seed.
+  void training_fields(Fields& fields);
+};
 
 /// Throws InputError "field = value: rule".
 [[noreturn]] void refuse_option(const std::string& field, const std::string& value, const std::string& rule);
 
-/// Throws InputError when `value` is not among `known`.
-void check_one_of(const std::string& field, const std::string& value, const std::set<std::string>& known);
-
-/// Throws InputError for a negative number, an infinite one and NaN.
-void check_not_negative(const std::string& field, double value);
-
-/// Throws InputError for options that are impossible by themselves.
-void check_job_options(const JobOptions& options);
-
 /// The parts of a comma-separated list; none for an empty text.
 std::vector<std::string> split_list(const std::string& text);
 
-/// automatic | yes | no as `TableOptions::header`. Throws InputError for another word.
-std::optional<bool> header_named(const std::string& name);
-
-/// How the job's files are read.
-TableOptions table_options(const JobOptions& options);
-
 /// Shares of the parts that are cut from the training file: {train, valid, test}, with sum 1, and 0 for a part
-/// with a file of its own. `split` is "T,V,S" or empty: then a fifth for testing, and 15 % of the rest for
+/// with a file of its own. `split` is "T,V,S"; an empty one is filled in: a fifth for testing, and `valid_share` of the rest for
 /// validation. Throws InputError for anything else, and for a share that contradicts a file.
-std::vector<double> part_shares(const std::string& split, const JobOptions& options);
+std::vector<double> part_shares(std::string& split, double valid_share, const JobOptions& options);
 
 }  // namespace bilevel

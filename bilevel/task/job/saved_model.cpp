@@ -7,7 +7,6 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
 #include "bilevel/core/safetensors.h"
-#include "bilevel/task/job/job_options.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
@@ -37,20 +36,22 @@ std::shared_ptr<Network> SavedModel::load_network() const {
   return made;
 }
 
-void save_model(const std::string& folder, const std::string& command, const Network& network,
+void save_model(const JobContext& context, const JobOptions& options, const Network& network,
                 const Features& features, std::map<std::string, torch::Tensor> tensors,
                 const Json& description) {
-  const std::string made_by = fmt::format("{}{}", kMadeBy, command);
+  const std::string made_by = fmt::format("{}{}", kMadeBy, context.command);
   tensors.merge(tensors_of(network));
   tensors.merge(features.tensors());
-  save_safetensors((fs::path(folder) / "model.safetensors").string(), tensors,
+  save_safetensors(context.path("model.safetensors").string(), tensors,
                    {{"format", "pt"}, {"made_by", made_by}});
   Json all{{"made_by", made_by},
            {"version", BILEVEL_VERSION},
            {"network", nlohmann::json(network.options())},
-           {"features", features.to_json()}};
+           {"features", features.to_json()},
+           {"label", options.label}};
   all.update(description);
-  write_file_atomically((fs::path(folder) / "model.json").string(), all.dump(1) + "\n");
+  all.update(fields_of(const_cast<ReadOptions&>(options.read)).to_json());
+  write_file_atomically(context.path("model.json").string(), all.dump(1) + "\n");
 }
 
 std::string command_of_model(const std::string& folder) {
@@ -74,13 +75,14 @@ SavedModel load_model(const std::string& folder) {
   return model;
 }
 
-DataFile read_input(const SavedModel& model, const std::string& input, const std::string& format,
-                    const std::string& header) {
-  const std::string trained = model.description.value("header", "automatic");
-  return read_data_file(
-      input,
-      {.format = format_named(format), .header = header_named(header == "automatic" ? trained : header)},
-      /*labels_required=*/false);
+DataFile read_input(const SavedModel& model, const std::string& input, const ReadOptions& read) {
+  ReadOptions used = read;
+  if (!used.header) {
+    ReadOptions trained;
+    fields_of(trained).set("header", model.description.value("header", Json("automatic")));
+    used.header = trained.header;
+  }
+  return read_data_file(input, used.table(), /*labels_required=*/false);
 }
 
 }  // namespace bilevel

@@ -8,6 +8,7 @@
 
 #include "bilevel/model/network.h"
 #include "bilevel/task/features.h"
+#include "bilevel/task/job/job.h"
 
 namespace bilevel {
 
@@ -23,8 +24,9 @@ struct SavedModel {
   std::shared_ptr<Network> load_network() const;
 };
 
-/// Writes the files. `description` gets made_by ("bilevel " + command), version, network and features.
-void save_model(const std::string& folder, const std::string& command, const Network& network,
+/// Writes the files of a job's model into its folder. `description` gets made_by ("bilevel " + command), version, network,
+/// features, and of the options label, format and header.
+void save_model(const JobContext& context, const JobOptions& options, const Network& network,
                 const Features& features, std::map<std::string, torch::Tensor> tensors,
                 const nlohmann::ordered_json& description);
 
@@ -34,9 +36,8 @@ std::string command_of_model(const std::string& folder);
 /// Reads the files. Throws InputError when there is no model, FileError when it is broken.
 SavedModel load_model(const std::string& folder);
 
-/// A file to predict, read as the model's training file was. The format goes by the new file's own name; the
-/// header, where `header` is "automatic", by what the training file had.
-DataFile read_input(const SavedModel& model, const std::string& input, const std::string& format,
-                    const std::string& header);
+/// A file to predict, read as the model's training file was: the header, where it is not given, by what the training file
+/// had.
+DataFile read_input(const SavedModel& model, const std::string& input, const ReadOptions& read);
 
 }  // namespace bilevel

@@ -8,11 +8,11 @@
 
 namespace bilevel {
 
-/// As the command line gives them; `train` is the file of --data. Empty or zero means: not given, take the default.
+/// `train` is the file of --data.
 struct MetaJobOptions : JobOptions {
-  std::string pair;    ///< second text column
-  std::string domain;  ///< column with the domain
-  int64_t ways = 0;    ///< classes of a task; default: all labels of domains and of a test file, else 5
+  std::string pair;             ///< second text column
+  std::string domain;           ///< column with the domain
+  std::optional<int64_t> ways;  ///< classes of a task
   int64_t shots = 5, queries = 10;
   std::string train_classes, valid_classes, test_classes;  ///< see `meta_parts`
   std::string head = "ridge";                              ///< ridge | softmax | shared
@@ -21,12 +21,14 @@ struct MetaJobOptions : JobOptions {
   int64_t valid_episodes = 200, test_episodes = 600;
   int64_t adapt_steps = 5;  ///< steps of a copy of the shared head on a new task
   int64_t max_length = 64;  ///< words of a text
-  bool no_token_mean = false;
+  bool token_mean = true;
   std::string baselines = "nearest-class-mean,untrained,anil,maml";  ///< list, or none
-};
 
-BILEVEL_JOB_OPTIONS_JSON(MetaJobOptions, pair, domain, ways, shots, queries, train_classes, valid_classes,
-                         test_classes, head, meta_batch, episodes, valid_episodes, test_episodes, adapt_steps,
-                         max_length, no_token_mean, baselines)
+  MetaJobOptions() {
+    text_encoder = "rnn";
+    column_encoder = "mlp";
+  }
+  void fields(Fields& fields) override;
+};
 
 }  // namespace bilevel

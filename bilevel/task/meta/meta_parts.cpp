@@ -118,7 +118,7 @@ class Division {
     take(o_.train_classes, "train_classes");
     take(o_.valid_classes, "valid_classes");
     take(o_.test_classes, "test_classes");
-    const size_t least = by_domain ? 1 : static_cast<size_t>(o_.ways);
+    const size_t least = by_domain ? 1 : static_cast<size_t>(*o_.ways);
     const auto fill = [&](const std::string& list, const std::string& field) {
       if (!list.empty()) return;
       std::vector<std::string> open;

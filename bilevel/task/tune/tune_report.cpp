@@ -122,8 +122,8 @@ std::string tune_report_html(const TuneReport& report, const std::string& figure
   for (const auto& [name, rows] : report.parts) data[name + " rows"] = rows;
   for (const auto& [name, fact] : report.facts) data[name] = fact;
   body += table_of("Rows and features", data) + "</section>\n";
-  body += "<details>\n<summary>Options and figures</summary>\n" + table_of("Options", report.options) +
-          table_of("Summary", summary) + "</details>\n";
+  body += "<details>\n<summary>Options and figures</summary>\n" +
+          table_of("Options", report.summary.at("options")) + table_of("Summary", summary) + "</details>\n";
   body += fmt::format(
       "<section>\n<h2>Use the model</h2>\n<pre>bilevel predict --model {} --input NEW_ROWS_FILE --out "
       "predictions.tsv</pre>\n</section>\n",

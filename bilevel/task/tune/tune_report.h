@@ -19,8 +19,7 @@ struct LearnedValue {
 /// Everything the page says, but for the curve, which is read from the folder's trace.jsonl.
 struct TuneReport {
   std::string title;
-  nlohmann::ordered_json summary;  ///< the object of `--json`
-  nlohmann::ordered_json options;
+  nlohmann::ordered_json summary;                          ///< the object of `--json`
   std::vector<LearnedValue> values;                        ///< the common strength first
   std::vector<std::pair<std::string, size_t>> parts;       ///< name and rows
   std::vector<std::pair<std::string, std::string>> facts;  ///< about the features

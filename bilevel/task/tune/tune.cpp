@@ -1,4 +1,4 @@
-#include "bilevel/task/tune/tune_job.h"
+#include "bilevel/task/tune/tune.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -6,15 +6,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
-#include "bilevel/data/split.h"
+#include "bilevel/core/threads.h"
 #include "bilevel/report/page.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/job_data.h"
+#include "bilevel/task/job/job_run.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/job/seeded_network.h"
 #include "bilevel/task/tune/tune_report.h"
@@ -32,19 +32,47 @@ constexpr double kStarts[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8}
 constexpr int64_t kStart = 7, kFinish = 30;
 constexpr int64_t kEvaluations = 10;
 
-struct Defaults {
-  NetworkOptions network = {};
-  double l2 = 1e-4;
-  int64_t batch_size = 32;  ///< 0: a sixteenth of the training rows, at least 64
-  int64_t steps = 0;        ///< 0: by epochs
-  double epochs = 8;
-  int64_t threads = 0;
-  std::map<std::string, nlohmann::json> solver = {};
+/// The options of `bilevel tune`.
+struct TuneJobOptions : JobOptions {
+  std::string tune;   ///< a name of `tune_kinds()`
+  std::string split;  ///< "T,V,S" shares of training, validation and test rows
+  double spread = 2;  ///< see TuneModel
+  std::optional<int64_t> upper_batch_size;
+  double baseline_passes =
+      1;  ///< of each baseline, in multiples of those that learning took; 0: no baselines
+
+  void fields(Fields& f) override {
+    f.heading(kDataGroup);
+    f.text("train", train, "training file: csv, tsv, jsonl, libsvm or idx, each also gzipped").as("FILE");
+    f.text("valid", valid, "file whose loss the hyperparameters minimize")
+        .as("FILE")
+        .or_else("a share of the training rows");
+    f.text("test", test, "test file").as("FILE").or_else("a share of the training rows");
+    column_fields(f);
+    f.text("split", split, "shares of training, validation and test rows cut from the training file")
+        .as("T,V,S")
+        .or_else("a fifth for testing, a third of the rest for validation");
+    f.heading(kModelGroup);
+    f.optional_choice("tune", tune, tune_kinds(), "what is learned")
+        .as("NAME")
+        .or_else("l2-per-feature; for token encoders l2");
+    model_fields(f, "common L2 strength to start from; bag and linear find their own where none is given");
+    f.number("spread", spread, kPositive,
+             "how far, in natural logarithms, strengths are expected to lie from the common one")
+        .as("S");
+    f.integer("upper_batch_size", upper_batch_size, kAtLeastOne, "validation rows a batch")
+        .as("N")
+        .or_else("batch_size where that is given, else for bag and linear all");
+    training_fields(f);
+    f.number("baseline_passes", baseline_passes, kNonNegative,
+             "passes of grid and random search, in multiples of those that learning took; 0: none")
+        .as("N");
+  }
 };
 
 constexpr double kNetworkStep = 1e-3;  // of Adam on the weights of a network
 
-Defaults defaults_of(const std::string& encoder, const std::string& solver) {
+JobDefaults defaults_of(const std::string& encoder, const std::string& solver, int64_t rows) {
   std::map<std::string, nlohmann::json> options{{"schedule", "cosine"}, {"warm_start_steps", 0}};
   const EncoderEntry& entry = encoder_registry().at(encoder);
   const SolverEntry& moving = solver_registry().at(solver);
@@ -53,7 +81,11 @@ Defaults defaults_of(const std::string& encoder, const std::string& solver) {
     options.insert({{"upper_step_size", 0.2}, {"neumann_terms", 20}, {"lower_steps", 5}});
     // The hypergradient of a log-strength shrinks with the strength: a long memory of its square would stall x.
     if (adaptive) options["second_moment_weight"] = 0.1;
-    return {.l2 = 1e-3, .batch_size = 0, .steps = 40, .threads = 1, .solver = options};
+    return {.l2 = 1e-3,
+            .batch_size = std::max<int64_t>(64, rows / 16),
+            .steps = 40,
+            .threads = 1,
+            .solver = options};
   }
   // The largest curvature of a network at its start may be negative, and then no step size follows from it. What is
   // carried along in H z = b grows without bound at larger steps.
@@ -73,43 +105,56 @@ Defaults defaults_of(const std::string& encoder, const std::string& solver) {
   }
   if (entry.reads == Reads::columns)
     return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "gelu", .linear_skip = true},
+            .l2 = 1e-4,
             .batch_size = 64,
             .epochs = 20,
             .threads = 1,
             .solver = options};
-  return {.network = {.max_length = 128}, .solver = options};
+  return {.network = {.max_length = 128}, .l2 = 1e-4, .batch_size = 32, .epochs = 8, .solver = options};
 }
 
-class Job {
+class TuneAttempt : public ChoosingAttempt {
  public:
-  Job(TuneJobOptions options, JobContext context) : o_(std::move(options)), context_(std::move(context)) {}
+  TuneAttempt(std::unique_ptr<TuneModel> model, const TuneJobOptions& options, const TuneData& data,
+              const std::vector<int64_t>& test)
+      : model_(std::move(model)), o_(options), data_(data), test_(test) {}
 
-  JobResult run() {
-    check();
-    read();
-    const auto [features, fitted] = files_.fit(
-        feature_options(o_, o_.encoder, defaults_.network.max_length.value_or(256)), data_.train, o_.seed);
-    features_ = features;
-    data_.inputs = fitted.inputs;
-    make_model(fitted.shape);
-    const std::unique_ptr<Solver> solver = make_job_solver(o_.solver, defaults_.solver, model_->convex());
-    assign(*solver, o_.set);
-    plan();
-    const Problem problem = model_->problem(batch_size_, upper_batch_);
+  Problem problem() override { return model_->problem(*o_.batch_size, *o_.upper_batch_size); }
+
+ protected:
+  Evaluation evaluate() override {
+    const auto scores = [&](const std::vector<int64_t>& part) {
+      return class_scores(model_->probabilities(part), classes_at(data_.classes, part));
+    };
+    const ClassScores valid = scores(data_.valid), test = scores(test_);
+    return {
+        .score = -valid.loss,
+        .fields = {{"test_loss", test.loss}, {"test_accuracy", test.accuracy}, {"valid_loss", valid.loss}}};
+  }
+
+ private:
+  std::unique_ptr<TuneModel> model_;
+  const TuneJobOptions& o_;
+  const TuneData& data_;
+  const std::vector<int64_t>& test_;
+};
+
+/// As a contest learning alone, from the strength at which `bilevel tune` starts; the weights are not trained further at
+/// what was learned. Ranked by the test loss at the step of least validation loss, tuned by that.
+class TuneRun : public JobRun {
+ public:
+  TuneRun(TuneJobOptions options, const JobContext& context) : JobRun(context), o_(std::move(options)) {}
+
+  JobResult run() override {
+    prepare();
+    const std::unique_ptr<Solver> method = solver(o_.solver);
+    assign(*method, o_.set);
+    const Problem problem = model_->problem(*o_.batch_size, *o_.upper_batch_size);
     { Oracles(problem, o_.seed); }  // what is impossible is refused before there is a folder
 
-    std::vector<std::string> paths = files_.paths();
-    if (!o_.embedding.empty()) paths.push_back(o_.embedding);
-    nlohmann::json options = o_;
-    options["threads"] = at::get_num_threads();
-    const FolderLock lock = context_.open(options, paths);
-    ProblemTraits traits{.noise = batch_noise(problem)};
-    if (!model_->convex()) {
-      traits.convexity = Convexity::none;
-      traits.caveat =
-          fmt::format("the loss is not convex in the weights of a network (encoder {})", o_.encoder);
-    }
-    if (const std::string note = out_of_theory(*solver, traits); !note.empty()) notes_.push_back(note);
+    const FolderLock lock = context_.open(o_, files_.paths(o_));
+    if (const std::string note = out_of_theory(*method, traits(problem)); !note.empty())
+      notes_.push_back(note);
     if (!model_->convex() && solver_registry().at(o_.solver).lower_descends_upper) {
       notes_.push_back(fmt::format(
           "{} moves the weights down the validation loss too: the validation figures are those of rows "
@@ -121,116 +166,140 @@ class Job {
     if (model_->convex()) {
       start();
     }
-    const PassOutcome* learned = passes.run(
-        {.name = "learn",
-         .shown = "learning",
-         .steps = steps_,
-         .evaluations = kEvaluations,
-         .max_seconds = o_.max_seconds > 0 ? o_.max_seconds : std::numeric_limits<double>::infinity(),
-         .seed = o_.seed},
-        problem, *solver, [&] { return evaluate(); });
+    const PassOutcome* learned = passes.run({.name = "learn",
+                                             .shown = "learning",
+                                             .steps = steps_,
+                                             .evaluations = kEvaluations,
+                                             .max_seconds = o_.seconds_allowed(),
+                                             .seed = o_.seed},
+                                            problem, *method, [&] { return evaluate(); });
     if (learned == nullptr) return unfinished(context_, o_, passes);
     model_->set_x(learned->upper);
     model_->set_y(learned->lower);
     spent_.learn =
-        passes_of(passes.oracle_calls(), std::min(batch_size_, static_cast<int64_t>(data_.train.size())),
-                  std::min(upper_batch_, static_cast<int64_t>(data_.valid.size())),
+        passes_of(passes.oracle_calls(), std::min(*o_.batch_size, static_cast<int64_t>(data_.train.size())),
+                  std::min(*o_.upper_batch_size, static_cast<int64_t>(data_.valid.size())),
                   static_cast<int64_t>(data_.train.size())) +
         static_cast<double>(kEvaluations) * rows(data_.valid) / rows(data_.train);
     if (model_->convex()) spent_.finish = minimize_weights(*model_, kFinish);
     return finish(passes, *learned);
   }
 
- private:
-  static double rows(const std::vector<int64_t>& part) { return static_cast<double>(part.size()); }
-
-  void check() {
-    if (o_.train.empty()) throw InputError("--train FILE is missing");
-    check_job_options(o_);
-    if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "linear" : "bag";
-    const bool words = encoder_registry().at(o_.encoder).reads == Reads::words;
-    if (o_.tune.empty()) o_.tune = words ? "l2" : "l2-per-feature";
-    const std::vector<std::string>& kinds = tune_kinds();
-    check_one_of("tune", o_.tune, {kinds.begin(), kinds.end()});
-    if (!(o_.spread > 0) || !std::isfinite(o_.spread))
-      refuse_option("spread", fmt::format("{:g}", o_.spread), "must be a positive number");
-    check_not_negative("baseline_passes", o_.baseline_passes);
-    if (o_.l2 == 0) refuse_option("l2", "0", "must be positive: its logarithm is where learning starts");
-    const std::unique_ptr<Solver> probe = make_solver(o_.solver);  // impossible options are refused now
-    assign(*probe, o_.set);
-    defaults_ = defaults_of(o_.encoder, o_.solver);
-    defaults_.network.encoder = o_.encoder;
-    if (o_.hidden > 0) defaults_.network.hidden = o_.hidden;
-    if (o_.layers > 0) defaults_.network.layers = o_.layers;
-    if (!o_.embedding.empty()) {
-      if (o_.text.empty() || !words)
-        refuse_option("embedding", o_.embedding, "only rnn, lstm, gru and transformer read word vectors");
-      defaults_.network.freeze_embedding = !o_.train_embedding;
+  void prepare_contest() override {
+    prepare();
+    if (model_->convex()) start();
+  }
+  std::unique_ptr<Attempt> attempt(uint64_t seed) override {
+    TuneModelOptions options = model_options_;
+    options.seed = seed;
+    auto model = std::make_unique<TuneModel>(options, shape_, data_);
+    if (model->convex()) {
+      model->set_x(model_->x().detach().clone());
+      model->set_y(model_->flat_y());
     }
-    threads_ = set_up_device(o_, defaults_.threads);
+    return std::make_unique<TuneAttempt>(std::move(model), o_, data_, test_);
+  }
+  std::unique_ptr<Solver> solver(const std::string& name) const override {
+    return make_job_solver(name, defaults_of(o_.encoder, name, 0).solver, model_->convex());
+  }
+  int64_t default_steps() const override { return steps_; }
+  std::vector<std::string> files() const override { return files_.paths(o_); }
+
+ protected:
+  const JobOptions& options() const override { return o_; }
+  void describe(ContestFacts& facts) const override {
+    facts.metric = {.key = "test_loss", .name = "test loss"};
+    facts.tuning_metric = {.key = "valid_loss", .name = "validation loss"};
+    facts.further = {{.key = "test_accuracy", .name = "test accuracy", .higher_is_better = true},
+                     facts.tuning_metric};
+    facts.traits = traits(model_->problem(*o_.batch_size, *o_.upper_batch_size));
+    facts.data.emplace_back("learned", o_.tune);
   }
 
-  /// A fifth for testing; a third of the rest for validation, since many numbers are learned there.
-  std::string default_split() const {
-    const double test = o_.test.empty() ? 0.2 : 0, valid = o_.valid.empty() ? (1 - test) / 3 : 0;
-    return fmt::format("{},{},{}", 1 - test - valid, valid, test);
+ private:
+  /// Everything up to the model as it is at first.
+  void prepare() {
+    check_options();
+    read();
+    NetworkOptions network = resolve();
+    const auto [features, fitted] =
+        files_.fit(feature_options(o_, o_.encoder, network.max_length.value_or(256)), data_.train, o_.seed);
+    features_ = features;
+    data_.inputs = fitted.inputs;
+    shape_ = fitted.shape;
+    make_model(std::move(network));
+  }
+
+  ProblemTraits traits(const Problem& problem) const {
+    ProblemTraits traits{.noise = batch_noise(problem)};
+    if (!model_->convex()) {
+      traits.convexity = Convexity::none;
+      traits.caveat =
+          fmt::format("the loss is not convex in the weights of a network (encoder {})", o_.encoder);
+    }
+    return traits;
+  }
+
+  static double rows(const std::vector<int64_t>& part) { return static_cast<double>(part.size()); }
+
+  void check_options() {
+    o_.check();
+    if (o_.tune.empty()) {
+      const bool words = encoder_registry().at(o_.encoder).reads == Reads::words;
+      o_.tune = words ? "l2" : "l2-per-feature";
+    }
+    if (o_.l2 == 0) refuse_option("l2", "0", "must be positive: its logarithm is where learning starts");
   }
 
   void read() {
     context_.say("reading " + o_.train);
-    for (const auto& [role, path] :
-         {std::pair{"train", o_.train}, std::pair{"valid", o_.valid}, std::pair{"test", o_.test}}) {
-      if (!path.empty()) files_.add(role, path, table_options(o_));
-    }
+    files_.add({{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}}, o_);
     labels_ = files_.classes(o_.label);
     data_.classes = labels_.classes;
-    const std::vector<double> shares = part_shares(o_.split.empty() ? default_split() : o_.split, o_);
-    std::vector<double> cut;
-    for (const double share : shares) {
-      if (share > 0) cut.push_back(share);
-    }
     Streams streams(o_.seed);
-    auto parts = stratified_split(files_.rows_of_role("train"), labels_.classes, cut, streams.stream("split"),
-                                  labels_.names);
-    size_t next = 0;
-    data_.train = parts[next++];
-    data_.valid = shares[1] > 0 ? parts[next++] : files_.rows_of_role("valid");
-    test_ = shares[2] > 0 ? parts[next++] : files_.rows_of_role("test");
+    // A third of the rest for validation, since many numbers are learned there.
+    RowParts parts =
+        cut_parts(files_, o_, o_.split, 1.0 / 3, labels_.classes, streams.stream("split"), labels_.names);
+    data_.train = std::move(parts.train);
+    data_.valid = std::move(parts.valid);
+    test_ = std::move(parts.test);
     context_.say(fmt::format("{} rows to train, {} to validate, {} to test; classes: {}", data_.train.size(),
                              data_.valid.size(), test_.size(), describe_classes(labels_)));
   }
 
-  void make_model(const InputShape& shape) {
-    defaults_.network.outputs = static_cast<int64_t>(labels_.names.size());
-    model_.emplace(TuneModelOptions{.network = defaults_.network,
-                                    .kind = o_.tune,
-                                    .l2 = o_.l2 > 0 ? o_.l2 : defaults_.l2,
-                                    .spread = o_.spread,
-                                    .seed = o_.seed,
-                                    .device = device_of(o_)},
-                   shape, data_);
+  NetworkOptions resolve() {
+    const auto n = static_cast<int64_t>(data_.train.size());
+    defaults_ = defaults_of(o_.encoder, o_.solver, n);
+    const bool convex = encoder_registry().at(o_.encoder).linear;
+    if (!o_.upper_batch_size && (o_.batch_size || !convex))
+      o_.upper_batch_size = o_.batch_size.value_or(defaults_.batch_size);
+    if (!o_.upper_batch_size) o_.upper_batch_size = static_cast<int64_t>(data_.valid.size());
+    const std::optional<double> l2 = o_.l2;
+    NetworkOptions network = o_.resolve(defaults_);
+    threads_.emplace(*o_.threads);
+    if (convex) o_.l2 = l2;  // none: found in `start`
+    steps_ = o_.steps_for(n, std::min(n, *o_.batch_size));
+    network.outputs = static_cast<int64_t>(labels_.names.size());
+    return network;
   }
 
-  void plan() {
-    const auto n = static_cast<int64_t>(data_.train.size());
-    batch_size_ = o_.batch_size > 0          ? o_.batch_size
-                  : defaults_.batch_size > 0 ? defaults_.batch_size
-                                             : std::max<int64_t>(64, n / 16);
-    upper_batch_ =
-        model_->convex() && o_.batch_size == 0 ? static_cast<int64_t>(data_.valid.size()) : batch_size_;
-    const double epochs = o_.epochs > 0 ? o_.epochs : defaults_.epochs;
-    const double by_epochs = epochs * rows(data_.train) / static_cast<double>(std::min(batch_size_, n));
-    steps_ = o_.steps > 0                            ? o_.steps
-             : o_.epochs > 0 || defaults_.steps == 0 ? std::max<int64_t>(1, std::llround(by_epochs))
-                                                     : defaults_.steps;
+  void make_model(NetworkOptions network) {
+    model_options_ = {.network = std::move(network),
+                      .kind = o_.tune,
+                      .l2 = o_.l2.value_or(defaults_.l2),
+                      .spread = o_.spread,
+                      .seed = o_.seed,
+                      .device = o_.torch_device()};
+    model_.emplace(model_options_, shape_, data_);
+    o_.note(model_->network()->options());
   }
 
   /// Trains the weights at weaker and weaker strengths, each from those of the one before, until the validation
   /// loss rises, and starts at the best.
   void start() {
     const std::vector<double> strengths =
-        o_.l2 > 0 ? std::vector<double>{o_.l2} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
-    const int64_t evaluations = o_.l2 > 0 ? 2 * kStart : kStart;
+        o_.l2 ? std::vector<double>{*o_.l2} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
+    const int64_t evaluations = o_.l2 ? 2 * kStart : kStart;
     double best = std::numeric_limits<double>::infinity();
     torch::Tensor x, y;
     for (const double strength : strengths) {
@@ -282,23 +351,16 @@ class Job {
       for (const char* name : {"grid", "random"}) {
         context_.say(fmt::format("{} search with {:.0f} passes", name, o_.baseline_passes * total));
         if (!baseline(name, o_.baseline_passes * total, summary["baselines"])) {
-          JobResult result = unfinished(context_, o_, passes);
-          result.reason = StopReason::interrupted;
-          result.summary["stop_reason"] = to_string(result.reason);
-          result.message = "interrupted while the baselines were searched";
-          return result;
+          return interrupted(context_, o_, passes, "interrupted while the baselines were searched");
         }
       }
       model_->set_x(x);
       model_->set_y(y);
     }
-    save_model(
-        context_.out, context_.command, *model_->network(), *features_, {},
-        {{"classes", labels_.names}, {"label", o_.label}, {"format", o_.format}, {"header", o_.header}});
+    save_model(context_, o_, *model_->network(), *features_, {}, {{"classes", labels_.names}});
     write_predictions(test);
     write_hyperparameters(context_.path("hyperparameters.tsv"), report);
     report.title = fmt::format("{}: {}", std::filesystem::path(o_.train).filename().string(), o_.tune);
-    report.options = nlohmann::json(o_);
     report.parts = {
         {"training", data_.train.size()}, {"validation", data_.valid.size()}, {"test", test_.size()}};
     report.facts = features_->facts();
@@ -313,7 +375,7 @@ class Job {
     const double cap = model_->convex() ? 1e2 : model_->strength_range().second;
     const SearchOptions options{.passes = passes,
                                 .training = {.steps = steps_,
-                                             .batch_size = batch_size_,
+                                             .batch_size = *o_.batch_size,
                                              .step_size = kNetworkStep,
                                              .measurements = kEvaluations,
                                              .seed = o_.seed},
@@ -340,19 +402,6 @@ class Job {
     return true;
   }
 
-  std::vector<FileRows> training_rows() const {
-    std::vector<FileRows> parts;
-    for (const JobFile& file : files_.files()) {
-      FileRows part{&file.file, {}};
-      for (const int64_t row : data_.train) {
-        if (row >= file.offset && row < file.offset + rows_of(file.file))
-          part.rows.push_back(row - file.offset);
-      }
-      if (!part.rows.empty()) parts.push_back(std::move(part));
-    }
-    return parts;
-  }
-
   /// The learned values by name.
   void describe_learned(TuneReport& report) const {
     Json& summary = report.summary;
@@ -365,7 +414,7 @@ class Job {
     };
     std::vector<std::string> names;
     if (o_.tune == "l2-per-feature") {
-      names = features_->names(training_rows());
+      names = features_->names(files_.by_file(data_.train));
       const torch::Tensor used = model_->used_features();
       for (size_t j = 0; j < names.size(); ++j) {
         if (used[static_cast<int64_t>(j)].item<bool>() && !names[j].empty())
@@ -466,30 +515,31 @@ class Job {
   };
 
   TuneJobOptions o_;
-  JobContext context_;
-  Defaults defaults_;
-  std::unique_ptr<ThreadCountScope> threads_;
+  JobDefaults defaults_;
+  std::optional<ThreadCountScope> threads_;
   JobFiles files_;
   ClassLabels labels_;
   TuneData data_;
   std::vector<int64_t> test_;
   std::shared_ptr<const Features> features_;
+  InputShape shape_;
+  TuneModelOptions model_options_;
   std::optional<TuneModel> model_;
-  int64_t batch_size_ = 0, upper_batch_ = 0, steps_ = 0;
+  int64_t steps_ = 0;
   Spent spent_;
   std::vector<std::string> notes_;
 };
 
 }  // namespace
 
-JobResult run_tune_job(const TuneJobOptions& options, const std::string& out, const JobCallbacks& callbacks) {
-  return Job(options, {.command = "tune", .out = out, .callbacks = callbacks}).run();
-}
-
-JobResult resume_tune_job(const std::string& out, const JobCallbacks& callbacks) {
-  return resume_job("tune", out, callbacks, [](const nlohmann::json& options, const JobContext& context) {
-    return Job(options.get<TuneJobOptions>(), context).run();
-  });
+JobEntry tune_entry() {
+  return {.name = "tune",
+          .summary = "learn the regularization of a classifier by gradient",
+          .first_try = "--train rows.csv --label class",
+          .score = "loss",
+          .score_is_loss = true,
+          .make = [] { return std::make_unique<JobOf<TuneJobOptions, TuneRun>>(); },
+          .predict = predict_classes};
 }
 
 }  // namespace bilevel

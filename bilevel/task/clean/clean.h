@@ -1,16 +1,13 @@
 // The job behind `bilevel clean`: from files to weights, a cleaned model, its figures and a report, in one folder.
 #pragma once
 
-#include <string>
-
-#include "bilevel/task/clean/clean_options.h"
-#include "bilevel/task/job/job.h"
+#include "bilevel/task/job/job_entry.h"
 
 namespace bilevel {
 
-/// Trains and writes into `out`: options.json and a checkpoint before step 1, trace.jsonl, and at the end
+/// Options: CleanOptions. A run writes options.json and a checkpoint before step 1, trace.jsonl, and at the end
 /// summary.json, weights.tsv, model.safetensors, model.json, predictions.tsv (with a test file), accuracy.svg,
-/// weights.svg, loss.svg, report.html. Throws InputError (also when `out` holds another run) and FileError.
+/// weights.svg, loss.svg, report.html. `predict` is `predict_classes`.
 ///
 /// The method, which docs/clean.md explains:
 /// 1. Four folds of the training and of the trusted rows. Steps 2 and 3 are done without each of them in turn.
@@ -25,11 +22,6 @@ namespace bilevel {
 /// 5. The cleaned model: one fit on the rows with the weights of 4 and all trusted rows, calibrated as in 4.
 /// Without trusted rows, those of the training rows whose labels an out-of-fold model agrees with most (15 % of
 /// each class) judge in step 2, are ordinary rows otherwise, and nothing is calibrated.
-JobResult run_clean_job(const CleanOptions& options, const std::string& out,
-                        const JobCallbacks& callbacks = {});
-
-/// Continues the run in `out`, or returns its summary when it had finished. Throws InputError when there is
-/// no run, an input file has changed, or another process works there.
-JobResult resume_clean_job(const std::string& out, const JobCallbacks& callbacks = {});
+JobEntry clean_entry();
 
 }  // namespace bilevel

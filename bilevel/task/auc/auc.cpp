@@ -1,4 +1,4 @@
-#include "bilevel/task/auc/auc_job.h"
+#include "bilevel/task/auc/auc.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -15,7 +15,8 @@
 #include "bilevel/report/metrics.h"
 #include "bilevel/report/plot.h"
 #include "bilevel/report/trace.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/task/auc/auc_training.h"
+#include "bilevel/task/job/job_run.h"
 #include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
@@ -24,13 +25,9 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// ---- small helpers ----
-
 torch::Tensor pick(const torch::Tensor& values, const std::vector<int64_t>& rows) {
   return values.index_select(0, torch::tensor(rows, torch::kInt64));
 }
-
-// ---- figures ----
 
 Json metrics_json(const ScoredRows& rows, double loss) {
   return {{"auc", auc(rows)}, {"average_precision", average_precision(rows)}, {"loss", loss}};
@@ -54,31 +51,106 @@ torch::Tensor baseline_scores(const Inputs& inputs, int64_t width, const AucPart
   return chosen.scores(inputs.gather(parts.test));
 }
 
-class Job {
- public:
-  Job(AucJobOptions options, const JobContext& context) : o_(std::move(options)), context_(context) {}
+/// At most `most` rows, both classes in proportion, at least one of each.
+std::vector<int64_t> some_of(const std::vector<int64_t>& rows, const torch::Tensor& labels, int64_t most) {
+  const auto all = static_cast<int64_t>(rows.size());
+  if (most == 0 || all <= most) return rows;
+  const auto* label = labels.data_ptr<float>();
+  const int64_t positives =
+      std::count_if(rows.begin(), rows.end(), [&](int64_t row) { return label[row] > 0; });
+  const int64_t of_positives =
+      std::clamp<int64_t>(std::llround(static_cast<double>(most * positives) / static_cast<double>(all)), 1,
+                          std::max<int64_t>(1, most - 1));
+  int64_t room[2] = {most - of_positives, of_positives};
+  std::vector<int64_t> chosen;
+  for (const int64_t row : rows) {
+    if (room[label[row] > 0 ? 1 : 0]-- > 0) chosen.push_back(row);
+  }
+  return chosen;
+}
 
-  JobResult run() {
-    assign(*make_solver(o_.solver), o_.set);  // impossible options are refused now
+class AucAttempt : public ChoosingAttempt {
+ public:
+  AucAttempt(const AucSetup& setup, uint64_t seed)
+      : setup_(setup), parts_(setup.parts()), model_(setup.model(setup.first().shape, seed)) {}
+
+  Problem problem() override { return problem_on(0); }
+
+  Problem problem_on(int64_t rows) override {
+    AucData data{.inputs = setup_.first().inputs,
+                 .labels = parts_.labels,
+                 .upper = {},
+                 .lower = some_of(parts_.train, parts_.labels, rows)};
+    data.upper = setup_.papers() ? some_of(parts_.valid, parts_.labels, rows) : data.lower;
+    return model_->problem(data, *setup_.options().batch_size);
+  }
+
+ protected:
+  Evaluation evaluate() override {
+    const std::optional<ScoredRows> valid = scored(parts_.valid), test = scored(parts_.test);
+    if (!valid || !test)
+      return {.score = std::nan(""), .fields = {{"test_auc", nullptr}, {"valid_auc", nullptr}}};
+    const AucEstimate estimate = auc_estimate(*valid);
+    return {.score = estimate.auc,
+            .standard_error = estimate.standard_error,
+            .fields = {{"test_auc", auc(*test)}, {"valid_auc", estimate.auc}}};
+  }
+
+ private:
+  /// None when a score is not a number.
+  std::optional<ScoredRows> scored(const std::vector<int64_t>& rows) const {
+    const torch::Tensor scores = model_->scores(setup_.first().inputs, rows);
+    if (!scores.isfinite().all().item<bool>()) return std::nullopt;
+    return ScoredRows(scores, pick(parts_.labels, rows));
+  }
+
+  const AucSetup& setup_;
+  const AucParts& parts_;
+  std::unique_ptr<AucModel> model_;
+};
+
+/// As a contest the first pass: a run is scored at the step that the rule chooses on the validation rows; there is no
+/// second pass, no baseline and no report. Ranked by the test AUC, tuned by the validation AUC.
+class AucRun : public JobRun {
+ public:
+  AucRun(AucJobOptions options, const JobContext& context) : JobRun(context), o_(std::move(options)) {}
+
+  JobResult run() override {
+    prepare_contest();
+    const FolderLock lock = context_.open(o_, setup_->paths());
+    Passes passes = context_.passes();
+    const AucOutcome outcome = train_auc(*setup_, passes);
+    return outcome.model ? finish(outcome, passes) : unfinished(context_, o_, passes);
+  }
+
+  void prepare_contest() override {
     setup_ = std::make_unique<AucSetup>(o_, context_.callbacks.message);
     o_ = setup_->options();
-    training_ = setup_->training();
-    const auto fit_inputs = [&](const std::vector<int64_t>& rows) {
-      auto [features, inputs] = setup_->fit(rows);
-      if (rows == setup_->parts().train) setup_->forget_first();
-      features_ = std::move(features);
-      return inputs;
-    };
-    const auto solver = [&] {
-      std::unique_ptr<Solver> made = setup_->solver(o_.solver);
-      assign(*made, o_.set);
-      return made;
-    };
+  }
+  std::unique_ptr<Attempt> attempt(uint64_t seed) override {
+    return std::make_unique<AucAttempt>(*setup_, seed);
+  }
+  std::unique_ptr<Solver> solver(const std::string& name) const override { return setup_->solver(name); }
+  int64_t default_steps() const override { return setup_->steps(); }
+  std::vector<std::string> files() const override { return setup_->paths(); }
 
-    const FolderLock lock = context_.open(nlohmann::json(o_), setup_->paths());
-    Passes passes = context_.passes();
-    const AucOutcome outcome = train_auc(setup_->parts(), fit_inputs, solver, training_, passes);
-    return outcome.model ? finish(outcome, passes) : unfinished(context_, o_, passes);
+ protected:
+  const JobOptions& options() const override { return o_; }
+  void describe(ContestFacts& facts) const override {
+    const Measure valid{.key = "valid_auc", .name = "validation AUC", .higher_is_better = true};
+    facts.metric = {.key = "test_auc", .name = "test AUC", .higher_is_better = true};
+    facts.tuning_metric = valid;
+    facts.further = {valid};
+    facts.traits = {.noise = Noise::finite_sum};
+    const auto add = [&](const char* part, const std::vector<int64_t>& rows) {
+      facts.data.emplace_back(part, fmt::format("{} rows, {:.0f} positive", rows.size(),
+                                                pick(setup_->parts().labels, rows).sum().item<double>()));
+    };
+    add("training rows", setup_->parts().train);
+    add("validation rows", setup_->parts().valid);
+    add("test rows", setup_->parts().test);
+    facts.data.emplace_back("upper level",
+                            setup_->papers() ? "on the validation rows" : "on the training rows");
   }
 
  private:
@@ -125,7 +197,7 @@ class Job {
          difference.has_interval() ? Json{difference.low, difference.high} : Json(nullptr)}};
     const std::string unfit = warning_of_scores(test);
     if (!unfit.empty()) summary["warnings"].push_back(unfit);
-    write_model(*outcome.model, on_valid.threshold);
+    write_model(outcome, on_valid.threshold);
     write_predictions(test, on_valid.threshold);
     write_report(summary, outcome, estimate, {baseline_name, baseline_estimate, difference},
                  {on_valid, on_test}, test, baseline);
@@ -151,7 +223,7 @@ class Job {
   /// read.
   std::pair<ScoredRows, std::string> make_baseline(const AucOutcome& outcome) const {
     const AucParts& parts = setup_->parts();
-    const bool refit = training_.refit && !training_.papers;
+    const bool refit = setup_->refit();
     const auto rated = [&](const Inputs& inputs, int64_t width) {
       return ScoredRows(baseline_scores(inputs, width, parts, refit), pick(parts.labels, parts.test));
     };
@@ -165,14 +237,9 @@ class Job {
     return {rated(inputs.inputs, inputs.shape.width), "logistic regression on word and character n-grams"};
   }
 
-  void write_model(const AucModel& model, double threshold) const {
-    save_model(context_.out, context_.command, *model.network(), *features_, model.loss_tensors(),
-               {{"label", o_.label},
-                {"positive", o_.positive},
-                {"threshold", threshold},
-                {"loss", o_.loss},
-                {"format", o_.format},
-                {"header", o_.header}});
+  void write_model(const AucOutcome& outcome, double threshold) const {
+    save_model(context_, o_, *outcome.model->network(), *outcome.fitted, outcome.model->loss_tensors(),
+               {{"positive", o_.positive}, {"threshold", threshold}, {"loss", o_.loss}});
   }
 
   void write_predictions(const ScoredRows& test, double threshold) const {
@@ -227,7 +294,7 @@ class Job {
                     o_.label.empty() ? o_.positive : fmt::format("{} = {}", o_.label, o_.positive));
     report.positive = o_.positive;
     report.summary = summary;
-    report.options = nlohmann::json(o_);
+    report.options = o_.to_json();
     report.test = estimate;
     report.baseline = baseline;
     report.threshold = threshold;
@@ -239,7 +306,7 @@ class Job {
     part("training", setup_->parts().train, o_.train);
     part("validation", setup_->parts().valid, o_.valid);
     part("test", setup_->parts().test, o_.test);
-    report.data_facts = features_->facts();
+    report.data_facts = outcome.fitted->facts();
     report.columns = {o_.text.empty() ? "row" : o_.text};
     const auto row = [&](int64_t at) {
       return ReportRow{{setup_->row_text(setup_->parts().test[static_cast<size_t>(at)])},
@@ -264,27 +331,11 @@ class Job {
   }
 
   AucJobOptions o_;
-  const JobContext& context_;
   std::unique_ptr<AucSetup> setup_;
-  AucTrainingOptions training_;
-  std::shared_ptr<const Features> features_;  // those of the latest fit
 };
 
-}  // namespace
-
-JobResult run_auc_job(const AucJobOptions& options, const std::string& out, const JobCallbacks& callbacks) {
-  return Job(options, {.command = "auc", .out = out, .callbacks = callbacks}).run();
-}
-
-JobResult resume_auc_job(const std::string& out, const JobCallbacks& callbacks) {
-  return resume_job("auc", out, callbacks, [](const nlohmann::json& options, const JobContext& context) {
-    return Job(options.get<AucJobOptions>(), context).run();
-  });
-}
-
-Json predict_auc(const std::string& model_folder, const std::string& input, const std::string& output,
-                 const std::string& format, const std::string& header) {
-  const SavedModel saved = load_model(model_folder);
+Prediction predict_auc(const PredictRequest& request) {
+  const SavedModel saved = load_model(request.model);
   const Json& description = saved.description;
   AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, torch::kCPU);
   model.load(saved.tensors);
@@ -297,7 +348,7 @@ Json predict_auc(const std::string& model_folder, const std::string& input, cons
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", saved.path, error.what()));
   }
-  const DataFile file = read_input(saved, input, format, header);
+  const DataFile file = read_input(saved, request.input, request.read);
   const Inputs inputs = saved.features.apply(file);
   std::vector<int64_t> rows(static_cast<size_t>(rows_of(file)));
   std::iota(rows.begin(), rows.end(), 0);
@@ -316,14 +367,29 @@ Json predict_auc(const std::string& model_folder, const std::string& input, cons
     if (labels) table += fmt::format("\t{}", labels->is_positive[i]);
     table += "\n";
   }
-  write_file_atomically(output, table);
+  write_file_atomically(request.out, table);
   Json result{
-      {"command", "predict"}, {"rows", rows.size()}, {"predicted_positive", predicted}, {"out", output}};
+      {"command", "predict"}, {"rows", rows.size()}, {"predicted_positive", predicted}, {"out", request.out}};
   if (labels && labels->positives > 0 && labels->positives < labels->rows()) {
     result["auc"] = auc(ScoredRows(
         scores, torch::tensor(std::vector<int64_t>(labels->is_positive.begin(), labels->is_positive.end()))));
   }
-  return result;
+  std::string text =
+      fmt::format("{} rows, {} called positive; written to {}\n", rows.size(), predicted, request.out);
+  if (result.contains("auc"))
+    text += fmt::format("AUC on their labels: {:.4f}\n", result.at("auc").get<double>());
+  return {result, text};
+}
+
+}  // namespace
+
+JobEntry auc_entry() {
+  return {.name = "auc",
+          .summary = "train a classifier that maximizes AUC on imbalanced text or tables",
+          .first_try = "--train reviews.tsv --text text --label class --positive spam",
+          .score = "AUC",
+          .make = [] { return std::make_unique<JobOf<AucJobOptions, AucRun>>(); },
+          .predict = predict_auc};
 }
 
 }  // namespace bilevel

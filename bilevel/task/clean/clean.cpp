@@ -1,4 +1,4 @@
-#include "bilevel/task/clean/clean_job.h"
+#include "bilevel/task/clean/clean.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -23,6 +23,7 @@
 #include "bilevel/task/clean/clean_setup.h"
 #include "bilevel/task/clean/label_noise.h"
 #include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/job_run.h"
 #include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
@@ -46,28 +47,57 @@ constexpr double kUnsure = 0.04;  // half-width of the share's interval from whi
 /// Ends the work between two fits.
 struct Interrupted {};
 
-class Job {
+/// As a contest the bilevel run of the first fold. Ranked by the loss of the classifier y on the trusted rows that are held
+/// back (without trusted rows: on those of the judging rows), tuned by that on the rows that judge. No step is chosen: the
+/// held-back rows would do both.
+class CleanRun : public JobRun {
  public:
-  Job(CleanOptions options, const JobContext& context) : o_(std::move(options)), context_(context) {}
+  CleanRun(CleanOptions options, const JobContext& context) : JobRun(context), o_(std::move(options)) {}
 
-  JobResult run() {
-    assign(*make_solver(o_.solver), o_.set);  // impossible options are refused now
-    setup_ = std::make_unique<CleanSetup>(o_, context_.callbacks.message);
-    o_ = setup_->options();
-    check_groups();
-    fit_ = setup_->fit_options();
-    fit_.interrupt = context_.callbacks.interrupt;
-    const FolderLock lock = context_.open(nlohmann::json(o_), setup_->paths());
+  JobResult run() override {
+    prepare();
+    const FolderLock lock = context_.open(o_, setup_->paths());
     Passes passes = context_.passes();
     try {
       return clean(passes);
     } catch (const Interrupted&) {
-      JobResult result = unfinished(context_, o_, passes);
-      result.reason = StopReason::interrupted;
-      result.message = "interrupted";
-      result.summary["stop_reason"] = to_string(result.reason);
-      return result;
+      return interrupted(context_, o_, passes, "interrupted");
     }
+  }
+
+  void prepare_contest() override {
+    prepare();
+    Part& part = parts_.front();
+    choose_judges(part);
+    make_units(part);
+    if (part.held.empty()) {
+      throw InputError(fmt::format(
+          "{}: too few trusted rows to hold some back; solvers are measured on these", o_.trusted));
+    }
+  }
+  std::unique_ptr<Attempt> attempt(uint64_t seed) override { return std::make_unique<Try>(*this, seed); }
+  std::unique_ptr<Solver> solver(const std::string& name) const override {
+    return make_job_solver(name, clean_solver_defaults(name, parts_.front().units), convex());
+  }
+  int64_t default_steps() const override {
+    return setup_->steps(static_cast<int64_t>(parts_.front().lower.size()));
+  }
+  std::vector<std::string> files() const override { return setup_->paths(); }
+
+ protected:
+  const JobOptions& options() const override { return o_; }
+  void describe(ContestFacts& facts) const override {
+    const Part& part = parts_.front();
+    facts.metric = {.key = "held_loss", .name = "loss on the held-back rows"};
+    facts.tuning_metric = {.key = "judging_loss", .name = "loss on the judging rows"};
+    facts.further = {
+        {.key = "held_accuracy", .name = "accuracy on the held-back rows", .higher_is_better = true},
+        facts.tuning_metric};
+    facts.traits = traits(problem_of(model_of(part, o_.seed), part));
+    facts.last_tenth = true;
+    facts.data.emplace_back(
+        "rows to weigh, judging, held back",
+        fmt::format("{}, {}, {}", part.lower.size(), part.upper.size(), part.held.size()));
   }
 
  private:
@@ -84,8 +114,34 @@ class Job {
     torch::Tensor weights;  ///< [train]
   };
 
-  JobResult clean(Passes& passes) {
+  class Try : public Attempt {
+   public:
+    Try(const CleanRun& run, uint64_t seed)
+        : run_(run), part_(run.parts_.front()), model_(run.model_of(part_, seed)) {}
+
+    Problem problem() override { return run_.problem_of(model_, part_); }
+    Json measure(int64_t) override {
+      const ClassScores held = run_.scores_on(model_, part_.held),
+                        judging = run_.scores_on(model_, part_.upper);
+      return {{"held_loss", held.loss}, {"held_accuracy", held.accuracy}, {"judging_loss", judging.loss}};
+    }
+
+   private:
+    const CleanRun& run_;
+    const Part& part_;
+    CleanModel model_;
+  };
+
+  void prepare() {
+    setup_ = std::make_unique<CleanSetup>(o_, context_.callbacks.message);
+    o_ = setup_->options();
+    check_groups();
+    fit_ = setup_->fit_options();
+    fit_.interrupt = context_.callbacks.interrupt;
     draw_parts();
+  }
+
+  JobResult clean(Passes& passes) {
     for (int64_t k = 0; k < kFolds; ++k) {
       if (!weigh(k, passes)) return unfinished(context_, o_, passes);
     }
@@ -248,53 +304,74 @@ class Job {
     table->column(o_.group);
   }
 
+  CleanModel model_of(const Part& part, uint64_t seed) const {
+    return {setup_->network(o_.encoder),
+            setup_->inputs().inputs.shape,
+            fit_.l2,
+            part.units,
+            kFirstLogit,
+            seed,
+            fit_.device};
+  }
+
+  Problem problem_of(const CleanModel& model, const Part& part) const {
+    return model.problem({.inputs = setup_->inputs().inputs.inputs,
+                          .classes = setup_->given(),
+                          .lower = part.lower,
+                          .upper = part.upper,
+                          .unit_of = part.unit_of,
+                          .units = part.units},
+                         *o_.batch_size);
+  }
+
+  bool linear() const { return encoder_registry().at(o_.encoder).linear; }
+  bool convex() const { return linear() && fit_.l2 > 0; }
+
+  ProblemTraits traits(const Problem& problem) const {
+    ProblemTraits traits{.noise = batch_noise(problem)};
+    if (!linear()) {
+      traits.convexity = Convexity::none;
+      traits.caveat = fmt::format("the loss of the classifier '{}' is not convex in its weights", o_.encoder);
+    } else if (!(fit_.l2 > 0)) {
+      traits.convexity = Convexity::mere;
+      traits.caveat = "--l2 0 leaves the classifier's loss merely convex";
+    }
+    return traits;
+  }
+
+  ClassScores scores_on(const CleanModel& model, const std::vector<int64_t>& rows) const {
+    return class_scores(probabilities_of(*model.network(), setup_->inputs().inputs.inputs, rows, fit_.device),
+                        classes_of(rows));
+  }
+
   /// The bilevel run on all rows but those of fold k. False when it came to no outcome.
   bool weigh(int64_t k, Passes& passes) {
     Part& part = parts_[static_cast<size_t>(k)];
     choose_judges(part);
     make_units(part);
-    CleanModel model(setup_->network(o_.encoder), setup_->inputs().inputs.shape, fit_.l2, part.units,
-                     kFirstLogit, o_.seed, fit_.device);
-    const Problem problem = model.problem({.inputs = setup_->inputs().inputs.inputs,
-                                           .classes = setup_->given(),
-                                           .lower = part.lower,
-                                           .upper = part.upper,
-                                           .unit_of = part.unit_of,
-                                           .units = part.units},
-                                          setup_->batch_size());
-    const bool linear = encoder_registry().at(o_.encoder).linear, convex = linear && fit_.l2 > 0;
-    const std::unique_ptr<Solver> solver =
-        make_job_solver(o_.solver, clean_solver_defaults(o_.solver, part.units), convex);
-    assign(*solver, o_.set);
-    ProblemTraits traits{.noise = batch_noise(problem)};
-    if (!linear) {
-      traits.convexity = Convexity::none;
-      traits.caveat = fmt::format("the loss of the classifier '{}' is not convex in its weights", o_.encoder);
-    } else if (!convex) {
-      traits.convexity = Convexity::mere;
-      traits.caveat = "--l2 0 leaves the classifier's loss merely convex";
-    }
-    if (const std::string line = out_of_theory(*solver, traits); !line.empty()) say_and_note(line);
+    const CleanModel model = model_of(part, o_.seed);
+    const Problem problem = problem_of(model, part);
+    const std::unique_ptr<Solver> method =
+        make_job_solver(o_.solver, clean_solver_defaults(o_.solver, part.units), convex());
+    assign(*method, o_.set);
+    if (const std::string line = out_of_theory(*method, traits(problem)); !line.empty()) say_and_note(line);
     const int64_t steps = setup_->steps(static_cast<int64_t>(part.lower.size()));
-    const PassPlan plan{
-        .name = pass_name(k),
-        .shown = fmt::format("weighing the rows, {} of {}", k + 1, kFolds),
-        .steps = steps,
-        .schedule_steps = steps,
-        .max_seconds = o_.max_seconds > 0 ? o_.max_seconds / kFolds : std::numeric_limits<double>::infinity(),
-        .seed = o_.seed};
+    const PassPlan plan{.name = pass_name(k),
+                        .shown = fmt::format("weighing the rows, {} of {}", k + 1, kFolds),
+                        .steps = steps,
+                        .schedule_steps = steps,
+                        .max_seconds = o_.seconds_allowed() / kFolds,
+                        .seed = o_.seed};
     std::function<Evaluation()> evaluate;
     if (!part.held.empty()) {
       evaluate = [&] {
-        const ClassScores scores = class_scores(
-            probabilities_of(*model.network(), setup_->inputs().inputs.inputs, part.held, fit_.device),
-            classes_of(part.held));
+        const ClassScores scores = scores_on(model, part.held);
         return Evaluation{.score = -scores.loss,
                           .standard_error = scores.standard_error_of_loss,
                           .fields = {{"held_loss", scores.loss}, {"held_accuracy", scores.accuracy}}};
       };
     }
-    const PassOutcome* outcome = passes.run(plan, problem, *solver, evaluate);
+    const PassOutcome* outcome = passes.run(plan, problem, *method, evaluate);
     if (outcome == nullptr) return false;
     best_steps_.push_back(outcome->chosen_step);
     part.learned = torch::sigmoid(outcome->upper);
@@ -423,8 +500,7 @@ class Job {
     summary["best_steps"] = best_steps_;
     summary["rows"] = rows;
     summary["suspicious"] = suspicious.sum().item<int64_t>();
-    const CleanDefaults& used = setup_->defaults();
-    summary["l2"] = {{"classifier", used.l2}, {"baselines", used.baseline_l2}};
+    summary["l2"] = {{"classifier", *o_.l2}, {"baselines", *o_.baseline_l2}};
     summary["estimated_noise"] = noise_.share;
     summary["estimated_noise_interval"] = nullptr;
     if (intervals_) summary["estimated_noise_interval"] = {intervals_->share.first, intervals_->share.second};
@@ -547,12 +623,9 @@ class Job {
     const CleanInputs& inputs = setup_->inputs();
     const std::shared_ptr<Network> whole =
         inputs.columns ? inputs.columns->widen(*model_, inputs.shape) : model_;
-    save_model(context_.out, context_.command, *whole, *inputs.features, {},
-               {{"label", o_.label},
-                {"classes", setup_->class_names()},
-                {"calibration", setup_->trusted().empty() ? Json(nullptr) : noise_.calibration.to_json()},
-                {"format", o_.format},
-                {"header", o_.header}});
+    save_model(context_, o_, *whole, *inputs.features, {},
+               {{"classes", setup_->class_names()},
+                {"calibration", setup_->trusted().empty() ? Json(nullptr) : noise_.calibration.to_json()}});
   }
 
   void write_predictions() const {
@@ -620,7 +693,6 @@ class Job {
     CleanReport report;
     report.title = fmt::format("{}: labels", fs::path(o_.train).filename().string());
     report.summary = summary;
-    report.options = nlohmann::json(o_);
     report.data_facts = setup_->inputs().features->facts();
     report.notes = summary.at("warnings").get<std::vector<std::string>>();
     report.noise = fmt::format("Estimated share of wrong labels: {}; {}.", share_text(), rates_text());
@@ -674,7 +746,6 @@ class Job {
   }
 
   CleanOptions o_;
-  const JobContext& context_;
   std::unique_ptr<CleanSetup> setup_;
   WeightedFitOptions fit_;
   std::vector<int64_t> fold_of_;  // of each row of any file; kFolds: in none
@@ -691,14 +762,14 @@ class Job {
 
 }  // namespace
 
-JobResult run_clean_job(const CleanOptions& options, const std::string& out, const JobCallbacks& callbacks) {
-  return Job(options, {.command = "clean", .out = out, .callbacks = callbacks}).run();
-}
-
-JobResult resume_clean_job(const std::string& out, const JobCallbacks& callbacks) {
-  return resume_job("clean", out, callbacks, [](const nlohmann::json& options, const JobContext& context) {
-    return Job(options.get<CleanOptions>(), context).run();
-  });
+JobEntry clean_entry() {
+  return {.name = "clean",
+          .summary = "find wrong labels, and train a classifier that hardly heeds them",
+          .first_try = "--train noisy.tsv --trusted checked.tsv --text text --label class",
+          .score = "held-back loss",
+          .score_is_loss = true,
+          .make = [] { return std::make_unique<JobOf<CleanOptions, CleanRun>>(); },
+          .predict = predict_classes};
 }
 
 }  // namespace bilevel

@@ -1,4 +1,4 @@
-#include "bilevel/task/meta/meta_job.h"
+#include "bilevel/task/meta/meta.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,11 +10,14 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/core/threads.h"
 #include "bilevel/data/glove.h"
 #include "bilevel/report/page.h"
 #include "bilevel/report/plot.h"
 #include "bilevel/report/trace.h"
 #include "bilevel/solver/registry.h"
+#include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/job_run.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/meta/baselines.h"
 #include "bilevel/task/meta/meta_model.h"
@@ -25,26 +28,19 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const std::set<std::string> kBaselines{"nearest-class-mean", "untrained", "anil", "maml"};
-
 /// --l2 of heads that are solved (see MetaModel::set_head): the same share of the fit for any number of rows.
 double head_l2(int64_t support_rows) { return 2 / static_cast<double>(support_rows); }
 
 bool reads_words(const std::string& encoder) { return encoder_registry().at(encoder).reads == Reads::words; }
 
-/// What the options do not say.
-struct MetaDefaults {
-  int64_t steps = 300;
-  std::map<std::string, nlohmann::json> solver;
-};
-
-MetaDefaults meta_defaults(const std::string& encoder, const std::string& head, const std::string& solver) {
+JobDefaults meta_defaults(const std::string& encoder, const std::string& head, const std::string& solver) {
   const bool adaptive = solver_registry().at(solver).movement == Movement::adaptive;
   const bool delicate = encoder_registry().at(encoder).delicate;
-  MetaDefaults defaults;
+  JobDefaults defaults{.steps = 300, .threads = 1};
   defaults.solver = {{"upper_step_size", adaptive ? (delicate ? 1e-3 : 3e-3) : 0.1},
                      {"schedule", "cosine"},
                      {"lower_schedule", "constant"}};
+  if (reads_words(encoder)) defaults.network = {.layers = 1};
   if (head == "shared") {
     defaults.solver["neumann_terms"] = 5;
     defaults.solver["warm_start_steps"] = 20;
@@ -103,102 +99,141 @@ torch::Tensor word_means(const std::vector<std::string_view>& texts, const Glove
   return means;
 }
 
-class Job {
+/// As a contest ranked by the accuracy over test tasks at the step that is chosen on validation tasks, tuned by the accuracy
+/// over those.
+class MetaRun : public JobRun {
  public:
-  Job(MetaJobOptions options, const JobContext& context) : o_(std::move(options)), context_(context) {}
+  MetaRun(MetaJobOptions options, const JobContext& context) : JobRun(context), o_(std::move(options)) {}
 
-  JobResult run() {
-    check();
-    read();
-    assign(*make_solver(o_.solver), o_.set);
-    const auto [features, fitted] = files_.fit(features_of(), parts_.train_rows(), o_.seed);
-    features_ = features;
-    shape_ = fitted.shape;
-    std::vector<const DataFile*> tables;
-    for (const JobFile& file : files_.files()) tables.push_back(&file.file);
-    rows_ = meta_rows(*features, tables, !o_.pair.empty(), fitted.inputs);
-    model_ = make_model(o_.head, static_cast<int64_t>(parts_.classes.size()), o_.l2);
-    const Problem problem = model_->problem(rows_, train_, o_.meta_batch, o_.episodes, parts_.labels);
-    const std::unique_ptr<Solver> solver = make_job_solver(o_.solver, defaults_.solver, true);
-    assign(*solver, o_.set);
-    ProblemTraits traits{.noise = batch_noise(problem)};
-    if (o_.head == "shared" && o_.l2 == 0) {
-      traits.convexity = Convexity::mere;
-      traits.caveat = "l2 = 0 leaves the shared head's loss merely convex";
-    }
-    if (const std::string note = out_of_theory(*solver, traits); !note.empty()) notes_.push_back(note);
+  JobResult run() override {
+    prepare();
+    model_ = make_model_of(o_.seed);
+    o_.note(model_->network()->options());
+    const Problem problem = problem_of(*model_);
+    const std::unique_ptr<Solver> method = solver(o_.solver);
+    assign(*method, o_.set);
+    if (const std::string note = out_of_theory(*method, traits(problem)); !note.empty())
+      notes_.push_back(note);
     for (const std::string& note : notes_) context_.say(note);
 
-    const FolderLock lock = context_.open(nlohmann::json(o_), paths());
+    const FolderLock lock = context_.open(o_, files_.paths(o_));
     Passes passes = context_.passes();
-    const PassOutcome* chosen = passes.run(
-        {.name = "train",
-         .shown = "training",
-         .steps = o_.steps,
-         .schedule_steps = o_.steps,
-         .evaluations = 10,
-         .max_seconds = o_.max_seconds > 0 ? o_.max_seconds : std::numeric_limits<double>::infinity(),
-         .seed = o_.seed},
-        problem, *solver, [&] {
-          const TaskAccuracy valid = evaluate(*model_, valid_, o_.valid_episodes);
-          return Evaluation{
-              .score = valid.mean,
-              .standard_error = valid.standard_error,
-              .of_unit = o_.test.empty() ? valid.of_unit : std::vector<double>{},  // else nothing new is met
-              .fields = {{"valid_accuracy", valid.mean}, {"valid_interval", interval_json(valid)}}};
-        });
+    const PassOutcome* chosen = passes.run({.name = "train",
+                                            .shown = "training",
+                                            .steps = steps_,
+                                            .schedule_steps = steps_,
+                                            .evaluations = 10,
+                                            .max_seconds = o_.seconds_allowed(),
+                                            .seed = o_.seed},
+                                           problem, *method, [&] { return evaluate_valid(*model_); });
     if (chosen == nullptr) return unfinished(context_, o_, passes);
     set_from_flat(problem.upper.parameters, chosen->upper);
     if (model_->shared()) set_from_flat(problem.lower.parameters, chosen->lower);
     return finish(*chosen, passes);
   }
 
+  void prepare_contest() override {
+    prepare();
+    o_.note(make_model_of(o_.seed)->network()->options());
+  }
+  std::unique_ptr<Attempt> attempt(uint64_t seed) override { return std::make_unique<Try>(*this, seed); }
+  std::unique_ptr<Solver> solver(const std::string& name) const override {
+    return make_job_solver(name, meta_defaults(o_.encoder, o_.head, name).solver, true);
+  }
+  int64_t default_steps() const override { return steps_; }
+  std::vector<std::string> files() const override { return files_.paths(o_); }
+
+ protected:
+  const JobOptions& options() const override { return o_; }
+  void describe(ContestFacts& facts) const override {
+    facts.metric = {.key = "test_accuracy", .name = "test accuracy", .higher_is_better = true};
+    facts.tuning_metric = {.key = "valid_accuracy", .name = "validation accuracy", .higher_is_better = true};
+    facts.further = {facts.tuning_metric};
+    facts.traits = traits(problem_of(*make_model_of(o_.seed)));
+    facts.data.emplace_back("tasks",
+                            fmt::format("{} ways, {} shots, {} a step", *o_.ways, o_.shots, o_.meta_batch));
+  }
+
  private:
-  void check() {
-    check_job_options(o_);
-    if (o_.train.empty()) throw InputError("there is no data file (--data)");
-    if (o_.batch_size > 0) throw InputError("batch_size: a step takes meta_batch tasks; give --meta-batch");
+  class Try : public ChoosingAttempt {
+   public:
+    Try(const MetaRun& run, uint64_t seed) : run_(run), model_(run.make_model_of(seed)) {}
+    Problem problem() override { return run_.problem_of(*model_); }
+
+   protected:
+    Evaluation evaluate() override {
+      const TaskAccuracy test = run_.evaluate(*model_, run_.test_, run_.o_.test_episodes);
+      Evaluation valid = run_.evaluate_valid(*model_);
+      valid.fields = {{"test_accuracy", test.mean}, {"valid_accuracy", valid.score}};
+      return valid;
+    }
+
+   private:
+    const MetaRun& run_;
+    std::unique_ptr<MetaModel> model_;
+  };
+
+  /// Everything up to the inputs of the networks.
+  void prepare() {
+    check_options();
+    read();
+    const auto [features, fitted] = files_.fit(features_of(), parts_.train_rows(), o_.seed);
+    features_ = features;
+    shape_ = fitted.shape;
+    std::vector<const DataFile*> tables;
+    for (const JobFile& file : files_.files()) tables.push_back(&file.file);
+    rows_ = meta_rows(*features, tables, !o_.pair.empty(), fitted.inputs);
+  }
+
+  std::unique_ptr<MetaModel> make_model_of(uint64_t seed) const {
+    return make_model(o_.head, static_cast<int64_t>(parts_.classes.size()), *o_.l2, seed);
+  }
+
+  Problem problem_of(const MetaModel& model) const {
+    return model.problem(rows_, train_, o_.meta_batch, o_.episodes, parts_.labels);
+  }
+
+  ProblemTraits traits(const Problem& problem) const {
+    ProblemTraits traits{.noise = batch_noise(problem)};
+    if (o_.head == "shared" && o_.l2 == 0) {
+      traits.convexity = Convexity::mere;
+      traits.caveat = "l2 = 0 leaves the shared head's loss merely convex";
+    }
+    return traits;
+  }
+
+  void check_options() {
+    o_.check();
     if (!o_.pair.empty() && o_.text.empty())
       throw InputError("--pair names the second text, but --text names no first");
-    if (o_.encoder.empty()) o_.encoder = o_.text.empty() ? "mlp" : "rnn";
-    check_one_of("head", o_.head, {"ridge", "softmax", "shared"});
-    if (!reads_words(o_.encoder) && !o_.embedding.empty())
-      throw InputError(fmt::format("embedding: the encoder {} reads no words", o_.encoder));
     if (!o_.pair.empty() && !reads_words(o_.encoder))
       throw InputError(fmt::format(
           "encoder = {}: does not read pairs of texts; take rnn, lstm, gru or transformer", o_.encoder));
-    for (const auto& [name, value] : {std::pair{"shots", o_.shots},
-                                      {"queries", o_.queries},
-                                      {"meta_batch", o_.meta_batch},
-                                      {"episodes", o_.episodes},
-                                      {"valid_episodes", o_.valid_episodes},
-                                      {"test_episodes", o_.test_episodes},
-                                      {"max_length", o_.max_length}}) {
-      if (value < 1) refuse_option(name, std::to_string(value), "must be at least 1");
-    }
-    if (o_.ways != 0 && o_.ways < 2) refuse_option("ways", std::to_string(o_.ways), "must be at least 2");
-    check_not_negative("adapt_steps", static_cast<double>(o_.adapt_steps));
     if (o_.baselines != "none") {
       for (const std::string& name : split_list(o_.baselines)) {
-        check_one_of("baselines", name, kBaselines);
+        std::string one = name;
+        Fields().choice("baselines", one, {"nearest-class-mean", "untrained", "anil", "maml"}, "").set(name);
         baselines_.insert(name);
       }
     }
     defaults_ = meta_defaults(o_.encoder, o_.head, o_.solver);
     if (o_.l2 == 0 && o_.head != "shared")
       refuse_option("l2", "0", "must be > 0: it makes the head's problem strongly convex");
-    threads_ = set_up_device(o_, 1);
   }
 
   void read() {
-    const TableOptions table = table_options(o_);
     context_.say("reading " + o_.train);
-    files_.add("train", o_.train, table);
-    if (!o_.valid.empty()) files_.add("valid", o_.valid, table);
-    if (!o_.test.empty()) files_.add("test", o_.test, table);
+    files_.add({{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}}, o_);
     const bool all_classes = !o_.domain.empty() || !o_.test.empty();
-    if (o_.ways == 0) o_.ways = all_classes ? static_cast<int64_t>(files_.classes(o_.label).names.size()) : 5;
-    if (o_.l2 < 0) o_.l2 = o_.head == "shared" ? 1e-3 : head_l2(o_.ways * o_.shots);
+    if (!o_.ways) o_.ways = all_classes ? static_cast<int64_t>(files_.classes(o_.label).names.size()) : 5;
+    defaults_.l2 = o_.head == "shared" ? 1e-3 : head_l2(*o_.ways * o_.shots);
+    defaults_.batch_size = o_.meta_batch;  // of tasks
+    network_ = o_.resolve(defaults_);
+    threads_.emplace(*o_.threads);
+    if (reads_words(o_.encoder)) {
+      network_.token_mean = o_.token_mean;
+      network_.max_length = o_.max_length;
+    }
     if (o_.head == "shared" && !all_classes) {
       throw InputError(
           "head = shared: one head for all tasks needs classes that all tasks share; give --domain, or a "
@@ -206,26 +241,17 @@ class Job {
           "(--test) with the same classes, or take --head ridge");
     }
     parts_ = meta_parts(o_, files_);
-    const EpisodeOptions episodes{.ways = o_.ways, .shots = o_.shots, .queries = o_.queries};
+    const EpisodeOptions episodes{.ways = *o_.ways, .shots = o_.shots, .queries = o_.queries};
     train_ = EpisodeSource(parts_.train, episodes, "training", o_.seed);
     valid_ = EpisodeSource(parts_.valid, episodes, "validation", o_.seed);
     test_ = EpisodeSource(parts_.test, episodes, "test", o_.seed);
-    const double rows = static_cast<double>(o_.meta_batch * o_.ways * (o_.shots + o_.queries));
-    if (o_.epochs > 0)
-      o_.steps = std::max<int64_t>(1, std::llround(o_.epochs * static_cast<double>(train_.rows()) / rows));
-    if (o_.steps == 0) o_.steps = defaults_.steps;
+    steps_ = o_.steps_for(train_.rows(), o_.meta_batch * *o_.ways * (o_.shots + o_.queries));
     for (const auto& [name, source] :
          {std::pair{"training", &train_}, {"validation", &valid_}, {"test", &test_}}) {
       context_.say(
           fmt::format("{} tasks from {} rows, {} classes{}", name, source->rows(), source->classes(),
                       o_.domain.empty() ? "" : fmt::format(", {} domains", source->groups().size())));
     }
-  }
-
-  std::vector<std::string> paths() const {
-    std::vector<std::string> paths = files_.paths();
-    if (!o_.embedding.empty()) paths.push_back(o_.embedding);
-    return paths;
   }
 
   FeatureOptions features_of() const {
@@ -236,20 +262,20 @@ class Job {
     return features;
   }
 
-  std::unique_ptr<MetaModel> make_model(const std::string& head, int64_t outputs, double l2) const {
-    MetaModelOptions options{
-        .network = {.encoder = o_.encoder}, .head = head, .pair = !o_.pair.empty(), .l2 = l2};
-    if (o_.hidden > 0) options.network.hidden = o_.hidden;
-    if (reads_words(o_.encoder)) {
-      options.network.layers = 1;
-      options.network.token_mean = !o_.no_token_mean;
-      options.network.max_length = o_.max_length;
-      if (!o_.embedding.empty()) options.network.freeze_embedding = !o_.train_embedding;
-    }
-    if (o_.layers > 0) options.network.layers = o_.layers;
-    auto model = std::make_unique<MetaModel>(options, shape_, outputs, o_.seed, device_of(o_));
+  std::unique_ptr<MetaModel> make_model(const std::string& head, int64_t outputs, double l2,
+                                        uint64_t seed) const {
+    const MetaModelOptions options{.network = network_, .head = head, .pair = !o_.pair.empty(), .l2 = l2};
+    auto model = std::make_unique<MetaModel>(options, shape_, outputs, seed, o_.torch_device());
     model->set_head(rows_, train_);
     return model;
+  }
+
+  Evaluation evaluate_valid(const MetaModel& model) const {
+    const TaskAccuracy valid = evaluate(model, valid_, o_.valid_episodes);
+    return {.score = valid.mean,
+            .standard_error = valid.standard_error,
+            .of_unit = o_.test.empty() ? valid.of_unit : std::vector<double>{},  // else nothing new is met
+            .fields = {{"valid_accuracy", valid.mean}, {"valid_interval", interval_json(valid)}}};
   }
 
   TaskAccuracy evaluate(const MetaModel& model, const EpisodeSource& source, int64_t count) const {
@@ -293,16 +319,17 @@ class Job {
       // The head of the untrained encoder is solved in every case: a shared one would be of no use.
       const bool shared = o_.head == "shared";
       const std::unique_ptr<MetaModel> model =
-          shared ? make_model("ridge", 0, head_l2(o_.ways * o_.shots)) : make_model(o_.head, 0, o_.l2);
+          shared ? make_model("ridge", 0, head_l2(*o_.ways * o_.shots), o_.seed)
+                 : make_model(o_.head, 0, *o_.l2, o_.seed);
       baselines["untrained"] = accuracy_json(evaluate(*model, test_, o_.test_episodes));
     }
     for (const char* method : {"anil", "maml"}) {
       if (baselines_.count(method) == 0) continue;
       context_.say(fmt::format("training {}", method == std::string("anil") ? "ANIL" : "first-order MAML"));
-      const std::unique_ptr<MetaModel> model = make_model("shared", o_.ways, 0);
+      const std::unique_ptr<MetaModel> model = make_model("shared", *o_.ways, 0, o_.seed);
       const bool maml = method == std::string("maml");
       InnerLoopOptions inner{.method = method,
-                             .steps = o_.steps,
+                             .steps = steps_,
                              .meta_batch = maml ? 4 : o_.meta_batch,
                              .inner_step_size = 0.1,
                              .step_size = 1e-3,
@@ -324,17 +351,13 @@ class Job {
     const TaskAccuracy test = evaluate(*model_, test_, o_.test_episodes);
     Json baselines = Json::object();
     if (!measure_baselines(baselines)) {
-      JobResult result = unfinished(context_, o_, passes);
-      result.reason = StopReason::interrupted;
-      result.summary["stop_reason"] = to_string(result.reason);
-      result.message = "interrupted while the baselines were trained";
-      return result;
+      return interrupted(context_, o_, passes, "interrupted while the baselines were trained");
     }
     Json summary = summary_of(context_, o_, passes);
     summary["best_step"] = chosen.chosen_step;
     summary["metrics"] = {{"valid", accuracy_json(valid)}, {"test", accuracy_json(test)}};
     summary["baselines"] = baselines;
-    summary["tasks"] = {{"ways", o_.ways},
+    summary["tasks"] = {{"ways", *o_.ways},
                         {"shots", o_.shots},
                         {"queries", o_.queries},
                         {"divided_by", parts_.units},
@@ -353,7 +376,7 @@ class Job {
     summary["parts"] = names;
     summary["head"] = {{"kind", o_.head}};
     if (model_->shared()) {
-      summary["head"]["l2"] = o_.l2;
+      summary["head"]["l2"] = *o_.l2;
     } else {
       summary["head"]["lambda"] = model_->lambda();
       summary["head"]["scale"] = model_->scale();
@@ -391,15 +414,12 @@ class Job {
   void write_model() const {
     std::map<std::string, torch::Tensor> head = model_->tensors();
     std::erase_if(head, [](const auto& item) { return !item.first.starts_with("task_head."); });
-    save_model(context_.out, context_.command, *model_->network(), *features_, head,
-               {{"label", o_.label},
-                {"head", o_.head},
+    save_model(context_, o_, *model_->network(), *features_, head,
+               {{"head", o_.head},
                 {"pair", !o_.pair.empty()},
-                {"l2", o_.l2},
+                {"l2", *o_.l2},
                 {"adapt_steps", o_.adapt_steps},
-                {"classes", model_->shared() ? parts_.classes : std::vector<std::string>{}},
-                {"format", o_.format},
-                {"header", o_.header}});
+                {"classes", model_->shared() ? parts_.classes : std::vector<std::string>{}}});
   }
 
   void write_episodes(const TaskAccuracy& test) const {
@@ -440,15 +460,16 @@ class Job {
     body += figures_section(
         "Training",
         {{accuracy, "The chosen step is the latest within one standard error of the best."}, {loss, ""}});
-    body += "<section>\n" + table_of("Options", Json(nlohmann::json(o_))) + "</section>\n";
+    body += "<section>\n" + table_of("Options", o_.to_json()) + "</section>\n";
     write_file_atomically(context_.path("report.html").string(),
                           html_page("Few-shot learning: " + o_.train, body));
   }
 
   MetaJobOptions o_;
-  const JobContext& context_;
-  MetaDefaults defaults_;
-  std::unique_ptr<ThreadCountScope> threads_;
+  JobDefaults defaults_;
+  std::optional<ThreadCountScope> threads_;
+  NetworkOptions network_;
+  int64_t steps_ = 0;
   std::set<std::string> baselines_;
   std::vector<std::string> notes_;
   JobFiles files_;
@@ -460,21 +481,8 @@ class Job {
   std::unique_ptr<MetaModel> model_;
 };
 
-}  // namespace
-
-JobResult run_meta_job(const MetaJobOptions& options, const std::string& out, const JobCallbacks& callbacks) {
-  return Job(options, {.command = "meta", .out = out, .callbacks = callbacks}).run();
-}
-
-JobResult resume_meta_job(const std::string& out, const JobCallbacks& callbacks) {
-  return resume_job("meta", out, callbacks, [](const nlohmann::json& options, const JobContext& context) {
-    return Job(options.get<MetaJobOptions>(), context).run();
-  });
-}
-
-Json predict_meta(const std::string& model_folder, const std::string& shots, const std::string& input,
-                  const std::string& output, const std::string& format, const std::string& header) {
-  const SavedModel saved = load_model(model_folder);
+Prediction predict_meta(const PredictRequest& request) {
+  const SavedModel saved = load_model(request.model);
   MetaModelOptions options{.network = saved.network};
   std::string label;
   std::vector<std::string> known;
@@ -492,11 +500,11 @@ Json predict_meta(const std::string& model_folder, const std::string& shots, con
   MetaModel model(options, saved.features.shape(), static_cast<int64_t>(known.size()), 0, torch::kCPU);
   model.load(saved.tensors);
 
-  const auto read = [&](const std::string& path) { return read_input(saved, path, format, header); };
+  const auto read = [&](const std::string& path) { return read_input(saved, path, request.read); };
   const auto rows_of_file = [&](const DataFile& file) {
     return meta_rows(saved.features, {&file}, options.pair, saved.features.apply(file));
   };
-  const DataFile labelled = read(shots);
+  const DataFile labelled = read(request.shots);
   const ClassLabels classes = std::visit(
       [&](const auto& file) {
         if constexpr (std::is_same_v<std::decay_t<decltype(file)>, Table>) {
@@ -507,7 +515,7 @@ Json predict_meta(const std::string& model_folder, const std::string& shots, con
         }
       },
       labelled);
-  const DataFile file = read(input);
+  const DataFile file = read(request.input);
   const MetaRows rows = rows_of_file(file);
   const auto count = static_cast<int64_t>(classes.names.size());
   const torch::Tensor probabilities =
@@ -516,39 +524,95 @@ Json predict_meta(const std::string& model_folder, const std::string& shots, con
                      1)
           .contiguous();
   const std::optional<ClassLabels> truth =
-      std::holds_alternative<Table>(file) ? find_classes(std::get<Table>(file), label, classes.names, shots)
-                                          : find_classes(std::get<SparseTable>(file), classes.names, shots);
+      std::holds_alternative<Table>(file)
+          ? find_classes(std::get<Table>(file), label, classes.names, request.shots)
+          : find_classes(std::get<SparseTable>(file), classes.names, request.shots);
 
-  std::string table = "row\tpredicted";
-  for (const std::string& name : classes.names) table += fmt::format("\tp({})", name);
-  table += truth ? "\tlabel\n" : "\n";
-  std::vector<int64_t> predicted(classes.names.size());
-  int64_t right = 0;
-  double stated = 0;  // sum of the predicted classes' probabilities
-  const auto* p = probabilities.const_data_ptr<double>();
-  for (int64_t row = 0; row < probabilities.size(0); ++row) {
-    const double* of_row = p + row * count;
-    const auto best = static_cast<size_t>(std::max_element(of_row, of_row + count) - of_row);
-    ++predicted[best];
-    stated += of_row[best];
-    table += fmt::format("{}\t{}", row + 1, classes.names[best]);
-    for (int64_t c = 0; c < count; ++c) table += fmt::format("\t{:.9g}", of_row[c]);
-    if (truth) {
-      const auto label_of_row = static_cast<size_t>(truth->classes[static_cast<size_t>(row)]);
-      table += "\t" + classes.names[label_of_row];
-      right += label_of_row == best ? 1 : 0;
-    }
-    table += "\n";
-  }
-  write_file_atomically(output, table);
-  Json result{{"command", "predict"},          {"shots", classes.rows()},     {"classes", classes.names},
-              {"rows", probabilities.size(0)}, {"predicted", Json::object()}, {"out", output}};
-  for (size_t c = 0; c < predicted.size(); ++c) result["predicted"][classes.names[c]] = predicted[c];
-  const auto all = static_cast<double>(probabilities.size(0));
-  result["mean_probability"] = stated / all;
-  if (truth) result["accuracy"] = static_cast<double>(right) / all;
+  Json result = write_class_predictions(request.out, probabilities, classes.names, truth);
+  result["shots"] = classes.rows();
+  result["classes"] = classes.names;
+  result["mean_probability"] = probabilities.amax(1).mean().item<double>();
+  if (truth)
+    result["accuracy"] = class_scores(probabilities, torch::tensor(truth->classes, torch::kInt64)).accuracy;
   result["warnings"] = Json::array({kUncalibrated});
-  return result;
+  std::string text = fmt::format("adapted to {} rows of {} classes; {} rows classified, written to {}\n",
+                                 classes.rows(), count, probabilities.size(0), request.out);
+  if (truth) {
+    text +=
+        fmt::format("accuracy on their labels: {:.4f}, mean probability of the predicted classes: {:.4f}\n",
+                    result["accuracy"].get<double>(), result["mean_probability"].get<double>());
+  }
+  return {result, text};
+}
+
+}  // namespace
+
+void MetaJobOptions::fields(Fields& f) {
+  const char* tasks = "Tasks";
+  const auto count = [&](const char* name, auto& value, const char* meaning) -> Field& {
+    return f.integer(name, value, kAtLeastOne, meaning).as("N");
+  };
+  f.heading(kDataGroup);
+  f.text("data", train, "file with the rows of all classes: csv, tsv, jsonl or libsvm, also gzipped")
+      .as("FILE");
+  f.text("valid", valid, "validation file; only beside --test")
+      .as("FILE")
+      .or_else("classes, domains or a tenth of the texts of data");
+  f.text("test", test, "test file with the same classes").as("FILE").or_else("classes or domains of data");
+  column_fields(f);
+  f.text("pair", pair, "the column that holds the second text of a pair").as("COL");
+  f.text("domain", domain,
+         "the column that holds the domain; a task then is one domain, and its classes are the labels")
+      .as("COL");
+  f.heading(tasks);
+  f.integer("ways", ways, {.low = 2}, "classes of a task")
+      .as("N")
+      .or_else("5; with a domain or a test file all labels");
+  count("shots", shots, "labelled (support) rows of a class");
+  count("queries", queries, "rows of a class to classify");
+  f.text("train_classes", train_classes,
+         "classes (with a domain: domains) of training tasks, such as 0-19,sport")
+      .as("LIST")
+      .or_else("those that are left");
+  f.text("valid_classes", valid_classes, "those of validation tasks")
+      .as("LIST")
+      .or_else("a fifth, drawn from the seed");
+  f.text("test_classes", test_classes, "those of test tasks")
+      .as("LIST")
+      .or_else("a fifth, drawn from the seed");
+  f.choice(
+       "head", head, {"ridge", "softmax", "shared"},
+       "ridge or softmax: a head per task, solved inside; shared: one head of all tasks, the lower variable")
+      .as("NAME");
+  count("meta_batch", meta_batch, "tasks a step");
+  count("episodes", episodes, "different training tasks");
+  count("valid_episodes", valid_episodes, "validation tasks");
+  count("test_episodes", test_episodes, "test tasks");
+  f.integer("adapt_steps", adapt_steps, kNonNegative,
+            "gradient steps of a copy of the shared head on a new task")
+      .as("N");
+  model_fields(
+      f,
+      "curvature that the L2 term gives a head: for ridge and softmax relative to the mean square of the "
+      "features, where it starts (it is learned too); for shared c in c ||y||^2",
+      /*batches=*/false);
+  count("max_length", max_length, "words of a text; the rest is left out");
+  f.flag("token_mean", token_mean, "add the mean of the word vectors to the features");
+  training_fields(f);
+  f.text("baselines", baselines,
+         "what else is measured: a list of nearest-class-mean, untrained, anil, maml; or none")
+      .as("LIST");
+}
+
+JobEntry meta_entry() {
+  return {
+      .name = "meta",
+      .summary = "learn an encoder for tasks with few labelled rows",
+      .first_try = "--data headlines.tsv --text text --label topic --ways 5 --shots 5 --embedding glove.txt",
+      .score = "accuracy",
+      .make = [] { return std::make_unique<JobOf<MetaJobOptions, MetaRun>>(); },
+      .predict = predict_meta,
+      .predicts_from_shots = true};
 }
 
 }  // namespace bilevel

@@ -1,0 +1,61 @@
+#include "bilevel/task/job/job_entry.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <filesystem>
+
+#include "bilevel/core/error.h"
+#include "bilevel/task/compare/contest.h"
+#include "bilevel/task/job/saved_model.h"
+#include "bilevel/task/run_folder.h"
+
+namespace bilevel {
+
+JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks) {
+  return job.run({.command = entry.name, .out = out, .callbacks = callbacks});
+}
+
+JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks) {
+  const nlohmann::ordered_json saved = read_run_options(out, entry.name);
+  const JobContext context{.command = entry.name, .out = out, .callbacks = callbacks, .resume = true};
+  try {
+    if (const auto path = context.path("summary.json"); std::filesystem::exists(path)) {
+      return {.summary = nlohmann::ordered_json::parse(read_file(path.string())),
+              .message = "this run had finished",
+              .finished = true,
+              .text = fmt::format("this run had finished\nreport: {}/report.html\n", out)};
+    }
+    const std::unique_ptr<Job> job = entry.make();
+    fields_of(*job).from_json(nlohmann::json(saved.at("options")));
+    return job->run(context);
+  } catch (const nlohmann::json::exception& error) {
+    throw FileError(fmt::format("{}: {}", out, error.what()));
+  }
+}
+
+nlohmann::json read_job_options(const JobEntry& entry, const std::string& path) {
+  const nlohmann::json saved = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  if (!saved.is_object()) throw FileError(fmt::format("{}: is not a JSON object of options", path));
+  if (!saved.contains("command")) return saved;
+  if (saved["command"] != entry.name) {
+    throw InputError(fmt::format("{}: holds options of the command {}, not of {}", path,
+                                 saved["command"].dump(), entry.name));
+  }
+  return saved.value("options", nlohmann::json::object());
+}
+
+Prediction predict(const PredictRequest& request) {
+  const JobEntry& entry = job_registry().at(command_of_model(request.model));
+  if (entry.predicts_from_shots && request.shots.empty()) {
+    throw InputError(
+        fmt::format("a model of 'bilevel {}' needs labelled rows to adapt to (--shots)", entry.name));
+  }
+  if (!entry.predicts_from_shots && !request.shots.empty()) {
+    throw InputError(fmt::format(
+        "--shots is for a model that adapts to labelled rows; this one is of 'bilevel {}'", entry.name));
+  }
+  return entry.predict(request);
+}
+
+}  // namespace bilevel

@@ -1,0 +1,81 @@
+// A job as the command line, the comparisons and the tests see it; the list of all jobs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bilevel/core/registry.h"
+#include "bilevel/task/job/job.h"
+
+namespace bilevel {
+
+class Contest;
+
+/// A job with its options, before it runs.
+class Job {
+ public:
+  virtual ~Job() = default;
+  virtual JobOptions& options() = 0;
+  /// Does all the work: reads, trains, measures, writes. The folder is made after everything impossible has been refused.
+  /// Throws InputError (also when the folder holds another run) and FileError.
+  virtual JobResult run(const JobContext& context) = 0;
+  /// The problem that it trains, for `compare` and `check`, with its measurements; of the context command and message
+  /// count. Throws as `run` does.
+  virtual std::unique_ptr<Contest> contest(const JobContext& context) = 0;
+
+  void fields(Fields& fields) { options().fields(fields); }
+};
+
+/// New rows and where their predictions go.
+struct PredictRequest {
+  std::string model;  ///< the folder of a run
+  std::string input, out;
+  std::string shots;  ///< labelled rows, for a model that is adapted to some; else empty
+  ReadOptions read;
+};
+
+struct Prediction {
+  nlohmann::ordered_json summary;  ///< the object of `--json`
+  std::string text;                ///< lines for a person, without the summary's warnings
+};
+
+/// One job. Its folder bilevel/task/<name>/ declares `JobEntry <name>_entry();` in <name>.h.
+struct JobEntry {
+  std::string name;                            ///< the command
+  std::string summary;                         ///< one line
+  std::string first_try;                       ///< its arguments in an example
+  std::string score;                           ///< what the passes evaluate, for the line of progress
+  bool score_is_loss = false;                  ///< the evaluations' scores are losses with the sign turned
+  std::function<std::unique_ptr<Job>()> make;  ///< with default options
+  /// Writes predictions, tab-separated, by a model that this job has saved. Throws InputError and FileError.
+  std::function<Prediction(const PredictRequest& request)> predict;
+  bool predicts_from_shots = false;  ///< its models need `PredictRequest::shots`
+};
+
+/// All jobs, and those that a program adds.
+Registry<JobEntry>& job_registry();
+
+/// The contest of a job. `message` gets lines for a person.
+std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
+                                    const std::function<void(const std::string&)>& message = nullptr);
+
+/// Runs a job in the new folder `out`.
+JobResult start_job(const JobEntry& entry, Job& job, const std::string& out,
+                    const JobCallbacks& callbacks = {});
+
+/// Continues the run in `out` bit for bit, or returns its summary when it had finished. Throws InputError when there is no
+/// such run, an input file has changed, or another process works there, FileError when its files are broken.
+JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks = {});
+
+/// The options in an options.json of this job, or in a file that holds nothing else. Throws InputError for the options of
+/// another command, FileError for a file that cannot be read.
+nlohmann::json read_job_options(const JobEntry& entry, const std::string& path);
+
+/// Predicts by the job that made the model. Throws InputError when there is no model, and for shots that it does not take
+/// or lacks.
+Prediction predict(const PredictRequest& request);
+
+}  // namespace bilevel

@@ -1,0 +1,225 @@
+// What every job must do, whatever it trains: taken from the registry, run in this process.
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "bilevel/data/test_files.h"
+#include "bilevel/report/options_table.h"
+#include "bilevel/task/compare/contest.h"
+#include "bilevel/task/job/job_entry.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+/// 160 rows of two columns and a text, with eight classes that a linear map can tell for the most part.
+std::string rows_of_eight_classes() {
+  const char* const classes[] = {"spam", "ham", "news", "chat", "work", "home", "food", "sport"};
+  std::string rows = "class,text,a,b\n";
+  for (int i = 0; i < 160; ++i) {
+    const double angle = 0.785 * (i % 8), noise = 0.01 * (i * 37 % 53);
+    rows += std::string(classes[i % 8]) + ",words," + std::to_string(std::cos(angle) + noise) + "," +
+            std::to_string(std::sin(angle) - noise) + "\n";
+  }
+  return rows;
+}
+
+/// What a job cannot do without, beside the file, and what makes it short.
+nlohmann::json needs_of(const std::string& job) {
+  if (job == "auc") return {{"positive", "spam"}};
+  if (job == "clean") return {{"baselines", false}};
+  if (job == "tune") return {{"baseline_passes", 0}};
+  if (job == "meta") {
+    return {{"ways", 2},
+            {"shots", 1},
+            {"queries", 2},
+            {"hidden", 8},
+            {"valid_episodes", 5},
+            {"test_episodes", 5},
+            {"baselines", "untrained"}};
+  }
+  return nlohmann::json::object();
+}
+
+class Jobs : public testing::TestWithParam<JobEntry> {
+ protected:
+  Jobs() { file_ = folder_.write("rows.csv", rows_of_eight_classes()); }
+
+  std::unique_ptr<Job> job(const nlohmann::json& more = nlohmann::json::object()) const {
+    std::unique_ptr<Job> made = GetParam().make();
+    const Fields fields = fields_of(*made);
+    fields.set(fields.list().front().name, file_);
+    fields.from_json({{"features", "a,b"}, {"label", "class"}, {"steps", 12}, {"threads", 1}, {"seed", 3}});
+    fields.from_json(needs_of(GetParam().name));
+    fields.from_json(more);
+    return made;
+  }
+
+  std::string path(const std::string& name) const { return folder_.path(name); }
+  Json options_in(const std::string& out) const {
+    return Json::parse(read_bytes(path(out + "/options.json"))).at("options");
+  }
+  static std::string bytes(const std::string& folder) {
+    return read_bytes(folder + "/model.safetensors") + read_bytes(folder + "/model.json");
+  }
+
+  TemporaryFolder folder_;
+  std::string file_;
+};
+
+TEST_P(Jobs, SayWhatTheyAre) {
+  const JobEntry& entry = GetParam();
+  for (const std::string& text : {entry.name, entry.summary, entry.first_try, entry.score})
+    EXPECT_NE(text, "");
+  EXPECT_EQ(&job_registry().at(entry.name), &job_registry().at(job_registry().at(entry.name).name));
+  EXPECT_CONTAINS(message_of<InputError>([] { job_registry().at("nothing"); }), entry.name);
+}
+
+TEST_P(Jobs, OptionsAreFlagsWithHelp) {
+  const std::unique_ptr<Job> fresh = GetParam().make();
+  const Fields fields = fields_of(*fresh);
+  std::set<std::string> names;
+  for (const Field& field : fields.list()) {
+    EXPECT_NE(field.group, "") << field.name;
+    EXPECT_NE(field.meaning, "") << field.name;
+    EXPECT_TRUE(names.insert(field.name).second) << field.name << " stands there twice";
+    EXPECT_NE(value_of(field), "null") << field.name;
+  }
+  const std::unique_ptr<Job> other = GetParam().make();
+  const nlohmann::json defaults = fields.to_json();
+  fields_of(*other).from_json(defaults);
+  EXPECT_EQ(nlohmann::json(fields_of(*other).to_json()), defaults);
+  fields.validate();
+}
+
+TEST_P(Jobs, OptionsAreRefusedByThemselves) {
+  const std::unique_ptr<Job> fresh = GetParam().make();
+  const Fields fields = fields_of(*fresh);
+  const auto refusal = [&](const char* name, const char* text) {
+    return message_of<InputError>([&] { fields.set_given({{name, {text}}}); });
+  };
+  for (const char* name : {"hidden", "layers", "threads", "steps"}) {
+    for (const char* value : {"0", "-1", "2.5", "abc"})
+      EXPECT_CONTAINS(refusal(name, value), std::string(name) + " = " + value + ": must be");
+  }
+  EXPECT_EQ(refusal("epochs", "0"), "epochs = 0: must be > 0");
+  EXPECT_EQ(refusal("max_seconds", "nan"), "max_seconds = nan: must be a number");
+  EXPECT_EQ(refusal("l2", "-1"), "l2 = -1: must be >= 0");
+  EXPECT_EQ(refusal("seed", "-1"), "seed = -1: must be >= 0");
+  EXPECT_EQ(refusal("device", "tpu"), "device = tpu: must be one of cpu, cuda");
+  EXPECT_CONTAINS(refusal("encoder", "cnn"), "encoder = cnn: must be one of bag");
+  EXPECT_CONTAINS(refusal("format", "xls"), "format = xls: must be one of automatic, csv");
+  EXPECT_CONTAINS(refusal("nothing", "1"), "there is no option 'nothing'");
+}
+
+TEST_P(Jobs, WhatIsImpossibleLeavesNothing) {
+  const auto refused = [&](const nlohmann::json& more, const std::string& part) {
+    const std::unique_ptr<Job> made = job(more);
+    EXPECT_CONTAINS(message_of<InputError>([&] { start_job(GetParam(), *made, path("out")); }), part);
+    EXPECT_FALSE(fs::exists(path("out")));
+  };
+  refused({{"epochs", 1}}, "give --epochs or --steps, not both");
+  refused({{"text", "text"}}, "give --text or --features, not both");
+  refused({{"solver", "magic"}}, "'magic'");
+  refused({{"set", {"upper_step_size"}}}, "key=value");
+  refused({{"label", "colour"}}, "colour");
+  const std::unique_ptr<Job> empty = GetParam().make();
+  const std::string flag = fields_of(*empty).list().front().flag();
+  EXPECT_EQ(message_of<InputError>([&] { start_job(GetParam(), *empty, path("out")); }),
+            flag + " FILE is missing");
+}
+
+TEST_P(Jobs, OptionsAreEchoedAsUsedAndReadBack) {
+  const std::unique_ptr<Job> made = job();
+  const JobResult first = start_job(GetParam(), *made, path("first"));
+  ASSERT_TRUE(first.finished) << first.message;
+  for (const char* key :
+       {"command", "solver", "encoder", "seed", "steps", "seconds", "stop_reason", "metrics", "oracle_calls",
+        "samples", "solver_options", "warnings", "out", "options"})
+    EXPECT_TRUE(first.summary.contains(key)) << key;
+  const Json used = options_in("first");
+  EXPECT_EQ(first.summary.at("options"), used);
+  EXPECT_EQ(used.at("encoder"), first.summary.at("encoder"));
+  EXPECT_EQ(used.at("threads"), 1);
+  EXPECT_TRUE(used.at("epochs").is_null()) << "the steps were given";
+  for (const auto& [name, value] : used.items()) {
+    EXPECT_NE(value, Json("")) << name;
+    EXPECT_NE(value, Json(-1)) << name;
+  }
+  const std::unique_ptr<Job> again = GetParam().make();
+  fields_of(*again).from_json(read_job_options(GetParam(), path("first/options.json")));
+  ASSERT_TRUE(start_job(GetParam(), *again, path("again")).finished);
+  EXPECT_EQ(options_in("again"), used);
+  EXPECT_TRUE(bytes(path("again")) == bytes(path("first")));
+  for (const JobEntry& other : job_registry()) {
+    if (other.name == GetParam().name) continue;
+    EXPECT_CONTAINS(message_of<InputError>([&] { read_job_options(other, path("first/options.json")); }),
+                    other.name);
+  }
+}
+
+TEST_P(Jobs, InterruptedAndResumedIsUninterrupted) {
+  ASSERT_TRUE(start_job(GetParam(), *job(), path("whole")).finished);
+  std::atomic<bool> interrupt{false};
+  const JobResult cut = start_job(
+      GetParam(), *job(), path("cut"),
+      {.progress = [&](const JobProgress& p) { interrupt = p.step >= 5; }, .interrupt = &interrupt});
+  EXPECT_FALSE(cut.finished);
+  EXPECT_EQ(cut.reason, StopReason::interrupted);
+  EXPECT_FALSE(fs::exists(path("cut/summary.json")));
+  const JobResult rest = resume_job(GetParam(), path("cut"));
+  ASSERT_TRUE(rest.finished) << rest.message;
+  EXPECT_TRUE(bytes(path("cut")) == bytes(path("whole")));
+  EXPECT_EQ(resume_job(GetParam(), path("cut")).message, "this run had finished");
+}
+
+TEST_P(Jobs, PredictByTheirEntry) {
+  ASSERT_TRUE(start_job(GetParam(), *job(), path("run")).finished);
+  PredictRequest request{.model = path("run"), .input = file_, .out = path("p.tsv"), .shots = {}, .read = {}};
+  if (GetParam().predicts_from_shots) {
+    EXPECT_CONTAINS(message_of<InputError>([&] { predict(request); }), "--shots");
+    request.shots = file_;
+  }
+  const Prediction prediction = predict(request);
+  EXPECT_EQ(prediction.summary.at("command"), "predict");
+  EXPECT_EQ(prediction.summary.at("rows"), 160);
+  EXPECT_NE(prediction.text, "");
+  EXPECT_TRUE(read_bytes(path("p.tsv")).starts_with("row\t"));
+  if (!GetParam().predicts_from_shots) {
+    request.shots = file_;
+    EXPECT_CONTAINS(message_of<InputError>([&] { predict(request); }), "--shots is for");
+  }
+}
+
+TEST_P(Jobs, HaveAContest) {
+  const std::unique_ptr<Contest> contest = contest_of(GetParam(), *job());
+  const ContestFacts facts = contest->facts();
+  EXPECT_EQ(facts.task, GetParam().name);
+  EXPECT_NE(facts.metric.key, facts.tuning_metric.key) << "trials see nothing of what ranks";
+  EXPECT_EQ(contest->default_steps(), 12);
+  EXPECT_EQ(contest->files(), std::vector<std::string>{file_});
+  const std::unique_ptr<Contest> again = make_contest(contest->to_json());
+  EXPECT_EQ(again->to_json(), contest->to_json());
+  for (const char* name : {"adambo", "soba"}) {
+    SCOPED_TRACE(name);
+    Json results[2];
+    for (Contest* one : {contest.get(), again.get()}) {
+      const Played played = play(*one, solver_entry(name), [&] { return one->solver(name); },
+                                 {.seed = 5, .budget = {.steps = 4}});
+      EXPECT_EQ(played.end.at("end"), "finished") << played.end;
+      results[one == again.get()] = played.end.at("result");
+      for (const Measure& measure : {facts.metric, facts.tuning_metric})
+        EXPECT_TRUE(played.end.at("result").at(measure.key).is_number()) << measure.key;
+    }
+    EXPECT_EQ(results[0], results[1]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, Jobs, testing::ValuesIn(job_registry()),
+                         [](const auto& entry) { return entry.param.name; });
+
+}  // namespace
+}  // namespace bilevel
