@@ -76,8 +76,8 @@ TEST(SOBA, EvaluatesEitherLossOnceAStep) {
   problem.lower.loss = [&lower, loss = problem.lower.loss](const Batch& b) { return ++lower, loss(b); };
   SOBA solver({.upper_step_size = 0.001, .lower_step_size = 0.2, .linear_step_size = 0.2});
   run(problem, solver, {.max_steps = 10});
-  EXPECT_EQ(upper, 11) << "ten steps and the probe";
-  EXPECT_EQ(lower, 11);
+  EXPECT_EQ(upper, 13) << "ten steps, the probe, and the objective at the start and the end";
+  EXPECT_EQ(lower, 13);
 }
 
 }  // namespace soba_test
