@@ -6,7 +6,7 @@
 #   bilevel_generate_registry(<kind> <word> <type> <header> <function> <variable>)
 #
 # sets <variable> to the path of a source that defines <function> of <header>, which gives a Registry of <type>s whose
-# messages say <word>: generated/<kind>_registry.cpp in the build folder. Programs `add` what stands elsewhere.
+# messages say <word>: generated/<function>.cpp in the build folder. Programs `add` what stands elsewhere.
 function(bilevel_generate_registry kind word type header function out_source)
   file(GLOB headers CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bilevel/${kind}/*/*.h")
   set(names "")

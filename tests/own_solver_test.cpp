@@ -2,11 +2,9 @@
 #include "bilevel/solver/adambo/adambo.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/solver/slip/slip.h"
-#include "bilevel/task/clean/clean_job.h"
 #include "bilevel/task/compare/comparison.h"
 #include "bilevel/task/compare/known_contest.h"
-#include "bilevel/task/meta/meta_job.h"
-#include "bilevel/task/tune/tune_job.h"
+#include "bilevel/task/job/job_entry.h"
 #include "tests/support.h"
 
 namespace bilevel {
@@ -48,16 +46,16 @@ class OwnSolver : public ::testing::Test {
     return folder_.write("table.csv", text);
   }
 
-  /// The step size on x of a finished job.
-  template <typename Run, typename Options>
-  double step_of(Run run, Options options, const std::string& solver) {
-    options.train = table();
-    options.label = "label";
-    options.solver = solver;
-    options.steps = 2;
-    options.threads = 1;
-    const JobResult result = run(options, folder_.path("run" + std::to_string(++runs_)), JobCallbacks{});
-    return result.summary.at("solver_options").at("upper_step_size").template get<double>();
+  /// The step size on x of a finished run of the job.
+  double step_of(const std::string& name, const Json& options, const std::string& solver) {
+    const JobEntry& entry = job_registry().at(name);
+    const std::unique_ptr<Job> job = entry.make();
+    const Fields fields = fields_of(*job);
+    fields.set(fields.list().front().name, table());
+    fields.from_json({{"label", "label"}, {"solver", solver}, {"steps", 2}, {"threads", 1}});
+    fields.from_json(options);
+    const JobResult result = start_job(entry, *job, folder_.path("run" + std::to_string(++runs_)));
+    return result.summary.at("solver_options").at("upper_step_size").get<double>();
   }
 
   TemporaryFolder folder_;
@@ -82,25 +80,24 @@ TEST_F(OwnSolver, IsCompared) {
 }
 
 TEST_F(OwnSolver, GetsTheJobsStepSizesByHowItMoves) {
-  const CleanOptions clean{.baselines = false};
-  EXPECT_EQ(step_of(run_clean_job, clean, "own-adaptive"), step_of(run_clean_job, clean, "adambo"));
-  EXPECT_EQ(step_of(run_clean_job, clean, "own-normalized"), step_of(run_clean_job, clean, "slip"));
-  TuneJobOptions tune{.baseline_passes = 0};
-  tune.encoder = "mlp";
-  EXPECT_EQ(step_of(run_tune_job, tune, "own-adaptive"), step_of(run_tune_job, tune, "adambo"));
-  EXPECT_NE(step_of(run_tune_job, tune, "own-normalized"), step_of(run_tune_job, tune, "own-adaptive"));
-  const MetaJobOptions meta{.ways = 2,
-                            .shots = 2,
-                            .queries = 2,
-                            .train_classes = "c0,c1",
-                            .valid_classes = "c2,c3",
-                            .test_classes = "c4,c5",
-                            .meta_batch = 2,
-                            .episodes = 4,
-                            .valid_episodes = 2,
-                            .test_episodes = 2,
-                            .baselines = "none"};
-  EXPECT_EQ(step_of(run_meta_job, meta, "own-adaptive"), step_of(run_meta_job, meta, "adambo"));
+  const Json clean{{"baselines", false}};
+  EXPECT_EQ(step_of("clean", clean, "own-adaptive"), step_of("clean", clean, "adambo"));
+  EXPECT_EQ(step_of("clean", clean, "own-normalized"), step_of("clean", clean, "slip"));
+  const Json tune{{"baseline_passes", 0}, {"encoder", "mlp"}};
+  EXPECT_EQ(step_of("tune", tune, "own-adaptive"), step_of("tune", tune, "adambo"));
+  EXPECT_NE(step_of("tune", tune, "own-normalized"), step_of("tune", tune, "own-adaptive"));
+  const Json meta{{"ways", 2},
+                  {"shots", 2},
+                  {"queries", 2},
+                  {"train_classes", "c0,c1"},
+                  {"valid_classes", "c2,c3"},
+                  {"test_classes", "c4,c5"},
+                  {"meta_batch", 2},
+                  {"episodes", 4},
+                  {"valid_episodes", 2},
+                  {"test_episodes", 2},
+                  {"baselines", "none"}};
+  EXPECT_EQ(step_of("meta", meta, "own-adaptive"), step_of("meta", meta, "adambo"));
 }
 
 }  // namespace

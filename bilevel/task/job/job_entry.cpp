@@ -1,7 +1,6 @@
 #include "bilevel/task/job/job_entry.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <filesystem>
 
@@ -11,6 +10,11 @@
 #include "bilevel/task/run_folder.h"
 
 namespace bilevel {
+
+std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
+                                    const std::function<void(const std::string&)>& message) {
+  return job.contest({.command = entry.name, .callbacks = {.message = message}});
+}
 
 JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks) {
   return job.run({.command = entry.name, .out = out, .callbacks = callbacks});

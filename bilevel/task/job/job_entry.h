@@ -55,7 +55,7 @@ struct JobEntry {
   bool predicts_from_shots = false;  ///< its models need `PredictRequest::shots`
 };
 
-/// All jobs, and those that a program adds.
+/// All jobs. One that is added is known to the command line, `predict`, `compare` and `check` of the program that adds it.
 Registry<JobEntry>& job_registry();
 
 /// The contest of a job. `message` gets lines for a person.

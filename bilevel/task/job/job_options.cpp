@@ -43,10 +43,8 @@ void JobOptions::column_fields(Fields& f) {
 }
 
 void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool batches) {
-  std::vector<std::string> encoders;
-  for (const EncoderEntry& entry : encoder_registry()) encoders.push_back(entry.name);
   f.heading(kModelGroup);
-  f.optional_choice("encoder", encoder, encoders, "what turns a row into numbers")
+  f.optional_choice("encoder", encoder, encoder_registry().names(), "what turns a row into numbers")
       .as("NAME")
       .or_else(fmt::format("{} for text, {} for columns", text_encoder, column_encoder));
   f.integer("hidden", hidden, kAtLeastOne, "width of the encoder").as("N").or_else("by encoder");
