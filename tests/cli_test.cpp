@@ -509,6 +509,10 @@ TEST_F(CliTest, ScoresThatSaturateAreToldEverywhere) {
   EXPECT_CONTAINS(warning, "beyond +-0.999");
   EXPECT_CONTAINS(run.out, "warning: " + warning);
   EXPECT_CONTAINS(read_bytes(out() + "/report.html"), "the network saturates");
+  const Outcome quiet =
+      bilevel_program({"auc", "--options", out() + "/options.json", "--out", path("b"), "--quiet"});
+  EXPECT_EQ(quiet.out, "");
+  EXPECT_EQ(quiet.err, "warning: " + warning + "\n");
 }
 
 TEST_F(CliTest, EveryFormatGivesTheSameModel) {

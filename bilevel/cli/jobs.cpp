@@ -55,6 +55,17 @@ void add_job(CLI::App& program, Body& body, const JobEntry& entry) {
 
 }  // namespace
 
+void show_result(const nlohmann::ordered_json& summary, const std::string& text, const Presentation& how) {
+  if (how.json) {
+    std::cout << summary.dump(2) << "\n";
+  } else if (!how.quiet) {
+    std::cout << text;
+  } else {
+    for (const auto& warning : summary.value("warnings", nlohmann::ordered_json::array()))
+      std::cerr << "warning: " << warning.get<std::string>() << "\n";
+  }
+}
+
 int show_job(const JobEntry& entry, const std::function<JobResult(const JobCallbacks&)>& job,
              const Presentation& how, const std::string& out) {
   catch_interrupts();
@@ -83,7 +94,7 @@ int show_job(const JobEntry& entry, const std::function<JobResult(const JobCallb
   const JobResult result = job(callbacks);
   if (progress) progress->finish();
 
-  if (how.json) std::cout << result.summary.dump(2) << "\n";
+  show_result(result.summary, result.finished ? result.text : "", how);
   if (result.reason == StopReason::interrupted) {
     std::cerr << fmt::format("bilevel: {}; {}\n", result.message,
                              out.empty()
@@ -96,7 +107,6 @@ int show_job(const JobEntry& entry, const std::function<JobResult(const JobCallb
                              out.empty() ? "" : "; the last good checkpoint is kept in " + out);
     return kNumerical;
   }
-  if (!how.quiet && !how.json) std::cout << result.text;
   return kDone;
 }
 
@@ -135,7 +145,7 @@ void add_output_flags(CLI::App& command, OutputFlags& flags, const std::string& 
       ->group("Output")
       ->type_name("DIR");
   command.add_flag("--json", flags.how.json, "print one JSON object on standard output")->group("Output");
-  command.add_flag("--quiet", flags.how.quiet, "no progress")->group("Output");
+  command.add_flag("--quiet", flags.how.quiet, "nothing but warnings and errors")->group("Output");
 }
 
 bool resumes(const CLI::App& command) {

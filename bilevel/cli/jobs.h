@@ -15,7 +15,7 @@ namespace bilevel::cli {
 /// How a run is shown to a person or a program.
 struct Presentation {
   bool json = false;   ///< exactly one JSON object on standard output
-  bool quiet = false;  ///< no progress; errors still go to standard error
+  bool quiet = false;  ///< nothing but warnings and errors, on standard error
 };
 
 struct OutputFlags {
@@ -28,6 +28,9 @@ void add_output_flags(CLI::App& command, OutputFlags& flags, const std::string& 
 
 /// Whether --resume was given. Throws InputError for anything beside it but --json, --quiet and --replot.
 bool resumes(const CLI::App& command);
+
+/// Shows the end of a command: its JSON, or its text; with --quiet and no --json the summary's warnings alone.
+void show_result(const nlohmann::ordered_json& summary, const std::string& text, const Presentation& how);
 
 /// Runs a job with progress on standard error and the result on standard output; returns the exit code. `out` may be
 /// empty: nothing is kept.

@@ -1,10 +1,9 @@
 // `bilevel predict`: score new rows with a trained model.
-#include <iostream>
 #include <memory>
 
 #include "bilevel/cli/command.h"
 #include "bilevel/cli/field_flags.h"
-#include "bilevel/task/job/job_entry.h"
+#include "bilevel/cli/jobs.h"
 
 namespace bilevel::cli {
 
@@ -12,7 +11,7 @@ void add_predict(CLI::App& program, Body& body) {
   struct Arguments {
     PredictRequest request;
     std::shared_ptr<GivenFlags> read = std::make_shared<GivenFlags>();
-    bool json = false, quiet = false;
+    Presentation how;
   };
   const auto arguments = std::make_shared<Arguments>();
   PredictRequest& r = arguments->request;
@@ -29,19 +28,16 @@ void add_predict(CLI::App& program, Body& body) {
       ->required()
       ->type_name("FILE");
   add_field_flags(*c, fields_of(r.read), arguments->read);
-  c->add_flag("--json", arguments->json, "print one JSON object on standard output");
-  c->add_flag("--quiet", arguments->quiet, "print nothing but errors");
+  c->add_flag("--json", arguments->how.json, "print one JSON object on standard output");
+  c->add_flag("--quiet", arguments->how.quiet, "nothing but warnings and errors");
   c->callback([arguments, &body] {
     body = [arguments] {
       fields_of(arguments->request.read).set_given(*arguments->read);
       const Prediction prediction = predict(arguments->request);
-      if (arguments->json) {
-        std::cout << prediction.summary.dump(2) << "\n";
-      } else if (!arguments->quiet) {
-        std::cout << prediction.text;
-        for (const auto& warning : prediction.summary.value("warnings", nlohmann::ordered_json::array()))
-          std::cout << warning.get<std::string>() << "\n";
-      }
+      std::string text = prediction.text;
+      for (const auto& warning : prediction.summary.value("warnings", nlohmann::ordered_json::array()))
+        text += warning.get<std::string>() + "\n";
+      show_result(prediction.summary, text, arguments->how);
       return static_cast<int>(kDone);
     };
   });
