@@ -1,5 +1,6 @@
 # Two commands for a new machine: `make run` and `make test`. Everything else is CMake (see CMakePresets.json).
-jobs := $(shell nproc 2>/dev/null || echo 2)
+# nproc answers OMP_NUM_THREADS where that is set, which is for the programs.
+jobs := $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
 
 .PHONY: help setup build run test format docs-tables results results-stale clean
 
