@@ -35,9 +35,7 @@ std::string key_of(const std::string& assignment) { return assignment.substr(0, 
 
 bool has_option(const std::string& solver, const std::string& name) {
   const std::unique_ptr<Solver> made = make_solver(solver);
-  const Fields fields = fields_of(*made);
-  return std::any_of(fields.list().begin(), fields.list().end(),
-                     [&](const Field& field) { return field.name == name; });
+  return fields_of(*made).find(name) != nullptr;
 }
 
 void check(const CompareOptions& o) {
