@@ -64,13 +64,13 @@ void measure(const std::string& encoder, const std::string& head, int64_t shots,
 
   Sample sample;
   const auto bare = [&] {
-    const torch::Tensor h = model.encode(sample.batch.tensors);
+    const torch::Tensor h = model.encode(sample.batch.inputs());
     torch::autograd::grad({(h * h).mean()}, parameters);
   };
-  const auto whole = [&] { oracles.upper_point(sample).grad_x(); };
+  const auto whole = [&] { oracles.upper().point(sample).grad_x(); };
   std::vector<double> ratios, times;
   for (int k = -2; k < pairs; ++k) {
-    sample = oracles.draw_upper("benchmark");
+    sample = oracles.upper().draw("benchmark");
     const bool first = k % 2 == 0;
     double w = first ? seconds(whole) : 0;
     const double b = seconds(bare);

@@ -26,9 +26,9 @@ class NormalizedDescent : public bilevel::SolverWith<NormalizedDescentOptions> {
   void start(bilevel::Oracles&, int64_t) override { bilevel::fields_of(options_).validate(); }
   bilevel::StepReport step(bilevel::Oracles& oracles) override {
     for (int64_t n = 0; n < options_.lower_steps; ++n)
-      oracles.y().add(oracles.lower_gradient(oracles.draw_lower("lower_batches")), -0.1);
+      oracles.y().add(oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches")), -0.1);
     auto [upper, lower] =
-        oracles.points(oracles.draw_upper("upper_batches"), oracles.draw_lower("linear_batches"));
+        oracles.points(oracles.upper().draw("upper_batches"), oracles.lower().draw("linear_batches"));
     const auto hessian = bilevel::point_hessian(lower);
     const bilevel::Hypergradient g = bilevel::implicit_hypergradient(
         oracles, upper, lower, [&](const auto& b) { return bilevel::conjugate_gradients(hessian, b); });

@@ -24,28 +24,34 @@ int main() {
   const auto logits = torch::zeros({rows}).requires_grad_();  // x: one weight for every row
   Linear head(8, 2);                                          // y
   const auto weighted_loss = [&](const bilevel::Batch& b) {
-    const auto losses = cross_entropy(
-        head(b[0]), b[1], torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kNone));
-    return (logits.index_select(0, b[2]).sigmoid() * losses).mean() +
+    const auto losses =
+        cross_entropy(head(b.input()), b.targets(),
+                      torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kNone));
+    return (logits.index_select(0, b.numbers()).sigmoid() * losses).mean() +
            1e-2 * bilevel::squared_norm(head->parameters());
   };
-  const bilevel::BatchSource lower_batches =
-      bilevel::shuffled({inputs, labels, torch::arange(rows)}, {.batch_size = 50});
+  const bilevel::BatchSource lower_batches = bilevel::shuffled({inputs}, labels, {.batch_size = 50});
   // [shown]
 
   // [shown]
-  const auto gather = [&](const std::vector<int64_t>& numbers) {
-    const auto at = torch::tensor(numbers);
-    return bilevel::Batch{{trusted_inputs.index_select(0, at), trusted_labels.index_select(0, at)}, numbers};
-  };
-  std::vector<int64_t> numbers(trusted);
+  const bilevel::DataSet trusted_rows{
+      .inputs =
+          [&](const bilevel::Rows& numbers) {
+            return std::vector{trusted_inputs.index_select(0, torch::tensor(numbers))};
+          },
+      .targets =
+          [&](const bilevel::Rows& numbers) {
+            return trusted_labels.index_select(0, torch::tensor(numbers));
+          }};
+  bilevel::Rows numbers(trusted);
   for (int64_t i = 0; i < trusted; ++i) numbers[i] = i;
-  const bilevel::BatchSource upper_batches(numbers, gather, {.batch_size = 50});
+  const bilevel::BatchSource upper_batches(std::make_shared<bilevel::DataSet>(trusted_rows), numbers,
+                                           {.batch_size = 50});
   // [shown]
 
   const bilevel::Problem problem{
       .upper = {.parameters = {{"logits", logits}},
-                .loss = [&](const bilevel::Batch& b) { return cross_entropy(head(b[0]), b[1]); },
+                .loss = [&](const bilevel::Batch& b) { return cross_entropy(head(b.input()), b.targets()); },
                 .batches = upper_batches},
       .lower = {.parameters = bilevel::named(*head), .loss = weighted_loss, .batches = lower_batches}};
 

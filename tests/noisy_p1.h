@@ -40,7 +40,7 @@ struct NoisyP1 {
     return {.upper = {.parameters = {{"x", x}},
                       .loss =
                           [x = x, y = y](const Batch& batch) {
-                            const torch::Tensor u = batch[0][0];
+                            const torch::Tensor u = batch.input()[0];
                             return torch::cosh(c * x).sum() + u[0] * x.sum() +
                                    (b + u[1]) * torch::sin(y).sum();
                           },
@@ -48,7 +48,7 @@ struct NoisyP1 {
             .lower = {.parameters = {{"y", y}},
                       .loss =
                           [x = x, y = y](const Batch& batch) {
-                            const torch::Tensor l = batch[0][0];
+                            const torch::Tensor l = batch.input()[0];
                             return 0.5 * (mu + l[0]) * (y - (a + l[1]) * x).square().sum() + l[2] * y.sum();
                           },
                       .batches = shuffled({lower_rows}, {.batch_size = 1})}};
@@ -85,13 +85,13 @@ class NoisyP1Samples {
   NoisyP1Samples(double noise, uint64_t seed) : problem_(noise), oracles_(problem_.problem(), seed) {}
 
   std::array<double, 3> lower(const std::string& stream) {
-    const torch::Tensor row = oracles_.draw_lower(stream).batch[0][0];
+    const torch::Tensor row = oracles_.lower().draw(stream).batch.input()[0];
     return {row[0].item<double>(), row[1].item<double>(), row[2].item<double>()};
   }
   /// An estimate with `factors` factors.
   NoisyP1Draw estimate(int64_t factors) {
     NoisyP1Draw draw;
-    const torch::Tensor row = oracles_.draw_upper("upper_batches").batch[0][0];
+    const torch::Tensor row = oracles_.upper().draw("upper_batches").batch.input()[0];
     draw.u = {row[0].item<double>(), row[1].item<double>()};
     draw.l = lower("cross_batches");
     for (int64_t j = 0; j < factors; ++j)

@@ -34,16 +34,17 @@ struct Ridge {
   }
 
   Problem problem() const {
-    return {.upper = {.parameters = {{"x", x}},
-                      .loss = [y = y](const Batch& b) { return (b[0].mv(y) - b[1]).square().mean(); },
-                      .batches = shuffled({valid, valid_target}, {.batch_size = 4})},
-            .lower = {.parameters = {{"y", y}},
-                      .loss =
-                          [x = x, y = y, p = dropout](const Batch& b) {
-                            const torch::Tensor rows = p > 0 ? torch::dropout(b[0], p, true) : b[0];
-                            return (rows.mv(y) - b[1]).square().mean() + (x.exp() * y.square()).sum();
-                          },
-                      .batches = shuffled({train, train_target}, {.batch_size = 5})}};
+    return {
+        .upper = {.parameters = {{"x", x}},
+                  .loss = [y = y](const Batch& b) { return (b.input().mv(y) - b.targets()).square().mean(); },
+                  .batches = shuffled({valid}, valid_target, {.batch_size = 4})},
+        .lower = {.parameters = {{"y", y}},
+                  .loss =
+                      [x = x, y = y, p = dropout](const Batch& b) {
+                        const torch::Tensor rows = p > 0 ? torch::dropout(b.input(), p, true) : b.input();
+                        return (rows.mv(y) - b.targets()).square().mean() + (x.exp() * y.square()).sum();
+                      },
+                  .batches = shuffled({train}, train_target, {.batch_size = 5})}};
   }
 
   /// The problem whose upper loss is multiplied by `factor` from its `count`-th evaluation on.
@@ -80,17 +81,17 @@ struct SharedEncoder {
   /// `lower_hessian`.
   /// @param batch_size of both levels; 99: every batch is the whole data set.
   Problem problem(bool split, bool hessian, int64_t batch_size) const {
-    const Encode encode = [w = w](const Batch& b) { return torch::tanh(b[0].mm(w.t())); };
+    const Encode encode = [w = w](const Batch& b) { return torch::tanh(b.input().mm(w.t())); };
     const FeatureLoss f = [w = w, y = y](const torch::Tensor& features, const Batch& b) {
-      return (features.mv(y) - b[1]).square().mean() + 0.05 * w.square().sum();
+      return (features.mv(y) - b.targets()).square().mean() + 0.05 * w.square().sum();
     };
     const FeatureLoss g = [y = y, A = A](const torch::Tensor& features, const Batch& b) {
-      return 0.5 * y.dot(A.mv(y)) - (features.mv(y) * b[1]).mean();
+      return 0.5 * y.dot(A.mv(y)) - (features.mv(y) * b.targets()).mean();
     };
     Problem problem{.upper = {.parameters = {{"w", w}},
-                              .batches = shuffled({valid, valid_target}, {.batch_size = batch_size})},
+                              .batches = shuffled({valid}, valid_target, {.batch_size = batch_size})},
                     .lower = {.parameters = {{"y", y}},
-                              .batches = shuffled({train, train_target}, {.batch_size = batch_size})}};
+                              .batches = shuffled({train}, train_target, {.batch_size = batch_size})}};
     if (split) {
       problem.encode = encode;
       problem.upper.feature_loss = f;

@@ -56,14 +56,14 @@ class LevelBatches {
  public:
   LevelBatches(Session& session, bool upper)
       : s_(session),
-        upper_(upper),
-        source_(upper ? session.oracles.problem().upper.batches : session.oracles.problem().lower.batches),
+        level_(upper ? session.oracles.upper() : session.oracles.lower()),
+        source_(level_.batches()),
         name_(upper ? "the upper loss" : "the lower loss"),
         generator_(session.oracles.streams().stream(upper ? "check.batches.upper" : "check.batches.lower")),
         exact_(session.unit < 1e-12 ? 1e-9 : 1e-4) {}
 
   void run() {
-    if (source_.rows() < 2) return;
+    if (source_.size() < 2) return;
     harmless_ = source_.full_batch();
     attempt("does not depend on the order of its rows", [&](const std::string& name) { order(name); });
     attempt("is a mean over its rows", [&](const std::string& name) { partition(name); });
@@ -83,8 +83,7 @@ class LevelBatches {
 
   Evaluation evaluate(const Batch& batch, uint64_t seed) {
     const Sample sample{batch.to(s_.x.device()), seed};
-    const JointGradient g =
-        upper_ ? s_.oracles.upper_gradient(sample) : s_.oracles.lower_joint_gradient(sample);
+    const JointGradient g = level_.gradient(sample);
     return {g.value.item<double>(), torch::cat({g.x, g.y}).to(torch::kFloat64)};
   }
   uint64_t seed() { return s_.oracles.streams().draw("check.batches.model"); }
@@ -103,7 +102,7 @@ class LevelBatches {
       slots.assign(parts, {});
       for (size_t i = 0; i < all.size(); ++i) slots[i % parts].push_back(all[i]);
     }
-    const auto most = static_cast<size_t>(s_.options.rows > 0 ? s_.options.rows : source_.rows());
+    const auto most = static_cast<size_t>(s_.options.rows > 0 ? s_.options.rows : source_.size());
     const size_t count = std::clamp<size_t>(most / std::max<size_t>(1, slots[0].size()), 2, kMostSlots);
     if (slots.size() > count) slots.resize(count);
     for (auto& slot : slots) {
@@ -232,20 +231,19 @@ class LevelBatches {
 
   /// Half of the rows twice, each counting half: with `weighted_mean` the loss of all of them once.
   void weights(const std::string& name) {
-    if (!Sampler(source_, generator_).next().weights.defined()) return;
+    if (!Sampler(source_, generator_).next().weights().defined()) return;
     const auto difference = [&] {
       std::vector<int64_t> rows;
       for (const auto& slot : minibatches()) rows.insert(rows.end(), slot.begin(), slot.end());
       const Evaluation once = evaluate(source_.gather(rows), seed());
       const size_t all = rows.size(), twice = (all + 1) / 2;
       rows.insert(rows.end(), rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(twice));
-      Batch batch = source_.gather(rows);
       const auto count = static_cast<int64_t>(rows.size()), half = static_cast<int64_t>(twice);
-      batch.weights =
+      const Tensor weights =
           torch::full({count}, static_cast<double>(count) / static_cast<double>(all), torch::kFloat64);
-      batch.weights.narrow(0, 0, half).mul_(0.5);
-      batch.weights.narrow(0, count - half, half).mul_(0.5);
-      return apart(evaluate(batch, seed()), once);
+      weights.narrow(0, 0, half).mul_(0.5);
+      weights.narrow(0, count - half, half).mul_(0.5);
+      return apart(evaluate(source_.gather(rows, weights), seed()), once);
     };
     settle(name, difference(), !random_, difference,
            "its batches hold the classes in other shares than the data and carry weights for it "
@@ -254,7 +252,7 @@ class LevelBatches {
   }
 
   Session& s_;
-  bool upper_;
+  LevelOracle& level_;
   const BatchSource& source_;
   std::string name_;
   at::Generator& generator_;

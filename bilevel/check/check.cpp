@@ -22,7 +22,7 @@ bool test_losses(Session& s) {
     // Gradients too: what is random in them may not show in the value (noise times a y that starts at
     // zero).
     const auto evaluate = [&] {
-      return upper ? s.oracles.upper_gradient(s.upper) : s.oracles.lower_joint_gradient(s.lower);
+      return upper ? s.oracles.upper().gradient(s.upper) : s.oracles.lower().gradient(s.lower);
     };
     const JointGradient one = evaluate();
     const double first = one.value.item<double>();

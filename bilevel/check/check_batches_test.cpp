@@ -36,15 +36,16 @@ struct Rows {
     return {.upper = {.parameters = {{"x", x}},
                       .loss =
                           [*this, upper](const Batch& r) {
-                            return upper((r[0].mv(y) - r[1]).square()) + 0.01 * x.square().sum();
+                            return upper((r.input().mv(y) - r.targets()).square()) + 0.01 * x.square().sum();
                           },
-                      .batches = shuffled({valid, valid_target}, a)},
+                      .batches = shuffled({valid}, valid_target, a)},
             .lower = {.parameters = {{"y", y}},
                       .loss =
                           [*this, lower](const Batch& r) {
-                            return lower((r[0].mv(y) - r[1]).square()) + (x.exp() * y.square()).sum();
+                            return lower((r.input().mv(y) - r.targets()).square()) +
+                                   (x.exp() * y.square()).sum();
                           },
-                      .batches = shuffled({train, target}, b)}};
+                      .batches = shuffled({train}, target, b)}};
   }
 };
 
@@ -124,7 +125,7 @@ TEST(CheckBatches, BatchNormalizationIsWrong) {
       Problem problem = rows.problem(mean, mean);
       Level& level = upper ? problem.upper : problem.lower;
       level.loss = [=, x = rows.x, y = rows.y](const Batch& b) {
-        const Tensor loss = (normalized(b[0]).mv(y) - b[1]).square().mean();
+        const Tensor loss = (normalized(b.input()).mv(y) - b.targets()).square().mean();
         return upper ? loss + 0.01 * x.square().sum() : loss + (x.exp() * y.square()).sum();
       };
       const CheckReport report = check(problem, {.estimators = kOne});
@@ -155,16 +156,13 @@ TEST(CheckBatches, WeightsOfAStratifiedBatchMustCount) {
     numbers.push_back(i);
     classes.push_back(rare[i].item<bool>());
   }
-  const auto gather = [data = rows.train, target = rows.target](const std::vector<int64_t>& some) {
-    const Tensor index = torch::tensor(some, torch::kInt64);
-    return Batch{{data.index_select(0, index), target.index_select(0, index)}, some};
-  };
   for (const bool weighted : {true, false}) {
     Problem problem = rows.problem(mean, mean);
-    problem.lower.batches = BatchSource(numbers, gather, {.batch_size = 10}, classes);
+    problem.lower.batches =
+        BatchSource(data_set({rows.train}, rows.target), numbers, {.batch_size = 10}, classes);
     problem.lower.loss = [=, x = rows.x, y = rows.y](const Batch& b) {
-      const Tensor losses = (b[0].mv(y) - b[1]).square();
-      return (weighted ? weighted_mean(losses, b.weights) : losses.mean()) + (x.exp() * y.square()).sum();
+      const Tensor losses = (b.input().mv(y) - b.targets()).square();
+      return (weighted ? weighted_mean(losses, b.weights()) : losses.mean()) + (x.exp() * y.square()).sum();
     };
     const CheckReport report = check(problem, {.estimators = kOne});
     const CheckItem& item = item_named(report, "the lower loss counts its rows by the batch's weights");
@@ -186,7 +184,8 @@ TEST(CheckBatches, ASumUnderDropoutIsWrongAllTheSame) {
   const Rows rows;
   Problem problem = rows.problem(mean, mean);
   problem.lower.loss = [x = rows.x, y = rows.y](const Batch& b) {
-    return (torch::dropout(b[0], 0.2, true).mv(y) - b[1]).square().sum() + (x.exp() * y.square()).sum();
+    return (torch::dropout(b.input(), 0.2, true).mv(y) - b.targets()).square().sum() +
+           (x.exp() * y.square()).sum();
   };
   const CheckReport report = check(problem, {.estimators = kOne});
   EXPECT_EQ(item_named(report, "the lower loss is a mean").verdict, Verdict::wrong) << report.table();

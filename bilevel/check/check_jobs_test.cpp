@@ -56,7 +56,7 @@ void expect_right(const Problem& problem, const std::string& name) {
   EXPECT_TRUE(report.ok) << name << "\n" << report.table();
   for (const char* level : {"the upper loss", "the lower loss"}) {
     const bool upper = level == std::string("the upper loss");
-    if ((upper ? problem.upper : problem.lower).batches.rows() < 2) continue;  // no data
+    if ((upper ? problem.upper : problem.lower).batches.size() < 2) continue;  // no data
     EXPECT_EQ(item_named(report, std::string(level) + " is a mean over its rows").verdict, Verdict::ok)
         << name << "\n"
         << report.table();

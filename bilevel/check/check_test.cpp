@@ -40,18 +40,18 @@ struct Net {
     const auto loss = [](const Tensor& weights, const Tensor& biases, double strength) {
       return [=](const Tensor& features, const Batch& batch) {
         const Tensor kept = torch::dropout(features, 0.2, true);
-        return torch::cross_entropy_loss(torch::linear(kept, weights, biases), batch[1]) +
+        return torch::cross_entropy_loss(torch::linear(kept, weights, biases), batch.targets()) +
                strength * squared_norm({weights, biases});
       };
     };
     return {.upper = {.parameters = {{"w", w}, {"c", c}},
                       .feature_loss = loss(v, d, 0),
-                      .batches = shuffled({data.slice(0, 0, 6), labels.slice(0, 0, 6)}, {.batch_size = 2})},
+                      .batches = shuffled({data.slice(0, 0, 6)}, labels.slice(0, 0, 6), {.batch_size = 2})},
             .lower = {.parameters = {{"v", v}, {"d", d}},
                       .feature_loss = loss(v, d, 0.1),
-                      .batches = shuffled({data, labels}, {.batch_size = 5})},
+                      .batches = shuffled({data}, labels, {.batch_size = 5})},
             .encode = [w = w, c = c](const Batch& batch) {
-              return torch::dropout(torch::tanh(torch::linear(batch[0], w, c)), 0.1, true);
+              return torch::dropout(torch::tanh(torch::linear(batch.input(), w, c)), 0.1, true);
             }};
   }
 };
@@ -142,7 +142,7 @@ TEST(Check, KinksAreAtMostAWarning) {
     const Tensor w = random({8, 2}).requires_grad_(), head = random({8}).requires_grad_();
     const Tensor y = random({1}).requires_grad_();
     const Tensor data = random({80, 2});
-    const auto output = [=](const Batch& b) { return torch::relu(b[0].mm(w.t())).mv(head).tanh(); };
+    const auto output = [=](const Batch& b) { return torch::relu(b.input().mm(w.t())).mv(head).tanh(); };
     const CheckReport report =
         check({.upper = {.parameters = {w, head},
                          .loss = [=](const Batch& b) { return (output(b) - y).square().mean() + y.sum(); },

@@ -77,7 +77,7 @@ struct Scaled {
     };
     const Tensor train_labels = labels(train), valid_labels = labels(valid);
     const auto losses = [y, unit = y_unit](const Batch& b) {
-      return -torch::log_sigmoid(b[1] * b[0].mv(y / unit));
+      return -torch::log_sigmoid(b.targets() * b.input().mv(y / unit));
     };
     Problem problem{.upper = {.parameters = {x},
                               .loss =
@@ -86,14 +86,14 @@ struct Scaled {
                                     return (mistake == Mistake::sum ? l.sum() : l.mean()) +
                                            spoiled(0.05 * (x / x_unit).square().sum());
                                   },
-                              .batches = shuffled({valid, valid_labels}, {.batch_size = 8})},
+                              .batches = shuffled({valid}, valid_labels, {.batch_size = 8})},
                     .lower = {.parameters = {y},
                               .loss =
                                   [=, *this](const Batch& b) {
                                     return losses(b).mean() +
                                            0.1 * ((x / x_unit).exp() * (y / y_unit).square()).sum();
                                   },
-                              .batches = shuffled({train, train_labels}, {.batch_size = 8})}};
+                              .batches = shuffled({train}, train_labels, {.batch_size = 8})}};
     if (mistake == Mistake::frozen_hessian) {  // of y = 0
       problem.lower_hessian = [=, unit = y_unit,
                                strengths = (x / x_unit).detach().exp().clone()](const Tensor& v) {

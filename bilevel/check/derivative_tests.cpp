@@ -30,7 +30,7 @@ std::vector<TestPoint> test_points(Session& s, const Tensor& solution) {
       if (project) x = project(x);
       const TestPoint point{x, s.displaced(false, solution, size), /*at_start=*/false};
       const PointScope moved(s.oracles, point.x, point.y);
-      const JointGradient f = s.oracles.upper_gradient(s.upper), g = s.oracles.lower_joint_gradient(s.lower);
+      const JointGradient f = s.oracles.upper().gradient(s.upper), g = s.oracles.lower().gradient(s.lower);
       const double sum = f.value.item<double>() + g.value.item<double>() + norm_of(f.x) + norm_of(f.y) +
                          norm_of(g.x) + norm_of(g.y);
       if (!std::isfinite(sum)) continue;
@@ -87,8 +87,8 @@ Judgement DerivativeTests::derivative(Parameters& variable, const Tensor& at, co
 
 void DerivativeTests::gradients(const TestPoint& point) {
   const PointScope moved(s_.oracles, point.x, point.y);
-  const JointGradient f = s_.oracles.upper_gradient(s_.upper);
-  const JointGradient g = s_.oracles.lower_joint_gradient(s_.lower);
+  const JointGradient f = s_.oracles.upper().gradient(s_.upper);
+  const JointGradient g = s_.oracles.lower().gradient(s_.lower);
   for (const bool of_x : {true, false}) {
     for (const Block& block : of_x ? s_.x_blocks : s_.y_blocks) {
       for (const bool upper : {true, false}) {
@@ -203,7 +203,7 @@ bool DerivativeTests::products(const TestPoint& at) {
   const double step = std::pow(s_.unit, 0.25);
   const Tensor v = s_.random(s_.y), w = s_.random(s_.y), u = s_.random(s_.x);
   try {
-    LowerPoint point = s_.oracles.lower_point(s_.lower, Graph::both);
+    LossPoint point = s_.oracles.lower().point(s_.lower, Graph::both);
     const Tensor hv = point.hvp(v), hw = point.hvp(w), jv = point.cross_vjp(v);
     const double left = dot_of(hv, w), right = dot_of(v, hw);
     const double product_scale =
@@ -263,13 +263,13 @@ void DerivativeTests::adjoint(const TestPoint& at, const Tensor& jz, const Tenso
   const auto central = [&](double t) {
     const auto gradient = [&](double shift) {
       const PointScope moved(s_.oracles, at.x + shift * u, at.y);
-      return s_.oracles.lower_gradient(s_.lower);
+      return s_.oracles.lower().gradient_in_y(s_.lower);
     };
     return (gradient(t) - gradient(-t)) / (2 * t);
   };
   const VectorDifferentiator differences(central, h);
   // The gradients' rounding beside what two steps show.
-  const double size = norm_of(s_.oracles.lower_gradient(s_.lower));
+  const double size = norm_of(s_.oracles.lower().gradient_in_y(s_.lower));
   const auto judged = [&](const VectorDifference& ju) {
     const double left = dot_of(jz, u), right = dot_of(z, ju.value);
     const double scale = std::max({std::abs(left), std::abs(right),

@@ -55,7 +55,7 @@ void EstimatorTests::run() {
     return;
   }
   s_.oracles.y().assign(level_.solution());
-  const JointGradient f = s_.oracles.upper_gradient(s_.upper);
+  const JointGradient f = s_.oracles.upper().gradient(s_.upper);
   upper_x_ = f.x;
   upper_y_ = f.y;
   dense_solution();
@@ -71,7 +71,7 @@ void EstimatorTests::run() {
 /// grad_x f - J z with z by a factorization of H in float64 and one step of refinement: apart from what the
 /// estimators do, and good to about the condition times the unit of rounding.
 void EstimatorTests::dense_solution() {
-  LowerPoint point = s_.oracles.lower_point(s_.lower, Graph::both);
+  LossPoint point = s_.oracles.lower().point(s_.lower, Graph::both);
   try {
     const LowerLevelCheck& level = s_.report.lower_level;
     const Tensor w = s_.random(s_.y);
@@ -277,7 +277,7 @@ EstimatorTests::Attempt EstimatorTests::by_penalty(Estimator& estimator, const s
     const Tensor d = s_.random(s_.y);
     const double t = std::sqrt(s_.unit) * (s_.y_length + norm_of(solution)) / norm_of(d);
     const PointScope moved(s_.oracles, s_.x, solution + t * d);
-    return norm_of(s_.oracles.upper_gradient(s_.upper).y - upper_y_) / (t * norm_of(d));
+    return norm_of(s_.oracles.upper().gradient(s_.upper).y - upper_y_) / (t * norm_of(d));
   };
   // Where g is flat, f / lambda is the curvature, and differences must resolve it.
   const double convex =

@@ -31,8 +31,8 @@ Tensor dense_matrix(const LinearOperator& product, const Tensor& like) {
 LowerLevel::Curvature LowerLevel::curvature_here(bool exact_products) const {
   Curvature found;
   const bool is_double = s_.unit < 1e-12;
-  std::optional<LowerPoint> point;
-  if (exact_products) point.emplace(s_.oracles.lower_point(s_.lower, Graph::lower_only));
+  std::optional<LossPoint> point;
+  if (exact_products) point.emplace(s_.oracles.lower().point(s_.lower, Graph::lower_only));
   const LinearOperator product = [&](const Tensor& v) {
     return exact_products ? point->hvp(v)
                           : difference_hvp(s_.oracles, s_.lower, v, s_.difference_step(std::cbrt(s_.unit)));

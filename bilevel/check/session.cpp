@@ -24,14 +24,14 @@ std::vector<Block> blocks_of(const Parameters& parameters) {
   return blocks;
 }
 
-/// All rows of a level as one batch, or `most` of them chosen at random.
+/// All items of a level as one batch, or `most` of them chosen at random.
 Batch some_rows(const BatchSource& source, int64_t most, at::Generator& generator) {
-  if (most == 0 || source.rows() <= most) return source.all();
-  std::vector<int64_t> numbers;  // what `gather` takes, which need not be what its batches call rows
+  if (most == 0 || source.size() <= most) return source.all();
+  Rows numbers;
   for (const std::vector<int64_t>& slot : source.slots(generator))
     numbers.insert(numbers.end(), slot.begin(), slot.end());
   const Tensor chosen =
-      std::get<0>(torch::randperm(source.rows(), generator, torch::kInt64).slice(0, 0, most).sort());
+      std::get<0>(torch::randperm(source.size(), generator, torch::kInt64).slice(0, 0, most).sort());
   std::sort(numbers.begin(), numbers.end());
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < most; ++i) rows.push_back(numbers[static_cast<size_t>(chosen[i].item<int64_t>())]);
@@ -82,18 +82,18 @@ Session::Session(const Problem& problem, const CheckOptions& wishes)
                 : x.scalar_type() == torch::kFloat64 ? 1e-5
                                                      : 2e-2) {
   at::Generator& generator = oracles.streams().stream("check.rows");
-  const auto sample = [&](const Level& level, const char* name) {
-    return Sample{some_rows(level.batches, options.rows, generator).to(x.device()),
+  const auto sample = [&](LevelOracle& level, const char* name) {
+    return Sample{some_rows(level.batches(), options.rows, generator).to(x.device()),
                   oracles.streams().draw(std::string("check.") + name)};
   };
-  upper = sample(oracles.problem().upper, "upper");
-  lower = sample(oracles.problem().lower, "lower");
+  upper = sample(oracles.upper(), "upper");
+  lower = sample(oracles.lower(), "lower");
   report.upper_size = x.numel();
   report.lower_size = y.numel();
   report.upper_rows = upper.batch.size();
   report.lower_rows = lower.batch.size();
-  report.all_upper_rows = oracles.problem().upper.batches.rows();
-  report.all_lower_rows = oracles.problem().lower.batches.rows();
+  report.all_upper_rows = oracles.upper().batches().size();
+  report.all_lower_rows = oracles.lower().batches().size();
   report.dtype = x.scalar_type() == torch::kFloat64 ? "float64" : "float32";
   report.tolerance = tolerance;
 }

@@ -129,6 +129,19 @@ Field& Fields::flag(const std::string& name, std::optional<bool>& value, const s
               }});
 }
 
+Field& Fields::choice_by_number(const std::string& name, const std::vector<std::string>& names,
+                                const std::string& meaning, const std::function<size_t()>& get,
+                                const std::function<void(size_t)>& set) {
+  return add({name, meaning, fmt::format("{}", fmt::join(names, "|")), "",
+              [names, get] { return get() < names.size() ? json(names[get()]) : json(get()); },
+              [name, names, set](const json& given) {
+                const auto found = std::find(names.begin(), names.end(), given);
+                if (found == names.end())
+                  refuse(name, given, fmt::format("must be one of {}", fmt::join(names, ", ")));
+                set(static_cast<size_t>(found - names.begin()));
+              }});
+}
+
 Field& Fields::choice(const std::string& name, std::string& value, const std::vector<std::string>& choices,
                       const std::string& meaning) {
   return add({name, meaning, fmt::format("{}", fmt::join(choices, "|")), "", [&value] { return json(value); },

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace bilevel {
@@ -38,6 +39,16 @@ inline constexpr Range kPositive{.low = 0, .low_open = true};
 inline constexpr Range kNonNegative{.low = 0};
 inline constexpr Range kAtLeastOne{.low = 1};
 inline constexpr Range kWeight{.low = 0, .high = 1, .low_open = true};
+
+/// The names of an enumeration's values, from 0 in their order: specialized, with `value`, a list of texts, for every
+/// enumeration that is an option.
+template <typename E>
+struct NamesOf;
+
+template <typename E>
+requires std::is_enum_v<E> std::string name_of(E value) {
+  return NamesOf<E>::value[static_cast<size_t>(value)];
+}
 
 /// Where a random search looks for a value: uniformly in the logarithm.
 struct SearchRange {
@@ -103,6 +114,14 @@ class Fields {
   Field& flag(const std::string& name, std::optional<bool>& value, const std::string& meaning);
   Field& choice(const std::string& name, std::string& value, const std::vector<std::string>& choices,
                 const std::string& meaning);
+  /// One of an enumeration's values, by its name (`NamesOf`).
+  template <typename E>
+  requires std::is_enum_v<E> Field& choice(const std::string& name, E& value, const std::string& meaning) {
+    const std::vector<std::string> names(std::begin(NamesOf<E>::value), std::end(NamesOf<E>::value));
+    return choice_by_number(
+        name, names, meaning, [&value] { return static_cast<size_t>(value); },
+        [&value](size_t number) { value = static_cast<E>(number); });
+  }
   /// One of `choices`, or empty: not given.
   Field& optional_choice(const std::string& name, std::string& value, const std::vector<std::string>& choices,
                          const std::string& meaning);
@@ -139,6 +158,9 @@ class Fields {
 
  private:
   Field& add(Field field);
+  Field& choice_by_number(const std::string& name, const std::vector<std::string>& names,
+                          const std::string& meaning, const std::function<size_t()>& get,
+                          const std::function<void(size_t)>& set);
   const Field& at(const std::string& name) const;
 
   std::vector<Field> fields_;

@@ -213,6 +213,32 @@ TEST(Fields, SearchRangesAreDeclaredWithTheField) {
   for (const Field& field : unsearched.list()) EXPECT_FALSE(field.range.has_value()) << field.name;
 }
 
+enum class Colour { red, dark_blue };
+
+}  // namespace
+template <>
+struct NamesOf<Colour> {
+  static constexpr const char* value[] = {"red", "dark-blue"};
+};
+namespace {
+
+TEST(Fields, AnEnumerationIsGivenByItsNames) {
+  Colour colour = Colour::dark_blue;
+  Fields fields;
+  fields.choice("colour", colour, "of the line");
+  EXPECT_EQ(fields.list()[0].type, "red|dark-blue");
+  EXPECT_EQ(fields.to_json().dump(), R"({"colour":"dark-blue"})");
+  fields.set_text("colour=red");
+  EXPECT_EQ(colour, Colour::red);
+  for (const json& bad : {json("blue"), json(1), json(nullptr), json("")}) {
+    EXPECT_CONTAINS(message_of<InputError>([&] { fields.set("colour", bad); }),
+                    "must be one of red, dark-blue");
+  }
+  EXPECT_EQ(colour, Colour::red);
+  colour = Colour(7);
+  EXPECT_EQ(message_of<InputError>([&] { fields.validate(); }), "colour = 7: must be one of red, dark-blue");
+}
+
 /// Options of which nothing need be given.
 struct Sparse {
   std::optional<double> l2, epochs;

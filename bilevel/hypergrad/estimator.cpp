@@ -90,8 +90,8 @@ Estimate implicit_estimate(Oracles& oracles, const Sample& upper_sample, const S
   const EstimateScope scope(oracles);
   // Apart, not together: joined batches would share one draw of the encoder's randomness, and the samples'
   // own would not be what other estimates on them see.
-  UpperPoint upper = oracles.upper_point(upper_sample);
-  LowerPoint lower = oracles.lower_point(lower_sample, Graph::both);
+  LossPoint upper = oracles.upper().point(upper_sample);
+  LossPoint lower = oracles.lower().point(lower_sample, Graph::both);
   const Hypergradient found = implicit_hypergradient(oracles, upper, lower, [&](const torch::Tensor& b) {
     return solve_linear(point_hessian(lower), b, options);
   });

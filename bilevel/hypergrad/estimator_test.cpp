@@ -32,7 +32,7 @@ TEST_P(EveryEstimator, IsTheGradientOfPhiAtTheLowerSolution) {
   const Tensor x = oracles.x().flat().clone();
   const Tensor y = q.best_lower(x);
   oracles.y().assign(y);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
   const OracleCounts before = oracles.counts();
   const Estimate found = thorough(GetParam())->estimate(oracles, upper, lower);
   EXPECT_FALSE(found.failed) << found.message;
@@ -57,7 +57,7 @@ TEST_P(EveryEstimator, NaNIsAFailureAndNeverAZero) {
     loss = [loss, nan, y = p1.y](const Batch& b) { return loss(b) + nan * (y[1] - y[1].detach()).square(); };
     Oracles oracles(problem, 1);
     const Estimate found =
-        thorough(GetParam())->estimate(oracles, oracles.draw_upper("test"), oracles.draw_lower("test"));
+        thorough(GetParam())->estimate(oracles, oracles.upper().draw("test"), oracles.lower().draw("test"));
     EXPECT_TRUE(found.failed) << (in_upper ? "upper" : "lower");
     EXPECT_NE(found.message, "");
     EXPECT_TRUE(found.value.isnan().all().item<bool>());
@@ -71,7 +71,7 @@ TEST_P(EveryEstimator, AConcaveLowerLevelIsNeverSilent) {
   problem.lower.loss = [y = p1.y, x = p1.x](const Batch&) { return -0.5 * (y - x).square().sum(); };
   Oracles oracles(problem, 1);
   const Estimate found =
-      thorough(GetParam())->estimate(oracles, oracles.draw_upper("test"), oracles.draw_lower("test"));
+      thorough(GetParam())->estimate(oracles, oracles.upper().draw("test"), oracles.lower().draw("test"));
   if (GetParam() == "exact" || GetParam() == "cg-normal") {  // solve it all the same
     EXPECT_FALSE(found.failed);
     EXPECT_LT(found.residual.item<double>(), 1e-9);
@@ -99,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(ByName, EveryEstimator, ::testing::ValuesIn(estimator_r
 TEST(ImplicitEstimate, CountsOneUpperGradientOneCrossProductAndTheProducts) {
   const Quadratic q({});
   Oracles oracles(q.problem(), 1);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
   const Estimate found = implicit_estimate(
       oracles, upper, lower, {.linear_solver = "neumann", .linear_step_size = 1, .linear_steps = 8});
   EXPECT_EQ(found.cost, (OracleCounts{.upper_gradient = 1, .hvp = 7, .cross_vjp = 1}));
@@ -111,17 +111,17 @@ TEST(ImplicitEstimate, ThePolicyDecidesAboutAnIndefiniteSystem) {
   const Tensor h = torch::tensor({2.0, 1.0, -0.25}, torch::kFloat64);
   problem.lower.loss = [y = p1.y, x = p1.x, h](const Batch&) { return 0.5 * (h * (y - x).square()).sum(); };
   Oracles oracles(problem, 1);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
-  const auto by = [&](const std::string& policy) {
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
+  const auto by = [&](OnFailure policy) {
     return implicit_estimate(oracles, upper, lower, {.policy = {.on_failure = policy, .damping = 0.5}});
   };
-  const Estimate error = by("error");
+  const Estimate error = by(OnFailure::error);
   EXPECT_TRUE(error.failed);
   EXPECT_TRUE(error.value.isnan().all().item<bool>()) << "not the half of the formula that needs no z";
-  const Estimate warn = by("warn");
+  const Estimate warn = by(OnFailure::warn);
   EXPECT_FALSE(warn.failed);
   EXPECT_CONTAINS(warn.message, "warning");
-  const Estimate damp = by("damp");
+  const Estimate damp = by(OnFailure::damp);
   EXPECT_FALSE(damp.failed) << damp.message;
   EXPECT_CONTAINS(damp.message, "damping");
   EXPECT_GT(damp.residual.item<double>(), 1e-3) << "of H, not of the damped system";

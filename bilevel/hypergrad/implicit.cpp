@@ -6,7 +6,7 @@
 
 namespace bilevel {
 
-Hypergradient implicit_hypergradient(Oracles& oracles, UpperPoint& upper, LowerPoint& lower,
+Hypergradient implicit_hypergradient(Oracles& oracles, LossPoint& upper, LossPoint& lower,
                                      const LinearSolve& solve) {
   Hypergradient estimate;
   estimate.upper_loss = upper.value();
@@ -22,11 +22,11 @@ Hypergradient implicit_hypergradient(Oracles& oracles, UpperPoint& upper, LowerP
 LinearOperator sampled_hessian(Oracles& oracles, const std::string& stream) {
   return [&oracles, stream](const torch::Tensor& v) {
     if (oracles.has_lower_hessian()) return oracles.lower_hessian(v);
-    return oracles.lower_point(oracles.draw_lower(stream), Graph::lower_only).hvp(v);
+    return oracles.lower().point(oracles.lower().draw(stream), Graph::lower_only).hvp(v);
   };
 }
 
-LinearOperator point_hessian(LowerPoint& point) {
+LinearOperator point_hessian(LossPoint& point) {
   return [&point](const torch::Tensor& v) { return point.hvp(v); };
 }
 

@@ -22,7 +22,7 @@ struct Hypergradient {
 /// grad_x F(xi) - (d2G(zeta)/dxdy) z with z = solve(grad_y F(xi)), given both points, whose graphs it frees.
 /// One backward pass in y for b, what `solve` needs, and one backward pass in x. When the solve failed there
 /// is no estimate: `value` is NaN, not the rest of the formula.
-Hypergradient implicit_hypergradient(Oracles& oracles, UpperPoint& upper, LowerPoint& lower,
+Hypergradient implicit_hypergradient(Oracles& oracles, LossPoint& upper, LossPoint& lower,
                                      const LinearSolve& solve);
 
 /// H v at the present point, with a fresh lower sample from `stream` at every call (none when the problem
@@ -30,6 +30,6 @@ Hypergradient implicit_hypergradient(Oracles& oracles, UpperPoint& upper, LowerP
 LinearOperator sampled_hessian(Oracles& oracles, const std::string& stream);
 
 /// H v at one point, reusing its graph. The point must outlive the operator.
-LinearOperator point_hessian(LowerPoint& point);
+LinearOperator point_hessian(LossPoint& point);
 
 }  // namespace bilevel

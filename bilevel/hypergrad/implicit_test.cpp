@@ -18,7 +18,7 @@ using torch::Tensor;
 /// The estimate at the present point, with the linear system solved by `solve(H, b)`.
 Hypergradient estimate(Oracles& oracles,
                        const std::function<LinearSolution(const LinearOperator&, const Tensor&)>& solve) {
-  auto [upper, lower] = oracles.points(oracles.draw_upper("test"), oracles.draw_lower("test"));
+  auto [upper, lower] = oracles.points(oracles.upper().draw("test"), oracles.lower().draw("test"));
   const LinearOperator hessian = point_hessian(lower);
   return implicit_hypergradient(oracles, upper, lower, [&](const Tensor& b) { return solve(hessian, b); });
 }
@@ -165,7 +165,7 @@ TEST(SampledHessian, DrawsAFreshSampleForEveryProductFromItsOwnStream) {
                  .loss = [&](const Batch&) { return (x - y).square().sum(); },
                  .batches = no_data()},
        .lower = {.parameters = {y},
-                 .loss = [&](const Batch& b) { return 0.5 * (b[0] * y.square()).sum() + 0 * x.sum(); },
+                 .loss = [&](const Batch& b) { return 0.5 * (b.input() * y.square()).sum() + 0 * x.sum(); },
                  .batches = shuffled({data}, {.batch_size = 1})}},
       1);
   const LinearOperator hessian = sampled_hessian(oracles, "neumann_batches");

@@ -179,7 +179,7 @@ Minimum solve_lower(Oracles& oracles, const Sample& lower, const MinimizeOptions
   const Minimum found = minimize(
       [&](const Tensor& y) {
         oracles.y().assign(y);
-        LowerPoint point = oracles.lower_point(lower, Graph::lower_only);
+        LossPoint point = oracles.lower().point(lower, Graph::lower_only);
         return std::pair{point.value().item<double>(), point.grad_y()};
       },
       oracles.y().flat(), options);

@@ -96,7 +96,7 @@ TEST(SolveLower, MovesYToTheSolutionAndTrustsNoHessianThatWasSupplied) {
   problem.lower_hessian = [](const Tensor& v) { return -7 * v; };
   Oracles oracles(problem, 1);
   const Tensor x = oracles.x().flat().clone();
-  const Minimum found = solve_lower(oracles, oracles.draw_lower("test"));
+  const Minimum found = solve_lower(oracles, oracles.lower().draw("test"));
   EXPECT_TRUE(found.converged) << found.message;
   EXPECT_LT(relative_error(oracles.y().flat(), quadratic.best_lower(x)), 1e-12);
   EXPECT_EQ(distance(oracles.x().flat(), x), 0);
@@ -107,7 +107,7 @@ TEST(SolveLower, MovesYToTheSolutionAndTrustsNoHessianThatWasSupplied) {
 TEST(SolveLower, OneSampleKeepsItsDropoutMask) {
   const Ridge ridge(0.1);  // with dropout inside the lower loss
   Oracles oracles(ridge.problem(), 1);
-  const Minimum found = solve_lower(oracles, oracles.draw_lower("test"));
+  const Minimum found = solve_lower(oracles, oracles.lower().draw("test"));
   EXPECT_TRUE(found.converged) << found.message << ": masks that change leave no minimum";
 }
 

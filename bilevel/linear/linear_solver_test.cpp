@@ -54,13 +54,13 @@ TEST_P(EveryLinearSolver, ReportsAResidualThatIsNotSmallWhenItStopsEarly) {
 
 TEST_P(EveryLinearSolver, NaNStaysAFailureUnderEveryPolicy) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for (const std::string policy : {"error", "warn", "damp"}) {
+  for (const OnFailure policy : {OnFailure::error, OnFailure::warn, OnFailure::damp}) {
     const LinearSolverOptions options{.linear_solver = GetParam(), .policy = {.on_failure = policy}};
     const Diagonal good{vector({0.5, 1, 2})}, bad{vector({0.5, nan, 2})};
     for (const auto& [h, rhs] :
          {std::pair{good, b * nan}, std::pair{good, vector({1, nan, 1})}, std::pair{bad, b}}) {
       const LinearSolution found = solve_linear(h.hessian(), rhs, options);
-      EXPECT_TRUE(found.failed) << policy;
+      EXPECT_TRUE(found.failed) << name_of(policy);
       EXPECT_NE(found.message, "");
     }
   }
@@ -100,13 +100,15 @@ LinearSolution by_policy(const Diagonal& h, const Tensor& rhs, const LinearPolic
 }
 
 TEST(LinearPolicy, ErrorKeepsTheFailure) {
-  const LinearSolution found = by_policy({vector({3, -0.5})}, vector({1, 1}), {.on_failure = "error"});
+  const LinearSolution found =
+      by_policy({vector({3, -0.5})}, vector({1, 1}), {.on_failure = OnFailure::error});
   EXPECT_TRUE(found.failed);
   EXPECT_CONTAINS(found.message, "curvature -0.");
 }
 
 TEST(LinearPolicy, WarnUsesTheLastIterateAndSaysSo) {
-  const LinearSolution found = by_policy({vector({3, -0.5})}, vector({1, 1}), {.on_failure = "warn"});
+  const LinearSolution found =
+      by_policy({vector({3, -0.5})}, vector({1, 1}), {.on_failure = OnFailure::warn});
   EXPECT_FALSE(found.failed);
   EXPECT_LT(distance(found.z, vector({0.8, 0.8})), 1e-15);
   EXPECT_CONTAINS(found.message, "warning");
@@ -114,20 +116,21 @@ TEST(LinearPolicy, WarnUsesTheLastIterateAndSaysSo) {
 }
 
 TEST(LinearPolicy, WarnDoesNotPassAZeroForAnAnswer) {
-  const LinearSolution first = by_policy({vector({3, -0.5})}, vector({0, 1}), {.on_failure = "warn"});
+  const LinearSolution first =
+      by_policy({vector({3, -0.5})}, vector({0, 1}), {.on_failure = OnFailure::warn});
   EXPECT_TRUE(first.failed) << "negative curvature in the first direction: the iterate is zero";
   EXPECT_CONTAINS(first.message, "no iterate");
   const Diagonal singular{vector({1, 0})};
   const LinearSolution dense =
-      solve_with_policy(exact_solve, singular.hessian(), vector({1, 1}), {.on_failure = "warn"});
+      solve_with_policy(exact_solve, singular.hessian(), vector({1, 1}), {.on_failure = OnFailure::warn});
   EXPECT_TRUE(dense.failed);
 }
 
 TEST(LinearPolicy, DampRetriesWithIncreasingDamping) {
   const Diagonal h{vector({3, -0.5})};
   const Tensor rhs = vector({1, 1});
-  const LinearSolution found =
-      by_policy(h, rhs, {.on_failure = "damp", .damping = 0.1, .damping_growth = 2, .damping_attempts = 5});
+  const LinearSolution found = by_policy(
+      h, rhs, {.on_failure = OnFailure::damp, .damping = 0.1, .damping_growth = 2, .damping_attempts = 5});
   ASSERT_FALSE(found.failed) << found.message;
   // ||H b|| / ||b|| = sqrt(9.25 / 2) = 2.1506: 0.215 and 0.430 are less than 0.5, 0.860 is more.
   EXPECT_NEAR(found.damping, 4 * 0.1 * std::sqrt(9.25 / 2), 1e-12);
@@ -142,7 +145,7 @@ TEST(LinearPolicy, DampRetriesWithIncreasingDamping) {
 TEST(LinearPolicy, DampGivesUpInWords) {
   const Diagonal h{vector({3, -5})};
   const LinearSolution found =
-      by_policy(h, vector({1, 1}), {.on_failure = "damp", .damping = 1e-6, .damping_attempts = 3});
+      by_policy(h, vector({1, 1}), {.on_failure = OnFailure::damp, .damping = 1e-6, .damping_attempts = 3});
   EXPECT_TRUE(found.failed);
   EXPECT_CONTAINS(found.message, "did not help");
   EXPECT_EQ(found.products, *h.products);

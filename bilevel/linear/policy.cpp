@@ -49,7 +49,7 @@ LinearSolution damped(const LinearMethod& method, const LinearOperator& hessian,
 
 void LinearPolicy::fields(Fields& f) {
   f.choice(
-      "on_failure", on_failure, {"error", "warn", "damp"},
+      "on_failure", on_failure,
       "when the linear system cannot be solved: error: no estimate; warn: the last iterate is used; damp: "
       "H + damping I is solved instead");
   f.number("damping", damping, kPositive, "first damping, relative to ||H b||/||b||");
@@ -61,8 +61,8 @@ void LinearPolicy::fields(Fields& f) {
 LinearSolution solve_with_policy(const LinearMethod& method, const LinearOperator& hessian,
                                  const torch::Tensor& b, const LinearPolicy& policy) {
   LinearSolution solution = attempt(method, hessian, b);
-  if (!solution.failed || policy.on_failure == "error") return solution;
-  if (policy.on_failure == "damp") return damped(method, hessian, b, policy, std::move(solution));
+  if (!solution.failed || policy.on_failure == OnFailure::error) return solution;
+  if (policy.on_failure == OnFailure::damp) return damped(method, hessian, b, policy, std::move(solution));
   if (finite(solution.z) && solution.z.count_nonzero().item<int64_t>() > 0) {
     solution.failed = false;
     solution.message = "warning: the last iterate is used although " + solution.message;

@@ -12,10 +12,17 @@ namespace bilevel {
 /// A method for H z = b.
 using LinearMethod = std::function<LinearSolution(const LinearOperator& hessian, const torch::Tensor& b)>;
 
+/// When a linear system cannot be solved: no estimate, the last iterate, or H + damping I in place of H.
+enum class OnFailure { error, warn, damp };
+template <>
+struct NamesOf<OnFailure> {
+  static constexpr const char* value[] = {"error", "warn", "damp"};
+};
+
 struct LinearPolicy {
-  std::string on_failure = "error";  ///< error | warn | damp
-  double damping = 1e-3;             ///< first damping, relative to ||H b|| / ||b||
-  double damping_growth = 10;        ///< factor between attempts, > 1
+  OnFailure on_failure = OnFailure::error;
+  double damping = 1e-3;       ///< first damping, relative to ||H b|| / ||b||
+  double damping_growth = 10;  ///< factor between attempts, > 1
   int64_t damping_attempts = 8;
 
   void fields(Fields& fields);

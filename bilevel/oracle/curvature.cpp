@@ -13,9 +13,9 @@ Curvature largest_curvature(Oracles& oracles) {
   const bool one_is_enough = oracles.has_lower_hessian() || oracles.problem().lower.batches.full_batch();
   Curvature found;
   for (int sample = 0; sample < (one_is_enough ? 1 : 3); ++sample) {
-    std::optional<LowerPoint> point;
+    std::optional<LossPoint> point;
     if (!oracles.has_lower_hessian()) {
-      point = oracles.lower_point(oracles.draw_lower("curvature"), Graph::lower_only);
+      point = oracles.lower().point(oracles.lower().draw("curvature"), Graph::lower_only);
     }
     torch::Tensor v =
         torch::randn({oracles.y().size()}, oracles.streams().stream("curvature_start"), torch::kFloat64)

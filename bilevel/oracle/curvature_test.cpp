@@ -16,12 +16,13 @@ struct Diagonal {
   torch::Tensor y = torch::ones({3}, torch::kFloat64).requires_grad_();
 
   Problem problem(const torch::Tensor& diagonals, int64_t batch_size) const {
-    return {.upper = {.parameters = {x},
-                      .loss = [x = x, y = y](const Batch&) { return 0.5 * (x - y).square().sum(); },
-                      .batches = no_data()},
-            .lower = {.parameters = {y},
-                      .loss = [y = y](const Batch& b) { return 0.5 * (b[0] * y.square()).sum() / b.size(); },
-                      .batches = shuffled({diagonals}, {.batch_size = batch_size})}};
+    return {
+        .upper = {.parameters = {x},
+                  .loss = [x = x, y = y](const Batch&) { return 0.5 * (x - y).square().sum(); },
+                  .batches = no_data()},
+        .lower = {.parameters = {y},
+                  .loss = [y = y](const Batch& b) { return 0.5 * (b.input() * y.square()).sum() / b.size(); },
+                  .batches = shuffled({diagonals}, {.batch_size = batch_size})}};
   }
 };
 

@@ -21,7 +21,7 @@ torch::Tensor gradient_of(const torch::Tensor& scalar, const Parameters& paramet
   return parameters.pack(parts);
 }
 
-torch::Tensor as_scalar(const torch::Tensor& loss, const char* what) {
+torch::Tensor as_scalar(const torch::Tensor& loss, const std::string& what) {
   if (!loss.defined() || loss.numel() != 1) {
     throw InputError(fmt::format("the {} loss must be a scalar, but has {} elements", what,
                                  loss.defined() ? loss.numel() : 0));
@@ -42,6 +42,7 @@ void check_level(const Level& level, const char* name, bool has_encoder) {
 const Problem& checked(const Problem& problem) {
   check_level(problem.upper, "upper", static_cast<bool>(problem.encode));
   check_level(problem.lower, "lower", static_cast<bool>(problem.encode));
+  if (problem.lower.project) throw InputError("the lower level has a feasible set, which no solver respects");
   for (const torch::Tensor& x : problem.upper.parameters) {
     for (const torch::Tensor& y : problem.lower.parameters) {
       if (x.is_same(y)) throw InputError("a tensor is a parameter of both the upper and the lower level");
@@ -50,142 +51,221 @@ const Problem& checked(const Problem& problem) {
   return problem;
 }
 
-/// Concatenation along the rows, or nothing when the other dimensions differ.
-std::optional<Batch> concatenate(const Batch& a, const Batch& b) {
-  if (a.tensors.size() != b.tensors.size()) return std::nullopt;
-  Batch joined{{}, a.rows};
-  joined.rows.insert(joined.rows.end(), b.rows.begin(), b.rows.end());
-  for (size_t i = 0; i < a.tensors.size(); ++i) {
-    const torch::Tensor& s = a.tensors[i];
-    const torch::Tensor& t = b.tensors[i];
-    if (s.dim() < 1 || s.dim() != t.dim() || s.size(0) != a.size() || t.size(0) != b.size() ||
-        s.sizes().slice(1) != t.sizes().slice(1) || s.scalar_type() != t.scalar_type()) {
-      return std::nullopt;
-    }
-    joined.tensors.push_back(torch::cat({s, t}));
-  }
-  return joined;
-}
-
 }  // namespace
 
 // ---- points ----
 
-LowerPoint::LowerPoint(Oracles& oracles, torch::Tensor loss, Graph graph)
-    : oracles_(&oracles),
+LossPoint::LossPoint(LevelOracle& level, torch::Tensor loss, Graph graph)
+    : level_(&level),
+      alive_(level.oracles_.alive_),
       loss_(std::move(loss)),
       graph_(graph),
-      upper_version_(oracles.x().version()),
-      lower_version_(oracles.y().version()) {}
+      x_version_(level.oracles_.x().version()),
+      y_version_(level.oracles_.y().version()) {}
 
-void LowerPoint::check_fresh() const {
-  if (upper_version_ != oracles_->upper_.version() || lower_version_ != oracles_->lower_.version()) {
-    throw std::logic_error("a lower point was used after x or y had moved");
-  }
+void LossPoint::check_fresh() const {
+  if (alive_.expired()) throw std::logic_error("a point was used after its oracles had ended");
+  Oracles& oracles = level_->oracles_;
+  if (x_version_ != oracles.x().version() || y_version_ != oracles.y().version())
+    throw std::logic_error(
+        fmt::format("the point of a {} loss was used after x or y had moved", level_->name_));
 }
 
-void LowerPoint::check_graph_through_x() const {
+void LossPoint::check_graph_through_x() const {
   if (graph_ != Graph::both)
-    throw std::logic_error("a hypergradient needs a lower point with a graph through x");
+    throw std::logic_error(fmt::format(
+        "the point of a {} loss without a graph through x has no derivative in x", level_->name_));
 }
 
-const torch::Tensor& LowerPoint::gradient() {
+void LossPoint::count(int64_t OracleCounts::*kind) {
+  if (counted_ != kind) ++(level_->oracles_.counts().*kind);
+  counted_ = kind;
+}
+
+const torch::Tensor& LossPoint::gradient() {
   check_fresh();
-  if (!gradient_.defined()) gradient_ = gradient_of(loss_, oracles_->lower_, true, true);
+  if (!gradient_has_graph_) gradient_ = gradient_of(loss_, level_->oracles_.y(), true, true);
+  gradient_has_graph_ = true;
   return gradient_;
 }
 
-torch::Tensor LowerPoint::grad_y() {
-  if (!gradient_counted_) ++oracles_->counts().lower_gradient;
-  gradient_counted_ = true;
-  return gradient().detach();
-}
-
-torch::Tensor LowerPoint::hvp(const torch::Tensor& v) {
+torch::Tensor LossPoint::grad_y() {
   check_fresh();
-  if (oracles_->has_lower_hessian()) return oracles_->lower_hessian(v);
-  const torch::Tensor product = (gradient() * v).sum();
-  ++oracles_->counts().hvp;
-  return gradient_of(product, oracles_->lower_, true, false);
+  count(level_->kinds_.gradient_in_y);
+  const bool products_follow = level_ == &level_->oracles_.lower();
+  if (!products_follow && !gradient_.defined())
+    gradient_ = gradient_of(loss_, level_->oracles_.y(), true, false);
+  return products_follow ? gradient().detach() : gradient_.detach();
 }
 
-torch::Tensor LowerPoint::cross_vjp(const torch::Tensor& v) {
-  if (graph_ != Graph::both)
-    throw std::logic_error("a lower point without a graph through x has no cross product");
-  const torch::Tensor product = (gradient() * v).sum();
-  ++oracles_->counts().cross_vjp;
-  return gradient_of(product, oracles_->upper_, true, false);
+torch::Tensor LossPoint::grad_x() {
+  check_fresh();
+  check_graph_through_x();
+  count(level_->kinds_.gradient);
+  return gradient_of(loss_, level_->oracles_.x(), true, false);
 }
 
-LowerProducts LowerPoint::products(const torch::Tensor& v) {
+torch::Tensor LossPoint::hvp(const torch::Tensor& v) {
+  check_fresh();
+  Oracles& oracles = level_->oracles_;
+  if (level_ == &oracles.lower() && oracles.has_lower_hessian()) return oracles.lower_hessian(v);
+  const torch::Tensor product = (gradient() * v).sum();
+  ++(oracles.counts().*level_->kinds_.hvp);
+  return gradient_of(product, oracles.y(), true, false);
+}
+
+torch::Tensor LossPoint::cross_vjp(const torch::Tensor& v) {
   check_graph_through_x();
   const torch::Tensor product = (gradient() * v).sum();
-  ++oracles_->counts().hvp;
-  ++oracles_->counts().cross_vjp;
-  const auto [x, y] = oracles_->gradient_in_both(product);
+  ++(level_->oracles_.counts().*level_->kinds_.cross_vjp);
+  return gradient_of(product, level_->oracles_.x(), true, false);
+}
+
+Products LossPoint::products(const torch::Tensor& v) {
+  check_graph_through_x();
+  const torch::Tensor product = (gradient() * v).sum();
+  ++(level_->oracles_.counts().*level_->kinds_.hvp);
+  ++(level_->oracles_.counts().*level_->kinds_.cross_vjp);
+  const auto [x, y] = level_->oracles_.gradient_in_both(product);
   return {.hvp = y, .cross_vjp = x};
 }
 
-UpperPoint::UpperPoint(Oracles& oracles, torch::Tensor loss)
-    : oracles_(&oracles),
-      loss_(std::move(loss)),
-      upper_version_(oracles.x().version()),
-      lower_version_(oracles.y().version()) {}
+// ---- levels ----
 
-void UpperPoint::check_fresh() const {
-  if (upper_version_ != oracles_->upper_.version() || lower_version_ != oracles_->lower_.version()) {
-    throw std::logic_error("an upper point was used after x or y had moved");
+LevelOracle::LevelOracle(Oracles& oracles, const Level& level, std::string name, const Kinds& kinds)
+    : oracles_(oracles),
+      level_(level),
+      name_(std::move(name)),
+      kinds_(kinds),
+      variable_(level.parameters, level.parameters.names, name_) {}
+
+Sampler& LevelOracle::sampler(const std::string& stream) {
+  auto found = samplers_.find(stream);
+  if (found == samplers_.end()) {
+    at::Generator& generator = oracles_.streams().stream(name_ + "." + stream);
+    found = samplers_.emplace(stream, Sampler(level_.batches, generator)).first;
   }
+  return found->second;
 }
 
-void UpperPoint::count() {
-  if (!counted_) ++oracles_->counts().upper_gradient;
-  counted_ = true;
+Sample LevelOracle::counted(Sample sample) {
+  oracles_.counts().*kinds_.samples += sample.batch.size();
+  return sample;
 }
 
-torch::Tensor UpperPoint::grad_y() {
-  check_fresh();
-  count();
-  return gradient_.defined() ? gradient_.detach() : gradient_of(loss_, oracles_->lower_, true, false);
+Sample LevelOracle::draw(const std::string& stream) {
+  Batch batch = sampler(stream).next();
+  return counted({level_.batches.full_batch() ? all().batch : batch.to(oracles_.device()),
+                  oracles_.streams().draw(name_ + "." + stream + ".model")});
 }
 
-torch::Tensor UpperPoint::grad_x() {
-  check_fresh();
-  count();
-  return gradient_of(loss_, oracles_->upper_, true, false);
+Sample LevelOracle::all() {
+  if (full_) return {*full_, 0};
+  Batch batch = level_.batches.all().to(oracles_.device());
+  if (level_.batches.full_batch()) full_ = batch;
+  return {std::move(batch), 0};
+}
+
+const std::vector<Rows>& LevelOracle::dealt() {
+  if (dealt_.empty()) {
+    at::Generator generator =
+        at::make_generator<at::CPUGeneratorImpl>(derive_seed(oracles_.streams().seed(), name_ + ".slots"));
+    dealt_ = level_.batches.slots(generator);
+  }
+  return dealt_;
+}
+
+int64_t LevelOracle::slots() { return static_cast<int64_t>(dealt().size()); }
+int64_t LevelOracle::slot_size(int64_t slot) {
+  return static_cast<int64_t>(dealt().at(static_cast<size_t>(slot)).size());
+}
+
+Sample LevelOracle::slot(int64_t slot) {
+  return counted({level_.batches.gather(dealt().at(static_cast<size_t>(slot))).to(oracles_.device()),
+                  oracles_.streams().draw(name_ + ".slots.model")});
+}
+
+torch::Tensor LevelOracle::loss(const Sample& sample, const torch::Tensor& features) {
+  // The head's randomness is not the encoder's, so that encoding apart or together changes nothing else.
+  const DefaultGeneratorScope randomness(sample.model_seed + (level_.feature_loss ? 1 : 0),
+                                         oracles_.device());
+  const torch::Tensor value = as_scalar(
+      level_.feature_loss ? level_.feature_loss(features, sample.batch) : level_.loss(sample.batch), name_);
+  if (oracles_.purpose_ == Purpose::steps || oracles_.purpose_ == Purpose::warm_start)
+    seen_ = seen_.defined() ? seen_ + value.detach() : value.detach();
+  return value;
+}
+
+torch::Tensor LevelOracle::loss(const Sample& sample) {
+  oracles_.x().check();
+  oracles_.y().check();
+  return loss(sample, level_.feature_loss ? oracles_.encode(sample) : torch::Tensor());
+}
+
+torch::Tensor LevelOracle::loss_in_y(const Sample& sample) {
+  oracles_.x().check();
+  oracles_.y().check();
+  const FrozenScope frozen(oracles_.x());
+  torch::Tensor features;
+  if (level_.feature_loss) {
+    const torch::NoGradGuard no_grad;
+    features = oracles_.encode(sample);
+  }
+  return loss(sample, features);
+}
+
+LossPoint LevelOracle::point(const Sample& sample, Graph graph) {
+  return LossPoint(*this, graph == Graph::both ? loss(sample) : loss_in_y(sample), graph);
+}
+
+torch::Tensor LevelOracle::gradient_in_y(const Sample& sample, Counted counted) {
+  const torch::Tensor value = loss_in_y(sample);
+  if (counted == Counted::yes) ++(oracles_.counts().*kinds_.gradient_in_y);
+  return gradient_of(value, oracles_.y(), false, false);
+}
+
+JointGradient LevelOracle::gradient(const Sample& sample) {
+  const torch::Tensor value = loss(sample);
+  ++(oracles_.counts().*kinds_.gradient);
+  const auto [x, y] = oracles_.gradient_in_both(value);
+  return {.value = value.detach(), .x = x, .y = y};
+}
+
+void LevelOracle::move(const torch::Tensor& direction, double scale) {
+  variable_.add(direction, scale);
+  project();
+}
+
+void LevelOracle::project() {
+  if (level_.project) variable_.assign(level_.project(variable_.flat()));
+}
+
+void LevelOracle::state(State& state) {
+  if (state.loading()) dealt_.clear();  // they follow from the seed, which was restored
+  state.scope(name_ + "_samplers", [&](State& inner) {
+    for (const std::string& stream : inner.names(samplers_))
+      inner.scope(stream, [&](State& one) { sampler(stream).state(one); });
+  });
 }
 
 // ---- oracles ----
 
 Oracles::Oracles(Problem problem, uint64_t seed)
     : problem_(checked(problem)),
-      upper_(problem_.upper.parameters, problem_.upper.parameters.names, "upper"),
-      lower_(problem_.lower.parameters, problem_.lower.parameters.names, "lower"),
-      streams_(seed) {
-  if (upper_.flat().device() != lower_.flat().device()) throw InputError("x and y must be on one device");
-}
-
-Sampler& Oracles::sampler(std::map<std::string, Sampler>& samplers, const BatchSource& source,
-                          const std::string& level, const std::string& stream) {
-  auto found = samplers.find(stream);
-  if (found == samplers.end()) {
-    found = samplers.emplace(stream, Sampler(source, streams_.stream(level + "." + stream))).first;
-  }
-  return found->second;
-}
-
-Sample Oracles::draw_upper(const std::string& stream) {
-  Sample sample{sampler(upper_samplers_, problem_.upper.batches, "upper", stream).next().to(device()),
-                streams_.draw("upper." + stream + ".model")};
-  counts().upper_samples += sample.batch.size();
-  return sample;
-}
-
-Sample Oracles::draw_lower(const std::string& stream) {
-  Sample sample{sampler(lower_samplers_, problem_.lower.batches, "lower", stream).next().to(device()),
-                streams_.draw("lower." + stream + ".model")};
-  counts().lower_samples += sample.batch.size();
-  return sample;
+      streams_(seed),
+      upper_(*this, problem_.upper, "upper",
+             {.samples = &OracleCounts::upper_samples,
+              .gradient_in_y = &OracleCounts::upper_gradient,
+              .gradient = &OracleCounts::upper_gradient,
+              .hvp = &OracleCounts::upper_hvp,
+              .cross_vjp = &OracleCounts::upper_cross_vjp}),
+      lower_(*this, problem_.lower, "lower",
+             {.samples = &OracleCounts::lower_samples,
+              .gradient_in_y = &OracleCounts::lower_gradient,
+              .gradient = &OracleCounts::lower_joint_gradient,
+              .hvp = &OracleCounts::hvp,
+              .cross_vjp = &OracleCounts::cross_vjp}) {
+  if (x().flat().device() != y().flat().device()) throw InputError("x and y must be on one device");
 }
 
 torch::Tensor Oracles::encode(const Sample& sample) {
@@ -193,190 +273,76 @@ torch::Tensor Oracles::encode(const Sample& sample) {
   return problem_.encode(sample.batch);
 }
 
-torch::Tensor Oracles::loss(const Level& level, const Sample& sample, const torch::Tensor& features) {
-  const char* name = &level == &problem_.upper ? "upper" : "lower";
-  // The head's randomness is not the encoder's, so that encoding apart or together changes nothing else.
-  const DefaultGeneratorScope randomness(sample.model_seed + (level.feature_loss ? 1 : 0), device());
-  const torch::Tensor value = as_scalar(
-      level.feature_loss ? level.feature_loss(features, sample.batch) : level.loss(sample.batch), name);
-  if (purpose_ == Purpose::steps || purpose_ == Purpose::warm_start) {
-    torch::Tensor& seen = &level == &problem_.upper ? seen_upper_ : seen_lower_;
-    seen = seen.defined() ? seen + value.detach() : value.detach();
-  }
-  return value;
-}
-
 const char* Oracles::nonfinite_loss() {
   const char* found = nullptr;
-  for (auto [name, seen] :
-       {std::pair{"the lower loss", &seen_lower_}, std::pair{"the upper loss", &seen_upper_}}) {
-    if (seen->defined() && !std::isfinite(seen->item<double>())) found = name;
-    seen->reset();
+  for (auto [name, level] : {std::pair{"the lower loss", &lower_}, std::pair{"the upper loss", &upper_}}) {
+    torch::Tensor& seen = level->seen_;
+    if (seen.defined() && !std::isfinite(seen.item<double>())) found = name;
+    seen.reset();
   }
   return found;
 }
 
 std::pair<torch::Tensor, torch::Tensor> Oracles::encode_together(const Sample& upper, const Sample& lower) {
-  const std::optional<Batch> joined = problem_.join ? problem_.join(upper.batch, lower.batch).to(device())
-                                                    : concatenate(upper.batch, lower.batch);
+  const std::optional<Batch> joined = Batch::joined(upper.batch, lower.batch);
   if (!joined) return {encode(upper), encode(lower)};
   const torch::Tensor features = encode({*joined, upper.model_seed});
-  const int64_t rows = features.size(0);
-  if (rows != upper.batch.size() + lower.batch.size()) {
-    throw InputError(fmt::format("encode gave {} rows of features for a batch of {} rows", rows,
-                                 upper.batch.size() + lower.batch.size()));
+  const int64_t first = upper.batch.size(), second = lower.batch.size();
+  if (features.size(0) != first + second) {
+    throw InputError(fmt::format("encode gave {} rows of features for a batch of {} rows", features.size(0),
+                                 first + second));
   }
-  return {features.narrow(0, 0, upper.batch.size()),
-          features.narrow(0, upper.batch.size(), lower.batch.size())};
+  return {features.narrow(0, 0, first), features.narrow(0, first, second)};
 }
 
-LowerPoint Oracles::lower_point(const Sample& sample, Graph graph) {
-  upper_.check();
-  lower_.check();
-  if (graph == Graph::both) {
-    const torch::Tensor features = problem_.lower.feature_loss ? encode(sample) : torch::Tensor();
-    return LowerPoint(*this, loss(problem_.lower, sample, features), graph);
-  }
-  return LowerPoint(*this, loss_in_y(problem_.lower, sample), graph);
-}
-
-torch::Tensor Oracles::loss_in_y(const Level& level, const Sample& sample) {
-  const FrozenScope frozen(upper_);
-  torch::Tensor features;
-  if (level.feature_loss) {
-    const torch::NoGradGuard no_grad;
-    features = encode(sample);
-  }
-  return loss(level, sample, features);
-}
-
-UpperPoint Oracles::upper_point(const Sample& sample) {
-  upper_.check();
-  lower_.check();
-  torch::Tensor features;
-  if (problem_.upper.feature_loss) features = encode(sample);
-  return UpperPoint(*this, loss(problem_.upper, sample, features));
-}
-
-std::pair<UpperPoint, LowerPoint> Oracles::points(const Sample& upper, const Sample& lower) {
-  if (!problem_.upper.feature_loss || !problem_.lower.feature_loss) {
-    return {upper_point(upper), lower_point(lower, Graph::both)};
-  }
-  upper_.check();
-  lower_.check();
+std::pair<LossPoint, LossPoint> Oracles::points(const Sample& upper, const Sample& lower) {
+  if (!problem_.upper.feature_loss || !problem_.lower.feature_loss)
+    return {upper_.point(upper), lower_.point(lower)};
+  x().check();
+  y().check();
   const auto [upper_features, lower_features] = encode_together(upper, lower);
-  return {UpperPoint(*this, loss(problem_.upper, upper, upper_features)),
-          LowerPoint(*this, loss(problem_.lower, lower, lower_features), Graph::both)};
+  return {LossPoint(upper_, upper_.loss(upper, upper_features), Graph::both),
+          LossPoint(lower_, lower_.loss(lower, lower_features), Graph::both)};
 }
 
-torch::Tensor Oracles::lower_gradient(const Sample& sample) {
-  const LowerPoint point = lower_point(sample, Graph::lower_only);
-  ++counts().lower_gradient;
-  return gradient_of(point.loss_, lower_, false, false);
-}
-
-torch::Tensor Oracles::hypergradient(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z) {
+torch::Tensor Oracles::hypergradient(LossPoint& upper, LossPoint& lower, const torch::Tensor& z) {
   upper.check_fresh();
   lower.check_graph_through_x();
-  upper.count();
+  upper.count(upper_.kinds_.gradient);
   ++counts().cross_vjp;
-  return gradient_of(upper.loss_ - (lower.gradient() * z).sum(), upper_, false, false);
+  return gradient_of(upper.loss_ - (lower.gradient() * z).sum(), x(), false, false);
 }
 
 std::pair<torch::Tensor, torch::Tensor> Oracles::gradient_in_both(const torch::Tensor& scalar) {
-  if (!scalar.requires_grad()) {
-    return {torch::zeros({upper_.size()}, upper_.options()), torch::zeros({lower_.size()}, lower_.options())};
-  }
-  std::vector<torch::Tensor> variables = upper_.tensors();
-  variables.insert(variables.end(), lower_.tensors().begin(), lower_.tensors().end());
+  if (!scalar.requires_grad())
+    return {torch::zeros({x().size()}, x().options()), torch::zeros({y().size()}, y().options())};
+  std::vector<torch::Tensor> variables = x().tensors();
+  variables.insert(variables.end(), y().tensors().begin(), y().tensors().end());
   const auto parts = torch::autograd::grad({scalar}, variables, {}, false, false, /*allow_unused=*/true);
-  const auto middle = parts.begin() + static_cast<std::ptrdiff_t>(upper_.tensors().size());
-  return {upper_.pack({parts.begin(), middle}), lower_.pack({middle, parts.end()})};
+  const auto middle = parts.begin() + static_cast<std::ptrdiff_t>(x().tensors().size());
+  return {x().pack({parts.begin(), middle}), y().pack({middle, parts.end()})};
 }
 
-LinearStep Oracles::linear_step(UpperPoint& upper, const torch::Tensor& gradient, const torch::Tensor& z) {
-  upper.count();
+LinearStep Oracles::linear_step(LossPoint& upper, const torch::Tensor& gradient, const torch::Tensor& z) {
+  upper.count(upper_.kinds_.gradient);
   ++counts().hvp;
   ++counts().cross_vjp;
-  const auto [x, y] = gradient_in_both(upper.loss_ - (gradient * z).sum());
-  return {.hypergradient = x, .residual = y.neg()};
+  const auto [in_x, in_y] = gradient_in_both(upper.loss_ - (gradient * z).sum());
+  return {.hypergradient = in_x, .residual = in_y.neg()};
 }
 
-LinearStep Oracles::hypergradient_and_residual(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z) {
+LinearStep Oracles::hypergradient_and_residual(LossPoint& upper, LossPoint& lower, const torch::Tensor& z) {
   upper.check_fresh();
   lower.check_graph_through_x();
   return linear_step(upper, lower.gradient(), z);
 }
 
-LinearStep Oracles::aggregated_step(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z,
+LinearStep Oracles::aggregated_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z,
                                     double weight) {
-  upper.check_fresh();
   lower.check_graph_through_x();
-  upper.gradient_ = gradient_of(upper.loss_, lower_, true, true);
   ++counts().upper_hvp;
   ++counts().upper_cross_vjp;
-  return linear_step(upper, weight * upper.gradient_ + (1 - weight) * lower.gradient(), z);
-}
-
-JointGradient Oracles::lower_joint_gradient(const Sample& sample) {
-  const LowerPoint point = lower_point(sample, Graph::both);
-  ++counts().lower_joint_gradient;
-  const auto [x, y] = gradient_in_both(point.loss_);
-  return {.value = point.value(), .x = x, .y = y};
-}
-
-JointGradient Oracles::upper_gradient(const Sample& sample) {
-  UpperPoint point = upper_point(sample);
-  point.count();
-  const auto [x, y] = gradient_in_both(point.loss_);
-  return {.value = point.value(), .x = x, .y = y};
-}
-
-torch::Tensor Oracles::upper_gradient_in_y(const Sample& sample) {
-  upper_.check();
-  lower_.check();
-  return gradient_of(loss_in_y(problem_.upper, sample), lower_, false, false);
-}
-
-void Oracles::move_x(const torch::Tensor& direction, double scale) {
-  upper_.add(direction, scale);
-  project_x();
-}
-
-void Oracles::project_x() {
-  if (problem_.upper.project) upper_.assign(problem_.upper.project(upper_.flat()));
-}
-
-const std::vector<std::vector<int64_t>>& Oracles::slots(const std::string& level) {
-  auto found = slots_.find(level);
-  if (found == slots_.end()) {
-    const BatchSource& source = level == "upper" ? problem_.upper.batches : problem_.lower.batches;
-    at::Generator generator =
-        at::make_generator<at::CPUGeneratorImpl>(derive_seed(streams_.seed(), level + ".slots"));
-    found = slots_.emplace(level, source.slots(generator)).first;
-  }
-  return found->second;
-}
-
-int64_t Oracles::lower_slots() { return static_cast<int64_t>(slots("lower").size()); }
-int64_t Oracles::upper_slots() { return static_cast<int64_t>(slots("upper").size()); }
-int64_t Oracles::lower_slot_size(int64_t slot) {
-  return static_cast<int64_t>(slots("lower").at(static_cast<size_t>(slot)).size());
-}
-int64_t Oracles::upper_slot_size(int64_t slot) {
-  return static_cast<int64_t>(slots("upper").at(static_cast<size_t>(slot)).size());
-}
-
-Sample Oracles::lower_slot(int64_t slot) {
-  const auto& rows = slots("lower").at(static_cast<size_t>(slot));
-  counts().lower_samples += static_cast<int64_t>(rows.size());
-  return {problem_.lower.batches.gather(rows).to(device()), streams_.draw("lower.slots.model")};
-}
-
-Sample Oracles::upper_slot(int64_t slot) {
-  const auto& rows = slots("upper").at(static_cast<size_t>(slot));
-  counts().upper_samples += static_cast<int64_t>(rows.size());
-  return {problem_.upper.batches.gather(rows).to(device()), streams_.draw("upper.slots.model")};
+  return linear_step(upper, weight * upper.gradient() + (1 - weight) * lower.gradient(), z);
 }
 
 torch::Tensor Oracles::lower_hessian(const torch::Tensor& v) {
@@ -388,24 +354,17 @@ torch::Tensor Oracles::lower_hessian(const torch::Tensor& v) {
 std::pair<double, double> Oracles::losses(const Sample& upper, const Sample& lower) {
   const torch::NoGradGuard no_grad;
   const auto purpose = counting(Purpose::evaluation);
-  const auto value = [&](const Level& level, const Sample& sample) {
-    const torch::Tensor features = level.feature_loss ? encode(sample) : torch::Tensor();
-    return loss(level, sample, features).item<double>();
-  };
-  return {value(problem_.upper, upper), value(problem_.lower, lower)};
+  return {upper_.loss(upper).item<double>(), lower_.loss(lower).item<double>()};
 }
 
-std::pair<double, double> Oracles::full_losses() {
-  const auto all = [&](const Level& level) { return Sample{level.batches.all().to(device()), 0}; };
-  return losses(all(problem_.upper), all(problem_.lower));
-}
+std::pair<double, double> Oracles::full_losses() { return losses(upper_.all(), lower_.all()); }
 
 std::vector<std::string> Oracles::probe(UnusedParameters policy) {
   const auto purpose = counting(Purpose::automatic);
-  const Sample upper = draw_upper("probe");
-  const Sample lower = draw_lower("probe");
-  const torch::Tensor f = upper_point(upper).loss_;
-  const torch::Tensor g = lower_point(lower, Graph::both).loss_;
+  const Sample upper = upper_.draw("probe");
+  const Sample lower = lower_.draw("probe");
+  const torch::Tensor f = upper_.loss(upper);
+  const torch::Tensor g = lower_.loss(lower);
   if (!f.requires_grad())
     throw InputError("the upper loss depends on no parameter: its result carries no gradient");
   if (!g.requires_grad())
@@ -413,15 +372,15 @@ std::vector<std::string> Oracles::probe(UnusedParameters policy) {
   if (problem_.encode) {
     const torch::Tensor features = encode(upper).sum();
     if (features.requires_grad()) {
-      const auto parts = torch::autograd::grad({features}, lower_.tensors(), {}, false, false, true);
+      const auto parts = torch::autograd::grad({features}, y().tensors(), {}, false, false, true);
       for (size_t i = 0; i < parts.size(); ++i) {
         if (parts[i].defined())
-          throw InputError("encode depends on " + lower_.name(i) + ", but may depend on x alone");
+          throw InputError("encode depends on " + y().name(i) + ", but may depend on x alone");
       }
     }
   }
   std::vector<std::string> warnings;
-  for (Parameters* level : {&upper_, &lower_}) {
+  for (Parameters* level : {&x(), &y()}) {
     const auto of_f = torch::autograd::grad({f}, level->tensors(), {}, true, false, true);
     const auto of_g = torch::autograd::grad({g}, level->tensors(), {}, true, false, true);
     for (size_t i = 0; i < of_f.size(); ++i) {
@@ -435,28 +394,20 @@ std::vector<std::string> Oracles::probe(UnusedParameters policy) {
 }
 
 void Oracles::state(State& state) {
-  for (auto [name, parameters] : {std::pair{"upper", &upper_}, std::pair{"lower", &lower_}}) {
-    torch::Tensor flat = parameters->flat();
-    state.tensor(name, flat);
+  for (LevelOracle* level : {&upper_, &lower_}) {
+    Parameters& variable = level->variable_;
+    torch::Tensor flat = variable.flat();
+    state.tensor(level->name_, flat);
     if (!state.loading()) continue;
-    if (flat.numel() != parameters->size() || flat.scalar_type() != parameters->flat().scalar_type()) {
-      throw FileError(fmt::format("the checkpoint's {} variable has {} numbers, this problem's has {}", name,
-                                  flat.numel(), parameters->size()));
+    if (flat.numel() != variable.size() || flat.scalar_type() != variable.flat().scalar_type()) {
+      throw FileError(fmt::format("the checkpoint's {} variable has {} numbers, this problem's has {}",
+                                  level->name_, flat.numel(), variable.size()));
     }
-    parameters->assign(flat);
+    variable.assign(flat);
   }
   streams_.state(state);
-  if (state.loading()) slots_.clear();  // they follow from the seed, which was restored
-  const auto samplers = [&](const std::string& level, std::map<std::string, Sampler>& map,
-                            const BatchSource& source) {
-    state.scope(level + "_samplers", [&](State& inner) {
-      for (const std::string& name : inner.names(map)) {
-        inner.scope(name, [&](State& one) { sampler(map, source, level, name).state(one); });
-      }
-    });
-  };
-  samplers("upper", upper_samplers_, problem_.upper.batches);
-  samplers("lower", lower_samplers_, problem_.lower.batches);
+  upper_.state(state);
+  lower_.state(state);
   state.scope("oracle_calls", [&](State& inner) { ledger_.state(inner); });
 }
 

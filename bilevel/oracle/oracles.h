@@ -17,86 +17,67 @@
 namespace bilevel {
 
 class Oracles;
+class LevelOracle;
+struct SecondDerivative;
 
-/// One random draw: the rows of a batch and the seed of the randomness inside the loss (dropout). Evaluating
-/// the same sample at two points therefore uses the same rows and the same masks.
+/// One random draw: a batch and the seed of the randomness inside the loss (dropout). Evaluating the same sample
+/// at two points therefore uses the same rows and the same masks. The rows are gathered when a loss reads them.
 struct Sample {
   Batch batch;
   uint64_t model_seed = 0;
 };
 
-/// Second derivatives of a lower sample times one vector.
-struct LowerProducts {
-  torch::Tensor hvp;        ///< (d2G/dy2) v, flat [dim y]
-  torch::Tensor cross_vjp;  ///< (d2G/dxdy) v, flat [dim x]
+/// Second derivatives of a loss times one vector.
+struct Products {
+  torch::Tensor hvp;        ///< (d2L/dy2) v, flat [dim y]
+  torch::Tensor cross_vjp;  ///< (d2L/dxdy) v, flat [dim x]
 };
 
-/// Which variables a lower point can be differentiated in. `lower_only` builds no graph through x, so an
-/// encoder in x costs a forward pass without graph.
+/// Which variables a point can be differentiated in. `lower_only` builds no graph through x, so an encoder in x costs a
+/// forward pass without graph.
 enum class Graph { lower_only, both };
 
-/// G(x, y; zeta) at the present (x, y) with one forward pass and one gradient that keeps its graph;
-/// Hessian-vector and cross products reuse that graph. Owns the graph: move-only, frees it at the end of its
-/// scope. Every call throws std::logic_error after x or y has moved, because autograd cannot notice that
-/// through the flat buffers.
-class LowerPoint {
+/// F(x, y; xi) or G(x, y; zeta) at the present (x, y): one forward pass, whose graph its derivatives share. Owns the graph:
+/// move-only, frees it at the end of its scope. Every derivative throws std::logic_error after x or y has moved, because
+/// autograd cannot notice that through the flat buffers, and after its oracles have ended.
+class LossPoint {
  public:
-  LowerPoint(LowerPoint&&) = default;
-  LowerPoint& operator=(LowerPoint&&) = default;
+  LossPoint(LossPoint&&) = default;
+  LossPoint& operator=(LossPoint&&) = default;
 
-  /// G, a scalar without graph.
+  /// The loss, a scalar without graph.
   torch::Tensor value() const { return loss_.detach(); }
-  /// grad_y G, flat [dim y]. Counted once, at the first call.
+  /// Its gradient in y, flat [dim y]; a lower point's has its graph, which the products reuse.
   torch::Tensor grad_y();
-  /// (d2G/dy2) v, flat [dim y]. One backward pass through the gradient's graph, or the problem's own
-  /// `lower_hessian`.
+  /// Its gradient in x, flat [dim x]. Needs Graph::both.
+  torch::Tensor grad_x();
+  /// (d2L/dy2) v, flat [dim y]. One backward pass through the gradient's graph, or the problem's own `lower_hessian`.
   torch::Tensor hvp(const torch::Tensor& v);
-  /// (d2G/dxdy) v, flat [dim x]. Needs Graph::both.
+  /// (d2L/dxdy) v, flat [dim x]. Needs Graph::both.
   torch::Tensor cross_vjp(const torch::Tensor& v);
   /// Both products from one backward pass. Needs Graph::both; frees the graph.
-  LowerProducts products(const torch::Tensor& v);
+  Products products(const torch::Tensor& v);
 
  private:
   friend class Oracles;
-  LowerPoint(Oracles& oracles, torch::Tensor loss, Graph graph);
+  friend class LevelOracle;
+  friend std::vector<SecondDerivative> second_derivatives(Oracles& oracles, const Sample& lower);
+  LossPoint(LevelOracle& level, torch::Tensor loss, Graph graph);
   void check_fresh() const;
-  /// Throws std::logic_error for a point without a graph through x, whose cross product would be zero in silence.
+  /// Throws std::logic_error for a point without a graph through x, whose derivatives in x would be zero in silence.
   void check_graph_through_x() const;
-  /// grad_y G with its graph.
+  /// The gradient in y, with its graph.
   const torch::Tensor& gradient();
+  /// Counts a first derivative of this kind, once a point.
+  void count(int64_t OracleCounts::*kind);
 
-  Oracles* oracles_;
-  torch::Tensor loss_;
-  torch::Tensor gradient_;
+  LevelOracle* level_;
+  std::weak_ptr<const void> alive_;
+  torch::Tensor loss_, gradient_;
   Graph graph_;
-  bool gradient_counted_ = false;
-  uint64_t upper_version_, lower_version_;
-};
-
-/// F(x, y; xi) at the present (x, y). Move-only; the same rule about moved variables.
-class UpperPoint {
- public:
-  UpperPoint(UpperPoint&&) = default;
-  UpperPoint& operator=(UpperPoint&&) = default;
-
-  /// F, a scalar without graph.
-  torch::Tensor value() const { return loss_.detach(); }
-  /// grad_y F, flat [dim y]; keeps the graph. No pass after `aggregated_step`.
-  torch::Tensor grad_y();
-  /// grad_x F, flat [dim x]; keeps the graph.
-  torch::Tensor grad_x();
-
- private:
-  friend class Oracles;
-  UpperPoint(Oracles& oracles, torch::Tensor loss);
-  void check_fresh() const;
-  void count();
-
-  Oracles* oracles_;
-  torch::Tensor loss_;
-  torch::Tensor gradient_;  // grad_y F, where aggregated_step needed it
-  bool counted_ = false;
-  uint64_t upper_version_, lower_version_;
+  bool gradient_has_graph_ = false;
+  int64_t OracleCounts::*counted_ = nullptr;
+  uint64_t x_version_, y_version_;
 };
 
 /// A loss and its gradient in both variables, without graph.
@@ -114,6 +95,80 @@ struct LinearStep {
 /// What to do about an upper or lower parameter that influences neither loss.
 enum class UnusedParameters { error, warn };
 
+/// Whether a gradient is a call of its own, or one half of a call that the other half counts.
+enum class Counted { yes, with_the_other_half };
+
+/// One level of a bound problem, as solvers see it: its variable, its samples, its first derivatives.
+class LevelOracle {
+ public:
+  LevelOracle(const LevelOracle&) = delete;
+  LevelOracle& operator=(const LevelOracle&) = delete;
+
+  Parameters& variable() { return variable_; }
+  const BatchSource& batches() const { return level_.batches; }
+
+  /// The next sample for the consumer called `stream`. Streams of different names are independent; rows are counted where
+  /// they are drawn.
+  Sample draw(const std::string& stream);
+  /// All rows, without randomness inside the loss. Not counted.
+  Sample all();
+
+  /// Fixed slots: the level's items dealt into batches once and for all, classes in proportion; a slot's sample has the same
+  /// rows whenever it is asked for. The number of slots is items / batch size, rounded up.
+  int64_t slots();
+  /// Items of a slot.
+  int64_t slot_size(int64_t slot);
+  Sample slot(int64_t slot);
+
+  /// One forward pass (Graph::lower_only: none through x is recorded).
+  LossPoint point(const Sample& sample, Graph graph = Graph::both);
+  /// The loss's gradient in y alone, flat [dim y]: one forward pass without graph through x, one backward pass in y, no
+  /// second-order graph. `with_the_other_half` is for methods that give z a sample xi' of its own, apart from the xi of
+  /// grad_x F; the rows of both samples are counted.
+  torch::Tensor gradient_in_y(const Sample& sample, Counted counted = Counted::yes);
+  /// The loss with its gradient in x and y: one forward and one backward pass.
+  JointGradient gradient(const Sample& sample);
+
+  /// variable <- variable + scale * direction, then the projection on the level's feasible set, if it has one: the only way
+  /// in which a solver may move x.
+  void move(const torch::Tensor& direction, double scale);
+  /// Only the projection.
+  void project();
+
+ private:
+  friend class Oracles;
+  friend class LossPoint;
+  friend std::vector<SecondDerivative> second_derivatives(Oracles& oracles, const Sample& lower);
+
+  /// What a level's calls count as.
+  struct Kinds {
+    int64_t OracleCounts::*samples, OracleCounts::*gradient_in_y, OracleCounts::*gradient, OracleCounts::*hvp,
+        OracleCounts::*cross_vjp;
+  };
+  LevelOracle(Oracles& oracles, const Level& level, std::string name, const Kinds& kinds);
+
+  Sample counted(Sample sample);
+  Sampler& sampler(const std::string& stream);
+  /// The items of the slots, dealt at the first use from the run's seed.
+  const std::vector<Rows>& dealt();
+  /// The loss on a sample; `features` may hold the batch's features already.
+  torch::Tensor loss(const Sample& sample, const torch::Tensor& features);
+  torch::Tensor loss(const Sample& sample);
+  /// The same without graph through x.
+  torch::Tensor loss_in_y(const Sample& sample);
+  void state(State& state);
+
+  Oracles& oracles_;
+  const Level& level_;
+  std::string name_;  // "upper", "lower"
+  Kinds kinds_;
+  Parameters variable_;
+  std::map<std::string, Sampler> samplers_;
+  std::optional<Batch> full_;  // where every batch is the whole data set: gathered and moved once
+  std::vector<Rows> dealt_;    // follow from the seed: no state
+  torch::Tensor seen_;         // sum of the values of the loss, see Oracles::nonfinite_loss
+};
+
 /// A problem bound to flat variables, random streams and counters: what a solver sees.
 class Oracles {
  public:
@@ -123,63 +178,29 @@ class Oracles {
   Oracles(const Oracles&) = delete;
   Oracles& operator=(const Oracles&) = delete;
 
-  Parameters& x() { return upper_; }
-  Parameters& y() { return lower_; }
+  LevelOracle& upper() { return upper_; }
+  LevelOracle& lower() { return lower_; }
+  Parameters& x() { return upper_.variable_; }
+  Parameters& y() { return lower_.variable_; }
   Streams& streams() { return streams_; }
   OracleLedger& ledger() { return ledger_; }
   const Problem& problem() const { return problem_; }
 
-  /// The next sample of a level for the consumer called `stream`. Streams of different names are independent;
-  /// rows are counted where they are drawn.
-  Sample draw_upper(const std::string& stream);
-  Sample draw_lower(const std::string& stream);
-
-  /// One forward pass (Graph::lower_only: none through x is recorded).
-  LowerPoint lower_point(const Sample& sample, Graph graph);
-  UpperPoint upper_point(const Sample& sample);
-  /// Both points; with an encoder, the two batches are encoded together in one pass.
-  std::pair<UpperPoint, LowerPoint> points(const Sample& upper, const Sample& lower);
-
-  /// grad_y G alone, flat [dim y]: one forward pass without graph through x, one backward pass in y, no
-  /// second-order graph.
-  torch::Tensor lower_gradient(const Sample& sample);
+  /// A point of each level; with an encoder, the two batches are encoded together in one pass.
+  std::pair<LossPoint, LossPoint> points(const Sample& upper, const Sample& lower);
 
   /// grad_x F - (d2G/dxdy) z from one backward pass of the scalar F - <grad_y G, z>; flat [dim x]. Frees the
   /// graphs of both points, which give no further derivative afterwards.
-  torch::Tensor hypergradient(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z);
+  torch::Tensor hypergradient(LossPoint& upper, LossPoint& lower, const torch::Tensor& z);
 
   /// The same and the residual of the linear system, still from one backward pass in (x, y). Frees the
   /// graphs.
-  LinearStep hypergradient_and_residual(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z);
+  LinearStep hypergradient_and_residual(LossPoint& upper, LossPoint& lower, const torch::Tensor& z);
 
   /// Both for the aggregated lower objective weight F + (1 - weight) G in place of G: grad_x F - J z and
   /// H z - grad_y F with J, H its second derivatives (sl-BAMM). Counts one product of G and one of F of
   /// either kind. Frees the graphs; `grad_y` of both points still answers, without a pass.
-  LinearStep aggregated_step(UpperPoint& upper, LowerPoint& lower, const torch::Tensor& z, double weight);
-
-  /// G or F with its gradient in x and y: one forward and one backward pass.
-  JointGradient lower_joint_gradient(const Sample& sample);
-  JointGradient upper_gradient(const Sample& sample);
-
-  /// grad_y F alone, flat [dim y], without graph through x: for methods that give z a sample xi' of its own,
-  /// apart from the xi of grad_x F. The two halves count as one upper_gradient, that of the hypergradient
-  /// which brings the other half; the rows of both samples are counted.
-  torch::Tensor upper_gradient_in_y(const Sample& sample);
-
-  /// x <- x + scale * direction, then the projection on the upper level's feasible set, if it has one.
-  void move_x(const torch::Tensor& direction, double scale);
-  /// Only the projection.
-  void project_x();
-
-  /// Fixed slots: the lower (upper) rows dealt into batches once and for all, classes in proportion; a slot's
-  /// sample has the same rows whenever it is asked for. The number of slots is rows / batch size, rounded up.
-  int64_t lower_slots();
-  int64_t upper_slots();
-  /// Rows of a slot.
-  int64_t lower_slot_size(int64_t slot);
-  int64_t upper_slot_size(int64_t slot);
-  Sample lower_slot(int64_t slot);
-  Sample upper_slot(int64_t slot);
+  LinearStep aggregated_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z, double weight);
 
   /// True when the lower Hessian needs no data.
   bool has_lower_hessian() const { return static_cast<bool>(problem_.lower_hessian); }
@@ -221,32 +242,22 @@ class Oracles {
   void state(State& state);
 
  private:
-  friend class LowerPoint;
-  friend class UpperPoint;
+  friend class LevelOracle;
+  friend class LossPoint;
 
-  Sampler& sampler(std::map<std::string, Sampler>& samplers, const BatchSource& source,
-                   const std::string& level, const std::string& stream);
-  /// A level's loss on a sample without graph through x.
-  torch::Tensor loss_in_y(const Level& level, const Sample& sample);
-  /// A level's loss on a sample; `features` may hold the batch's features already.
-  torch::Tensor loss(const Level& level, const Sample& sample, const torch::Tensor& features);
   torch::Tensor encode(const Sample& sample);
   std::pair<torch::Tensor, torch::Tensor> encode_together(const Sample& upper, const Sample& lower);
-  torch::Device device() const { return upper_.flat().device(); }
+  torch::Device device() { return x().flat().device(); }
   /// Gradient of a scalar in x and y from one backward pass; frees the graph.
   std::pair<torch::Tensor, torch::Tensor> gradient_in_both(const torch::Tensor& scalar);
-  LinearStep linear_step(UpperPoint& upper, const torch::Tensor& gradient, const torch::Tensor& z);
-  /// The level's slots, dealt at the first use from the run's seed.
-  const std::vector<std::vector<int64_t>>& slots(const std::string& level);
+  LinearStep linear_step(LossPoint& upper, const torch::Tensor& gradient, const torch::Tensor& z);
 
   Problem problem_;
-  Parameters upper_, lower_;
   Streams streams_;
-  std::map<std::string, Sampler> upper_samplers_, lower_samplers_;
-  std::map<std::string, std::vector<std::vector<int64_t>>> slots_;  // follow from the seed: no state
+  LevelOracle upper_, lower_;
   OracleLedger ledger_;
   Purpose purpose_ = Purpose::steps;
-  torch::Tensor seen_upper_, seen_lower_;  // sums of the values of losses, see nonfinite_loss
+  std::shared_ptr<const void> alive_ = std::make_shared<int>(0);  // points look whether it still is
 };
 
 /// For its lifetime (x, y) is another point; afterwards it is what it was, bit for bit. Two-point estimators

@@ -46,7 +46,7 @@ struct Net {
 
   std::function<Tensor(const Batch&)> encode() const {
     return [w = w, c = c, log = log](const Batch& batch) {
-      Tensor features = torch::tanh(torch::linear(batch[0], w, c));
+      Tensor features = torch::tanh(torch::linear(batch.input(), w, c));
       ++log->calls;
       log->rows += features.size(0);
       if (features.requires_grad()) {
@@ -60,7 +60,7 @@ struct Net {
     return
         [weight_x, weight_y, w = w, v = v, d = d, p = dropout](const Tensor& features, const Batch& batch) {
           const Tensor kept = p > 0 ? torch::dropout(features, p, true) : features;
-          return torch::cross_entropy_loss(torch::linear(kept, v, d), batch[1]) +
+          return torch::cross_entropy_loss(torch::linear(kept, v, d), batch.targets()) +
                  weight_x * w.square().sum() + weight_y * (squared_norm({v, d}) + v.square().square().sum());
         };
   }
@@ -69,10 +69,10 @@ struct Net {
   Problem split(int64_t upper_batch = 4, int64_t lower_batch = 3) const {
     return {.upper = {.parameters = {{"w", w}, {"c", c}},
                       .feature_loss = head_loss(0.1, 0.02),
-                      .batches = shuffled({data, labels}, {.batch_size = upper_batch})},
+                      .batches = shuffled({data}, labels, {.batch_size = upper_batch})},
             .lower = {.parameters = {{"v", v}, {"d", d}},
                       .feature_loss = head_loss(0, 0.05),
-                      .batches = shuffled({data, labels}, {.batch_size = lower_batch})},
+                      .batches = shuffled({data}, labels, {.batch_size = lower_batch})},
             .encode = encode()};
   }
   /// The same with plain losses.
@@ -107,16 +107,16 @@ INSTANTIATE_TEST_SUITE_P(Forms, BothForms, ::testing::Bool(),
 
 TEST_P(BothForms, GradientsMatchFiniteDifferences) {
   Oracles oracles(problem(), 1);
-  const Sample upper = oracles.draw_upper("a");
-  const Sample lower = oracles.draw_lower("a");
-  const auto f = [&] { return oracles.upper_point(upper).value(); };
-  const auto g = [&] { return oracles.lower_point(lower, Graph::both).value(); };
-  UpperPoint upper_point = oracles.upper_point(upper);
+  const Sample upper = oracles.upper().draw("a");
+  const Sample lower = oracles.lower().draw("a");
+  const auto f = [&] { return oracles.upper().point(upper).value(); };
+  const auto g = [&] { return oracles.lower().point(lower, Graph::both).value(); };
+  LossPoint upper_point = oracles.upper().point(upper);
   const Tensor fx = upper_point.grad_x();
   const Tensor fy = upper_point.grad_y();
-  const Tensor gy = oracles.lower_point(lower, Graph::both).grad_y();
-  EXPECT_EQ(distance(oracles.lower_point(lower, Graph::lower_only).grad_y(), gy), 0);
-  EXPECT_EQ(distance(oracles.lower_gradient(lower), gy), 0);
+  const Tensor gy = oracles.lower().point(lower, Graph::both).grad_y();
+  EXPECT_EQ(distance(oracles.lower().point(lower, Graph::lower_only).grad_y(), gy), 0);
+  EXPECT_EQ(distance(oracles.lower().gradient_in_y(lower), gy), 0);
   EXPECT_LT(distance(fx, numerical_derivative(oracles.x(), f)), kDifference);
   EXPECT_LT(distance(fy, numerical_derivative(oracles.y(), f)), kDifference);
   EXPECT_LT(distance(gy, numerical_derivative(oracles.y(), g)), kDifference);
@@ -124,12 +124,12 @@ TEST_P(BothForms, GradientsMatchFiniteDifferences) {
 
 TEST_P(BothForms, ProductsMatchFiniteDifferencesOfGradients) {
   Oracles oracles(problem(), 1);
-  const Sample lower = oracles.draw_lower("a");
-  const auto gradient = [&] { return oracles.lower_gradient(lower); };
+  const Sample lower = oracles.lower().draw("a");
+  const auto gradient = [&] { return oracles.lower().gradient_in_y(lower); };
   const Tensor hessian = numerical_derivative(oracles.y(), gradient);
   const Tensor cross = numerical_derivative(oracles.x(), gradient);  // [y, x]
-  LowerPoint point = oracles.lower_point(lower, Graph::both);
-  LowerPoint cheap = oracles.lower_point(lower, Graph::lower_only);
+  LossPoint point = oracles.lower().point(lower, Graph::both);
+  LossPoint cheap = oracles.lower().point(lower, Graph::lower_only);
   for (const uint64_t seed : {62, 63}) {
     const Tensor z = direction(oracles.y().size(), seed);
     EXPECT_LT(distance(point.hvp(z), hessian.mv(z)), kDifference);
@@ -141,13 +141,13 @@ TEST_P(BothForms, ProductsMatchFiniteDifferencesOfGradients) {
 
 TEST_P(BothForms, HessianIsSymmetricAndCrossProductIsAdjoint) {
   Oracles oracles(problem(), 1);
-  const Sample lower = oracles.draw_lower("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor u = direction(oracles.y().size(), 64);
   const Tensor z = direction(oracles.y().size(), 65);
   const Tensor s = direction(oracles.x().size(), 66);
   Tensor cross;
   {
-    LowerPoint point = oracles.lower_point(lower, Graph::both);
+    LossPoint point = oracles.lower().point(lower, Graph::both);
     EXPECT_NEAR(point.hvp(u).dot(z).item<double>(), u.dot(point.hvp(z)).item<double>(), 1e-13);
     EXPECT_LT(distance(point.hvp(u + 2 * z), point.hvp(u) + 2 * point.hvp(z)), 1e-13);
     cross = point.cross_vjp(z);
@@ -156,21 +156,21 @@ TEST_P(BothForms, HessianIsSymmetricAndCrossProductIsAdjoint) {
   const Tensor x = oracles.x().flat().clone();
   const double h = 1e-5;
   oracles.x().assign(x + h * s);
-  const Tensor above = oracles.lower_gradient(lower);
+  const Tensor above = oracles.lower().gradient_in_y(lower);
   oracles.x().assign(x - h * s);
-  const Tensor change = (above - oracles.lower_gradient(lower)) / (2 * h);
+  const Tensor change = (above - oracles.lower().gradient_in_y(lower)) / (2 * h);
   EXPECT_NEAR(cross.dot(s).item<double>(), z.dot(change).item<double>(), 1e-8);
 }
 
 TEST_P(BothForms, TheHypergradientIsOnePassOfItsParts) {
   Oracles oracles(problem(), 1);
-  const Sample upper = oracles.draw_upper("a");
-  const Sample lower = oracles.draw_lower("a");
+  const Sample upper = oracles.upper().draw("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor z = direction(oracles.y().size(), 67);
   Tensor parts;
   {
-    UpperPoint f = oracles.upper_point(upper);
-    LowerPoint g = oracles.lower_point(lower, Graph::both);
+    LossPoint f = oracles.upper().point(upper);
+    LossPoint g = oracles.lower().point(lower, Graph::both);
     parts = f.grad_x() - g.cross_vjp(z);
   }
   auto [f, g] = oracles.points(upper, lower);
@@ -183,13 +183,13 @@ TEST_P(BothForms, TheHypergradientIsOnePassOfItsParts) {
 
 TEST_P(BothForms, JointGradientsMatchFiniteDifferences) {
   Oracles oracles(problem(), 1);
-  const Sample upper = oracles.draw_upper("a");
-  const Sample lower = oracles.draw_lower("a");
-  const auto f = [&] { return oracles.upper_point(upper).value(); };
-  const auto g = [&] { return oracles.lower_point(lower, Graph::both).value(); };
+  const Sample upper = oracles.upper().draw("a");
+  const Sample lower = oracles.lower().draw("a");
+  const auto f = [&] { return oracles.upper().point(upper).value(); };
+  const auto g = [&] { return oracles.lower().point(lower, Graph::both).value(); };
   const OracleCounts before = oracles.ledger().steps;
-  const JointGradient of_f = oracles.upper_gradient(upper);
-  const JointGradient of_g = oracles.lower_joint_gradient(lower);
+  const JointGradient of_f = oracles.upper().gradient(upper);
+  const JointGradient of_g = oracles.lower().gradient(lower);
   OracleCounts expected = before;
   expected.upper_gradient += 1;
   expected.lower_joint_gradient += 1;
@@ -206,12 +206,12 @@ TEST_P(BothForms, JointGradientsMatchFiniteDifferences) {
 // differences of gradients.
 TEST_P(BothForms, TheLinearStepsMatchFiniteDifferencesOfGradients) {
   Oracles oracles(problem(), 1);
-  const Sample upper = oracles.draw_upper("a");
-  const Sample lower = oracles.draw_lower("a");
+  const Sample upper = oracles.upper().draw("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor z = direction(oracles.y().size(), 72);
-  const JointGradient f = oracles.upper_gradient(upper);
-  const auto of_f = [&] { return oracles.upper_gradient(upper).y; };
-  const auto of_g = [&] { return oracles.lower_gradient(lower); };
+  const JointGradient f = oracles.upper().gradient(upper);
+  const auto of_f = [&] { return oracles.upper().gradient(upper).y; };
+  const auto of_g = [&] { return oracles.lower().gradient_in_y(lower); };
   const Tensor hf = numerical_derivative(oracles.y(), of_f), jf = numerical_derivative(oracles.x(), of_f);
   const Tensor hg = numerical_derivative(oracles.y(), of_g), jg = numerical_derivative(oracles.x(), of_g);
   const auto check = [&](const LinearStep& step, double weight) {
@@ -249,23 +249,23 @@ TEST_P(BothForms, TheLinearStepsMatchFiniteDifferencesOfGradients) {
 
 TEST_P(BothForms, APointScopeIsAnotherPointAndLeavesNoTrace) {
   Oracles oracles(problem(), 1);
-  const Sample lower = oracles.draw_lower("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor x = oracles.x().flat().clone(), y = oracles.y().flat().clone();
   const Tensor other_x = x + 0.1 * direction(x.numel(), 73), other_y = y - 0.1 * direction(y.numel(), 74);
-  const Tensor here = oracles.lower_gradient(lower);
-  LowerPoint old = oracles.lower_point(lower, Graph::both);
+  const Tensor here = oracles.lower().gradient_in_y(lower);
+  LossPoint old = oracles.lower().point(lower, Graph::both);
   Tensor there;
   {
     const PointScope scope(oracles, other_x, other_y);
     EXPECT_TRUE(torch::equal(oracles.x().flat(), other_x) && torch::equal(oracles.y().flat(), other_y));
-    there = oracles.lower_gradient(lower);
+    there = oracles.lower().gradient_in_y(lower);
     EXPECT_THROW(old.grad_y(), std::logic_error);
   }
   EXPECT_TRUE(torch::equal(oracles.x().flat(), x) && torch::equal(oracles.y().flat(), y));
-  EXPECT_TRUE(torch::equal(oracles.lower_gradient(lower), here));
+  EXPECT_TRUE(torch::equal(oracles.lower().gradient_in_y(lower), here));
   oracles.x().assign(other_x);
   oracles.y().assign(other_y);
-  EXPECT_TRUE(torch::equal(oracles.lower_gradient(lower), there));
+  EXPECT_TRUE(torch::equal(oracles.lower().gradient_in_y(lower), there));
   {  // the present buffers themselves may be given
     const PointScope scope(oracles, oracles.x().flat(), y);
     EXPECT_TRUE(torch::equal(oracles.x().flat(), other_x));
@@ -275,37 +275,37 @@ TEST_P(BothForms, APointScopeIsAnotherPointAndLeavesNoTrace) {
 
 TEST_P(BothForms, BothLowerProductsComeFromOnePass) {
   Oracles oracles(problem(), 1);
-  const Sample lower = oracles.draw_lower("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor z = direction(oracles.y().size(), 67);
-  LowerPoint apart = oracles.lower_point(lower, Graph::both);
-  LowerPoint together = oracles.lower_point(lower, Graph::both);
+  LossPoint apart = oracles.lower().point(lower, Graph::both);
+  LossPoint together = oracles.lower().point(lower, Graph::both);
   const OracleCounts before = oracles.counts();
-  const LowerProducts products = together.products(z);
+  const Products products = together.products(z);
   EXPECT_EQ(oracles.counts().hvp, before.hvp + 1);
   EXPECT_EQ(oracles.counts().cross_vjp, before.cross_vjp + 1);
   EXPECT_LT(distance(products.hvp, apart.hvp(z)), 1e-14);
   EXPECT_LT(distance(products.cross_vjp, apart.cross_vjp(z)), 1e-14);
-  EXPECT_THROW(oracles.lower_point(lower, Graph::lower_only).products(z), std::logic_error);
+  EXPECT_THROW(oracles.lower().point(lower, Graph::lower_only).products(z), std::logic_error);
 }
 
 TEST_P(BothForms, TheUpperGradientInYAloneIsOneHalf) {
   Oracles oracles(problem(), 1);
-  const Sample upper = oracles.draw_upper("a");
-  const Tensor expected = oracles.upper_point(upper).grad_y();
+  const Sample upper = oracles.upper().draw("a");
+  const Tensor expected = oracles.upper().point(upper).grad_y();
   const OracleCounts before = oracles.counts();
-  EXPECT_EQ(distance(oracles.upper_gradient_in_y(upper), expected), 0);
+  EXPECT_EQ(distance(oracles.upper().gradient_in_y(upper, Counted::with_the_other_half), expected), 0);
   EXPECT_EQ(oracles.counts(), before) << "the other half counts";
 }
 
 TEST_P(BothForms, SingleLoopDirectionsAreTheirParts) {
   Oracles oracles(problem(), 1);
-  const Sample upper = oracles.draw_upper("a");
-  const Sample lower = oracles.draw_lower("a");
+  const Sample upper = oracles.upper().draw("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor z = direction(oracles.y().size(), 67);
   auto [f, g] = oracles.points(upper, lower);
   const LinearStep step = oracles.hypergradient_and_residual(f, g, z);
-  UpperPoint f_apart = oracles.upper_point(upper);
-  LowerPoint g_apart = oracles.lower_point(lower, Graph::both);
+  LossPoint f_apart = oracles.upper().point(upper);
+  LossPoint g_apart = oracles.lower().point(lower, Graph::both);
   EXPECT_LT(distance(step.hypergradient, f_apart.grad_x() - g_apart.cross_vjp(z)), 1e-14);
   EXPECT_LT(distance(step.residual, g_apart.hvp(z) - f_apart.grad_y()), 1e-14);
 }
@@ -313,8 +313,8 @@ TEST_P(BothForms, SingleLoopDirectionsAreTheirParts) {
 TEST_P(BothForms, TheAggregatedStepIsThatOfTheAggregatedObjective) {
   constexpr double kWeight = 0.3, h = 1e-5;
   Oracles oracles(problem(), 1);
-  const Sample upper = oracles.draw_upper("a");
-  const Sample lower = oracles.draw_lower("a");
+  const Sample upper = oracles.upper().draw("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor z = direction(oracles.y().size(), 67);
   auto [f, g] = oracles.points(upper, lower);
   const OracleCounts before = oracles.counts();
@@ -326,15 +326,15 @@ TEST_P(BothForms, TheAggregatedStepIsThatOfTheAggregatedObjective) {
     ++*count;
   }
   EXPECT_EQ(oracles.counts(), expected);
-  UpperPoint f_apart = oracles.upper_point(upper);
+  LossPoint f_apart = oracles.upper().point(upper);
   const Tensor fx = f_apart.grad_x();
   EXPECT_LT(distance(fy, f_apart.grad_y()), 1e-14);
-  EXPECT_EQ(distance(gy, oracles.lower_gradient(lower)), 0);
+  EXPECT_EQ(distance(gy, oracles.lower().gradient_in_y(lower)), 0);
 
   // d/dx and d/dy of <grad_y phi, z> by central differences.
   const auto slope = [&] {
     const Tensor gradient =
-        kWeight * oracles.upper_gradient_in_y(upper) + (1 - kWeight) * oracles.lower_gradient(lower);
+        kWeight * oracles.upper().gradient_in_y(upper) + (1 - kWeight) * oracles.lower().gradient_in_y(lower);
     return gradient.dot(z);
   };
   EXPECT_LT(distance(step.hypergradient, fx - numerical_derivative(oracles.x(), slope, h)), kDifference);
@@ -343,8 +343,8 @@ TEST_P(BothForms, TheAggregatedStepIsThatOfTheAggregatedObjective) {
 
 TEST_P(BothForms, ThePresentPointIsTheOnlyOne) {
   Oracles oracles(problem(), 1);
-  const Sample upper = oracles.draw_upper("a");
-  const Sample lower = oracles.draw_lower("a");
+  const Sample upper = oracles.upper().draw("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor z = direction(oracles.y().size(), 68);
   const std::vector<std::function<void()>> moves{
       [&] { oracles.x().add(torch::zeros_like(oracles.x().flat()), 1); },
@@ -363,9 +363,9 @@ TEST_P(BothForms, ThePresentPointIsTheOnlyOne) {
     EXPECT_THROW(oracles.hypergradient_and_residual(f, g, z), std::logic_error);
     EXPECT_THROW(oracles.aggregated_step(f, g, z, 0.5), std::logic_error);
   }
-  LowerPoint without_x = oracles.lower_point(lower, Graph::lower_only);
+  LossPoint without_x = oracles.lower().point(lower, Graph::lower_only);
   EXPECT_THROW(without_x.cross_vjp(z), std::logic_error);
-  UpperPoint f = oracles.upper_point(upper);
+  LossPoint f = oracles.upper().point(upper);
   EXPECT_THROW(oracles.hypergradient(f, without_x, z), std::logic_error);
   EXPECT_THROW(oracles.hypergradient_and_residual(f, without_x, z), std::logic_error);
   EXPECT_THROW(oracles.aggregated_step(f, without_x, z, 0.5), std::logic_error);
@@ -373,13 +373,13 @@ TEST_P(BothForms, ThePresentPointIsTheOnlyOne) {
 
 TEST_P(BothForms, PointsOwnTheirGraphWhenTheyMove) {
   Oracles oracles(problem(), 1);
-  const Sample lower = oracles.draw_lower("a");
+  const Sample lower = oracles.lower().draw("a");
   const Tensor z = direction(oracles.y().size(), 69);
-  LowerPoint point = oracles.lower_point(lower, Graph::both);
+  LossPoint point = oracles.lower().point(lower, Graph::both);
   const Tensor expected = point.hvp(z);
-  LowerPoint moved = std::move(point);
+  LossPoint moved = std::move(point);
   EXPECT_EQ(distance(moved.hvp(z), expected), 0);
-  static_assert(!std::is_copy_constructible_v<LowerPoint> && !std::is_copy_constructible_v<UpperPoint>);
+  static_assert(!std::is_copy_constructible_v<LossPoint> && !std::is_copy_constructible_v<LossPoint>);
 }
 
 TEST_P(BothForms, LeavesNoGradientsAndNoRandomnessBehind) {
@@ -389,7 +389,7 @@ TEST_P(BothForms, LeavesNoGradientsAndNoRandomnessBehind) {
   net_.dropout = 0.5;
   Oracles oracles(problem(), 1);
   oracles.probe(UnusedParameters::error);
-  auto [f, g] = oracles.points(oracles.draw_upper("a"), oracles.draw_lower("a"));
+  auto [f, g] = oracles.points(oracles.upper().draw("a"), oracles.lower().draw("a"));
   f.grad_y();
   g.grad_y();
   oracles.hypergradient(f, g, torch::ones({oracles.y().size()}, torch::kFloat64));
@@ -404,20 +404,21 @@ TEST_P(BothForms, LeavesNoGradientsAndNoRandomnessBehind) {
 TEST_P(BothForms, OneSampleHasOneDropoutMask) {
   net_.dropout = 0.5;
   Oracles oracles(problem(), 1);
-  const Sample sample = oracles.draw_lower("a");
-  const double first = oracles.lower_point(sample, Graph::both).value().item<double>();
+  const Sample sample = oracles.lower().draw("a");
+  const double first = oracles.lower().point(sample, Graph::both).value().item<double>();
   const Tensor y = oracles.y().flat().clone();
   oracles.y().assign(2 * y);
-  oracles.lower_gradient(oracles.draw_lower("b"));  // somebody else's randomness
+  oracles.lower().gradient_in_y(oracles.lower().draw("b"));  // somebody else's randomness
   oracles.y().assign(y);
-  EXPECT_EQ(oracles.lower_point(sample, Graph::lower_only).value().item<double>(), first);
+  EXPECT_EQ(oracles.lower().point(sample, Graph::lower_only).value().item<double>(), first);
   Sample other = sample;
-  other.model_seed = oracles.draw_lower("a").model_seed;
-  EXPECT_NE(oracles.lower_point(other, Graph::both).value().item<double>(), first)
+  other.model_seed = oracles.lower().draw("a").model_seed;
+  EXPECT_NE(oracles.lower().point(other, Graph::both).value().item<double>(), first)
       << "same rows, another mask";
   // The derivative is that of the loss with this mask.
-  const auto g = [&] { return oracles.lower_point(sample, Graph::lower_only).value(); };
-  EXPECT_LT(distance(oracles.lower_gradient(sample), numerical_derivative(oracles.y(), g)), kDifference);
+  const auto g = [&] { return oracles.lower().point(sample, Graph::lower_only).value(); };
+  EXPECT_LT(distance(oracles.lower().gradient_in_y(sample), numerical_derivative(oracles.y(), g)),
+            kDifference);
 }
 
 TEST_P(BothForms, ConsumersHaveStreamsOfTheirOwn) {
@@ -425,20 +426,20 @@ TEST_P(BothForms, ConsumersHaveStreamsOfTheirOwn) {
     Oracles oracles(problem(), 5);
     std::vector<int64_t> all;
     for (int i = 0; i < 6; ++i) {
-      const Sample sample = oracles.draw_lower("a");
-      all.insert(all.end(), sample.batch.rows.begin(), sample.batch.rows.end());
+      const Sample sample = oracles.lower().draw("a");
+      all.insert(all.end(), sample.batch.rows().begin(), sample.batch.rows().end());
       all.push_back(static_cast<int64_t>(sample.model_seed));
       if (disturbed) {
-        oracles.draw_lower("b");
-        oracles.draw_upper("a");
+        oracles.lower().draw("b");
+        oracles.upper().draw("a");
       }
     }
     return all;
   };
   EXPECT_EQ(rows(false), rows(true));
   Oracles oracles(problem(), 5);
-  const Sample lower = oracles.draw_lower("a"), other = oracles.draw_lower("b"),
-               upper = oracles.draw_upper("a");
+  const Sample lower = oracles.lower().draw("a"), other = oracles.lower().draw("b"),
+               upper = oracles.upper().draw("a");
   EXPECT_NE(lower.model_seed, other.model_seed);
   EXPECT_NE(lower.model_seed, upper.model_seed);
 }
@@ -447,20 +448,20 @@ TEST_P(BothForms, CallsAndSamplesAreCounted) {
   Oracles oracles(problem(), 1);
   const Tensor z = torch::ones({oracles.y().size()}, torch::kFloat64);
   OracleCounts expected;
-  const Sample upper = oracles.draw_upper("a");
-  const Sample lower = oracles.draw_lower("a");
+  const Sample upper = oracles.upper().draw("a");
+  const Sample lower = oracles.lower().draw("a");
   expected.upper_samples = 4;
   expected.lower_samples = 3;
   EXPECT_EQ(oracles.ledger().steps, expected) << "rows are counted where they are drawn";
   {
-    UpperPoint f = oracles.upper_point(upper);
+    LossPoint f = oracles.upper().point(upper);
     f.value();
     EXPECT_EQ(oracles.ledger().steps, expected) << "a value is no derivative";
     f.grad_x();
     f.grad_y();
     f.grad_y();
     expected.upper_gradient += 1;
-    LowerPoint g = oracles.lower_point(lower, Graph::both);
+    LossPoint g = oracles.lower().point(lower, Graph::both);
     g.hvp(z);
     g.hvp(z);
     expected.hvp += 2;
@@ -471,7 +472,7 @@ TEST_P(BothForms, CallsAndSamplesAreCounted) {
     expected.cross_vjp += 1;
     EXPECT_EQ(oracles.ledger().steps, expected);
   }
-  oracles.lower_gradient(lower);
+  oracles.lower().gradient_in_y(lower);
   expected.lower_gradient += 1;
   auto [f, g] = oracles.points(upper, lower);
   oracles.hypergradient(f, g, z);
@@ -480,7 +481,7 @@ TEST_P(BothForms, CallsAndSamplesAreCounted) {
   EXPECT_EQ(oracles.ledger().steps, expected);
   {
     const auto purpose = oracles.counting(Purpose::evaluation);
-    oracles.lower_gradient(oracles.draw_lower("a"));
+    oracles.lower().gradient_in_y(oracles.lower().draw("a"));
   }
   EXPECT_EQ(oracles.ledger().steps, expected) << "evaluation is counted apart";
   EXPECT_EQ(oracles.ledger().evaluation, (OracleCounts{.lower_gradient = 1, .lower_samples = 3}));
@@ -489,7 +490,7 @@ TEST_P(BothForms, CallsAndSamplesAreCounted) {
 TEST_P(BothForms, FullLossesUseEveryRowOnce) {
   Oracles oracles(problem(), 1);
   const auto [f, g] = oracles.full_losses();
-  const Batch all{{net_.data, net_.labels}, {}};
+  const Batch all({net_.data}, net_.labels, {});
   const Tensor features = net_.encode()(all);
   EXPECT_NEAR(f, net_.head_loss(0.1, 0.02)(features, all).item<double>(), 1e-14);
   EXPECT_NEAR(g, net_.head_loss(0, 0.05)(features, all).item<double>(), 1e-14);
@@ -499,17 +500,17 @@ TEST_P(BothForms, FullLossesUseEveryRowOnce) {
 TEST_P(BothForms, DrawsContinueExactlyFromASavedState) {
   Oracles oracles(problem(), 7);
   for (int i = 0; i < 3; ++i) {
-    oracles.draw_lower("a");
-    oracles.draw_upper("b");
+    oracles.lower().draw("a");
+    oracles.upper().draw("b");
   }
-  oracles.lower_gradient(oracles.draw_lower("a"));
+  oracles.lower().gradient_in_y(oracles.lower().draw("a"));
   State saved;
   oracles.state(saved);
   const auto next = [](Oracles& o) {
     std::vector<int64_t> all;
     for (int i = 0; i < 4; ++i) {
-      for (const Sample& s : {o.draw_lower("a"), o.draw_upper("b"), o.draw_upper("new")}) {
-        all.insert(all.end(), s.batch.rows.begin(), s.batch.rows.end());
+      for (const Sample& s : {o.lower().draw("a"), o.upper().draw("b"), o.upper().draw("new")}) {
+        all.insert(all.end(), s.batch.rows().begin(), s.batch.rows().end());
         all.push_back(static_cast<int64_t>(s.model_seed));
       }
     }
@@ -522,7 +523,7 @@ TEST_P(BothForms, DrawsContinueExactlyFromASavedState) {
   Net other;
   Oracles restored(GetParam() ? other.split() : other.plain(), 99);
   restored.x().add(torch::ones_like(x), 3);
-  restored.draw_lower("a");
+  restored.lower().draw("a");
   State loading(saved.tensors());
   restored.state(loading);
   EXPECT_TRUE(torch::equal(restored.x().flat(), x));
@@ -543,18 +544,18 @@ TEST_P(BothForms, AStateOfAnotherSizeIsRefused) {
 
 TEST_P(BothForms, DetachedParametersAreBoundAgainOrRefused) {
   Oracles oracles(problem(), 1);
-  const Sample sample = oracles.draw_lower("a");
-  const Tensor before = oracles.lower_gradient(sample);
-  LowerPoint old = oracles.lower_point(sample, Graph::both);
+  const Sample sample = oracles.lower().draw("a");
+  const Tensor before = oracles.lower().gradient_in_y(sample);
+  LossPoint old = oracles.lower().point(sample, Graph::both);
   net_.v.set_data(2 * net_.v.detach());  // what loading weights into a module does
-  const Tensor after = oracles.lower_gradient(sample);
+  const Tensor after = oracles.lower().gradient_in_y(sample);
   EXPECT_GT(distance(before, after), 1e-3) << "the new values count";
   EXPECT_TRUE(torch::equal(oracles.y().flat().narrow(0, 0, 12), net_.v.detach().flatten()));
   EXPECT_THROW(old.grad_y(), std::logic_error);
   oracles.y().assign(torch::zeros({oracles.y().size()}, torch::kFloat64));
   EXPECT_EQ(net_.v.abs().sum().item<double>(), 0) << "bound again";
   net_.w.set_data(net_.w.detach().to(torch::kFloat32));
-  EXPECT_CONTAINS(message_of<InputError>([&] { oracles.lower_gradient(sample); }),
+  EXPECT_CONTAINS(message_of<InputError>([&] { oracles.lower().gradient_in_y(sample); }),
                   "upper parameter 'w' changed");
 }
 
@@ -566,7 +567,7 @@ TEST(Encoder, BothFormsGiveTheSameDerivatives) {
     std::vector<Tensor> results[2];
     for (const bool split : {false, true}) {
       Oracles oracles(split ? net.split(upper_batch, lower_batch) : net.plain(upper_batch, lower_batch), 3);
-      auto [f, g] = oracles.points(oracles.draw_upper("a"), oracles.draw_lower("a"));
+      auto [f, g] = oracles.points(oracles.upper().draw("a"), oracles.lower().draw("a"));
       const Tensor z = exact_solve(point_hessian(g), f.grad_y()).z;
       results[split] = {f.value(), g.value(), f.grad_y(), g.grad_y(), z, oracles.hypergradient(f, g, z)};
     }
@@ -581,7 +582,7 @@ TEST(Encoder, JoinedBatchesGiveTheSameAsSeparateOnes) {
   const auto hypergradient = [&](const Problem& problem) {
     *net.log = {};
     Oracles oracles(problem, 3);
-    auto [f, g] = oracles.points(oracles.draw_upper("a"), oracles.draw_lower("a"));
+    auto [f, g] = oracles.points(oracles.upper().draw("a"), oracles.lower().draw("a"));
     const Tensor z = point_hessian(g)(f.grad_y());
     return oracles.hypergradient(f, g, z);
   };
@@ -589,22 +590,31 @@ TEST(Encoder, JoinedBatchesGiveTheSameAsSeparateOnes) {
   EXPECT_EQ(net.log->calls, 1);
   EXPECT_EQ(net.log->rows, 7);
 
-  Problem own_join = net.split();
-  int joins = 0;
-  own_join.join = [&](const Batch& a, const Batch& b) {
-    ++joins;
-    return Batch{{torch::cat({a[0], b[0]})}, {}};  // without labels, which the encoder does not read
-  };
-  EXPECT_LT(distance(hypergradient(own_join), joined), 1e-14);
-  EXPECT_EQ(joins, 1);
+  // One data set for both levels: its rows are gathered once.
+  Problem shared = net.split();
+  int gathers = 0;
+  const auto data = std::make_shared<DataSet>(
+      DataSet{.inputs =
+                  [&](const Rows& rows) {
+                    ++gathers;
+                    return std::vector{net.data.index_select(0, torch::tensor(rows))};
+                  },
+              .targets = [&](const Rows& rows) { return net.labels.index_select(0, torch::tensor(rows)); }});
+  const Rows all{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  shared.upper.batches = BatchSource(data, all, {.batch_size = 4});
+  shared.lower.batches = BatchSource(data, all, {.batch_size = 3});
+  EXPECT_LT(distance(hypergradient(shared), joined), 1e-14);
+  EXPECT_EQ(gathers, 1);
   EXPECT_EQ(net.log->calls, 1);
 
   // Batches that do not fit together are encoded apart: the upper rows get a further column that the encoder
   // ignores.
   Problem apart = net.split();
-  apart.encode = [encode = net.encode()](const Batch& b) { return encode({{b[0].narrow(1, 0, 3)}, b.rows}); };
-  apart.upper.batches = shuffled(
-      {torch::cat({net.data, torch::ones({10, 1}, torch::kFloat64)}, 1), net.labels}, {.batch_size = 4});
+  apart.encode = [encode = net.encode()](const Batch& b) {
+    return encode(Batch({b.input().narrow(1, 0, 3)}, {}, b.rows()));
+  };
+  apart.upper.batches = shuffled({torch::cat({net.data, torch::ones({10, 1}, torch::kFloat64)}, 1)},
+                                 net.labels, {.batch_size = 4});
   EXPECT_LT(distance(hypergradient(apart), joined), 1e-14);
   EXPECT_EQ(net.log->calls, 2);
 }
@@ -612,22 +622,62 @@ TEST(Encoder, JoinedBatchesGiveTheSameAsSeparateOnes) {
 TEST(Encoder, AWrongNumberOfFeatureRowsIsAnError) {
   Net net;
   Problem problem = net.split();
-  problem.join = [](const Batch& a, const Batch&) { return a; };
+  problem.encode = [encode = problem.encode](const Batch& b) { return encode(b).slice(0, 0, 4); };
   Oracles oracles(problem, 3);
   EXPECT_CONTAINS(
-      message_of<InputError>([&] { oracles.points(oracles.draw_upper("a"), oracles.draw_lower("a")); }),
+      message_of<InputError>([&] { oracles.points(oracles.upper().draw("a"), oracles.lower().draw("a")); }),
       "encode gave 4 rows of features for a batch of 7 rows");
+}
+
+TEST(FullBatch, IsGatheredOnceARun) {
+  const Net net;
+  Problem problem = net.split();
+  int gathers = 0;
+  const auto data = std::make_shared<DataSet>(
+      DataSet{.inputs =
+                  [&](const Rows& rows) {
+                    ++gathers;
+                    return std::vector{net.data.index_select(0, torch::tensor(rows))};
+                  },
+              .targets = [&](const Rows& rows) { return net.labels.index_select(0, torch::tensor(rows)); }});
+  problem.lower.batches = BatchSource(data, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {.batch_size = 10});
+  Oracles oracles(problem, 3);
+  for (const char* stream : {"a", "b", "a"}) oracles.lower().gradient_in_y(oracles.lower().draw(stream));
+  oracles.full_losses();
+  EXPECT_EQ(gathers, 1);
+  EXPECT_EQ(oracles.ledger().steps.lower_samples, 30);
+}
+
+TEST(Points, CannotOutliveTheirOracles) {
+  const Net net;
+  auto oracles = std::make_unique<Oracles>(net.split(), 3);
+  LossPoint upper = oracles->upper().point(oracles->upper().draw("a"));
+  LossPoint lower = oracles->lower().point(oracles->lower().draw("a"));
+  const Tensor z = torch::ones({oracles->y().size()}, torch::kFloat64);
+  oracles.reset();
+  EXPECT_THROW(upper.grad_x(), std::logic_error);
+  EXPECT_THROW(upper.grad_y(), std::logic_error);
+  EXPECT_THROW(lower.grad_y(), std::logic_error);
+  EXPECT_THROW(lower.hvp(z), std::logic_error);
+  EXPECT_THROW(lower.products(z), std::logic_error);
+}
+
+TEST(Levels, AFeasibleSetOfTheLowerLevelIsRefused) {
+  const Net net;
+  Problem problem = net.split();
+  problem.lower.project = box(-1, 1);
+  EXPECT_CONTAINS(message_of<InputError>([&] { Oracles(problem, 1); }), "lower level has a feasible set");
 }
 
 TEST(Encoder, DerivativesInYRunItWithoutAGraph) {
   Net net;
   Oracles oracles(net.split(), 3);
-  const Sample sample = oracles.draw_lower("a");
+  const Sample sample = oracles.lower().draw("a");
   const Tensor z = torch::ones({oracles.y().size()}, torch::kFloat64);
   *net.log = {};
-  oracles.lower_gradient(sample);
+  oracles.lower().gradient_in_y(sample);
   EXPECT_EQ(net.log->calls, 1);
-  LowerPoint point = oracles.lower_point(sample, Graph::lower_only);
+  LossPoint point = oracles.lower().point(sample, Graph::lower_only);
   point.grad_y();
   point.hvp(z);
   point.hvp(z);
@@ -642,13 +692,13 @@ TEST(Encoder, DerivativesInYRunItWithoutAGraph) {
 TEST(Encoder, PlainLossesBuildNoGraphThroughXForDerivativesInY) {
   Net net;
   Oracles oracles(net.plain(), 3);
-  const Sample sample = oracles.draw_lower("a");
+  const Sample sample = oracles.lower().draw("a");
   *net.log = {};
-  oracles.lower_gradient(sample);
-  oracles.lower_point(sample, Graph::lower_only).hvp(torch::ones({oracles.y().size()}, torch::kFloat64));
+  oracles.lower().gradient_in_y(sample);
+  oracles.lower().point(sample, Graph::lower_only).hvp(torch::ones({oracles.y().size()}, torch::kFloat64));
   EXPECT_EQ(net.log->calls, 2);
   EXPECT_EQ(net.log->calls_with_graph, 0);
-  oracles.lower_point(sample, Graph::both);
+  oracles.lower().point(sample, Graph::both);
   EXPECT_EQ(net.log->calls_with_graph, 1) << "x records again afterwards";
 }
 
@@ -657,7 +707,7 @@ TEST(Encoder, AHypergradientIsOneForwardAndOneBackwardPass) {
   for (const bool split : {true, false}) {
     Oracles oracles(split ? net.split() : net.plain(), 3);
     *net.log = {};
-    auto [f, g] = oracles.points(oracles.draw_upper("a"), oracles.draw_lower("a"));
+    auto [f, g] = oracles.points(oracles.upper().draw("a"), oracles.lower().draw("a"));
     const Tensor b = f.grad_y();
     g.grad_y();
     const Tensor z = point_hessian(g)(b);
@@ -680,7 +730,7 @@ TEST(OwnLowerHessian, ServesEveryProduct) {
   };
   Oracles oracles(problem, 3);
   const Tensor z = direction(oracles.y().size(), 71);
-  LowerPoint point = oracles.lower_point(oracles.draw_lower("a"), Graph::both);
+  LossPoint point = oracles.lower().point(oracles.lower().draw("a"), Graph::both);
   EXPECT_EQ(distance(point.hvp(z), 3 * z), 0);
   EXPECT_EQ(distance(sampled_hessian(oracles, "b")(z), 3 * z), 0);
   EXPECT_EQ(oracles.ledger().steps.hvp, 2);
@@ -707,12 +757,12 @@ TEST(MoveX, StepsAndThenProjects) {
     const Tensor x = direction(oracles.x().size(), 75), d = direction(oracles.x().size(), 76);
     oracles.x().assign(x);
     const uint64_t version = oracles.x().version();
-    oracles.move_x(d, -0.3);
+    oracles.upper().move(d, -0.3);
     const Tensor moved = x - 0.3 * d;
     EXPECT_LT(distance(oracles.x().flat(), bounded ? moved.clamp(-0.5, 0.5) : moved), 1e-15);
     EXPECT_GT(oracles.x().version(), version);
     oracles.x().assign(3 * x);
-    oracles.project_x();
+    oracles.upper().project();
     EXPECT_EQ(distance(oracles.x().flat(), bounded ? (3 * x).clamp(-0.5, 0.5) : 3 * x), 0);
     EXPECT_EQ(projections, bounded ? 2 : 0);
     EXPECT_TRUE(torch::equal(net.w.flatten(), oracles.x().flat().narrow(0, 0, 12))) << "the module sees it";
@@ -724,25 +774,25 @@ TEST(MoveX, StepsAndThenProjects) {
 TEST(Slots, AreTheRowsOfTheLevelDealtOnceAndForAll) {
   Net net;
   Oracles oracles(net.split(4, 3), 1), same(net.split(4, 3), 1), other(net.split(4, 3), 2);
-  EXPECT_EQ(oracles.upper_slots(), 3);  // 10 rows in batches of 4
-  EXPECT_EQ(oracles.lower_slots(), 4);
+  EXPECT_EQ(oracles.upper().slots(), 3);  // 10 rows in batches of 4
+  EXPECT_EQ(oracles.lower().slots(), 4);
   std::vector<int64_t> upper, lower, of_same, of_other;
   for (int64_t i = 0; i < 3; ++i) {
-    const Sample slot = oracles.upper_slot(i);
-    EXPECT_EQ(slot.batch.size(), oracles.upper_slot_size(i));
-    upper.insert(upper.end(), slot.batch.rows.begin(), slot.batch.rows.end());
+    const Sample slot = oracles.upper().slot(i);
+    EXPECT_EQ(slot.batch.size(), oracles.upper().slot_size(i));
+    upper.insert(upper.end(), slot.batch.rows().begin(), slot.batch.rows().end());
   }
   for (int64_t i = 0; i < 4; ++i) {
-    const Sample slot = oracles.lower_slot(i);
-    EXPECT_EQ(slot.batch.size(), oracles.lower_slot_size(i));
-    for (size_t r = 0; r < slot.batch.rows.size(); ++r) {
-      EXPECT_EQ(distance(slot.batch[0][static_cast<int64_t>(r)], net.data[slot.batch.rows[r]]), 0);
+    const Sample slot = oracles.lower().slot(i);
+    EXPECT_EQ(slot.batch.size(), oracles.lower().slot_size(i));
+    for (size_t r = 0; r < slot.batch.rows().size(); ++r) {
+      EXPECT_EQ(distance(slot.batch.input()[static_cast<int64_t>(r)], net.data[slot.batch.rows()[r]]), 0);
     }
-    EXPECT_EQ(oracles.lower_slot(i).batch.rows, slot.batch.rows) << "whenever it is asked for";
-    EXPECT_NE(oracles.lower_slot(i).model_seed, slot.model_seed) << "with fresh randomness inside the loss";
-    lower.insert(lower.end(), slot.batch.rows.begin(), slot.batch.rows.end());
+    EXPECT_EQ(oracles.lower().slot(i).batch.rows(), slot.batch.rows()) << "whenever it is asked for";
+    EXPECT_NE(oracles.lower().slot(i).model_seed, slot.model_seed) << "with fresh randomness inside the loss";
+    lower.insert(lower.end(), slot.batch.rows().begin(), slot.batch.rows().end());
     for (auto [o, rows] : {std::pair{&same, &of_same}, {&other, &of_other}}) {
-      const auto theirs = o->lower_slot(i).batch.rows;
+      const auto theirs = o->lower().slot(i).batch.rows();
       rows->insert(rows->end(), theirs.begin(), theirs.end());
     }
   }
@@ -754,18 +804,18 @@ TEST(Slots, AreTheRowsOfTheLevelDealtOnceAndForAll) {
   }
   EXPECT_EQ(oracles.ledger().steps.upper_samples, 10);
   EXPECT_EQ(oracles.ledger().steps.lower_samples, 3 * 10) << "every slot was asked for three times";
-  EXPECT_THROW(oracles.lower_slot(4), std::out_of_range);
-  EXPECT_THROW(oracles.upper_slot(-1), std::out_of_range);
+  EXPECT_THROW(oracles.lower().slot(4), std::out_of_range);
+  EXPECT_THROW(oracles.upper().slot(-1), std::out_of_range);
 }
 
 TEST(Slots, DoNotDisturbTheBatches) {
   Net net;
   Oracles oracles(net.split(), 1), fresh(net.split(), 1);
-  oracles.lower_slot(0);
-  oracles.upper_slot(0);
+  oracles.lower().slot(0);
+  oracles.upper().slot(0);
   for (int i = 0; i < 3; ++i) {
-    const Sample a = oracles.draw_lower("lower_batches"), b = fresh.draw_lower("lower_batches");
-    EXPECT_EQ(a.batch.rows, b.batch.rows);
+    const Sample a = oracles.lower().draw("lower_batches"), b = fresh.lower().draw("lower_batches");
+    EXPECT_EQ(a.batch.rows(), b.batch.rows());
     EXPECT_EQ(a.model_seed, b.model_seed);
   }
 }
@@ -773,14 +823,14 @@ TEST(Slots, DoNotDisturbTheBatches) {
 TEST(Slots, AreTheSameAfterARestart) {
   Net net, again;
   Oracles oracles(net.split(), 5), restored(again.split(), 5);
-  oracles.lower_slot(2);
+  oracles.lower().slot(2);
   State saved;
   oracles.state(saved);
-  const Sample expected = oracles.lower_slot(1);
+  const Sample expected = oracles.lower().slot(1);
   State loading(saved.tensors());
   restored.state(loading);
-  const Sample found = restored.lower_slot(1);
-  EXPECT_EQ(found.batch.rows, expected.batch.rows);
+  const Sample found = restored.lower().slot(1);
+  EXPECT_EQ(found.batch.rows(), expected.batch.rows());
   EXPECT_EQ(found.model_seed, expected.model_seed);
 }
 
@@ -820,8 +870,8 @@ TEST(Probe, AParameterThatOnlyOneLossUsesIsFine) {
   Oracles oracles(problem, 1);
   EXPECT_TRUE(oracles.probe(UnusedParameters::error).empty());
   // The absent parts of the other gradients are zeros.
-  EXPECT_EQ(oracles.upper_point(oracles.draw_upper("a")).grad_y()[-1].item<double>(), 0);
-  auto [f, g] = oracles.points(oracles.draw_upper("a"), oracles.draw_lower("a"));
+  EXPECT_EQ(oracles.upper().point(oracles.upper().draw("a")).grad_y()[-1].item<double>(), 0);
+  auto [f, g] = oracles.points(oracles.upper().draw("a"), oracles.lower().draw("a"));
   EXPECT_EQ(g.cross_vjp(torch::ones({oracles.y().size()}, torch::kFloat64))[-1].item<double>(), 0);
 }
 
@@ -830,7 +880,7 @@ TEST(Probe, DoesNotDisturbTheRun) {
   Oracles probed(net.split(), 1), fresh(net.split(), 1);
   probed.probe(UnusedParameters::error);
   for (const char* stream : {"a", "lower_batches"}) {
-    EXPECT_EQ(probed.draw_lower(stream).batch.rows, fresh.draw_lower(stream).batch.rows);
+    EXPECT_EQ(probed.lower().draw(stream).batch.rows(), fresh.lower().draw(stream).batch.rows());
   }
   EXPECT_EQ(probed.ledger().steps.lower_gradient, 0);
 }
@@ -854,11 +904,11 @@ TEST(Probe, LossesMustBeDifferentiableScalars) {
       oracles.probe(UnusedParameters::error);
     });
   };
-  EXPECT_CONTAINS(refusal([](Problem& p) { p.upper.loss = [](const Batch& b) { return b[0].sum(1); }; }),
+  EXPECT_CONTAINS(refusal([](Problem& p) { p.upper.loss = [](const Batch& b) { return b.input().sum(1); }; }),
                   "the upper loss must be a scalar, but has 4 elements");
   EXPECT_CONTAINS(refusal([](Problem& p) { p.lower.loss = [](const Batch&) { return Tensor(); }; }),
                   "the lower loss must be a scalar, but has 0 elements");
-  EXPECT_CONTAINS(refusal([](Problem& p) { p.upper.loss = [](const Batch& b) { return b[0].sum(); }; }),
+  EXPECT_CONTAINS(refusal([](Problem& p) { p.upper.loss = [](const Batch& b) { return b.input().sum(); }; }),
                   "the upper loss depends on no parameter");
   EXPECT_CONTAINS(refusal([](Problem& p) {
                     p.lower.loss = [g = p.lower.loss](const Batch& b) { return g(b).detach(); };
@@ -870,11 +920,11 @@ TEST(Probe, AOneElementLossIsAScalar) {
   Net net;
   Problem problem = net.plain();
   Oracles plain(problem, 1);
-  const Tensor expected = plain.lower_gradient(plain.draw_lower("a"));
+  const Tensor expected = plain.lower().gradient_in_y(plain.lower().draw("a"));
   problem.lower.loss = [g = problem.lower.loss](const Batch& b) { return g(b).reshape({1, 1}); };
   Oracles oracles(problem, 1);
   oracles.probe(UnusedParameters::error);
-  EXPECT_EQ(distance(oracles.lower_gradient(oracles.draw_lower("a")), expected), 0);
+  EXPECT_EQ(distance(oracles.lower().gradient_in_y(oracles.lower().draw("a")), expected), 0);
 }
 
 TEST(Oracles, RefuseProblemsThatAreNotComplete) {
@@ -890,8 +940,9 @@ TEST(Oracles, RefuseProblemsThatAreNotComplete) {
       "both the upper and the lower level");
   EXPECT_CONTAINS(refusal(false, [](Problem& p) { p.upper.loss = nullptr; }),
                   "the upper level needs exactly one of loss and feature_loss");
-  EXPECT_CONTAINS(refusal(true, [](Problem& p) { p.lower.loss = [](const Batch& b) { return b[0].sum(); }; }),
-                  "the lower level needs exactly one of loss and feature_loss");
+  EXPECT_CONTAINS(
+      refusal(true, [](Problem& p) { p.lower.loss = [](const Batch& b) { return b.input().sum(); }; }),
+      "the lower level needs exactly one of loss and feature_loss");
   EXPECT_CONTAINS(refusal(true, [](Problem& p) { p.encode = nullptr; }),
                   "has a feature_loss, but the problem has no encode");
   EXPECT_CONTAINS(refusal(false, [](Problem& p) { p.lower.batches = {}; }), "the lower level has no batches");
@@ -909,7 +960,7 @@ TEST(Oracles, ALinearLowerLossHasZeroProducts) {
                  .batches = no_data()},
        .lower = {.parameters = {y}, .loss = [&](const Batch&) { return 3 * y.sum(); }, .batches = no_data()}},
       1);
-  LowerPoint point = oracles.lower_point(oracles.draw_lower("a"), Graph::both);
+  LossPoint point = oracles.lower().point(oracles.lower().draw("a"), Graph::both);
   EXPECT_EQ(distance(point.grad_y(), torch::full({2}, 3.0, torch::kFloat64)), 0);
   EXPECT_EQ(distance(point.hvp(torch::ones_like(y)), torch::zeros({2}, torch::kFloat64)), 0);
   EXPECT_EQ(distance(point.cross_vjp(torch::ones_like(y)), torch::zeros({2}, torch::kFloat64)), 0);

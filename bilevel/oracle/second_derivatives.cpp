@@ -10,23 +10,6 @@ namespace {
 
 using torch::Tensor;
 
-/// G on the sample, with its graph through x and y.
-Tensor lower_loss(Oracles& oracles, const Sample& sample) {
-  const Problem& problem = oracles.problem();
-  const torch::Device device = oracles.x().flat().device();
-  if (!problem.lower.feature_loss) {
-    const DefaultGeneratorScope randomness(sample.model_seed, device);
-    return problem.lower.loss(sample.batch).sum();
-  }
-  Tensor features;
-  {
-    const DefaultGeneratorScope randomness(sample.model_seed, device);
-    features = problem.encode(sample.batch);
-  }
-  const DefaultGeneratorScope randomness(sample.model_seed + 1, device);
-  return problem.lower.feature_loss(features, sample.batch).sum();
-}
-
 std::string first_line(const std::exception& error) {
   const std::string text = error.what();
   return text.substr(0, text.find('\n'));
@@ -35,10 +18,9 @@ std::string first_line(const std::exception& error) {
 }  // namespace
 
 std::vector<SecondDerivative> second_derivatives(Oracles& oracles, const Sample& lower) {
-  oracles.x().check();
-  oracles.y().check();
   std::vector<SecondDerivative> found;
-  const Tensor loss = lower_loss(oracles, lower);
+  const auto purpose = oracles.counting(Purpose::evaluation);
+  const Tensor loss = oracles.lower().loss(lower);
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(1);
   Tensor product;  // <grad_y G, v>
   const std::vector<Tensor>& lower_tensors = oracles.y().tensors();

@@ -42,42 +42,42 @@ std::vector<double> class_shares(const std::vector<std::vector<int64_t>>& strata
 
 }  // namespace
 
-BatchSource::BatchSource(std::vector<int64_t> rows, Gather gather, const SamplingOptions& options,
-                         const std::vector<int64_t>& strata)
-    : all_rows_(std::move(rows)), gather_(std::move(gather)), with_replacement_(options.with_replacement) {
-  if (all_rows_.empty()) throw InputError("a batch source needs at least one row");
+BatchSource::BatchSource(std::shared_ptr<const DataSet> data, Rows items, const SamplingOptions& options,
+                         const std::vector<int64_t>& strata, Batch::RowsOf rows_of)
+    : data_(std::move(data)),
+      rows_of_(std::move(rows_of)),
+      items_(std::move(items)),
+      with_replacement_(options.with_replacement) {
+  if (items_.empty()) throw InputError("a batch source needs at least one row");
   if (options.batch_size < 1)
     throw InputError(fmt::format("batch_size = {}: must be >= 1", options.batch_size));
-  batch_size_ = with_replacement_
-                    ? options.batch_size
-                    : std::min<int64_t>(options.batch_size, static_cast<int64_t>(all_rows_.size()));
+  if (rows_of_ && !strata.empty()) throw InputError("a batch source has classes of rows, not of other items");
+  batch_size_ = with_replacement_ ? options.batch_size : std::min<int64_t>(options.batch_size, size());
   if (strata.empty()) {
-    strata_.push_back(all_rows_);
+    strata_.push_back(items_);
     return;
   }
-  if (strata.size() != all_rows_.size()) throw InputError("a batch source needs one class for each row");
+  if (strata.size() != items_.size()) throw InputError("a batch source needs one class for each row");
   for (size_t i = 0; i < strata.size(); ++i) {
     if (strata[i] < 0) throw InputError("class numbers of a batch source start at 0");
     if (static_cast<size_t>(strata[i]) >= strata_.size()) strata_.resize(static_cast<size_t>(strata[i]) + 1);
-    strata_[static_cast<size_t>(strata[i])].push_back(all_rows_[i]);
+    strata_[static_cast<size_t>(strata[i])].push_back(items_[i]);
   }
   std::erase_if(strata_, [](const auto& stratum) { return stratum.empty(); });
   shares_ = class_shares(strata_, batch_size_);
   std::vector<double> in_proportion;
   for (const std::vector<int64_t>& stratum : strata_) {
     in_proportion.push_back(static_cast<double>(batch_size_) * static_cast<double>(stratum.size()) /
-                            static_cast<double>(all_rows_.size()));
+                            static_cast<double>(items_.size()));
   }
   if (shares_ == in_proportion) return;
   for (size_t k = 0; k < strata_.size(); ++k) weights_.push_back(in_proportion[k] / shares_[k]);
 }
 
-int64_t BatchSource::rows() const { return static_cast<int64_t>(all_rows_.size()); }
-
-std::vector<std::vector<int64_t>> BatchSource::slots(at::Generator& generator) const {
-  const auto count = static_cast<size_t>((rows() + batch_size_ - 1) / batch_size_);
-  if (count == 1) return {all_rows_};
-  std::vector<std::vector<int64_t>> slots(count);
+std::vector<Rows> BatchSource::slots(at::Generator& generator) const {
+  const auto count = static_cast<size_t>((size() + batch_size_ - 1) / batch_size_);
+  if (count == 1) return {items_};
+  std::vector<Rows> slots(count);
   size_t next = 0;  // goes on from class to class, which evens out the sizes
   for (const std::vector<int64_t>& stratum : strata_) {
     const torch::Tensor order =
@@ -90,18 +90,16 @@ std::vector<std::vector<int64_t>> BatchSource::slots(at::Generator& generator) c
   return slots;
 }
 
-Batch BatchSource::all() const { return gather_(all_rows_); }
-
 Sampler::Sampler(BatchSource source, at::Generator generator)
     : source_(std::move(source)), generator_(std::move(generator)), strata_(source_.strata_.size()) {}
 
 Batch Sampler::next() {
   if (source_.full_batch()) return source_.all();
-  std::vector<int64_t> rows;
-  rows.reserve(static_cast<size_t>(source_.batch_size_));
+  Rows items;
+  items.reserve(static_cast<size_t>(source_.batch_size_));
   if (strata_.size() == 1) {
-    draw(0, source_.batch_size_, rows);
-    return source_.gather_(rows);
+    draw(0, source_.batch_size_, items);
+    return source_.gather(std::move(items));
   }
   // Largest remainder over time: each class is owed its share of the batch, gets the whole part, and the rows
   // left over go to the classes that are owed most.
@@ -126,25 +124,25 @@ Batch Sampler::next() {
   }
   for (size_t k = 0; k < strata_.size(); ++k) {
     strata_[k].owed -= static_cast<double>(counts[k]);
-    draw(k, counts[k], rows);
+    draw(k, counts[k], items);
   }
-  Batch batch = source_.gather_(rows);
+  torch::Tensor weights;
   if (!source_.weights_.empty()) {
-    batch.weights = torch::empty({batch.size()}, torch::kFloat64);
+    weights = torch::empty({source_.batch_size_}, torch::kFloat64);
     int64_t begin = 0;
     for (size_t k = 0; k < strata_.size(); begin += counts[k++])
-      batch.weights.narrow(0, begin, counts[k]).fill_(source_.weights_[k]);
+      weights.narrow(0, begin, counts[k]).fill_(source_.weights_[k]);
   }
-  return batch;
+  return source_.gather(std::move(items), std::move(weights));
 }
 
-void Sampler::draw(size_t k, int64_t count, std::vector<int64_t>& rows) {
+void Sampler::draw(size_t k, int64_t count, Rows& items) {
   const std::vector<int64_t>& members = source_.strata_[k];
   const auto size = static_cast<int64_t>(members.size());
   if (source_.with_replacement_) {
     const torch::Tensor picks = torch::randint(size, {count}, generator_, torch::kInt64);
     const auto* pick = picks.data_ptr<int64_t>();
-    for (int64_t i = 0; i < count; ++i) rows.push_back(members[static_cast<size_t>(pick[i])]);
+    for (int64_t i = 0; i < count; ++i) items.push_back(members[static_cast<size_t>(pick[i])]);
     return;
   }
   Stratum& stratum = strata_[k];
@@ -156,7 +154,7 @@ void Sampler::draw(size_t k, int64_t count, std::vector<int64_t>& rows) {
     const auto* order = stratum.order.data_ptr<int64_t>();
     const int64_t taken = std::min(count, size - stratum.cursor);
     for (int64_t i = 0; i < taken; ++i)
-      rows.push_back(members[static_cast<size_t>(order[stratum.cursor + i])]);
+      items.push_back(members[static_cast<size_t>(order[stratum.cursor + i])]);
     stratum.cursor += taken;
     count -= taken;
   }
@@ -180,47 +178,25 @@ void Sampler::state(State& state) {
   }
 }
 
-namespace {
-
-BatchSource over_tensors(const std::vector<torch::Tensor>& data, const SamplingOptions& options) {
-  if (data.empty()) throw InputError("a batch source needs at least one tensor");
-  for (const torch::Tensor& tensor : data) {
-    if (tensor.dim() < 1 || tensor.size(0) != data[0].size(0)) {
-      throw InputError("the tensors of a batch source must share their first dimension, the rows");
-    }
-  }
-  std::vector<int64_t> rows(static_cast<size_t>(data[0].size(0)));
+BatchSource shuffled(const std::vector<torch::Tensor>& inputs, const torch::Tensor& targets,
+                     const SamplingOptions& options) {
+  std::shared_ptr<const DataSet> data = data_set(inputs, targets);
+  Rows rows(static_cast<size_t>(inputs[0].size(0)));
   std::iota(rows.begin(), rows.end(), 0);
-  const auto gather = [data](const std::vector<int64_t>& picked) {
-    Batch batch{{}, picked};
-    const bool everything = static_cast<int64_t>(picked.size()) == data[0].size(0) &&
-                            std::is_sorted(picked.begin(), picked.end()) &&
-                            std::adjacent_find(picked.begin(), picked.end()) == picked.end();
-    const torch::Tensor index = torch::tensor(picked, torch::kInt64);
-    for (const torch::Tensor& tensor : data) {
-      batch.tensors.push_back(everything ? tensor : tensor.index_select(0, index.to(tensor.device())));
-    }
-    return batch;
-  };
-  return BatchSource(std::move(rows), gather, options);
+  return BatchSource(std::move(data), std::move(rows), options);
 }
 
-}  // namespace
-
-BatchSource shuffled(const std::vector<torch::Tensor>& data, const SamplingOptions& options) {
-  return over_tensors(data, options);
+BatchSource shuffled(const std::vector<torch::Tensor>& inputs, const SamplingOptions& options) {
+  return shuffled(inputs, torch::Tensor(), options);
 }
 
-BatchSource full_batch(const std::vector<torch::Tensor>& data) {
-  return over_tensors(data, {.batch_size = std::numeric_limits<int64_t>::max()});
+BatchSource full_batch(const std::vector<torch::Tensor>& inputs, const torch::Tensor& targets) {
+  return shuffled(inputs, targets, {.batch_size = std::numeric_limits<int64_t>::max()});
 }
 
 BatchSource no_data() {
-  return BatchSource({0},
-                     [](const std::vector<int64_t>& rows) {
-                       return Batch{{}, rows};
-                     },
-                     {.batch_size = 1});
+  const auto none = [](const Rows&) { return std::vector<torch::Tensor>(); };
+  return BatchSource(std::make_shared<DataSet>(DataSet{.inputs = none}), {0}, {.batch_size = 1});
 }
 
 }  // namespace bilevel

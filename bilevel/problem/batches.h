@@ -23,48 +23,49 @@ struct SamplingOptions {
   bool with_replacement = false;
 };
 
-/// A description of a stream of batches over a data set: which rows, how they are drawn, and how rows become
-/// tensors. It holds no position and is cheap to copy; every consumer draws through a `Sampler` of its own.
+/// A description of a stream of batches over a data set: which rows, and how they are drawn. It holds no position and is
+/// cheap to copy; every consumer draws through a `Sampler` of its own.
 class BatchSource {
  public:
-  using Gather = std::function<Batch(const std::vector<int64_t>& rows)>;
-
   BatchSource() = default;
 
-  /// Draws from `rows`; `gather` makes the batch. When `strata` are given (one class number for each entry of
-  /// `rows`, from 0), every batch holds the classes in their proportion, rounded so that over many batches
-  /// every class has its exact share, and at least one row of each class where the batch size allows: a class
-  /// whose proportion is less than one row a batch then has exactly one, and the others divide the rest in
-  /// proportion. The batches then have `Batch::weights`: the class's share in the data divided by its share in
-  /// the batches over time (not in the one batch, where the counts vary). So over any number T of batches that
-  /// holds every row of a class equally often and every class in its share s_k / B of the rows (T s_k / n_k whole),
-  /// the mean of a `weighted_mean` is the mean over all rows. `gather` then must give one row for each number.
-  /// Throws InputError when there are no rows or the batch size is below 1.
-  BatchSource(std::vector<int64_t> rows, Gather gather, const SamplingOptions& options,
-              const std::vector<int64_t>& strata = {});
+  /// Draws from `items`, rows of `data`. When `strata` are given (one class number for each item, from 0), every batch holds
+  /// the classes in their proportion, rounded so that over many batches every class has its exact share, and at least one row
+  /// of each class where the batch size allows: a class whose proportion is less than one row a batch then has exactly one,
+  /// and the others divide the rest in proportion. The batches then have `Batch::weights`: the class's share in the data
+  /// divided by its share in the batches over time (not in the one batch, where the counts vary). So over any number T of
+  /// batches that holds every row of a class equally often and every class in its share s_k / B of the rows (T s_k / n_k
+  /// whole), the mean of a `weighted_mean` is the mean over all rows.
+  /// @param rows_of the rows that items stand for, where items are not rows, such as drawn tasks; not beside strata
+  /// Throws InputError when there are no items or the batch size is below 1.
+  BatchSource(std::shared_ptr<const DataSet> data, Rows items, const SamplingOptions& options,
+              const std::vector<int64_t>& strata = {}, Batch::RowsOf rows_of = nullptr);
 
-  explicit operator bool() const { return static_cast<bool>(gather_); }
-  int64_t rows() const;
-  /// Rows in one batch.
+  explicit operator bool() const { return static_cast<bool>(data_); }
+  const std::shared_ptr<const DataSet>& data() const { return data_; }
+  /// Items that are drawn from; items in one batch.
+  int64_t size() const { return static_cast<int64_t>(items_.size()); }
   int64_t batch_size() const { return batch_size_; }
   /// True when a batch always is the whole data set (a deterministic oracle).
-  bool full_batch() const { return batch_size_ == rows() && !with_replacement_; }
-  /// The rows dealt into batches once and for all, each class round-robin in random order, so that every slot
-  /// has the classes in proportion; ceil(rows / batch size) slots, whose sizes differ by at most one row. Every row
+  bool full_batch() const { return batch_size_ == size() && !with_replacement_; }
+  /// The items dealt into batches once and for all, each class round-robin in random order, so that every slot
+  /// has the classes in proportion; ceil(size / batch size) slots, whose sizes differ by at most one item. Every item
   /// stands in one slot, so means over slots, each counted by its size, need no weights.
-  std::vector<std::vector<int64_t>> slots(at::Generator& generator) const;
-  /// All rows as one batch, in their order.
-  Batch all() const;
-  /// The batch of given rows.
-  Batch gather(const std::vector<int64_t>& rows) const { return gather_(rows); }
+  std::vector<Rows> slots(at::Generator& generator) const;
+  /// All items as one batch, in their order; the batch of given items.
+  Batch all() const { return gather(items_); }
+  Batch gather(Rows items, torch::Tensor weights = {}) const {
+    return Batch(data_, std::move(items), rows_of_, std::move(weights));
+  }
 
  private:
   friend class Sampler;
-  std::vector<std::vector<int64_t>> strata_;  // row numbers by class
-  std::vector<double> shares_;                // rows of each class in a batch, on average
-  std::vector<double> weights_;               // what a row of each class counts; empty where all are 1
-  std::vector<int64_t> all_rows_;
-  Gather gather_;
+  std::shared_ptr<const DataSet> data_;
+  Batch::RowsOf rows_of_;
+  Rows items_;
+  std::vector<Rows> strata_;     // items by class
+  std::vector<double> shares_;   // items of each class in a batch, on average
+  std::vector<double> weights_;  // what an item of each class counts; empty where all are 1
   int64_t batch_size_ = 0;
   bool with_replacement_ = false;
 };
@@ -89,14 +90,15 @@ class Sampler {
   std::vector<Stratum> strata_;
 };
 
-/// Batches over tensors that share their first dimension (rows): a batch holds the selected rows of each.
-/// Throws InputError when the list is empty or the first dimensions differ.
-BatchSource shuffled(const std::vector<torch::Tensor>& data, const SamplingOptions& options = {});
+/// Batches over tensors that share their first dimension, the rows: see `data_set`.
+BatchSource shuffled(const std::vector<torch::Tensor>& inputs, const torch::Tensor& targets,
+                     const SamplingOptions& options = {});
+BatchSource shuffled(const std::vector<torch::Tensor>& inputs, const SamplingOptions& options = {});
 
 /// Batches that always are the whole data set.
-BatchSource full_batch(const std::vector<torch::Tensor>& data);
+BatchSource full_batch(const std::vector<torch::Tensor>& inputs, const torch::Tensor& targets = {});
 
-/// A source without data, for deterministic problems: its batch has no tensors and one row.
+/// A source without data, for deterministic problems: its batch has one row, without tensors.
 BatchSource no_data();
 
 }  // namespace bilevel

@@ -14,11 +14,13 @@
 namespace bilevel {
 namespace batches_test {
 
-using Rows = std::vector<int64_t>;
-
 at::Generator generator(uint64_t seed) { return at::make_generator<at::CPUGeneratorImpl>(seed); }
 
-Batch rows_alone(const Rows& rows) { return {{}, rows}; }
+/// A data set of which nothing is known but the numbers of its rows.
+std::shared_ptr<const DataSet> rows_alone() {
+  return std::make_shared<DataSet>(
+      DataSet{.inputs = [](const Rows&) { return std::vector<torch::Tensor>(); }});
+}
 
 Rows range(int64_t from, int64_t to) {
   Rows rows(static_cast<size_t>(to - from));
@@ -36,24 +38,126 @@ Rows draw(Sampler& sampler, int count) {
   Rows all;
   for (int i = 0; i < count; ++i) {
     const Batch batch = sampler.next();
-    all.insert(all.end(), batch.rows.begin(), batch.rows.end());
+    all.insert(all.end(), batch.rows().begin(), batch.rows().end());
   }
   return all;
 }
 
 TEST(Batch, AccessIsCheckedAndMovingKeepsRows) {
-  const Batch batch{{torch::ones({2, 3})}, {4, 9}};
+  const Batch batch({torch::ones({2, 3})}, {}, {4, 9});
   EXPECT_EQ(batch.size(), 2);
-  EXPECT_EQ(batch[0].size(1), 3);
-  EXPECT_THROW(batch[1], std::out_of_range);
+  EXPECT_EQ(batch.input().size(1), 3);
+  EXPECT_FALSE(batch.has_targets());
+  EXPECT_THROW(batch.targets(), InputError);
+  EXPECT_TRUE(batch.numbers().equal(torch::tensor({4, 9}, torch::kInt64)));
+  EXPECT_THROW(batch.input(1), std::out_of_range);
   const Batch moved = batch.to(torch::kCPU);
-  EXPECT_EQ(moved.rows, batch.rows);
-  EXPECT_TRUE(moved[0].is_same(batch[0])) << "nothing is copied where nothing moves";
+  EXPECT_EQ(moved.rows(), batch.rows());
+  EXPECT_TRUE(moved.input().is_same(batch.input())) << "nothing is copied where nothing moves";
+}
+
+/// A data set over ten rows that counts how often it is asked.
+struct Counting {
+  torch::Tensor x = torch::arange(10, torch::kFloat64).unsqueeze(1),
+                y = 10 * torch::arange(10, torch::kFloat64);
+  int inputs = 0, targets = 0;
+
+  std::shared_ptr<const DataSet> data() {
+    return std::make_shared<DataSet>(DataSet{.inputs =
+                                                 [this](const Rows& rows) {
+                                                   ++inputs;
+                                                   return std::vector{x.index_select(0, torch::tensor(rows))};
+                                                 },
+                                             .targets =
+                                                 [this](const Rows& rows) {
+                                                   ++targets;
+                                                   return y.index_select(0, torch::tensor(rows));
+                                                 }});
+  }
+};
+
+TEST(Batch, IsGatheredWhenAskedAndOnce) {
+  Counting counting;
+  const Batch batch = Batch(counting.data(), {3, 1}).to(torch::kCPU);
+  const Batch copy = batch;
+  EXPECT_EQ(counting.inputs + counting.targets, 0);
+  EXPECT_TRUE(copy.targets().equal(torch::tensor({30.0, 10.0}, torch::kFloat64)));
+  EXPECT_EQ(counting.inputs, 0) << "whoever reads the targets alone gathers no inputs";
+  EXPECT_TRUE(batch.input().equal(torch::tensor({{3.0}, {1.0}}, torch::kFloat64)));
+  batch.targets();
+  copy.input();
+  EXPECT_EQ(counting.inputs, 1);
+  EXPECT_EQ(counting.targets, 1);
+}
+
+TEST(Batch, OfOneDataSetAreJoinedByOneGather) {
+  Counting counting;
+  const std::shared_ptr<const DataSet> data = counting.data();
+  const std::optional<Batch> joined = Batch::joined(Batch(data, {3, 1}), Batch(data, {1, 7, 0}));
+  ASSERT_TRUE(joined);
+  EXPECT_EQ(joined->rows(), (Rows{3, 1, 1, 7, 0}));
+  EXPECT_TRUE(joined->targets().equal(torch::tensor({30., 10., 10., 70., 0.}, torch::kFloat64)));
+  joined->input();
+  EXPECT_EQ(counting.inputs, 1);
+}
+
+TEST(Batch, OfTwoDataSetsAreJoinedWhereTheirShapesAllow) {
+  const Batch a({torch::ones({2, 3})}, torch::zeros({2}), {0, 1});
+  const Batch b({torch::zeros({1, 3})}, torch::ones({1}), {0});
+  const std::optional<Batch> joined = Batch::joined(a, b);
+  ASSERT_TRUE(joined);
+  EXPECT_TRUE(joined->input().equal(torch::cat({torch::ones({2, 3}), torch::zeros({1, 3})})));
+  EXPECT_TRUE(joined->targets().equal(torch::tensor({0.0f, 0.0f, 1.0f})));
+  EXPECT_FALSE(Batch::joined(a, Batch({torch::zeros({1, 4})}, {}, {0})));
+  EXPECT_FALSE(Batch::joined(a, Batch({torch::zeros({1, 3}, torch::kFloat64)}, {}, {0})));
+  EXPECT_FALSE(Batch::joined(a, Batch(std::vector<torch::Tensor>(), torch::Tensor(), {0})));
+  EXPECT_FALSE(Batch::joined(a, Batch({torch::zeros({2, 3})}, {}, {0}))) << "not one row for each number";
+}
+
+TEST(Batch, ItemsMayStandForSeveralRows) {
+  Counting counting;
+  const auto three = [](const Rows& items) {
+    Rows rows;
+    for (const int64_t item : items) rows.insert(rows.end(), {item, item + 1, item + 2});
+    return rows;
+  };
+  const BatchSource source(counting.data(), {0, 3, 6}, {.batch_size = 2}, {}, three);
+  EXPECT_EQ(source.size(), 3);
+  EXPECT_EQ(source.batch_size(), 2);
+  const Batch batch = source.gather({6, 0});
+  EXPECT_EQ(batch.items(), (Rows{6, 0}));
+  EXPECT_EQ(batch.rows(), (Rows{6, 7, 8, 0, 1, 2}));
+  EXPECT_EQ(batch.size(), 6);
+  EXPECT_EQ(batch.input().size(0), 6);
+  EXPECT_EQ(batch.share(1, 2).rows(), (Rows{0, 1, 2}));
+  EXPECT_CONTAINS(message_of<InputError>([&] {
+                    BatchSource(counting.data(), {0, 3}, {.batch_size = 1}, {0, 1}, three);
+                  }),
+                  "classes of rows");
+}
+
+TEST(Batch, TheSharesLossesHaveTheBatchsAsTheirMean) {
+  Counting counting;
+  const torch::Tensor weights = torch::tensor({0.5, 2.0, 1.0, 1.5, 0.25}, torch::kFloat64);
+  const Batch batch(counting.data(), {4, 2, 9, 0, 7}, nullptr, weights);
+  const auto loss = [](const Batch& b) {
+    return weighted_mean(b.input().squeeze(1).exp() + b.targets(), b.weights()).item<double>();
+  };
+  double mean = 0;
+  Rows seen;
+  for (int64_t part = 0; part < 3; ++part) {
+    const Batch share = batch.share(part, 3);
+    mean += loss(share) * static_cast<double>(share.size()) / 5;
+    seen.insert(seen.end(), share.rows().begin(), share.rows().end());
+  }
+  EXPECT_EQ(sorted(seen), sorted(batch.rows()));
+  EXPECT_NEAR(mean, loss(batch), 1e-12 * std::abs(mean));
+  EXPECT_CONTAINS(message_of<InputError>([&] { batch.share(3, 3); }), "share 3 of 3");
 }
 
 TEST(Shuffled, CoversEveryRowOnceBeforeAnyTwice) {
   const torch::Tensor data = torch::arange(100, 112, torch::kFloat64).unsqueeze(1);
-  Sampler sampler(shuffled({data, data * 2}, {.batch_size = 4}), generator(1));
+  Sampler sampler(shuffled({data}, data * 2, {.batch_size = 4}), generator(1));
   Rows first_epoch;
   for (int epoch = 0; epoch < 3; ++epoch) {
     const Rows rows = draw(sampler, 3);
@@ -65,11 +169,9 @@ TEST(Shuffled, CoversEveryRowOnceBeforeAnyTwice) {
     }
   }
   const Batch batch = sampler.next();
-  for (size_t i = 0; i < batch.rows.size(); ++i) {
-    EXPECT_EQ(batch[0][static_cast<int64_t>(i)].item<double>(), 100.0 + static_cast<double>(batch.rows[i]));
-    EXPECT_EQ(batch[1][static_cast<int64_t>(i)].item<double>(),
-              200.0 + 2 * static_cast<double>(batch.rows[i]));
-  }
+  const torch::Tensor expected = 100.0 + batch.numbers().to(torch::kFloat64).unsqueeze(1);
+  EXPECT_TRUE(batch.input().equal(expected));
+  EXPECT_TRUE(batch.targets().equal(2 * expected));
 }
 
 TEST(Shuffled, ABatchThatMeetsTheEndIsCompleted) {
@@ -78,7 +180,7 @@ TEST(Shuffled, ABatchThatMeetsTheEndIsCompleted) {
   for (int i = 0; i < 5; ++i) {
     const Batch batch = sampler.next();
     EXPECT_EQ(batch.size(), 3);
-    all.insert(all.end(), batch.rows.begin(), batch.rows.end());
+    all.insert(all.end(), batch.rows().begin(), batch.rows().end());
   }
   for (int epoch = 0; epoch < 3; ++epoch) {
     EXPECT_EQ(sorted(Rows(all.begin() + 5 * epoch, all.begin() + 5 * (epoch + 1))), range(0, 5));
@@ -113,10 +215,10 @@ TEST(FullBatch, IsAllRowsInOrderWithoutACopy) {
     Sampler sampler(source, generator(6));
     for (int i = 0; i < 2; ++i) {
       const Batch batch = sampler.next();
-      EXPECT_EQ(batch.rows, range(0, 6));
-      EXPECT_TRUE(batch[0].is_same(data));
+      EXPECT_EQ(batch.rows(), range(0, 6));
+      EXPECT_TRUE(batch.input().is_same(data));
     }
-    EXPECT_EQ(source.all().rows, range(0, 6));
+    EXPECT_EQ(source.all().rows(), range(0, 6));
   }
 }
 
@@ -124,34 +226,37 @@ TEST(NoData, IsOneRowWithoutTensors) {
   Sampler sampler(no_data(), generator(7));
   const Batch batch = sampler.next();
   EXPECT_EQ(batch.size(), 1);
-  EXPECT_TRUE(batch.tensors.empty());
+  EXPECT_TRUE(batch.inputs().empty());
   EXPECT_TRUE(no_data().full_batch());
 }
 
 TEST(BatchSource, RowNumbersAreTheCallers) {
   const Rows rows{10, 20, 30};
-  const BatchSource source(rows, rows_alone, {.batch_size = 2});
-  EXPECT_EQ(source.rows(), 3);
-  EXPECT_EQ(source.all().rows, rows);
-  EXPECT_EQ(source.gather({20}).rows, Rows{20});
+  const BatchSource source(rows_alone(), rows, {.batch_size = 2});
+  EXPECT_EQ(source.size(), 3);
+  EXPECT_EQ(source.all().rows(), rows);
+  EXPECT_EQ(source.gather({20}).rows(), Rows{20});
   Sampler sampler(source, generator(8));
   EXPECT_EQ(sorted(draw(sampler, 3)), (Rows{10, 10, 20, 20, 30, 30}));
 }
 
 TEST(BatchSource, RefusesWhatHasNoBatches) {
-  EXPECT_CONTAINS(message_of<InputError>([] { shuffled({}); }), "at least one tensor");
-  EXPECT_CONTAINS(message_of<InputError>([] { full_batch({}); }), "at least one tensor");
+  EXPECT_CONTAINS(message_of<InputError>([] { shuffled(std::vector<torch::Tensor>()); }),
+                  "at least one tensor");
+  EXPECT_CONTAINS(message_of<InputError>([] { full_batch(std::vector<torch::Tensor>()); }),
+                  "at least one tensor");
   EXPECT_CONTAINS(message_of<InputError>([] { shuffled({torch::zeros({0, 3})}); }), "at least one row");
+  EXPECT_CONTAINS(message_of<InputError>([] { shuffled({torch::zeros({3})}, torch::zeros({4})); }), "share");
   EXPECT_CONTAINS(message_of<InputError>([] { shuffled({torch::zeros({3}), torch::zeros({4})}); }), "share");
   EXPECT_CONTAINS(message_of<InputError>([] { full_batch({torch::tensor(1.0)}); }), "share");
   EXPECT_CONTAINS(message_of<InputError>([] { shuffled({torch::zeros({3})}, {.batch_size = 0}); }),
                   "batch_size = 0: must be >= 1");
   EXPECT_CONTAINS(message_of<InputError>([] {
-                    BatchSource({1, 2}, rows_alone, {.batch_size = 1}, {0});
+                    BatchSource(rows_alone(), {1, 2}, {.batch_size = 1}, {0});
                   }),
                   "one class for each row");
   EXPECT_CONTAINS(message_of<InputError>([] {
-                    BatchSource({1, 2}, rows_alone, {.batch_size = 1}, {0, -1});
+                    BatchSource(rows_alone(), {1, 2}, {.batch_size = 1}, {0, -1});
                   }),
                   "start at 0");
   EXPECT_FALSE(BatchSource());
@@ -163,7 +268,7 @@ BatchSource stratified(const std::vector<int64_t>& sizes, const SamplingOptions&
   for (size_t k = 0; k < sizes.size(); ++k) {
     classes.insert(classes.end(), static_cast<size_t>(sizes[k]), static_cast<int64_t>(k));
   }
-  return BatchSource(range(0, static_cast<int64_t>(classes.size())), rows_alone, options, classes);
+  return BatchSource(rows_alone(), range(0, static_cast<int64_t>(classes.size())), options, classes);
 }
 
 /// Rows of each class in a batch of such a source.
@@ -189,7 +294,7 @@ TEST_P(Stratified, SharesAreExactOverTime) {
     for (int t = 1; t <= 500; ++t) {
       const Batch batch = sampler.next();
       ASSERT_EQ(batch.size(), batch_size);
-      const auto counts = class_counts(batch.rows, sizes);
+      const auto counts = class_counts(batch.rows(), sizes);
       for (size_t k = 0; k < sizes.size(); ++k) {
         sums[k] += counts[k];
         const double share = static_cast<double>(batch_size * sizes[k]) / rows;
@@ -215,7 +320,7 @@ TEST(Stratified, ARareClassHasOneRowInEveryBatchAndTheOthersShareTheRest) {
   std::vector<int64_t> sums(3);
   const int batches = 3300;
   for (int t = 0; t < batches; ++t) {
-    const auto counts = class_counts(sampler.next().rows, sizes);
+    const auto counts = class_counts(sampler.next().rows(), sizes);
     EXPECT_EQ(counts[2], 1);
     for (size_t k = 0; k < 3; ++k) sums[k] += counts[k];
   }
@@ -244,32 +349,31 @@ TEST(Stratified, OverWholeCyclesTheMeanOfTheBatchesIsThatOfAllRows) {
     const torch::Tensor features = torch::randn({n, 2}, generator(21), torch::kFloat64);
     const torch::Tensor x = torch::tensor({0.7, -1.1}, torch::kFloat64).requires_grad_();
     const torch::Tensor class_of = torch::tensor(classes);
-    const auto gather = [&](const Rows& rows) {
-      return Batch{{features.index_select(0, torch::tensor(rows))}, rows};
-    };
+    const std::shared_ptr<const DataSet> data = data_set({features});
     for (const int64_t batch_size : batch_sizes) {
       SCOPED_TRACE(testing::Message()
                    << sizes.size() << " classes of " << n << " rows, batches of " << batch_size);
-      const BatchSource source(range(0, n), gather, {.batch_size = batch_size}, classes);
+      const BatchSource source(data, range(0, n), {.batch_size = batch_size}, classes);
       const Level level{.parameters = {x},
                         .loss =
                             [&](const Batch& b) {
-                              return weighted_mean(torch::softplus(b[0].matmul(x)).square(), b.weights);
+                              return weighted_mean(torch::softplus(b.input().matmul(x)).square(),
+                                                   b.weights());
                             },
                         .batches = source};
       expect_unbiased({.upper = level, .lower = {}}, level, batches_of_a_cycle(sizes, batch_size));
 
       // With replacement a row's expected weight is the same for all rows.
       Sampler sampler(
-          BatchSource(range(0, n), gather, {.batch_size = batch_size, .with_replacement = true}, classes),
+          BatchSource(data, range(0, n), {.batch_size = batch_size, .with_replacement = true}, classes),
           generator(22));
       torch::Tensor sums = torch::zeros({static_cast<int64_t>(sizes.size())}, torch::kFloat64);
       const int64_t cycle = batches_of_a_cycle(sizes, batch_size);
       for (int64_t t = 0; t < cycle; ++t) {
         const Batch batch = sampler.next();
         const torch::Tensor weights =
-            batch.weights.defined() ? batch.weights : torch::ones({batch_size}, torch::kFloat64);
-        sums += torch::bincount(class_of.index_select(0, torch::tensor(batch.rows)), weights, sums.numel());
+            batch.weights().defined() ? batch.weights() : torch::ones({batch_size}, torch::kFloat64);
+        sums += torch::bincount(class_of.index_select(0, batch.numbers()), weights, sums.numel());
       }
       for (size_t k = 0; k < sizes.size(); ++k) {
         EXPECT_NEAR(sums[static_cast<int64_t>(k)].item<double>() / static_cast<double>(cycle * batch_size),
@@ -282,13 +386,13 @@ TEST(Stratified, OverWholeCyclesTheMeanOfTheBatchesIsThatOfAllRows) {
 TEST(Stratified, AWeightIsTheShareInTheDataByThatInTheBatches) {
   Sampler sampler(stratified({600, 390, 10}, {.batch_size = 21}), generator(23));
   const Batch batch = sampler.next();
-  ASSERT_EQ(batch.weights.sizes(), torch::IntArrayRef({21}));
-  EXPECT_EQ(batch.weights.scalar_type(), torch::kFloat64);
+  ASSERT_EQ(batch.weights().sizes(), torch::IntArrayRef({21}));
+  EXPECT_EQ(batch.weights().scalar_type(), torch::kFloat64);
   for (int64_t i = 0; i < 21; ++i) {
-    const bool rare = batch.rows[static_cast<size_t>(i)] >= 990;
-    EXPECT_NEAR(batch.weights[i].item<double>(), rare ? 0.01 / (1 / 21.0) : 0.99 / (20 / 21.0), 1e-15);
+    const bool rare = batch.rows()[static_cast<size_t>(i)] >= 990;
+    EXPECT_NEAR(batch.weights()[i].item<double>(), rare ? 0.01 / (1 / 21.0) : 0.99 / (20 / 21.0), 1e-15);
   }
-  EXPECT_TRUE(batch.to(torch::kCPU).weights.is_same(batch.weights));
+  EXPECT_TRUE(batch.to(torch::kCPU).weights().is_same(batch.weights()));
 }
 
 TEST(Stratified, BatchesInProportionHaveNoWeights) {
@@ -300,10 +404,10 @@ TEST(Stratified, BatchesInProportionHaveNoWeights) {
                                                              {{40, 9, 8, 7, 6, 5}, 2},
                                                              {{996, 4}, 2000}}) {
     Sampler sampler(stratified(sizes, {.batch_size = batch_size}), generator(24));
-    EXPECT_FALSE(sampler.next().weights.defined()) << sizes[0] << ", batches of " << batch_size;
+    EXPECT_FALSE(sampler.next().weights().defined()) << sizes[0] << ", batches of " << batch_size;
   }
   Sampler sampler(shuffled({torch::zeros({9})}, {.batch_size = 2}), generator(25));
-  EXPECT_FALSE(sampler.next().weights.defined());
+  EXPECT_FALSE(sampler.next().weights().defined());
 }
 
 TEST(WeightedMean, DividesByTheNumberOfRows) {
@@ -321,17 +425,17 @@ TEST(Stratified, EveryClassIsCoveredOnceBeforeAnyRowTwice) {
 }
 
 TEST(Stratified, ClassNumbersMayHaveHoles) {
-  const BatchSource source(range(0, 6), rows_alone, {.batch_size = 2}, {7, 0, 7, 0, 7, 0});
+  const BatchSource source(rows_alone(), range(0, 6), {.batch_size = 2}, {7, 0, 7, 0, 7, 0});
   Sampler sampler(source, generator(12));
   for (int t = 0; t < 6; ++t) {
-    const Rows rows = sampler.next().rows;
+    const Rows rows = sampler.next().rows();
     EXPECT_NE(rows[0] % 2, rows[1] % 2) << "one of each class";
   }
 }
 
 TEST(Slots, DealEveryRowOnceIntoEqualParts) {
   for (const auto& [rows, batch_size] : {std::pair{12, 4}, {13, 4}, {7, 3}, {5, 1}, {100, 7}}) {
-    const BatchSource source(range(50, 50 + rows), rows_alone, {.batch_size = batch_size});
+    const BatchSource source(rows_alone(), range(50, 50 + rows), {.batch_size = batch_size});
     at::Generator one = generator(16);
     const std::vector<Rows> slots = source.slots(one);
     ASSERT_EQ(static_cast<int>(slots.size()), (rows + batch_size - 1) / batch_size);
@@ -346,7 +450,7 @@ TEST(Slots, DealEveryRowOnceIntoEqualParts) {
 }
 
 TEST(Slots, FollowFromTheGenerator) {
-  const BatchSource source(range(0, 30), rows_alone, {.batch_size = 4});
+  const BatchSource source(rows_alone(), range(0, 30), {.batch_size = 4});
   at::Generator one = generator(17), same = generator(17), other = generator(18);
   const std::vector<Rows> slots = source.slots(one);
   EXPECT_EQ(source.slots(same), slots);

@@ -4,37 +4,12 @@
 #include <torch/types.h>
 
 #include <functional>
-#include <initializer_list>
-#include <string>
-#include <utility>
-#include <vector>
 
-#include "bilevel/problem/batch.h"
 #include "bilevel/problem/batches.h"
-
-namespace torch::nn {
-class Module;
-}
+#include "bilevel/problem/parameter_list.h"
+#include "bilevel/problem/sets.h"
 
 namespace bilevel {
-
-/// The tensors of a variable, with their names for messages or without: `{w, b}`, `{{"w", w}, {"b", b}}`,
-/// `named(*module)`.
-class ParameterList : public std::vector<torch::Tensor> {
- public:
-  using vector::vector;
-  ParameterList() = default;
-  ParameterList(std::vector<torch::Tensor> tensors, std::vector<std::string> names_of_tensors = {})
-      : vector(std::move(tensors)), names(std::move(names_of_tensors)) {}
-  ParameterList(std::initializer_list<std::pair<std::string, torch::Tensor>> tensors);
-
-  void add(std::string name, torch::Tensor tensor);
-
-  std::vector<std::string> names;  ///< one for each tensor, or none
-};
-
-/// The parameters of a module that require gradients, named as the module names them ("0.weight").
-ParameterList named(const torch::nn::Module& module);
 
 /// A loss of one level: a scalar tensor (0-dimensional or one element), differentiable in what it depends on.
 using Loss = std::function<torch::Tensor(const Batch&)>;
@@ -50,23 +25,21 @@ struct Level {
   Loss loss = nullptr;       ///< f or g on a batch
   FeatureLoss feature_loss = nullptr;  ///< f or g on encoded features
   BatchSource batches = {};            ///< where its batches come from
-  /// Upper level only: the nearest point of the feasible set to a flat x; solvers apply it after every step on
-  /// x. Not given: x is free. See sets.h for boxes, balls and simplices.
-  std::function<torch::Tensor(const torch::Tensor& flat)> project = nullptr;
+  /// Upper level only: the nearest point of the feasible set to a flat x; every step on x ends with it. Not given: x is free.
+  /// See sets.h for boxes, balls and simplices, and for sets of single parameters.
+  Projection project = nullptr;
 };
 
 /// The two levels. When both objectives see x through one encoder, give `encode` and `feature_loss`es instead
-/// of plain losses: one encoder pass then serves every use of a batch, batches that meet are encoded
-/// together, and no second derivative ever runs through the encoder. The results are the same.
+/// of plain losses: one encoder pass then serves every use of a batch, batches that meet are gathered, moved and
+/// encoded together (where one data set has both, or their inputs can be concatenated), and no second derivative ever
+/// runs through the encoder. The results are the same.
 struct Problem {
   Level upper;  ///< x and f
   Level lower;  ///< y and g
 
   /// Features of a batch, from x alone (a dependence on y is refused).
   Encode encode = nullptr;
-  /// Joins an upper and a lower batch into one that `encode` accepts, upper rows first. Without it, tensors
-  /// are concatenated along the first dimension where their other dimensions agree, and else encoded apart.
-  std::function<Batch(const Batch& upper, const Batch& lower)> join = nullptr;
   /// A lower Hessian that depends on no data: v -> (d2g/dy2) v for flat v at the present (x, y). Estimators
   /// then draw no batches for their Hessian-vector products.
   std::function<torch::Tensor(const torch::Tensor& v)> lower_hessian = nullptr;

@@ -33,4 +33,30 @@ Projection simplex(double total) {
   };
 }
 
+Projection each(const ParameterList& parameters,
+                const std::vector<std::pair<std::string, Projection>>& sets) {
+  struct Part {
+    int64_t offset, size;
+    Projection project;
+  };
+  std::vector<Part> parts;
+  for (const auto& [name, project] : sets) {
+    int64_t offset = 0, found = 0;
+    for (size_t i = 0; i < parameters.size(); offset += parameters[i++].numel()) {
+      if (i >= parameters.names.size() || parameters.names[i] != name) continue;
+      parts.push_back({offset, parameters[i].numel(), project});
+      ++found;
+    }
+    if (found != 1) throw InputError(fmt::format("sets: {} parameters are called '{}'", found, name));
+  }
+  return [parts](const torch::Tensor& flat) {
+    torch::Tensor moved = flat.clone();
+    for (const Part& part : parts) {
+      const torch::Tensor own = moved.narrow(0, part.offset, part.size);
+      own.copy_(part.project(own));
+    }
+    return moved;
+  };
+}
+
 }  // namespace bilevel

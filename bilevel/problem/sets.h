@@ -4,6 +4,11 @@
 #include <torch/types.h>
 
 #include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bilevel/problem/parameter_list.h"
 
 namespace bilevel {
 
@@ -18,5 +23,9 @@ Projection ball(double radius, const torch::Tensor& centre = {});
 
 /// {x : x_i >= 0, sum x_i = total} (Duchi et al. 2008: sort and threshold). Throws InputError unless total > 0.
 Projection simplex(double total = 1);
+
+/// Sets of single parameters, by name, each of the parameter's numbers as one flat tensor; the others are free. Throws
+/// InputError for a name that is not among `parameters`, or stands there twice.
+Projection each(const ParameterList& parameters, const std::vector<std::pair<std::string, Projection>>& sets);
 
 }  // namespace bilevel

@@ -45,5 +45,20 @@ TEST(Sets, RefuseEmptySets) {
   EXPECT_THROW(simplex(0), InputError);
 }
 
+TEST(Each, ProjectsTheNamedParametersAndLeavesTheOthers) {
+  const ParameterList parameters{
+      {"w", torch::zeros({2, 2})}, {"free", torch::zeros({2})}, {"p", torch::zeros({3})}};
+  const Projection project = each(parameters, {{"p", simplex()}, {"w", box(-1, 1)}});
+  const torch::Tensor flat = torch::tensor({-3.0, 0.5, 2.0, 1.0, 9.0, -9.0, 1.0, 1.0, 0.0}, torch::kFloat64);
+  const torch::Tensor expected =
+      torch::tensor({-1.0, 0.5, 1.0, 1.0, 9.0, -9.0, 0.5, 0.5, 0.0}, torch::kFloat64);
+  EXPECT_TRUE(project(flat).equal(expected));
+  EXPECT_EQ(flat[0].item<double>(), -3) << "the argument stays";
+  EXPECT_CONTAINS(message_of<InputError>([&] {
+                    each(parameters, {{"q", box(0, 1)}});
+                  }),
+                  "0 parameters are called 'q'");
+}
+
 }  // namespace sets_test
 }  // namespace bilevel

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "bilevel/solver/parts/choices.h"
 #include "bilevel/solver/registry.h"
 
 namespace bilevel {
@@ -28,10 +29,8 @@ double or_nan(const Json& json) {
 
 bool shares_samples(Solver& solver) {
   const Fields fields = fields_of(solver);
-  for (const Field& field : fields.list()) {
-    if (field.name == "samples") return field.get() == "shared";
-  }
-  return false;
+  const Field* samples = fields.find("samples");
+  return samples != nullptr && samples->get() == name_of(Samples::shared);
 }
 
 }  // namespace

@@ -372,7 +372,8 @@ const std::map<std::string, CallsOfAPaper>& calls_of_the_papers() {
       {"ma-soba", single_loop},
       {"stocbio",
        [](const json& o) {
-         return std::array<double, 4>{o["lower_steps"].get<double>(), 1, o["neumann_terms"].get<double>(), 1};
+         return std::array<double, 4>{o["lower_steps"].get<double>(), 1, o["neumann_terms"].get<double>() - 1,
+                                      1};
        }},
       {"ttsa",
        [](const json& o) {

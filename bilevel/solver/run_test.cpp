@@ -114,15 +114,16 @@ TEST_P(Resume, FromWhateverCheckpointAKilledRunLeft) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Variants, Resume,
-    ::testing::Values(quick(),
-                      AdamBOOptions{
-                          .neumann_terms = 2, .lower_rule = "adam", .lower_steps = 2, .samples = "shared"},
-                      AdamBOOptions{.lower_step_size = 0.1,
-                                    .neumann_step_size = 0.1,
-                                    .order = "gauss_seidel",
-                                    .schedule = "cosine"}));
+INSTANTIATE_TEST_SUITE_P(Variants, Resume,
+                         ::testing::Values(quick(),
+                                           AdamBOOptions{.neumann_terms = 2,
+                                                         .lower_rule = LowerStep::adam,
+                                                         .lower_steps = 2,
+                                                         .samples = Samples::shared},
+                                           AdamBOOptions{.lower_step_size = 0.1,
+                                                         .neumann_step_size = 0.1,
+                                                         .order = Order::gauss_seidel,
+                                                         .schedule = "cosine"}));
 
 TEST(Checkpoint, AFinishedRunIsFinishedAtOnceAndALongerOneGoesOn) {
   const TemporaryFolder folder;
@@ -215,7 +216,7 @@ TEST_F(BrokenCheckpoint, OfAnotherProblemIsRefused) {
                   "variable has 3 numbers");
   Problem fewer_rows = ridge_.problem();
   fewer_rows.lower.batches =
-      shuffled({ridge_.train.narrow(0, 0, 6), ridge_.train_target.narrow(0, 0, 6)}, {.batch_size = 5});
+      shuffled({ridge_.train.narrow(0, 0, 6)}, ridge_.train_target.narrow(0, 0, 6), {.batch_size = 5});
   EXPECT_CONTAINS(message_of<FileError>([&] { run(fewer_rows, solver, options); }), "12 rows");
 }
 
@@ -505,10 +506,10 @@ TEST(Run, RefusesImpossibleSolverOptionsBeforeAnyStep) {
       {{.momentum_weight = 0}, "momentum_weight = 0"},
       {{.second_moment_weight = 1.5}, "second_moment_weight = 1.5"},
       {{.epsilon = 0}, "epsilon = 0"},
-      {{.lower_rule = "newton"}, "lower_rule = newton"},
+      {{.lower_rule = LowerStep(2)}, "lower_rule = 2"},
       {{.lower_steps = 0}, "lower_steps = 0"},
-      {{.order = "random"}, "order = random"},
-      {{.samples = "none"}, "samples = none"},
+      {{.order = Order(2)}, "order = 2"},
+      {{.samples = Samples(2)}, "samples = 2"},
       {{.schedule = "linear"}, "schedule = linear"},
       {{.lower_schedule = "cosine:2"}, "lower_schedule = cosine:2"},
   };
@@ -681,7 +682,7 @@ TEST(Run, GivesTheParametersBack) {
 }
 
 TEST(Run, TheSameSolverObjectStartsAfresh) {
-  AdamBO solver({.neumann_terms = 3, .lower_rule = "adam"});
+  AdamBO solver({.neumann_terms = 3, .lower_rule = LowerStep::adam});
   const Ridge first, second;
   const Result a = run(first.problem(), solver, {.max_steps = 4});
   const Result b = run(second.problem(), solver, {.max_steps = 4});

@@ -82,4 +82,10 @@ std::vector<torch::Tensor> Inputs::gather(const std::vector<int64_t>& rows) cons
   return {ids, lengths};
 }
 
+std::shared_ptr<const DataSet> data_set(const Inputs& inputs, const torch::Tensor& targets) {
+  return std::make_shared<DataSet>(DataSet{
+      [inputs](const Rows& rows) { return inputs.gather(rows); },
+      [targets](const Rows& rows) { return targets.index_select(0, torch::tensor(rows, torch::kInt64)); }});
+}
+
 }  // namespace bilevel

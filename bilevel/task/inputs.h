@@ -4,11 +4,13 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "bilevel/data/sparse_rows.h"
 #include "bilevel/data/text.h"
 #include "bilevel/model/encoder.h"
+#include "bilevel/problem/batch.h"
 
 namespace bilevel {
 
@@ -37,5 +39,8 @@ class Inputs {
   SparseRows sparse_;
   TokenRows tokens_;
 };
+
+/// The same rows with one target each, [rows].
+std::shared_ptr<const DataSet> data_set(const Inputs& inputs, const torch::Tensor& targets);
 
 }  // namespace bilevel

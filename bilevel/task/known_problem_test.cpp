@@ -363,8 +363,8 @@ TEST(SetStart, TakesOneValueOrOnePerCoordinate) {
 TEST(WithNoise, ZeroChangesNothing) {
   const auto known = problem_of("p1");
   Oracles exact(with_noise(known->problem(), 0), 1);
-  const torch::Tensor one = exact.lower_gradient(exact.draw_lower("a"));
-  const torch::Tensor two = exact.lower_gradient(exact.draw_lower("a"));
+  const torch::Tensor one = exact.lower().gradient_in_y(exact.lower().draw("a"));
+  const torch::Tensor two = exact.lower().gradient_in_y(exact.lower().draw("a"));
   EXPECT_TRUE(torch::equal(one, two));
   EXPECT_THROW(with_noise(known->problem(), -1), InputError);
   EXPECT_THROW(with_noise(known->problem(), NAN), InputError);
@@ -375,14 +375,14 @@ TEST(WithNoise, HasItsStandardDeviationInEveryGradientAndNoneInTheProducts) {
   constexpr int kDraws = 2000;
   const auto known = problem_of("p1", {{"dim", 2}});
   Oracles exact(known->problem(), 1);
-  const JointGradient upper = exact.upper_gradient(exact.draw_upper("a"));
-  const JointGradient lower = exact.lower_joint_gradient(exact.draw_lower("a"));
+  const JointGradient upper = exact.upper().gradient(exact.upper().draw("a"));
+  const JointGradient lower = exact.lower().gradient(exact.lower().draw("a"));
   const auto noisy_known = problem_of("p1", {{"dim", 2}});
   Oracles noisy(with_noise(noisy_known->problem(), kNoise), 1);
   torch::Tensor draws = torch::empty({kDraws, 8}, torch::kFloat64);
   for (int i = 0; i < kDraws; ++i) {
-    const JointGradient f = noisy.upper_gradient(noisy.draw_upper("a"));
-    const JointGradient g = noisy.lower_joint_gradient(noisy.draw_lower("a"));
+    const JointGradient f = noisy.upper().gradient(noisy.upper().draw("a"));
+    const JointGradient g = noisy.lower().gradient(noisy.lower().draw("a"));
     draws[i] = torch::cat({f.x - upper.x, f.y - upper.y, g.x - lower.x, g.y - lower.y});
   }
   // Four standard errors of a mean and of a variance of normal draws.
@@ -394,7 +394,7 @@ TEST(WithNoise, HasItsStandardDeviationInEveryGradientAndNoneInTheProducts) {
   EXPECT_LT(correlation.abs().max().item<double>(), 4.5 / std::sqrt(kDraws));
 
   const torch::Tensor v = torch::tensor({1.0, -2.0}, torch::kFloat64);
-  LowerPoint point = noisy.lower_point(noisy.draw_lower("a"), Graph::both);
+  LossPoint point = noisy.lower().point(noisy.lower().draw("a"), Graph::both);
   EXPECT_LT(distance(point.hvp(v), v), 1e-15);         // mu = 1
   EXPECT_LT(distance(point.cross_vjp(v), -v), 1e-15);  // -a mu v
 }
@@ -402,11 +402,11 @@ TEST(WithNoise, HasItsStandardDeviationInEveryGradientAndNoneInTheProducts) {
 TEST(WithNoise, ASampleHasTheSameNoiseWhereverItIsEvaluated) {
   const auto known = problem_of("p1", {{"dim", 3}});
   Oracles oracles(with_noise(known->problem(), 2), 1);
-  const Sample sample = oracles.draw_lower("a");
-  const torch::Tensor here = oracles.lower_gradient(sample);
+  const Sample sample = oracles.lower().draw("a");
+  const torch::Tensor here = oracles.lower().gradient_in_y(sample);
   const torch::Tensor y = oracles.y().flat().clone();
   oracles.y().assign(y + 1);
-  EXPECT_LT(distance(oracles.lower_gradient(sample) - here, torch::ones({3}, torch::kFloat64)),
+  EXPECT_LT(distance(oracles.lower().gradient_in_y(sample) - here, torch::ones({3}, torch::kFloat64)),
             1e-12);  // mu = 1
 }
 

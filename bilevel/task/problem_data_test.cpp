@@ -198,11 +198,12 @@ TEST_F(ProblemDataTest, CorruptionReplacesTheStatedShareOnce) {
         built("softmax-cleaning",
               {{"train", train}, {"valid", train}, {"corruption", corruption}, {"standardize", false}});
     const Batch batch = known->problem().lower.batches.all();
-    EXPECT_TRUE(torch::equal(batch[1], known->problem().lower.batches.all()[1]))
+    EXPECT_TRUE(torch::equal(batch.targets(), known->problem().lower.batches.all().targets()))
         << "drawn anew at every access";
     const Batch clean = known->problem().upper.batches.all();
-    EXPECT_TRUE(torch::equal(clean[0].argmax(1), clean[1])) << "validation labels must stay clean";
-    return batch[0].argmax(1).ne(batch[1]).to(torch::kFloat64).mean().item<double>();
+    EXPECT_TRUE(torch::equal(clean.input().argmax(1), clean.targets()))
+        << "validation labels must stay clean";
+    return batch.input().argmax(1).ne(batch.targets()).to(torch::kFloat64).mean().item<double>();
   };
   EXPECT_EQ(wrong_share(0), 0);
   // A replaced label is right again in a quarter of the cases; four standard errors.

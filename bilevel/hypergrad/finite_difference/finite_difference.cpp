@@ -38,18 +38,18 @@ void FiniteDifferenceOptions::fields(Fields& f) {
 
 Tensor difference_hvp(Oracles& oracles, const Sample& lower, const Tensor& v, double step) {
   return central_difference(oracles, v, step, torch::zeros_like(v),
-                            [&] { return oracles.lower_gradient(lower); });
+                            [&] { return oracles.lower().gradient_in_y(lower); });
 }
 
 Tensor difference_cross(Oracles& oracles, const Sample& lower, const Tensor& v, double step) {
   return central_difference(oracles, v, step, torch::zeros_like(oracles.x().flat()),
-                            [&] { return oracles.lower_joint_gradient(lower).x; });
+                            [&] { return oracles.lower().gradient(lower).x; });
 }
 
 Estimate finite_difference_estimate(Oracles& oracles, const Sample& upper, const Sample& lower,
                                     const FiniteDifferenceOptions& options) {
   const EstimateScope scope(oracles);
-  const JointGradient f = oracles.upper_gradient(upper);
+  const JointGradient f = oracles.upper().gradient(upper);
   const LinearSolution linear = solve_linear(
       [&](const Tensor& v) { return difference_hvp(oracles, lower, v, options.difference_step); }, f.y,
       options.linear);

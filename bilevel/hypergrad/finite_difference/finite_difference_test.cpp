@@ -32,7 +32,7 @@ struct Bent {
 TEST(FiniteDifference, IsTheExactEstimateToTheSquareOfItsStep) {
   const Bent bent;
   Oracles oracles(bent.problem(), 1);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
   const Tensor exact = implicit_estimate(oracles, upper, lower, {.linear_solver = "exact"}).value;
   const auto error = [&](double step) {
     const Estimate found = finite_difference_estimate(
@@ -49,14 +49,14 @@ TEST(FiniteDifference, IsTheExactEstimateToTheSquareOfItsStep) {
 TEST(FiniteDifference, ProductsAreTheOnesOfAutograd) {
   const Bent bent;
   Oracles oracles(bent.problem(), 1);
-  const Sample lower = oracles.draw_lower("test");
-  LowerPoint point = oracles.lower_point(lower, Graph::both);
+  const Sample lower = oracles.lower().draw("test");
+  LossPoint point = oracles.lower().point(lower, Graph::both);
   for (const double size : {1e-6, 1.0, 1e6}) {  // eps is relative to v
     const Tensor v = size * torch::tensor({1.0, -2.0, 0.4}, torch::kFloat64);
     const Tensor hvp = point.hvp(v), cross = point.cross_vjp(v);
     EXPECT_LT(relative_error(difference_hvp(oracles, lower, v), hvp), 1e-9) << size;
     EXPECT_LT(relative_error(difference_cross(oracles, lower, v), cross), 1e-9) << size;
-    point = oracles.lower_point(lower, Graph::both);
+    point = oracles.lower().point(lower, Graph::both);
   }
   const Tensor zero = torch::zeros({3}, torch::kFloat64);
   EXPECT_EQ(difference_hvp(oracles, lower, zero).count_nonzero().item<int64_t>(), 0);
@@ -67,7 +67,7 @@ TEST(FiniteDifference, BothPointsSeeTheSameDropoutMask) {
   const Ridge ridge(0.2);  // dropout 0.3 inside the lower loss
   Oracles oracles(ridge.problem(), 1);
   for (int k = 0; k < 5; ++k) {
-    const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+    const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
     const Tensor exact = implicit_estimate(oracles, upper, lower, {.linear_solver = "exact"}).value;
     const Estimate found = finite_difference_estimate(oracles, upper, lower, {});
     EXPECT_LT(relative_error(found.value, exact), 1e-7) << "masks that differ make an error of order 1 / eps";
@@ -79,7 +79,7 @@ TEST(FiniteDifference, NeedsNoSecondDerivativeAndLeavesXAndY) {
   Oracles oracles(q.problem(), 1);
   const Tensor x = oracles.x().flat().clone(), y = oracles.y().flat().clone();
   const Estimate found =
-      finite_difference_estimate(oracles, oracles.draw_upper("test"), oracles.draw_lower("test"), {});
+      finite_difference_estimate(oracles, oracles.upper().draw("test"), oracles.lower().draw("test"), {});
   EXPECT_LT(relative_error(found.value, q.hypergradient(x, y)), 1e-7);
   EXPECT_EQ(found.cost.hvp + found.cost.cross_vjp, 0);
   EXPECT_EQ(found.cost.lower_joint_gradient, 2);
@@ -100,7 +100,7 @@ TEST(FiniteDifference, AFailedLinearSolveIsAFailure) {
                              .batches = no_data()}},
                   1);
   const Estimate found =
-      finite_difference_estimate(oracles, oracles.draw_upper("test"), oracles.draw_lower("test"), {});
+      finite_difference_estimate(oracles, oracles.upper().draw("test"), oracles.lower().draw("test"), {});
   EXPECT_TRUE(found.failed);
   EXPECT_CONTAINS(found.message, "curvature -2");
   EXPECT_TRUE(found.value.isnan().all().item<bool>());

@@ -33,7 +33,7 @@ Estimate unrolled_estimate(Oracles& oracles, const Sample& upper, const Sample& 
   const PointScope restore(oracles, oracles.x().flat(), oracles.y().flat());
   double eta = options.lower_step_size.value.value_or(0);
   if (options.lower_step_size.automatic()) {
-    LowerPoint point = oracles.lower_point(lower, Graph::lower_only);
+    LossPoint point = oracles.lower().point(lower, Graph::lower_only);
     const torch::Tensor start =
         torch::randn({oracles.y().size()}, oracles.streams().stream("unrolled_start"), torch::kFloat64);
     const ExtremeEigenvalues found = lanczos(point_hessian(point), start.to(oracles.y().options()),
@@ -53,14 +53,14 @@ Estimate unrolled_estimate(Oracles& oracles, const Sample& upper, const Sample& 
   std::vector<torch::Tensor> iterates;  // y_{K-M}, ..., y_{K-1}
   for (int64_t k = 0; k < steps; ++k) {
     if (steps - k <= backward) iterates.push_back(oracles.y().flat().clone());
-    oracles.y().add(oracles.lower_gradient(lower), -eta);
+    oracles.y().add(oracles.lower().gradient_in_y(lower), -eta);
   }
-  const JointGradient f = oracles.upper_gradient(upper);
+  const JointGradient f = oracles.upper().gradient(upper);
   torch::Tensor h = f.x, lambda = f.y;
   while (!iterates.empty()) {
     oracles.y().assign(iterates.back());
     iterates.pop_back();
-    LowerPoint point = oracles.lower_point(lower, Graph::both);
+    LossPoint point = oracles.lower().point(lower, Graph::both);
     h = h - eta * point.cross_vjp(lambda);
     lambda = lambda - eta * point.hvp(lambda);
   }

@@ -16,7 +16,7 @@ constexpr double kStep = 0.05;
 struct OnRidge {
   Ridge ridge;
   Oracles oracles{ridge.problem(), 1};
-  Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
 
   OnRidge() {
     oracles.x().assign(torch::tensor({-0.5, 0.2, 0.4}, torch::kFloat64));
@@ -33,9 +33,9 @@ TEST(Unrolled, IsTheDerivativeThroughTheSteps) {
     EXPECT_FALSE(found.failed) << found.message;
     const Tensor expected = numerical_derivative(at.oracles.x(), [&] {
       for (int64_t k = 0; k < steps; ++k) {
-        at.oracles.y().add(at.oracles.lower_gradient(at.lower), -kStep);
+        at.oracles.y().add(at.oracles.lower().gradient_in_y(at.lower), -kStep);
       }
-      const Tensor value = at.oracles.upper_point(at.upper).value();
+      const Tensor value = at.oracles.upper().point(at.upper).value();
       at.oracles.y().assign(y);
       return value;
     });
@@ -56,7 +56,7 @@ TEST(Unrolled, LeavesXAndYAsTheyWereAndCountsWhatItSays) {
 TEST(Unrolled, TruncationKeepsTheLastSteps) {
   const Quadratic q({.seed = 3});
   Oracles oracles(q.problem(), 1);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
   const double eta = 0.6;
   const int64_t steps = 11;
   const Tensor x = oracles.x().flat().clone();
@@ -81,7 +81,7 @@ TEST(Unrolled, TruncationKeepsTheLastSteps) {
 TEST(Unrolled, AtTheSolutionItIsTheNeumannSum) {
   const Quadratic q({.seed = 5});
   Oracles oracles(q.problem(), 1);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
   oracles.y().assign(q.best_lower(oracles.x().flat()));
   const Estimate unrolled =
       unrolled_estimate(oracles, upper, lower, {.lower_step_size = 0.8, .lower_steps = 13});
@@ -93,7 +93,7 @@ TEST(Unrolled, AtTheSolutionItIsTheNeumannSum) {
 TEST(Unrolled, AnAutomaticStepIsOneOverTheLargestCurvature) {
   const Quadratic q({.lower_curvature_min = 1, .lower_curvature_max = 50, .seed = 6});
   Oracles oracles(q.problem(), 1);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
   const Estimate found = unrolled_estimate(oracles, upper, lower, {.lower_steps = 5});
   const Estimate given =
       unrolled_estimate(oracles, upper, lower, {.lower_step_size = 0.02, .lower_steps = 5});
@@ -110,8 +110,9 @@ TEST(Unrolled, MemoryIsStatedBefore) {
 TEST(Unrolled, DivergenceIsAFailureAndNoNumber) {
   const Quadratic q({.seed = 6});
   Oracles oracles(q.problem(), 1);
-  const Estimate found = unrolled_estimate(oracles, oracles.draw_upper("test"), oracles.draw_lower("test"),
-                                           {.lower_step_size = 1e6, .lower_steps = 200});
+  const Estimate found =
+      unrolled_estimate(oracles, oracles.upper().draw("test"), oracles.lower().draw("test"),
+                        {.lower_step_size = 1e6, .lower_steps = 200});
   EXPECT_TRUE(found.failed);
   EXPECT_TRUE(found.value.isnan().all().item<bool>());
   EXPECT_CONTAINS(found.message, "not finite");

@@ -21,13 +21,13 @@ Estimate value_function_estimate(Oracles& oracles, const Sample& upper, const Sa
   const Minimum w = solve_lower(oracles, lower, effort);
   const Tensor residual_of_w = torch::full({}, lambda * w.gradient_norm, torch::kFloat64);
   if (!w.converged) return scope.finish({}, residual_of_w, true, w.message);
-  const Tensor at_w = oracles.lower_joint_gradient(lower).x;
+  const Tensor at_w = oracles.lower().gradient(lower).x;
 
   const Minimum penalized = minimize(
       [&](const Tensor& y) {
         oracles.y().assign(y);
-        LowerPoint g = oracles.lower_point(lower, Graph::lower_only);
-        const JointGradient f = oracles.upper_gradient(upper);
+        LossPoint g = oracles.lower().point(lower, Graph::lower_only);
+        const JointGradient f = oracles.upper().gradient(upper);
         return std::pair{g.value().item<double>() + f.value.item<double>() / lambda,
                          g.grad_y() + f.y / lambda};
       },
@@ -37,8 +37,9 @@ Estimate value_function_estimate(Oracles& oracles, const Sample& upper, const Sa
   if (!penalized.converged) {
     return scope.finish({}, residual, true, "with the upper objective added, " + penalized.message);
   }
-  const Tensor at_penalized = oracles.lower_joint_gradient(lower).x;
-  return scope.finish(oracles.upper_gradient(upper).x + lambda * (at_penalized - at_w), residual, false, "");
+  const Tensor at_penalized = oracles.lower().gradient(lower).x;
+  return scope.finish(oracles.upper().gradient(upper).x + lambda * (at_penalized - at_w), residual, false,
+                      "");
 }
 
 }  // namespace bilevel

@@ -12,7 +12,7 @@ using torch::Tensor;
 TEST(ValueFunction, IsTheClosedFormOfThePenalty) {
   const Quadratic q({.lower_curvature_min = 0.5, .seed = 8});
   Oracles oracles(q.problem(), 1);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
   const Tensor x = oracles.x().flat().clone(), y = oracles.y().flat().clone();
   for (const double lambda : {1.0, 30.0, 1e3}) {
     // (A + R / lambda) y_lambda = -(C'x + a) - (S'x + r) / lambda; lambda (grad_x g(y_lambda) - grad_x g(w))
@@ -34,12 +34,12 @@ TEST(ValueFunction, IsTheClosedFormOfThePenalty) {
 TEST(ValueFunction, ItsBiasFallsAsOneOverLambda) {
   const Ridge ridge(0.2);
   Oracles oracles(ridge.problem(), 1);
-  const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+  const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
   // Central differences of the solved problem: nothing but values.
   const Tensor expected = numerical_derivative(oracles.x(), [&] {
     const PointScope restore(oracles, oracles.x().flat(), oracles.y().flat());
     solve_lower(oracles, lower);
-    return oracles.upper_point(upper).value();
+    return oracles.upper().point(upper).value();
   });
   const auto error = [&](double lambda) {
     return relative_error(value_function_estimate(oracles, upper, lower, {.multiplier = lambda}).value,
@@ -61,7 +61,7 @@ TEST(ValueFunction, AMinimizationThatFailsIsAFailure) {
                    .loss = [=](const Batch&) { return (lower_curvature * y.square() + x * y).sum(); },
                    .batches = no_data()}},
         1);
-    return value_function_estimate(oracles, oracles.draw_upper("test"), oracles.draw_lower("test"),
+    return value_function_estimate(oracles, oracles.upper().draw("test"), oracles.lower().draw("test"),
                                    {.multiplier = 10});
   };
   const Estimate lower = estimate(1, -1);

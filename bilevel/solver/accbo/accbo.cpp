@@ -5,14 +5,12 @@
 namespace bilevel {
 
 void AccBOOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   neumann_fields(f, neumann_step_size, neumann_terms, "summands of the Neumann series (Q)");
   warm_start_field(f, warm_start_steps);
   momentum_weight_field(f, momentum_weight, "weight of the new gradient in the recursive momentum (theta)");
   averaged_lower_fields(f, *this);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void AccBO::start(Oracles& oracles, int64_t max_steps) {
@@ -40,10 +38,7 @@ StepReport AccBO::step(Oracles& oracles) {
   lower_.advance(oracles, k_, steps_.lower(k_));                  // y_{t+1} and yhat_{t+1}, at x_t
   normalized_step(oracles, momentum_.value(), steps_.upper(k_));  // x_{t+1}
   ++k_;
-  return {.upper_loss = h.upper_loss,
-          .hypergradient = h.value,
-          .linear_residual = h.linear.residual,
-          .failure = ""};
+  return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
 void AccBO::state(State& state) {

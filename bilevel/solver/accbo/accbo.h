@@ -26,18 +26,18 @@
 namespace bilevel {
 
 struct AccBOOptions {
-  double upper_step_size = 5e-3;      ///< eta_x, the length of a step on x
-  StepSize lower_step_size = {};      ///< eta_y; auto: 1/(2l)
-  StepSize neumann_step_size = {};    ///< eta_N; auto: 1/l
-  int64_t neumann_terms = 10;         ///< Q
-  int64_t warm_start_steps = 3;       ///< T0
-  double momentum_weight = 0.1;       ///< theta
-  std::string option = "I";           ///< I | II
-  int64_t period = 2;                 ///< I, option II only
-  int64_t lower_steps = 3;            ///< N, option II only
-  double nesterov_momentum = 0.5;     ///< gamma; in theory (1-r)/(1+r), r = sqrt(mu eta_y)
-  double averaging_weight = 0.5;      ///< tau
-  std::string schedule = "constant";  ///< course of eta_x and, unless it has its own, of eta_y
+  double upper_step_size = 5e-3;                ///< eta_x, the length of a step on x
+  StepSize lower_step_size = {};                ///< eta_y; auto: 1/(2l)
+  StepSize neumann_step_size = {};              ///< eta_N; auto: 1/l
+  int64_t neumann_terms = 10;                   ///< Q
+  int64_t warm_start_steps = 3;                 ///< T0
+  double momentum_weight = 0.1;                 ///< theta
+  AveragedVariant option = AveragedVariant::I;  ///< I | II
+  int64_t period = 2;                           ///< I, option II only
+  int64_t lower_steps = 3;                      ///< N, option II only
+  double nesterov_momentum = 0.5;               ///< gamma; in theory (1-r)/(1+r), r = sqrt(mu eta_y)
+  double averaging_weight = 0.5;                ///< tau
+  std::string schedule = "constant";            ///< course of eta_x and, unless it has its own, of eta_y
   std::string lower_schedule = "same";
 
   void fields(Fields& fields);

@@ -21,7 +21,7 @@ struct ScalarAccBO {
   ScalarAccBO(const AccBOOptions& options, double eta_y, double neumann_step_size)
       : o(options),
         eta_n(neumann_step_size),
-        lower{.every_iteration = options.option == "I",
+        lower{.every_iteration = options.option == AveragedVariant::I,
               .period = options.period,
               .lower_steps = options.lower_steps,
               .warm_start_steps = options.warm_start_steps,
@@ -78,7 +78,7 @@ TEST(AccBO, EqualsScalarComputationInOptionTwo) {
       expect_scalar_path({.upper_step_size = 0.04,
                           .neumann_terms = 3,
                           .momentum_weight = 0.2,
-                          .option = "II",
+                          .option = AveragedVariant::II,
                           .period = period,
                           .lower_steps = lower_steps,
                           .averaging_weight = 0.3});
@@ -161,8 +161,8 @@ TEST(AccBO, CountsOfBothOptions) {
     return result.oracle_calls.steps.lower_gradient;
   };
   EXPECT_EQ(lower_gradients({.warm_start_steps = 5}), 7);
-  EXPECT_EQ(lower_gradients({.option = "II", .period = 3, .lower_steps = 4}), 12);
-  EXPECT_EQ(lower_gradients({.option = "II", .period = 7, .lower_steps = 2}), 2);
+  EXPECT_EQ(lower_gradients({.option = AveragedVariant::II, .period = 3, .lower_steps = 4}), 12);
+  EXPECT_EQ(lower_gradients({.option = AveragedVariant::II, .period = 7, .lower_steps = 2}), 2);
 }
 
 TEST(AccBO, AutomaticStepSizesComeFromTheCurvature) {

@@ -6,28 +6,26 @@
 namespace bilevel {
 
 void AdamBOOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   neumann_fields(f, neumann_step_size, neumann_terms, "summands of the Neumann series (Q)");
   warm_start_field(f, warm_start_steps);
   momentum_weight_field(f, momentum_weight, "weight of the new gradient in Adam's first moment (theta_m)");
   f.number("second_moment_weight", second_moment_weight, kWeight,
            "weight of the new squared gradient in Adam's second moment (theta_v)");
   f.number("epsilon", epsilon, kPositive, "added to the root of the second moment (lambda)");
-  f.choice("lower_rule", lower_rule, {"sgd", "adam"},
+  f.choice("lower_rule", lower_rule,
            "update of y; with adam an automatic lower_step_size is 10 * upper_step_size");
   f.integer("lower_steps", lower_steps, kAtLeastOne, "steps on y an iteration");
   order_field(f, order);
-  f.choice("samples", samples, {"independent", "shared"},
+  f.choice("samples", samples,
            "whether every oracle call has samples of its own, or one lower batch serves the step");
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void AdamBO::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
   StepSizeOptions sizes = step_size_options(options_);
-  if (options_.lower_rule == "adam" && options_.lower_step_size.automatic())
+  if (options_.lower_rule == LowerStep::adam && options_.lower_step_size.automatic())
     sizes.lower = 10 * options_.upper_step_size;
   steps_ = StepSizes(oracles, sizes, max_steps);
   const AdamWeights weights{options_.momentum_weight, options_.second_moment_weight, options_.epsilon};
@@ -38,25 +36,26 @@ void AdamBO::start(Oracles& oracles, int64_t max_steps) {
 
 void AdamBO::warm_start(Oracles& oracles) {
   for (int64_t k = 0; k < options_.warm_start_steps; ++k) {  // y <- y - eta_y grad_y G(x_1, y; pi_k)
-    lower_rule_.step(oracles.y(), steps_.lower(), oracles.lower_gradient(oracles.draw_lower("warm_start")));
+    lower_rule_.step(oracles.y(), steps_.lower(),
+                     oracles.lower().gradient_in_y(oracles.lower().draw("warm_start")));
   }
 }
 
 StepReport AdamBO::step(Oracles& oracles) {
-  const bool shared = options_.samples == "shared";
-  const Sample xi = oracles.draw_upper("upper_batches");
-  const Sample zeta = shared ? oracles.draw_lower("lower_batches") : Sample{};
+  const bool shared = options_.samples == Samples::shared;
+  const Sample xi = oracles.upper().draw("upper_batches");
+  const Sample zeta = shared ? oracles.lower().draw("lower_batches") : Sample{};
   torch::Tensor first_gradient;  // grad_y G(x_t, y_t; zeta_t), where the hypergradient's point has it already
 
   const auto update_lower = [&] {  // y_{t+1}
     lower_rule_.advance(oracles.y(), steps_.lower(k_), [&] {
       if (first_gradient.defined()) return std::exchange(first_gradient, {});
-      return oracles.lower_gradient(shared ? zeta : oracles.draw_lower("lower_batches"));
+      return oracles.lower().gradient_in_y(shared ? zeta : oracles.lower().draw("lower_batches"));
     });
   };
   const auto hypergradient = [&] {  // g_t
-    auto [upper, lower] = oracles.points(xi, shared ? zeta : oracles.draw_lower("cross_batches"));
-    if (shared && options_.order == "simultaneous") first_gradient = lower.grad_y();
+    auto [upper, lower] = oracles.points(xi, shared ? zeta : oracles.lower().draw("cross_batches"));
+    if (shared && options_.order == Order::simultaneous) first_gradient = lower.grad_y();
     const LinearOperator hessian =
         shared ? point_hessian(lower) : sampled_hessian(oracles, "neumann_batches");
     return implicit_hypergradient(oracles, upper, lower, [&](const torch::Tensor& b) {
@@ -64,16 +63,13 @@ StepReport AdamBO::step(Oracles& oracles) {
     });
   };
 
-  if (options_.order == "gauss_seidel") update_lower();
+  if (options_.order == Order::gauss_seidel) update_lower();
   const Hypergradient g = hypergradient();
-  if (options_.order == "simultaneous") update_lower();
+  if (options_.order == Order::simultaneous) update_lower();
   adam_.step(oracles.x(), g.value, steps_.upper(k_));  // m_t, v_t, x_{t+1}
-  oracles.project_x();
+  oracles.upper().project();
   ++k_;
-  return {.upper_loss = g.upper_loss,
-          .hypergradient = g.value,
-          .linear_residual = g.linear.residual,
-          .failure = ""};
+  return {.upper_loss = g.upper_loss, .hypergradient = g.value, .linear_residual = g.linear.residual};
 }
 
 void AdamBO::state(State& state) {
@@ -105,7 +101,7 @@ SolverEntry adambo_entry() {
                           .of_options = "`lower_rule = sgd`"},
           .under_options =
               [](Solver& solver, const ProblemTraits&, Assumptions& assumptions) {
-                if (dynamic_cast<AdamBO&>(solver).options().lower_rule != "sgd")
+                if (dynamic_cast<AdamBO&>(solver).options().lower_rule != LowerStep::sgd)
                   assumptions.broken.emplace_back("it moves y by SGD, but lower_rule = adam does not");
               }};
 }

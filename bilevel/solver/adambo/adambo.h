@@ -32,10 +32,10 @@ struct AdamBOOptions {
   double momentum_weight = 0.1;         ///< theta_m
   double second_moment_weight = 0.001;  ///< theta_v
   double epsilon = 1e-8;                ///< lambda
-  std::string lower_rule = "sgd";       ///< sgd | adam
-  int64_t lower_steps = 1;              ///< steps on y an iteration
-  std::string order = "simultaneous";   ///< simultaneous | gauss_seidel
-  std::string samples = "independent";  ///< independent | shared
+  LowerStep lower_rule = LowerStep::sgd;
+  int64_t lower_steps = 1;  ///< steps on y an iteration
+  Order order = Order::simultaneous;
+  Samples samples = Samples::independent;
   std::string schedule = "constant";    ///< course of eta_x and, unless it has its own, of eta_y: see Course
   std::string lower_schedule = "same";  ///< course of eta_y
 

@@ -29,7 +29,7 @@ struct ScalarAdamBO {
   }
   void lower_step() {
     const double g = p.mu * (y - p.a * x);
-    y -= lower_rate * eta_y * (o.lower_rule == "adam" ? adam(my, vy, ++ty, g) : g);
+    y -= lower_rate * eta_y * (o.lower_rule == LowerStep::adam ? adam(my, vy, ++ty, g) : g);
   }
   double hypergradient() const {
     double z = 0;
@@ -42,10 +42,10 @@ struct ScalarAdamBO {
   void step(int total) {
     const double rate = o.schedule == "cosine" ? 0.5 * (1 + std::cos(std::acos(-1.0) * t / total)) : 1;
     lower_rate = o.lower_schedule == "same" ? rate : 1;
-    if (o.order == "gauss_seidel")
+    if (o.order == Order::gauss_seidel)
       for (int k = 0; k < o.lower_steps; ++k) lower_step();
     const double g = hypergradient();
-    if (o.order == "simultaneous")
+    if (o.order == Order::simultaneous)
       for (int k = 0; k < o.lower_steps; ++k) lower_step();
     x -= o.upper_step_size * rate * adam(m, v, ++t, g);
   }
@@ -96,11 +96,12 @@ TEST(AdamBO, EqualsScalarComputationWhereEpsilonMatters) {
 }
 
 TEST(AdamBO, EqualsScalarComputationInEveryVariant) {
-  for (const std::string order : {"simultaneous", "gauss_seidel"}) {
-    for (const std::string samples : {"independent", "shared"}) {
-      for (const std::string rule : {"sgd", "adam"}) {
+  for (const Order order : {Order::simultaneous, Order::gauss_seidel}) {
+    for (const Samples samples : {Samples::independent, Samples::shared}) {
+      for (const LowerStep rule : {LowerStep::sgd, LowerStep::adam}) {
         for (const int64_t lower_steps : {1, 3}) {
-          SCOPED_TRACE(order + " " + samples + " " + rule + " " + std::to_string(lower_steps));
+          SCOPED_TRACE(name_of(order) + " " + name_of(samples) + " " + name_of(rule) + " " +
+                       std::to_string(lower_steps));
           expect_scalar_trajectory({.upper_step_size = 0.02,
                                     .lower_step_size = 0.1,
                                     .neumann_step_size = 0.5,
@@ -110,7 +111,7 @@ TEST(AdamBO, EqualsScalarComputationInEveryVariant) {
                                     .order = order,
                                     .samples = samples,
                                     .schedule = lower_steps == 1 ? "constant" : "cosine",
-                                    .lower_schedule = rule == "sgd" ? "same" : "constant"},
+                                    .lower_schedule = rule == LowerStep::sgd ? "same" : "constant"},
                                    0.1, 0.5);
         }
       }
@@ -154,7 +155,7 @@ double distance_to_adam_on_phi(int64_t exact_steps, int64_t terms) {
                  .neumann_terms = terms,
                  .warm_start_steps = exact_steps,
                  .lower_steps = exact_steps,
-                 .order = "gauss_seidel"});
+                 .order = Order::gauss_seidel});
   torch::Tensor x = quadratic.x.detach().clone();
   torch::Tensor m = torch::zeros_like(x), v = torch::zeros_like(x);
   double worst = 0;
@@ -191,7 +192,7 @@ TEST(AdamBO, WhereOneStepSolvesTheLowerLevelIsAdamOnPhi) {
                  .lower_step_size = 1.0,
                  .neumann_step_size = 1.0,
                  .neumann_terms = 1,
-                 .order = "gauss_seidel"});
+                 .order = Order::gauss_seidel});
   const P1 known = p1;
   torch::Tensor x = p1.x.detach().clone();
   torch::Tensor m = torch::zeros_like(x), v = torch::zeros_like(x);

@@ -6,41 +6,34 @@
 namespace bilevel {
 
 void AmIGOOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
-  linear_step_size_field(f, linear_step_size);
+  step_size_fields(f, *this);
   f.integer("lower_steps", lower_steps, kAtLeastOne, "steps on y an iteration").search(1, 20);
   f.integer("linear_steps", linear_steps, kAtLeastOne, "steps on z an iteration").search(1, 20);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
-  linear_schedule_field(f, linear_schedule);
+  schedule_fields(f, *this);
 }
 
 void AmIGO::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
   steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
-  lower_rule_ = LowerRule("sgd", options_.lower_steps, {}, oracles.y().flat());
+  lower_rule_ = LowerRule(LowerStep::sgd, options_.lower_steps, {}, oracles.y().flat());
   z_ = torch::zeros_like(oracles.y().flat());
   k_ = 0;
 }
 
 StepReport AmIGO::step(Oracles& oracles) {
   lower_rule_.advance(oracles.y(), steps_.lower(k_), [&] {  // y_{k+1}
-    return oracles.lower_gradient(oracles.draw_lower("lower_batches"));
+    return oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches"));
   });
   auto [upper, lower] =
-      oracles.points(oracles.draw_upper("upper_batches"), oracles.draw_lower("cross_batches"));
+      oracles.points(oracles.upper().draw("upper_batches"), oracles.lower().draw("cross_batches"));
   const Hypergradient h = implicit_hypergradient(oracles, upper, lower, [&](const torch::Tensor& b) {
     return linear_sgd(sampled_hessian(oracles, "linear_batches"), b, z_, steps_.linear(k_),
                       options_.linear_steps);
   });
-  z_ = h.linear.z;                             // z_{k+1}
-  oracles.move_x(h.value, -steps_.upper(k_));  // x_{k+1}
+  z_ = h.linear.z;                                   // z_{k+1}
+  oracles.upper().move(h.value, -steps_.upper(k_));  // x_{k+1}
   ++k_;
-  return {.upper_loss = h.upper_loss,
-          .hypergradient = h.value,
-          .linear_residual = h.linear.residual,
-          .failure = ""};
+  return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
 void AmIGO::state(State& state) {

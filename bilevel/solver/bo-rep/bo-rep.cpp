@@ -22,7 +22,7 @@ void averaged_sgd(Oracles& oracles, const AveragedSGD& rule) {
       rule.radius > 0 ? ball(rule.radius, y.flat().clone()) : [](const torch::Tensor& flat) { return flat; };
   torch::Tensor average = torch::zeros_like(y.flat());
   for (int64_t j = 0; j < rule.steps; ++j) {
-    const torch::Tensor gradient = oracles.lower_gradient(oracles.draw_lower(rule.stream));
+    const torch::Tensor gradient = oracles.lower().gradient_in_y(oracles.lower().draw(rule.stream));
     y.assign(project(y.flat() - rule.step_size * gradient));
     average.add_(y.flat(), 1 / static_cast<double>(rule.steps));
   }
@@ -32,9 +32,7 @@ void averaged_sgd(Oracles& oracles, const AveragedSGD& rule) {
 }  // namespace
 
 void BOREPOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
-  linear_step_size_field(f, linear_step_size);
+  step_size_fields(f, *this);
   f.integer("lower_steps", lower_steps, kAtLeastOne, "steps of a lower update (N), whose average y becomes")
       .search(1, 10);
   f.integer("period", period, kAtLeastOne, "iterations from one lower update to the next (I)").search(1, 10);
@@ -48,9 +46,7 @@ void BOREPOptions::fields(Fields& f) {
            "radius of the ball of the first stage, which shrinks by the root of 2 with each; 0: no ball");
   momentum_weight_field(f, momentum_weight, "weight of the new hypergradient in the momentum (theta)");
   single_loop_samples_field(f, samples);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
-  linear_schedule_field(f, linear_schedule);
+  schedule_fields(f, *this);
 }
 
 void BOREP::start(Oracles& oracles, int64_t max_steps) {
@@ -79,15 +75,13 @@ StepReport BOREP::step(Oracles& oracles) {
                            .radius = options_.ball_radius});
   }
   const SingleLoopStep at =
-      single_loop_step(oracles, z_, {.lower_step_size = {}, .shared = options_.samples == "shared"});
+      single_loop_step(oracles, z_, {.lower_step_size = {}, .shared = options_.samples == Samples::shared});
   z_ = z_ - steps_.linear(k_) * at.residual;         // z_{k+1}
   m_ = (1 - theta) * m_ + theta * at.hypergradient;  // m_{k+1}, from z_k
   normalized_step(oracles, m_, steps_.upper(k_));    // x_{k+1}
   ++k_;
-  return {.upper_loss = at.upper_loss,
-          .hypergradient = at.hypergradient,
-          .linear_residual = at.residual.norm(),
-          .failure = ""};
+  return {
+      .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
 void BOREP::state(State& state) {

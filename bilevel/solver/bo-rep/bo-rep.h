@@ -38,7 +38,7 @@ struct BOREPOptions {
   int64_t refinement_steps = 3;    ///< n_0, steps of the first stage
   double refinement_radius = 0;    ///< R_0, radius of the first stage's ball; 0: no ball
   double momentum_weight = 0.1;    ///< theta, weight of the new hypergradient
-  std::string samples = "independent";   ///< independent | shared
+  Samples samples = Samples::independent;
   std::string schedule = "constant";     ///< course of the step sizes: see Course; paper: constant
   std::string lower_schedule = "same";   ///< course of eta_y in the iterations
   std::string linear_schedule = "same";  ///< course of eta_z

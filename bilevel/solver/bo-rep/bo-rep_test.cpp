@@ -80,9 +80,9 @@ TEST(BOREP, EqualsScalarComputationInEveryVariant) {
   for (const int64_t period : {1, 2, 3}) {
     for (const int64_t lower_steps : {1, 4}) {
       for (const double radius : {0.0, 0.05}) {  // 0.05 is less than a step of y here
-        for (const std::string samples : {"independent", "shared"}) {
+        for (const Samples samples : {Samples::independent, Samples::shared}) {
           SCOPED_TRACE(std::to_string(period) + " " + std::to_string(lower_steps) + " " +
-                       std::to_string(radius) + " " + samples);
+                       std::to_string(radius) + " " + name_of(samples));
           const BOREPOptions options{.upper_step_size = 0.06,
                                      .lower_step_size = 0.15,
                                      .linear_step_size = 0.1,
@@ -193,7 +193,7 @@ TEST(BOREP, WithoutPeriodRefinementAndBallIsSLIPWithYFirst) {
   const Separable moving{.c = 1.5, .a = 0.7, .b = 0.8, .mu = 1.2, .q = 0.3, .e = 0.4};
   const std::vector<double> start{1.0, 1.0, 1.0};
   for (const auto& [problem_of, lower] : {std::pair{p, 0.0}, std::pair{moving, 0.7}}) {
-    for (const std::string samples : {"independent", "shared"}) {
+    for (const Samples samples : {Samples::independent, Samples::shared}) {
       const Problem first = problem_of.problem(start, lower), second = problem_of.problem(start, lower);
       BOREP bo_rep({.lower_step_size = 0.2,
                     .linear_step_size = 0.1,
@@ -204,7 +204,7 @@ TEST(BOREP, WithoutPeriodRefinementAndBallIsSLIPWithYFirst) {
       SLIP slip({.lower_step_size = 0.2,
                  .linear_step_size = 0.1,
                  .warm_start_steps = 0,
-                 .order = "gauss_seidel",
+                 .order = Order::gauss_seidel,
                  .samples = samples});
       std::vector<torch::Tensor> path;
       const auto record = [&](const TraceRow&, Oracles& oracles) {
@@ -219,7 +219,7 @@ TEST(BOREP, WithoutPeriodRefinementAndBallIsSLIPWithYFirst) {
         return true;
       };
       run(second, slip, {.max_steps = 80, .callback = compare});
-      EXPECT_LT(worst, 1e-12) << samples;
+      EXPECT_LT(worst, 1e-12) << name_of(samples);
       EXPECT_GT(distance(path.back(), path.front()), 0.1) << "they moved";
     }
   }

@@ -36,18 +36,12 @@ ExtremeEigenvalues curvatures(Oracles& oracles, const std::function<torch::Tenso
   return lanczos(product, start, {.max_products = kProducts});
 }
 
-/// grad_y F alone: no graph through x.
-torch::Tensor upper_gradient_in_y(Oracles& oracles, const Sample& sample) {
-  const FrozenScope frozen(oracles.x());
-  return oracles.upper_point(sample).grad_y();
-}
-
 /// 2 l_f/mu at the present point, as the header says.
 double automatic_multiplier(Oracles& oracles) {
   const auto purpose = oracles.counting(Purpose::automatic);
-  const Sample xi = oracles.draw_upper("multiplier"), zeta = oracles.draw_lower("multiplier");
-  const ExtremeEigenvalues f = curvatures(oracles, [&] { return upper_gradient_in_y(oracles, xi); });
-  const ExtremeEigenvalues g = curvatures(oracles, [&] { return oracles.lower_gradient(zeta); });
+  const Sample xi = oracles.upper().draw("multiplier"), zeta = oracles.lower().draw("multiplier");
+  const ExtremeEigenvalues f = curvatures(oracles, [&] { return oracles.upper().gradient_in_y(xi); });
+  const ExtremeEigenvalues g = curvatures(oracles, [&] { return oracles.lower().gradient_in_y(zeta); });
   const double flat = 10 * std::pow(unit_of(oracles.y().flat()), 2.0 / 3) * g.largest;
   if (!(g.smallest > flat) || !std::isfinite(f.smallest)) return 1;
   return std::max(1.0, 2 * std::max(std::abs(f.smallest), std::abs(f.largest)) / g.smallest);
@@ -56,8 +50,7 @@ double automatic_multiplier(Oracles& oracles) {
 }  // namespace
 
 void F2SAOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   f.step_size("multiplier", multiplier,
               "weight of the lower objective at the first step (lambda_0); auto: 2 l_f/mu at the start, at "
               "least 1, with l_f the largest curvature of f in y and mu the smallest of g")
@@ -68,10 +61,9 @@ void F2SAOptions::fields(Fields& f) {
       .search(1e-3, 1);
   f.integer("lower_steps", lower_steps, kAtLeastOne, "steps on y an iteration, and on its copy w")
       .search(1, 20);
-  f.choice("samples", samples, {"independent", "shared"},
+  f.choice("samples", samples,
            "whether the steps on y and on w have lower samples of their own, or share one");
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void F2SA::start(Oracles& oracles, int64_t max_steps) {
@@ -90,32 +82,33 @@ double F2SA::multiplier() const {
 }
 
 void F2SA::lower_step(Oracles& oracles, double lambda) {
-  const Sample zeta = oracles.draw_lower("lower_batches");
-  const Sample zeta_w = options_.samples == "shared" ? zeta : oracles.draw_lower("lower_minimizer_batches");
+  const Sample zeta = oracles.lower().draw("lower_batches");
+  const Sample zeta_w =
+      options_.samples == Samples::shared ? zeta : oracles.lower().draw("lower_minimizer_batches");
   {
     const PointScope at_w(oracles, oracles.x().flat(), w_);
-    w_ = w_ - steps_.lower(k_) * oracles.lower_gradient(zeta_w);
+    w_ = w_ - steps_.lower(k_) * oracles.lower().gradient_in_y(zeta_w);
   }
-  const torch::Tensor of_f = upper_gradient_in_y(oracles, oracles.draw_upper("lower_upper_batches"));
-  oracles.y().add(of_f + lambda * oracles.lower_gradient(zeta), -steps_.lower(k_) / (1 + lambda));
+  const torch::Tensor of_f = oracles.upper().gradient_in_y(oracles.upper().draw("lower_upper_batches"));
+  oracles.y().add(of_f + lambda * oracles.lower().gradient_in_y(zeta), -steps_.lower(k_) / (1 + lambda));
 }
 
 StepReport F2SA::step(Oracles& oracles) {
   const double lambda = multiplier();
   for (int64_t n = 0; n < options_.lower_steps; ++n) lower_step(oracles, lambda);
 
-  const JointGradient f = oracles.upper_gradient(oracles.draw_upper("upper_batches"));
-  const Sample zeta = oracles.draw_lower("cross_batches");
-  const torch::Tensor at_y = oracles.lower_joint_gradient(zeta).x;
+  const JointGradient f = oracles.upper().gradient(oracles.upper().draw("upper_batches"));
+  const Sample zeta = oracles.lower().draw("cross_batches");
+  const torch::Tensor at_y = oracles.lower().gradient(zeta).x;
   torch::Tensor at_w;
   {
     const PointScope point(oracles, oracles.x().flat(), w_);
-    at_w = oracles.lower_joint_gradient(zeta).x;
+    at_w = oracles.lower().gradient(zeta).x;
   }
   const torch::Tensor h = f.x + lambda * (at_y - at_w);
-  oracles.move_x(h, -steps_.upper(k_));  // x_{k+1}
-  ++k_;                                  // lambda_{k+1}
-  return {.upper_loss = f.value, .hypergradient = h, .linear_residual = {}, .failure = ""};
+  oracles.upper().move(h, -steps_.upper(k_));  // x_{k+1}
+  ++k_;                                        // lambda_{k+1}
+  return {.upper_loss = f.value, .hypergradient = h, .linear_residual = {}};
 }
 
 void F2SA::state(State& state) {

@@ -40,7 +40,7 @@ struct F2SAOptions {
   StepSize multiplier = {};        ///< lambda_0; auto: 2 l_f/mu as seen at the start, see above
   double multiplier_growth = 0.1;  ///< added to lambda after each iteration; not used with schedule = paper
   int64_t lower_steps = 10;        ///< N, steps on y and on w an iteration
-  std::string samples = "independent";  ///< independent | shared: whether y and w step with one lower batch
+  Samples samples = Samples::independent;  ///< whether y and w step with one lower batch
   std::string schedule = "constant";    ///< course of eta_x and, unless it has its own, of eta_y: see Course
   std::string lower_schedule = "same";  ///< course of eta_y
 

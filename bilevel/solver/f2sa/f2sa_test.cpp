@@ -40,12 +40,12 @@ struct ScalarF2SA {
 TEST(F2SA, EqualsScalarComputationInEveryVariant) {
   constexpr int64_t kSteps = 60;
   for (const int64_t lower_steps : {1, 3}) {
-    for (const std::string samples : {"independent", "shared"}) {
+    for (const Samples samples : {Samples::independent, Samples::shared}) {
       for (const auto& [schedule, lower_schedule] : {std::pair{"constant", "same"},
                                                      {"paper", "same"},
                                                      {"cosine", "constant"},
                                                      {"constant", "paper"}}) {
-        SCOPED_TRACE(std::string(schedule) + " " + lower_schedule + " " + samples);
+        SCOPED_TRACE(std::string(schedule) + " " + lower_schedule + " " + name_of(samples));
         const F2SAOptions options{.upper_step_size = 0.05,
                                   .lower_step_size = 0.3,
                                   .multiplier = 0.5,
@@ -134,7 +134,7 @@ TEST(F2SA, StaysStableWhileTheMultiplierGrows) {
 
 // At a fixed x, the noise that y and w have in common leaves lambda (y - w).
 TEST(F2SA, SharedSamplesTakeTheNoiseOutOfTheDifference) {
-  const auto spread = [](const std::string& samples) {
+  const auto spread = [](Samples samples) {
     const Quadratic noisy({.lower_curvature_min = 0.5, .noise = 0.5});
     F2SA solver({.upper_step_size = 1e-12,
                  .lower_step_size = 0.1,
@@ -152,14 +152,14 @@ TEST(F2SA, SharedSamplesTakeTheNoiseOutOfTheDifference) {
     }
     return squares / count - (sum / count) * (sum / count);
   };
-  EXPECT_LT(50 * spread("shared"), spread("independent"));
+  EXPECT_LT(50 * spread(Samples::shared), spread(Samples::independent));
 }
 
 TEST(F2SA, DrawsTheDocumentedSamples) {
   constexpr int64_t kSteps = 6;
   for (const bool shared : {false, true}) {
     Ridge ridge;
-    F2SA solver({.lower_steps = 3, .samples = shared ? "shared" : "independent"});
+    F2SA solver({.lower_steps = 3, .samples = shared ? Samples::shared : Samples::independent});
     const OracleCounts counts = run(ridge.problem(), solver, {.max_steps = kSteps}).oracle_calls.steps;
     EXPECT_EQ(counts.upper_samples, kSteps * 4 * (3 + 1));
     EXPECT_EQ(counts.lower_samples, kSteps * 5 * ((shared ? 3 : 6) + 1));

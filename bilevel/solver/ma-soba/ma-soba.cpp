@@ -5,17 +5,13 @@
 namespace bilevel {
 
 void MASOBAOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
-  linear_step_size_field(f, linear_step_size);
+  step_size_fields(f, *this);
   momentum_weight_field(f, momentum_weight, "weight of the new hypergradient in the average (theta)");
-  f.choice("average", average, {"old", "new"},
+  f.choice("average", average,
            "whether x moves by the average before this step's hypergradient (the paper's form) or with it");
   order_field(f, order);
   single_loop_samples_field(f, samples);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
-  linear_schedule_field(f, linear_schedule);
+  schedule_fields(f, *this);
 }
 
 void MASOBA::start(Oracles& oracles, int64_t max_steps) {
@@ -30,17 +26,15 @@ StepReport MASOBA::step(Oracles& oracles) {
   const double theta = options_.momentum_weight;
   const SingleLoopStep at = single_loop_step(oracles, z_,
                                              {.lower_step_size = steps_.lower(k_),  // y_{k+1}
-                                              .gauss_seidel = options_.order == "gauss_seidel",
-                                              .shared = options_.samples == "shared"});
+                                              .gauss_seidel = options_.order == Order::gauss_seidel,
+                                              .shared = options_.samples == Samples::shared});
   const torch::Tensor old = h_;
-  z_ = z_ - steps_.linear(k_) * at.residual;                                // z_{k+1}
-  h_ = (1 - theta) * h_ + theta * at.hypergradient;                         // h_{k+1}, from z_k
-  oracles.move_x(options_.average == "old" ? old : h_, -steps_.upper(k_));  // x_{k+1}
+  z_ = z_ - steps_.linear(k_) * at.residual;         // z_{k+1}
+  h_ = (1 - theta) * h_ + theta * at.hypergradient;  // h_{k+1}, from z_k
+  oracles.upper().move(options_.average == MovingAverage::before ? old : h_, -steps_.upper(k_));  // x_{k+1}
   ++k_;
-  return {.upper_loss = at.upper_loss,
-          .hypergradient = at.hypergradient,
-          .linear_residual = at.residual.norm(),
-          .failure = ""};
+  return {
+      .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
 void MASOBA::state(State& state) {

@@ -18,14 +18,21 @@
 
 namespace bilevel {
 
+/// Which moving average x moves by: the one before this step's hypergradient or the one after.
+enum class MovingAverage { before, after };
+template <>
+struct NamesOf<MovingAverage> {
+  static constexpr const char* value[] = {"old", "new"};
+};
+
 struct MASOBAOptions {
   double upper_step_size = 5e-4;   ///< eta_x; see soba.md
   StepSize lower_step_size = {};   ///< eta_y; auto: 1/(2l), l the largest curvature of g in y at the start
   StepSize linear_step_size = {};  ///< eta_z; auto: 1/(2l)
   double momentum_weight = 0.1;    ///< theta, weight of the new hypergradient
-  std::string average = "old";     ///< old | new: which average x moves by
-  std::string order = "simultaneous";    ///< simultaneous | gauss_seidel
-  std::string samples = "shared";        ///< independent | shared
+  MovingAverage average = MovingAverage::before;
+  Order order = Order::simultaneous;
+  Samples samples = Samples::shared;
   std::string schedule = "constant";     ///< course of the step sizes: see Course; paper: constant
   std::string lower_schedule = "same";   ///< course of eta_y
   std::string linear_schedule = "same";  ///< course of eta_z

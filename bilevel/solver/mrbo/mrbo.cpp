@@ -3,13 +3,11 @@
 namespace bilevel {
 
 void MrboOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   neumann_fields(f, neumann_step_size, neumann_terms,
-                 "Hessian-vector products of the Neumann series (Q); Q + 1 summands");
+                 "summands of the Neumann series (Q + 1): Q Hessian-vector products");
   storm_weight_fields(f, *this);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void Mrbo::start(Oracles& oracles, int64_t max_steps) {
@@ -18,7 +16,7 @@ void Mrbo::start(Oracles& oracles, int64_t max_steps) {
                  {.step_sizes = step_size_options(options_),
                   .momentum_weight = options_.momentum_weight,
                   .lower_momentum_weight = options_.lower_momentum_weight,
-                  .summands = options_.neumann_terms + 1,
+                  .summands = options_.neumann_terms,
                   .random_truncation = false},
                  max_steps);
 }
@@ -32,7 +30,7 @@ SolverEntry mrbo_entry() {
                 const int64_t evaluations = steps > 0 ? 2 * steps - 1 : 0;
                 OracleCounts calls;
                 calls.lower_gradient = calls.upper_gradient = calls.cross_vjp = evaluations;
-                calls.hvp = evaluations * dynamic_cast<Mrbo&>(solver).options().neumann_terms;
+                calls.hvp = evaluations * (dynamic_cast<Mrbo&>(solver).options().neumann_terms - 1);
                 return calls;
               },
           .assumptions = {.sampling = Sampling::mean_square}};

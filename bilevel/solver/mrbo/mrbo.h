@@ -26,7 +26,7 @@ struct MrboOptions {
   double upper_step_size = 1e-2;       ///< eta_x
   StepSize lower_step_size = {};       ///< eta_y; auto: 1/(2l)
   StepSize neumann_step_size = {};     ///< eta_N; auto: 1/l
-  int64_t neumann_terms = 10;          ///< Q, the Hessian-vector products of the sum; it has Q + 1 summands
+  int64_t neumann_terms = 11;          ///< Q + 1, the summands; Q Hessian-vector products
   double momentum_weight = 0.1;        ///< theta_x
   double lower_momentum_weight = 0.1;  ///< theta_y
   std::string schedule = "constant";   ///< course of eta_x and, unless it has its own, of eta_y

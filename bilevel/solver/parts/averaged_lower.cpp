@@ -8,22 +8,24 @@ AveragedLower::AveragedLower(const AveragedLowerOptions& options, const torch::T
 void AveragedLower::warm_start(Oracles& oracles, int64_t steps, double step_size) {
   for (int64_t k = 0; k < steps; ++k) {
     nesterov_.step(oracles.y(), step_size,
-                   [&] { return oracles.lower_gradient(oracles.draw_lower("warm_start")); });
+                   [&] { return oracles.lower().gradient_in_y(oracles.lower().draw("warm_start")); });
   }
   *this = AveragedLower(options_, oracles.y().flat());
 }
 
 void AveragedLower::advance(Oracles& oracles, int64_t t, double step_size) {
-  const int64_t steps = options_.option == "I" ? 1 : t % options_.period == 0 ? options_.lower_steps : 0;
+  const int64_t steps = options_.option == AveragedVariant::I ? 1
+                        : t % options_.period == 0            ? options_.lower_steps
+                                                              : 0;
   for (int64_t k = 0; k < steps; ++k) {
     nesterov_.step(oracles.y(), step_size,
-                   [&] { return oracles.lower_gradient(oracles.draw_lower("lower_batches")); });
+                   [&] { return oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches")); });
   }
   nesterov_.average(oracles.y().flat());
 }
 
 int64_t AveragedLower::gradients(const AveragedLowerOptions& options, int64_t iterations) {
-  if (options.option == "I") return iterations;
+  if (options.option == AveragedVariant::I) return iterations;
   const int64_t groups = (iterations + options.period - 1) / options.period;
   return groups * options.lower_steps;
 }

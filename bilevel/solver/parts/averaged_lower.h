@@ -6,10 +6,16 @@
 
 namespace bilevel {
 
+/// I: one step every iteration; II: `lower_steps` steps every `period` iterations.
+enum class AveragedVariant { I, II };
+template <>
+struct NamesOf<AveragedVariant> {
+  static constexpr const char* value[] = {"I", "II"};
+};
+
 struct AveragedLowerOptions {
-  std::string option =
-      "I";             ///< I: one step every iteration; II: `lower_steps` steps every `period` iterations
-  int64_t period = 2;  ///< I in option II
+  AveragedVariant option = AveragedVariant::I;
+  int64_t period = 2;              ///< I in option II
   int64_t lower_steps = 3;         ///< N in option II
   double nesterov_momentum = 0.5;  ///< gamma
   double averaging_weight = 0.5;   ///< tau
@@ -50,7 +56,7 @@ class AveragedLower {
 template <typename Options>
 void averaged_lower_fields(Fields& f, Options& o) {
   f.choice(
-      "option", o.option, {"I", "II"},
+      "option", o.option,
       "I: one accelerated step on y every iteration; II: lower_steps of them every `period` iterations, none "
       "between");
   f.integer("period", o.period, kAtLeastOne,

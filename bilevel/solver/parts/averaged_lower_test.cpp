@@ -51,8 +51,8 @@ TEST(AveragedNesterov, WithoutMomentumIsAGradientStep) {
 }
 
 TEST(AveragedLower, CountsGroups) {
-  const AveragedLowerOptions two{.option = "II", .period = 3, .lower_steps = 5};
-  EXPECT_EQ(AveragedLower::gradients({.option = "I"}, 7), 7);
+  const AveragedLowerOptions two{.option = AveragedVariant::II, .period = 3, .lower_steps = 5};
+  EXPECT_EQ(AveragedLower::gradients({.option = AveragedVariant::I}, 7), 7);
   EXPECT_EQ(AveragedLower::gradients(two, 0), 0);
   EXPECT_EQ(AveragedLower::gradients(two, 1), 5);
   EXPECT_EQ(AveragedLower::gradients(two, 3), 5);

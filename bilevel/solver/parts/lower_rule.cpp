@@ -2,10 +2,9 @@
 
 namespace bilevel {
 
-LowerRule::LowerRule(const std::string& rule, int64_t steps, const AdamWeights& weights,
-                     const torch::Tensor& like)
+LowerRule::LowerRule(LowerStep rule, int64_t steps, const AdamWeights& weights, const torch::Tensor& like)
     : steps_(steps) {
-  if (rule == "adam") adam_.emplace(weights, like);
+  if (rule == LowerStep::adam) adam_.emplace(weights, like);
 }
 
 void LowerRule::advance(Parameters& y, double step_size, const std::function<torch::Tensor()>& gradient) {

@@ -8,6 +8,7 @@
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/state.h"
 #include "bilevel/solver/parts/adam.h"
+#include "bilevel/solver/parts/choices.h"
 
 namespace bilevel {
 
@@ -15,8 +16,7 @@ namespace bilevel {
 class LowerRule {
  public:
   LowerRule() = default;
-  /// @param rule "sgd" or "adam".
-  LowerRule(const std::string& rule, int64_t steps, const AdamWeights& weights, const torch::Tensor& like);
+  LowerRule(LowerStep rule, int64_t steps, const AdamWeights& weights, const torch::Tensor& like);
 
   /// `steps` steps on y, asking `gradient` for grad_y G at each present y.
   void advance(Parameters& y, double step_size, const std::function<torch::Tensor()>& gradient);

@@ -26,7 +26,7 @@ Tensor gradient_at(const Tensor& y) { return vector({3.0, 1.0}) * y; }
 
 TEST(LowerRule, SgdTakesItsStepsAtThePresentPoint) {
   Variable v;
-  LowerRule rule("sgd", 3, {}, v.y.flat());
+  LowerRule rule(LowerStep::sgd, 3, {}, v.y.flat());
   int calls = 0;
   rule.advance(v.y, 0.1, [&] {
     ++calls;
@@ -41,7 +41,7 @@ TEST(LowerRule, SgdTakesItsStepsAtThePresentPoint) {
 TEST(LowerRule, AdamKeepsItsMomentsBetweenSteps) {
   const AdamWeights weights{.momentum_weight = 0.3, .second_moment_weight = 0.2, .epsilon = 0.05};
   Variable v;
-  LowerRule rule("adam", 2, weights, v.y.flat());
+  LowerRule rule(LowerStep::adam, 2, weights, v.y.flat());
   double y = 1, m = 0, s = 0;
   for (int t = 1; t <= 6; ++t) {
     m = 0.7 * m + 0.3 * 3 * y;
@@ -55,9 +55,9 @@ TEST(LowerRule, AdamKeepsItsMomentsBetweenSteps) {
 
 TEST(LowerRule, ContinuesFromASavedState) {
   const AdamWeights weights{.momentum_weight = 0.3, .second_moment_weight = 0.2, .epsilon = 0.05};
-  for (const char* name : {"sgd", "adam"}) {
+  for (const LowerStep kind : {LowerStep::sgd, LowerStep::adam}) {
     Variable whole, second;
-    LowerRule rule(name, 2, weights, whole.y.flat());
+    LowerRule rule(kind, 2, weights, whole.y.flat());
     const auto advance = [](LowerRule& r, Variable& v) {
       r.advance(v.y, 0.1, [&] { return gradient_at(v.y.flat()); });
     };
@@ -66,11 +66,11 @@ TEST(LowerRule, ContinuesFromASavedState) {
     rule.state(saved);
     second.y.assign(whole.y.flat());
     advance(rule, whole);
-    LowerRule restored(name, 2, weights, second.y.flat());
+    LowerRule restored(kind, 2, weights, second.y.flat());
     State loading(saved.tensors());
     restored.state(loading);
     advance(restored, second);
-    EXPECT_TRUE(torch::equal(second.y.flat(), whole.y.flat())) << name;
+    EXPECT_TRUE(torch::equal(second.y.flat(), whole.y.flat())) << name_of(kind);
   }
 }
 

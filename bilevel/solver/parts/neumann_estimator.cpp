@@ -5,8 +5,8 @@
 namespace bilevel {
 
 EstimateSample NeumannEstimator::draw(Oracles& oracles) {
-  EstimateSample sample{.upper = oracles.draw_upper("upper_batches"),
-                        .cross = oracles.draw_lower("cross_batches"),
+  EstimateSample sample{.upper = oracles.upper().draw("upper_batches"),
+                        .cross = oracles.lower().draw("cross_batches"),
                         .factors = {},
                         .truncation = terms_ - 1};
   if (random_truncation_) {
@@ -14,7 +14,7 @@ EstimateSample NeumannEstimator::draw(Oracles& oracles) {
         static_cast<int64_t>(oracles.streams().draw("truncation") % static_cast<uint64_t>(terms_));
   }
   for (int64_t j = 0; j < sample.truncation && !oracles.has_lower_hessian(); ++j) {
-    sample.factors.push_back(oracles.draw_lower("neumann_batches"));
+    sample.factors.push_back(oracles.lower().draw("neumann_batches"));
   }
   return sample;
 }
@@ -23,7 +23,7 @@ Hypergradient NeumannEstimator::evaluate(Oracles& oracles, const EstimateSample&
   size_t next = 0;
   const LinearOperator hessian = [&](const torch::Tensor& v) {
     if (oracles.has_lower_hessian()) return oracles.lower_hessian(v);
-    return oracles.lower_point(sample.factors[next++], Graph::lower_only).hvp(v);
+    return oracles.lower().point(sample.factors[next++], Graph::lower_only).hvp(v);
   };
   auto [upper, lower] = oracles.points(sample.upper, sample.cross);
   return implicit_hypergradient(oracles, upper, lower, [&](const torch::Tensor& b) {

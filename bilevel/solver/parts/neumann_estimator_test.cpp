@@ -75,14 +75,14 @@ TEST(NeumannEstimator, OneSampleIsTheSameFunctionAtEveryPoint) {
 
     // By hand at the other point, from the same samples.
     const PointScope elsewhere(oracles, x + 0.1, y - 0.2);
-    UpperPoint upper = oracles.upper_point(sample.upper);
+    LossPoint upper = oracles.upper().point(sample.upper);
     Tensor p = upper.grad_y(), sum = p;
     for (const Sample& factor : sample.factors) {
-      p = p - 0.05 * oracles.lower_point(factor, Graph::lower_only).hvp(p);
+      p = p - 0.05 * oracles.lower().point(factor, Graph::lower_only).hvp(p);
       sum = sum + p;
     }
     const Tensor z = random ? 4 * 0.05 * p : 0.05 * sum;
-    const Tensor expected = upper.grad_x() - oracles.lower_point(sample.cross, Graph::both).cross_vjp(z);
+    const Tensor expected = upper.grad_x() - oracles.lower().point(sample.cross, Graph::both).cross_vjp(z);
     EXPECT_LT(distance(there, expected), 1e-13);
   }
 }

@@ -5,24 +5,25 @@ namespace {
 
 /// H z - grad_y F on samples of their own.
 torch::Tensor independent_residual(Oracles& oracles, const torch::Tensor& z) {
-  const torch::Tensor b = oracles.upper_gradient_in_y(oracles.draw_upper("linear_batches"));
+  const torch::Tensor b =
+      oracles.upper().gradient_in_y(oracles.upper().draw("linear_batches"), Counted::with_the_other_half);
   if (oracles.has_lower_hessian()) return oracles.lower_hessian(z) - b;
-  return oracles.lower_point(oracles.draw_lower("linear_batches"), Graph::lower_only).hvp(z) - b;
+  return oracles.lower().point(oracles.lower().draw("linear_batches"), Graph::lower_only).hvp(z) - b;
 }
 
 }  // namespace
 
 SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const SingleLoopOptions& options) {
-  const Sample xi = oracles.draw_upper("upper_batches");
+  const Sample xi = oracles.upper().draw("upper_batches");
   const bool moves_y = options.lower_step_size.has_value();
   const Sample zeta =
-      options.shared || moves_y ? oracles.draw_lower("lower_batches") : Sample{};  // of y, or of everything
-  const Sample cross = options.shared ? zeta : oracles.draw_lower("cross_batches");
+      options.shared || moves_y ? oracles.lower().draw("lower_batches") : Sample{};  // of y, or of everything
+  const Sample cross = options.shared ? zeta : oracles.lower().draw("cross_batches");
 
   torch::Tensor lower_gradient;
   const auto step_y = [&] {
     if (!moves_y) return;
-    if (!lower_gradient.defined()) lower_gradient = oracles.lower_gradient(zeta);
+    if (!lower_gradient.defined()) lower_gradient = oracles.lower().gradient_in_y(zeta);
     oracles.y().add(lower_gradient, -*options.lower_step_size);
   };
 
@@ -49,15 +50,15 @@ OracleCounts single_loop_calls(int64_t steps) {
   return {.lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
 }
 
-void single_loop_samples_field(Fields& f, std::string& value) {
+void single_loop_samples_field(Fields& f, Samples& value) {
   f.choice(
-      "samples", value, {"independent", "shared"},
+      "samples", value,
       "whether every derivative has a sample of its own, or one lower and one upper sample serve the step");
 }
 
 void normalized_step(Oracles& oracles, const torch::Tensor& m, double step_size) {
   const double norm = m.norm().item<double>();
-  if (norm != 0) oracles.move_x(m, -step_size / norm);  // a norm that is not finite shows in x
+  if (norm != 0) oracles.upper().move(m, -step_size / norm);  // a norm that is not finite shows in x
 }
 
 }  // namespace bilevel

@@ -5,6 +5,7 @@
 
 #include "bilevel/core/fields.h"
 #include "bilevel/oracle/oracles.h"
+#include "bilevel/solver/parts/choices.h"
 
 namespace bilevel {
 
@@ -31,7 +32,7 @@ SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const 
 OracleCounts single_loop_calls(int64_t steps);
 
 /// The field `samples` of these methods.
-void single_loop_samples_field(Fields& f, std::string& value);
+void single_loop_samples_field(Fields& f, Samples& value);
 
 /// x <- x - step_size m / ||m||, one norm over all of x, then the projection; nothing where m = 0.
 void normalized_step(Oracles& oracles, const torch::Tensor& m, double step_size);

@@ -74,8 +74,8 @@ TEST_P(SingleLoop, CallsAndSamplesAreAsDocumented) {
 /// Ridge regression whose every batch is the whole data set, without dropout.
 Problem full_batches(const Ridge& ridge) {
   Problem problem = ridge.problem();
-  problem.upper.batches = full_batch({ridge.valid, ridge.valid_target});
-  problem.lower.batches = full_batch({ridge.train, ridge.train_target});
+  problem.upper.batches = full_batch({ridge.valid}, ridge.valid_target);
+  problem.lower.batches = full_batch({ridge.train}, ridge.train_target);
   return problem;
 }
 
@@ -91,7 +91,7 @@ TEST(SingleLoopStep, SharedAndIndependentAreEqualOnFullBatches) {
         const SingleLoopStep step = single_loop_step(
             oracles, z[shared], {.lower_step_size = 0.1, .gauss_seidel = gauss_seidel, .shared = shared});
         z[shared] = z[shared] - 0.1 * step.residual;
-        oracles.move_x(step.hypergradient, -0.1);
+        oracles.upper().move(step.hypergradient, -0.1);
       }
       x[shared] = oracles.x().flat();
       y[shared] = oracles.y().flat();
@@ -114,9 +114,9 @@ TEST(SingleLoopStep, SharedMeansOneBatchAndOneMask) {
   const Tensor y1 = oracles.y().flat().clone();
 
   replay.y().assign(y0);
-  const Sample xi = replay.draw_upper("upper_batches");
-  const Sample zeta = replay.draw_lower("lower_batches");
-  EXPECT_LT(distance(y1, y0 - 0.1 * replay.lower_gradient(zeta)), 1e-14);
+  const Sample xi = replay.upper().draw("upper_batches");
+  const Sample zeta = replay.lower().draw("lower_batches");
+  EXPECT_LT(distance(y1, y0 - 0.1 * replay.lower().gradient_in_y(zeta)), 1e-14);
   auto [upper, lower] = replay.points(xi, zeta);
   EXPECT_LT(distance(step.residual, lower.hvp(z) - upper.grad_y()), 1e-13);
   EXPECT_LT(distance(step.hypergradient, upper.grad_x() - lower.cross_vjp(z)), 1e-13);

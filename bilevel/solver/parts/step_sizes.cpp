@@ -108,9 +108,8 @@ void momentum_weight_field(Fields& f, double& value, const std::string& meaning)
 void warm_start_field(Fields& f, int64_t& value) {
   f.integer("warm_start_steps", value, kNonNegative, "steps on y alone before the first iteration (T0)");
 }
-void order_field(Fields& f, std::string& value) {
-  f.choice("order", value, {"simultaneous", "gauss_seidel"},
-           "whether the upper level reads y before its update or after");
+void order_field(Fields& f, Order& value) {
+  f.choice("order", value, "whether the upper level reads y before its update or after");
 }
 void schedule_field(Fields& f, std::string& value) {
   f.course("schedule", value, kCourses, "course of the step sizes over the run");

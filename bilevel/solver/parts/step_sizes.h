@@ -8,6 +8,7 @@
 #include "bilevel/core/fields.h"
 #include "bilevel/core/state.h"
 #include "bilevel/oracle/oracles.h"
+#include "bilevel/solver/parts/choices.h"
 
 namespace bilevel {
 
@@ -91,9 +92,22 @@ void linear_step_size_field(Fields& f, StepSize& value);
 void neumann_fields(Fields& f, StepSize& step_size, int64_t& terms, const std::string& terms_meaning);
 void momentum_weight_field(Fields& f, double& value, const std::string& meaning);
 void warm_start_field(Fields& f, int64_t& value);
-void order_field(Fields& f, std::string& value);
+void order_field(Fields& f, Order& value);
 void schedule_field(Fields& f, std::string& value);
 void lower_schedule_field(Fields& f, std::string& value);
 void linear_schedule_field(Fields& f, std::string& value);
+/// Those of the step sizes on x, y and z that the options have, and those of the schedules.
+template <typename Options>
+void step_size_fields(Fields& f, Options& options) {
+  upper_step_size_field(f, options.upper_step_size);
+  if constexpr (requires { options.lower_step_size; }) lower_step_size_field(f, options.lower_step_size);
+  if constexpr (requires { options.linear_step_size; }) linear_step_size_field(f, options.linear_step_size);
+}
+template <typename Options>
+void schedule_fields(Fields& f, Options& options) {
+  schedule_field(f, options.schedule);
+  if constexpr (requires { options.lower_schedule; }) lower_schedule_field(f, options.lower_schedule);
+  if constexpr (requires { options.linear_schedule; }) linear_schedule_field(f, options.linear_schedule);
+}
 
 }  // namespace bilevel

@@ -32,9 +32,9 @@ Storm::Storm(Oracles& oracles, const StormOptions& options, int64_t max_steps)
       steps_(max_steps) {}
 
 StepReport Storm::step(Oracles& oracles) {
-  const Sample zeta = oracles.draw_lower("lower_batches");
+  const Sample zeta = oracles.lower().draw("lower_batches");
   const EstimateSample xi = estimator_.draw(oracles);
-  const torch::Tensor g = oracles.lower_gradient(zeta);
+  const torch::Tensor g = oracles.lower().gradient_in_y(zeta);
   const Hypergradient h = estimator_.evaluate(oracles, xi);
   torch::Tensor g_before, h_before;  // the same samples at (x_{t-1}, y_{t-1})
   if (k_ > 0) {
@@ -45,12 +45,9 @@ StepReport Storm::step(Oracles& oracles) {
   lower_.update(g, g_before, theta_y_ * lower_weight_.at(k_, steps_));        // d_y
   upper_.update(h.value, h_before, theta_x_ * upper_weight_.at(k_, steps_));  // d_x
   oracles.y().add(lower_.value(), -step_sizes_.lower(k_));                    // y_{t+1}
-  oracles.move_x(upper_.value(), -step_sizes_.upper(k_));                     // x_{t+1}
+  oracles.upper().move(upper_.value(), -step_sizes_.upper(k_));               // x_{t+1}
   ++k_;
-  return {.upper_loss = h.upper_loss,
-          .hypergradient = h.value,
-          .linear_residual = h.linear.residual,
-          .failure = ""};
+  return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
 void Storm::state(State& state) {

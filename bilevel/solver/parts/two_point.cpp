@@ -10,7 +10,7 @@ Hypergradient hypergradient_at(Oracles& oracles, const NeumannEstimator& estimat
 
 torch::Tensor lower_gradient_at(Oracles& oracles, const Sample& sample, const Point& point) {
   const PointScope there(oracles, point.x, point.y);
-  return oracles.lower_gradient(sample);
+  return oracles.lower().gradient_in_y(sample);
 }
 
 void RecursiveMomentum::update(const torch::Tensor& present, const torch::Tensor& before, double weight) {

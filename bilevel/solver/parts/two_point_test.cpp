@@ -27,7 +27,7 @@ TEST_P(TwoPoint, ASampleHasTheSameRowsAndMasksAtEveryPoint) {
   NeumannEstimator estimator(0.1, 6, GetParam());
   for (int i = 0; i < 20; ++i) {
     const EstimateSample sample = estimator.draw(oracles);
-    const Sample zeta = oracles.draw_lower("lower_batches");
+    const Sample zeta = oracles.lower().draw("lower_batches");
     const Hypergradient first = hypergradient_at(oracles, estimator, sample, point(0.3));
     const torch::Tensor g = lower_gradient_at(oracles, zeta, point(0.3));
     const Hypergradient between = hypergradient_at(oracles, estimator, sample, point(-0.2));
@@ -49,7 +49,7 @@ TEST_P(TwoPoint, AnotherSampleDiffers) {
   const EstimateSample b = estimator.draw(oracles);
   EXPECT_GT(distance(value, hypergradient_at(oracles, estimator, b, point(0.3)).value), 1e-6);
 
-  const Sample zeta = oracles.draw_lower("lower_batches");
+  const Sample zeta = oracles.lower().draw("lower_batches");
   Sample masked = zeta;  // the same rows, another mask
   ++masked.model_seed;
   EXPECT_GT(

@@ -52,24 +52,19 @@ void SagaMemory::state(State& state) {
 }
 
 void SABAOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
-  linear_step_size_field(f, linear_step_size);
-  f.choice("memory", memory, {"zero", "full"},
-           "the memory's first content: zero, or the gradients of a pass over all slots");
+  step_size_fields(f, *this);
+  f.choice("memory", memory, "the memory's first content: zero, or the gradients of a pass over all slots");
   f.number(
       "memory_limit", memory_limit, kNonNegative,
       "bytes that the memory may take: about the size of y twice and of x for every lower batch of the data "
       "set, and of both once for every upper one");
   order_field(f, order);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
-  linear_schedule_field(f, linear_schedule);
+  schedule_fields(f, *this);
 }
 
 void SABA::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
-  const int64_t n = oracles.lower_slots(), m = oracles.upper_slots();
+  const int64_t n = oracles.lower().slots(), m = oracles.upper().slots();
   const torch::Tensor &x = oracles.x().flat(), &y = oracles.y().flat();
   const double numbers = static_cast<double>(n + 1) * static_cast<double>(2 * y.numel() + x.numel()) +
                          static_cast<double>(m + 1) * static_cast<double>(y.numel() + x.numel());
@@ -80,10 +75,10 @@ void SABA::start(Oracles& oracles, int64_t max_steps) {
                     options_.memory_limit, n, m, bytes));
   }
   steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
-  lower_weights_ = slot_weights(n, oracles.problem().lower.batches.rows(),
-                                [&](int64_t slot) { return oracles.lower_slot_size(slot); });
-  upper_weights_ = slot_weights(m, oracles.problem().upper.batches.rows(),
-                                [&](int64_t slot) { return oracles.upper_slot_size(slot); });
+  lower_weights_ = slot_weights(n, oracles.lower().batches().size(),
+                                [&](int64_t slot) { return oracles.lower().slot_size(slot); });
+  upper_weights_ = slot_weights(m, oracles.upper().batches().size(),
+                                [&](int64_t slot) { return oracles.upper().slot_size(slot); });
   lower_gradient_ = SagaMemory(lower_weights_, y);
   hvp_ = SagaMemory(lower_weights_, y);
   cross_vjp_ = SagaMemory(lower_weights_, x);
@@ -94,12 +89,12 @@ void SABA::start(Oracles& oracles, int64_t max_steps) {
 }
 
 void SABA::warm_start(Oracles& oracles) {
-  if (options_.memory == "zero") return;
-  for (int64_t i = 0; i < oracles.lower_slots(); ++i) {
-    lower_gradient_.exchange(i, oracles.lower_gradient(oracles.lower_slot(i)));
+  if (options_.memory == SagaStart::zero) return;
+  for (int64_t i = 0; i < oracles.lower().slots(); ++i) {
+    lower_gradient_.exchange(i, oracles.lower().gradient_in_y(oracles.lower().slot(i)));
   }
-  for (int64_t j = 0; j < oracles.upper_slots(); ++j) {
-    const JointGradient f = oracles.upper_gradient(oracles.upper_slot(j));
+  for (int64_t j = 0; j < oracles.upper().slots(); ++j) {
+    const JointGradient f = oracles.upper().gradient(oracles.upper().slot(j));
     upper_gradient_y_.exchange(j, f.y);
     upper_gradient_x_.exchange(j, f.x);
   }
@@ -108,18 +103,18 @@ void SABA::warm_start(Oracles& oracles) {
 StepReport SABA::step(Oracles& oracles) {
   const int64_t i = draw_slot(oracles, "lower_slot", lower_weights_);
   const int64_t j = draw_slot(oracles, "upper_slot", upper_weights_);
-  const Sample zeta = oracles.lower_slot(i);
-  const bool gauss_seidel = options_.order == "gauss_seidel";
+  const Sample zeta = oracles.lower().slot(i);
+  const bool gauss_seidel = options_.order == Order::gauss_seidel;
   const auto step_y = [&](const torch::Tensor& gradient) {  // y_{k+1}
     oracles.y().add(lower_gradient_.exchange(i, gradient), -steps_.lower(k_));
   };
 
-  if (gauss_seidel) step_y(oracles.lower_gradient(zeta));
-  const JointGradient f = oracles.upper_gradient(oracles.upper_slot(j));
-  LowerProducts of_g;  // H z and J z
+  if (gauss_seidel) step_y(oracles.lower().gradient_in_y(zeta));
+  const JointGradient f = oracles.upper().gradient(oracles.upper().slot(j));
+  Products of_g;  // H z and J z
   torch::Tensor lower_gradient;
   {
-    LowerPoint lower = oracles.lower_point(zeta, Graph::both);
+    LossPoint lower = oracles.lower().point(zeta, Graph::both);
     if (!gauss_seidel) lower_gradient = lower.grad_y();
     of_g = lower.products(z_);
   }
@@ -127,13 +122,10 @@ StepReport SABA::step(Oracles& oracles) {
   const torch::Tensor hypergradient =
       upper_gradient_x_.exchange(j, f.x) - cross_vjp_.exchange(i, of_g.cross_vjp);
   if (!gauss_seidel) step_y(lower_gradient);
-  z_ = z_ - steps_.linear(k_) * residual;            // z_{k+1}
-  oracles.move_x(hypergradient, -steps_.upper(k_));  // x_{k+1}
+  z_ = z_ - steps_.linear(k_) * residual;                  // z_{k+1}
+  oracles.upper().move(hypergradient, -steps_.upper(k_));  // x_{k+1}
   ++k_;
-  return {.upper_loss = f.value,
-          .hypergradient = hypergradient,
-          .linear_residual = residual.norm(),
-          .failure = ""};
+  return {.upper_loss = f.value, .hypergradient = hypergradient, .linear_residual = residual.norm()};
 }
 
 void SABA::state(State& state) {

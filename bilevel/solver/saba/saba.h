@@ -26,13 +26,20 @@
 
 namespace bilevel {
 
+/// The memory's first content: zero, or the gradients of a pass over all slots.
+enum class SagaStart { zero, full };
+template <>
+struct NamesOf<SagaStart> {
+  static constexpr const char* value[] = {"zero", "full"};
+};
+
 struct SABAOptions {
-  double upper_step_size = 5e-4;     ///< eta_x; see soba.md
-  StepSize lower_step_size = {};     ///< eta_y; auto: 1/(2l), l the largest curvature of g in y at the start
-  StepSize linear_step_size = {};    ///< eta_z; auto: 1/(2l)
-  std::string memory = "zero";       ///< zero | full
+  double upper_step_size = 5e-4;   ///< eta_x; see soba.md
+  StepSize lower_step_size = {};   ///< eta_y; auto: 1/(2l), l the largest curvature of g in y at the start
+  StepSize linear_step_size = {};  ///< eta_z; auto: 1/(2l)
+  SagaStart memory = SagaStart::zero;
   double memory_limit = 4294967296;  ///< bytes that the memory may take
-  std::string order = "simultaneous";    ///< simultaneous | gauss_seidel
+  Order order = Order::simultaneous;
   std::string schedule = "constant";     ///< course of the step sizes: see Course; paper: constant
   std::string lower_schedule = "same";   ///< course of eta_y
   std::string linear_schedule = "same";  ///< course of eta_z

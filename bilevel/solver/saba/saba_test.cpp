@@ -26,7 +26,7 @@ void scalar_step(const SABAOptions& o, const Separable& p, ScalarState& s, int k
   for (size_t i = 0; i < s.size(); ++i) {
     const double x = s.x[i], z = s.z[i];
     const double y_next = s.y[i] - rate * *o.lower_step_size.value * p.gy(x, s.y[i]);
-    const double y = o.order == "gauss_seidel" ? y_next : s.y[i];
+    const double y = o.order == Order::gauss_seidel ? y_next : s.y[i];
     s.z[i] = z - rate * *o.linear_step_size.value * (p.gyy(x, y) * z - p.fy(x, y));
     s.x[i] = x - rate * o.upper_step_size * (p.fx(x, y) - p.gxy(x, y) * z);
     s.y[i] = y_next;
@@ -48,10 +48,10 @@ TEST(SABA, EqualsScalarComputationOnP1) {
 
 TEST(SABA, EqualsScalarComputationInEveryVariant) {
   const Separable p{.c = 1.5, .a = 0.7, .b = 0.8, .mu = 1.2, .q = 0.3, .e = 0.4};
-  for (const std::string order : {"simultaneous", "gauss_seidel"}) {
-    for (const std::string memory : {"zero", "full"}) {
+  for (const Order order : {Order::simultaneous, Order::gauss_seidel}) {
+    for (const SagaStart memory : {SagaStart::zero, SagaStart::full}) {
       for (const std::string schedule : {"constant", "polynomial", "cosine"}) {
-        SCOPED_TRACE(order + " " + memory + " " + schedule);
+        SCOPED_TRACE(name_of(order) + " " + name_of(memory) + " " + schedule);
         EXPECT_LE(difference({.upper_step_size = 0.02,
                               .lower_step_size = 0.15,
                               .linear_step_size = 0.1,
@@ -90,17 +90,18 @@ struct FiniteSum {
     return {.upper = {.parameters = {x},
                       .loss =
                           [this](const Batch& b) {
-                            upper_rows.push_back(b.rows);
-                            return (b[0].mv(y) - b[1]).square().mean() + 0.05 * x.square().sum();
+                            upper_rows.push_back(b.rows());
+                            return (b.input().mv(y) - b.targets()).square().mean() + 0.05 * x.square().sum();
                           },
-                      .batches = shuffled({valid, valid_target}, {.batch_size = batch})},
+                      .batches = shuffled({valid}, valid_target, {.batch_size = batch})},
             .lower = {.parameters = {y},
                       .loss =
                           [this](const Batch& b) {
-                            lower_rows.push_back(b.rows);
-                            return (b[0].mv(y) - b[1]).square().mean() + (x.exp() * y.square()).sum();
+                            lower_rows.push_back(b.rows());
+                            return (b.input().mv(y) - b.targets()).square().mean() +
+                                   (x.exp() * y.square()).sum();
                           },
-                      .batches = shuffled({train, train_target}, {.batch_size = batch})}};
+                      .batches = shuffled({train}, train_target, {.batch_size = batch})}};
   }
 
   // Derivatives on some rows, by hand.
@@ -154,7 +155,7 @@ struct SlowMemory {
 };
 
 TEST(SABA, EqualsAComputationFromTheDefinitionOnSeveralSlots) {
-  for (const std::string memory : {"zero", "full"}) {
+  for (const SagaStart memory : {SagaStart::zero, SagaStart::full}) {
     FiniteSum sum;
     Tensor x = sum.x.detach().clone(), y = sum.y.detach().clone(), z = torch::zeros_like(y);
     SlowMemory of_gy{.rows = {}, .total = 11}, of_hz{of_gy}, of_jz{of_gy}, of_fy{.rows = {}, .total = 7},
@@ -164,7 +165,7 @@ TEST(SABA, EqualsAComputationFromTheDefinitionOnSeveralSlots) {
     double worst = 0;
     std::set<std::vector<int64_t>> lower_slots, upper_slots;
     const auto compare = [&](const TraceRow& row, Oracles& oracles) {
-      if (row.step == 1 && memory == "full") {           // probe, 3 lower and 2 upper slots, the first step
+      if (row.step == 1 && memory == SagaStart::full) {  // probe, 3 lower and 2 upper slots, the first step
         EXPECT_EQ(sum.lower_rows.size(), 2u + 3u + 1u);  // the probe and the objective at the start first
         EXPECT_EQ(sum.upper_rows.size(), 2u + 2u + 1u);
         for (size_t i = 2; i <= 4; ++i) of_gy.rows[sum.lower_rows[i]] = sum.gy(sum.lower_rows[i], x, y);
@@ -184,7 +185,7 @@ TEST(SABA, EqualsAComputationFromTheDefinitionOnSeveralSlots) {
       return true;
     };
     run(sum.problem(4), solver, {.max_steps = 60, .seed = 2, .callback = compare});
-    EXPECT_LT(worst, 1e-10) << memory;
+    EXPECT_LT(worst, 1e-10) << name_of(memory);
     EXPECT_EQ(lower_slots.size(), 3u) << "slots of 4, 4 and 3 rows, the same throughout";
     EXPECT_EQ(upper_slots.size(), 2u);
   }
@@ -193,7 +194,10 @@ TEST(SABA, EqualsAComputationFromTheDefinitionOnSeveralSlots) {
 TEST(SABA, AFullMemoryGivesTheTrueGradientAtFirst) {
   FiniteSum sum;
   const Tensor x = sum.x.detach().clone(), y = sum.y.detach().clone();
-  SABA solver({.upper_step_size = 0.03, .lower_step_size = 0.08, .linear_step_size = 0.06, .memory = "full"});
+  SABA solver({.upper_step_size = 0.03,
+               .lower_step_size = 0.08,
+               .linear_step_size = 0.06,
+               .memory = SagaStart::full});
   const Result result = run(sum.problem(4), solver, {.max_steps = 1});
   EXPECT_EQ(result.oracle_calls.warm_start.lower_gradient, 3);
   EXPECT_EQ(result.oracle_calls.warm_start.upper_gradient, 2);
@@ -235,7 +239,7 @@ TEST(SABA, ReachesTheSolutionOfAFiniteSumWhereSOBAStaysNoisy) {
 
 // Section 4.5, on full batches.
 TEST(SABA, WithOneSlotAndAnEmptyMemoryIsSOBA) {
-  for (const std::string order : {"simultaneous", "gauss_seidel"}) {
+  for (const Order order : {Order::simultaneous, Order::gauss_seidel}) {
     FiniteSum first, second;
     SABA saba({.upper_step_size = 0.1, .order = order});
     SOBA soba({.upper_step_size = 0.1, .order = order});

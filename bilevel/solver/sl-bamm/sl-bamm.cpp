@@ -7,18 +7,14 @@
 namespace bilevel {
 
 void SLBAMMOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
-  linear_step_size_field(f, linear_step_size);
+  step_size_fields(f, *this);
   f.number(
        "aggregation_weight", aggregation_weight, {.low = 0, .high = 1, .high_open = true},
        "weight of the upper objective in the aggregated lower one (mu); 0: no aggregation, for a strongly "
        "convex lower objective")
       .search(0.1, 0.9);
   order_field(f, order);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
-  linear_schedule_field(f, linear_schedule);
+  schedule_fields(f, *this);
   f.course("aggregation_schedule", aggregation_schedule, {"constant", "polynomial", "cosine", "paper"},
            "course of aggregation_weight");
 }
@@ -38,16 +34,16 @@ void SLBAMM::start(Oracles& oracles, int64_t max_steps) {
 
 StepReport SLBAMM::step(Oracles& oracles) {
   const bool aggregates = options_.aggregation_weight > 0;
-  const bool gauss_seidel = options_.order == "gauss_seidel";
+  const bool gauss_seidel = options_.order == Order::gauss_seidel;
   const double mu = options_.aggregation_weight * aggregation_course_.at(k_, total_steps_);
   const double share = aggregates && options_.schedule == "paper" ? mu * mu * mu : 1;
   const double alpha = steps_.upper(k_) * share, beta = steps_.lower(k_), eta = steps_.linear(k_);
-  const Sample xi = oracles.draw_upper("upper_batches");
-  const Sample zeta = oracles.draw_lower("lower_batches");
+  const Sample xi = oracles.upper().draw("upper_batches");
+  const Sample zeta = oracles.lower().draw("lower_batches");
 
   if (gauss_seidel) {  // y_{k+1}
-    torch::Tensor gradient = (1 - mu) * oracles.lower_gradient(zeta);
-    if (aggregates) gradient = gradient + mu * oracles.upper_point(xi).grad_y();
+    torch::Tensor gradient = (1 - mu) * oracles.lower().gradient_in_y(zeta);
+    if (aggregates) gradient = gradient + mu * oracles.upper().point(xi).grad_y();
     oracles.y().add(gradient, -beta);
   }
   torch::Tensor upper_loss, gradient;  // grad_y phi_mu(x_k, y_k)
@@ -63,12 +59,9 @@ StepReport SLBAMM::step(Oracles& oracles) {
   }
   if (!gauss_seidel) oracles.y().add(gradient, -beta);  // y_{k+1}
   z_ = z_ - eta * at.residual;                          // z_{k+1}
-  oracles.move_x(at.hypergradient, -alpha);             // x_{k+1}, projected
+  oracles.upper().move(at.hypergradient, -alpha);       // x_{k+1}, projected
   ++k_;
-  return {.upper_loss = upper_loss,
-          .hypergradient = at.hypergradient,
-          .linear_residual = at.residual.norm(),
-          .failure = ""};
+  return {.upper_loss = upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
 void SLBAMM::state(State& state) {
@@ -93,7 +86,7 @@ SolverEntry sl_bamm_entry() {
                 .lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
             if (options.aggregation_weight > 0) {
               calls.upper_hvp = calls.upper_cross_vjp = steps;
-              if (options.order == "gauss_seidel") calls.upper_gradient += steps;
+              if (options.order == Order::gauss_seidel) calls.upper_gradient += steps;
             }
             return calls;
           },

@@ -26,12 +26,12 @@
 namespace bilevel {
 
 struct SLBAMMOptions {
-  double upper_step_size = 0.1;        ///< alpha, before its course
-  StepSize lower_step_size = 0.1;      ///< beta; auto: 1/(2l), l the largest curvature of g in y at the start
-  StepSize linear_step_size = 0.1;     ///< eta; auto: 1/(2l)
-  double aggregation_weight = 0.9;     ///< mu, before its course; 0: no aggregation
-  std::string order = "simultaneous";  ///< simultaneous | gauss_seidel
-  std::string schedule = "paper";      ///< course of the step sizes: see above and Course
+  double upper_step_size = 0.1;     ///< alpha, before its course
+  StepSize lower_step_size = 0.1;   ///< beta; auto: 1/(2l), l the largest curvature of g in y at the start
+  StepSize linear_step_size = 0.1;  ///< eta; auto: 1/(2l)
+  double aggregation_weight = 0.9;  ///< mu, before its course; 0: no aggregation
+  Order order = Order::simultaneous;
+  std::string schedule = "paper";              ///< course of the step sizes: see above and Course
   std::string lower_schedule = "same";         ///< course of beta
   std::string linear_schedule = "same";        ///< course of eta
   std::string aggregation_schedule = "paper";  ///< course of mu; paper: (k+1)^(-1/10)

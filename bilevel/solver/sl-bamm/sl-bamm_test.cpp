@@ -42,7 +42,7 @@ struct ScalarSLBAMM {
       const double x = s.x[i], z = s.z[i];
       const auto phi_y = [&](double y) { return mu * p.fy(x, y) + (1 - mu) * p.gy(x, y); };
       const double y_next = s.y[i] - beta * phi_y(s.y[i]);
-      const double y = o.order == "gauss_seidel" ? y_next : s.y[i];
+      const double y = o.order == Order::gauss_seidel ? y_next : s.y[i];
       const double phi_yy = mu * p.fyy(x, y) + (1 - mu) * p.gyy(x, y);
       const double phi_xy = mu * p.fxy(x, y) + (1 - mu) * p.gxy(x, y);
       s.z[i] = z - eta * (phi_yy * z - p.fy(x, y));
@@ -66,11 +66,11 @@ TEST(SLBAMM, EqualsScalarComputationOnP1) {
 
 TEST(SLBAMM, EqualsScalarComputationInEveryVariant) {
   const Separable p{.c = 1.5, .a = 0.7, .b = 0.8, .mu = 1.2, .q = 0.3, .e = 0.4};
-  for (const std::string order : {"simultaneous", "gauss_seidel"}) {
+  for (const Order order : {Order::simultaneous, Order::gauss_seidel}) {
     for (const double weight : {0.0, 0.4}) {
       for (const std::string schedule : {"paper", "constant", "cosine"}) {
         for (const std::string aggregation : {"paper", "constant", "polynomial"}) {
-          SCOPED_TRACE(order + " " + std::to_string(weight) + " " + schedule + " " + aggregation);
+          SCOPED_TRACE(name_of(order) + " " + std::to_string(weight) + " " + schedule + " " + aggregation);
           const SLBAMMOptions options{.upper_step_size = 0.03,
                                       .lower_step_size = 0.12,
                                       .linear_step_size = 0.08,
@@ -142,7 +142,7 @@ TEST(SLBAMM, ReachesTheSolutionOfAMerelyConvexProblemWithItsDefaults) {
 
 // Without aggregation it is SOBA, on random batches too.
 TEST(SLBAMM, WithoutAggregationIsSOBA) {
-  for (const std::string order : {"simultaneous", "gauss_seidel"}) {
+  for (const Order order : {Order::simultaneous, Order::gauss_seidel}) {
     const Ridge first, second;
     SLBAMM sl_bamm({.upper_step_size = 0.02,
                     .lower_step_size = 0.03,
@@ -153,7 +153,7 @@ TEST(SLBAMM, WithoutAggregationIsSOBA) {
     SOBA soba({.upper_step_size = 0.02, .lower_step_size = 0.03, .linear_step_size = 0.04, .order = order});
     const Result a = run(first.problem(), sl_bamm, {.max_steps = 50, .seed = 3});
     const Result b = run(second.problem(), soba, {.max_steps = 50, .seed = 3});
-    EXPECT_EQ(distance(first.x, second.x), 0) << order;
+    EXPECT_EQ(distance(first.x, second.x), 0) << name_of(order);
     EXPECT_EQ(distance(first.y, second.y), 0);
     EXPECT_EQ(a.oracle_calls.steps, b.oracle_calls.steps);
     EXPECT_GT(distance(first.x, Ridge().x), 1e-3) << "they moved";

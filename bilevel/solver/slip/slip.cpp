@@ -5,16 +5,12 @@
 namespace bilevel {
 
 void SLIPOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
-  linear_step_size_field(f, linear_step_size);
+  step_size_fields(f, *this);
   warm_start_field(f, warm_start_steps);
   momentum_weight_field(f, momentum_weight, "weight of the new hypergradient in the momentum (theta)");
   order_field(f, order);
   single_loop_samples_field(f, samples);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
-  linear_schedule_field(f, linear_schedule);
+  schedule_fields(f, *this);
 }
 
 void SLIP::start(Oracles& oracles, int64_t max_steps) {
@@ -27,7 +23,7 @@ void SLIP::start(Oracles& oracles, int64_t max_steps) {
 
 void SLIP::warm_start(Oracles& oracles) {
   for (int64_t k = 0; k < options_.warm_start_steps; ++k) {  // y <- y - eta_y grad_y G(x_0, y; pi_k)
-    oracles.y().add(oracles.lower_gradient(oracles.draw_lower("warm_start")), -steps_.lower());
+    oracles.y().add(oracles.lower().gradient_in_y(oracles.lower().draw("warm_start")), -steps_.lower());
   }
 }
 
@@ -35,16 +31,14 @@ StepReport SLIP::step(Oracles& oracles) {
   const double theta = options_.momentum_weight;
   const SingleLoopStep at = single_loop_step(oracles, z_,
                                              {.lower_step_size = steps_.lower(k_),  // y_{t+1}
-                                              .gauss_seidel = options_.order == "gauss_seidel",
-                                              .shared = options_.samples == "shared"});
+                                              .gauss_seidel = options_.order == Order::gauss_seidel,
+                                              .shared = options_.samples == Samples::shared});
   z_ = z_ - steps_.linear(k_) * at.residual;         // z_{t+1}
   m_ = (1 - theta) * m_ + theta * at.hypergradient;  // m_{t+1}, from z_t
   normalized_step(oracles, m_, steps_.upper(k_));    // x_{t+1}
   ++k_;
-  return {.upper_loss = at.upper_loss,
-          .hypergradient = at.hypergradient,
-          .linear_residual = at.residual.norm(),
-          .failure = ""};
+  return {
+      .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
 void SLIP::state(State& state) {

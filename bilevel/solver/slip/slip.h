@@ -24,8 +24,8 @@ struct SLIPOptions {
   StepSize linear_step_size = {};  ///< eta_z; auto: 1/(2l)
   int64_t warm_start_steps = 3;    ///< T0
   double momentum_weight = 0.1;    ///< theta, weight of the new hypergradient
-  std::string order = "simultaneous";    ///< simultaneous | gauss_seidel
-  std::string samples = "independent";   ///< independent | shared
+  Order order = Order::simultaneous;
+  Samples samples = Samples::independent;
   std::string schedule = "constant";     ///< course of the step sizes: see Course; paper: constant
   std::string lower_schedule = "same";   ///< course of eta_y
   std::string linear_schedule = "same";  ///< course of eta_z

@@ -40,7 +40,7 @@ struct ScalarSLIP {
     for (size_t i = 0; i < s.size(); ++i) {
       const double x = s.x[i], z = s.z[i];
       const double y_next = s.y[i] - eta_y * p.gy(x, s.y[i]);
-      const double y = o.order == "gauss_seidel" ? y_next : s.y[i];
+      const double y = o.order == Order::gauss_seidel ? y_next : s.y[i];
       s.z[i] = z - eta_z * (p.gyy(x, y) * z - p.fy(x, y));
       s.m[i] = (1 - theta) * s.m[i] + theta * (p.fx(x, y) - p.gxy(x, y) * z);
       s.y[i] = y_next;
@@ -68,10 +68,10 @@ TEST(SLIP, EqualsScalarComputationOnP1) {
 
 TEST(SLIP, EqualsScalarComputationInEveryVariant) {
   const Separable p{.c = 1.5, .a = 0.7, .b = 0.8, .mu = 1.2, .q = 0.3, .e = 0.4};
-  for (const std::string order : {"simultaneous", "gauss_seidel"}) {
-    for (const std::string samples : {"independent", "shared"}) {
+  for (const Order order : {Order::simultaneous, Order::gauss_seidel}) {
+    for (const Samples samples : {Samples::independent, Samples::shared}) {
       for (const std::string schedule : {"constant", "polynomial", "cosine", "paper"}) {
-        SCOPED_TRACE(order + " " + samples + " " + schedule);
+        SCOPED_TRACE(name_of(order) + " " + name_of(samples) + " " + schedule);
         const SLIPOptions options{.upper_step_size = 0.06,
                                   .lower_step_size = 0.15,
                                   .linear_step_size = 0.1,
@@ -96,7 +96,7 @@ TEST(SLIP, ProjectsXAfterTheStep) {
 }
 
 TEST(SLIP, EveryStepHasTheLengthOfItsStepSize) {
-  for (const std::string samples : {"independent", "shared"}) {
+  for (const Samples samples : {Samples::independent, Samples::shared}) {
     const Ridge ridge;
     SLIP solver({.upper_step_size = 0.03, .samples = samples});
     torch::Tensor before = ridge.x.detach().clone();
@@ -132,7 +132,7 @@ struct Spy {
   std::vector<std::vector<int64_t>> rows;
   Loss watch(const Loss& loss) {
     return [this, loss](const Batch& batch) {
-      rows.push_back(batch.rows);
+      rows.push_back(batch.rows());
       return loss(batch);
     };
   }
@@ -145,7 +145,7 @@ TEST(SLIP, IndependentSamplesAreFiveAndSharedOnesTwo) {
     const torch::Tensor x = torch::ones({2}, torch::kFloat64).requires_grad_();
     const torch::Tensor y = torch::ones({2}, torch::kFloat64).requires_grad_();
     const auto loss = [=](const Batch& b) {
-      return ((y - x).square().sum() + x.sum()) * (1 + 1e-3 * b[0].mean());
+      return ((y - x).square().sum() + x.sum()) * (1 + 1e-3 * b.input().mean());
     };
     Spy upper, lower;
     Problem problem{
@@ -157,7 +157,7 @@ TEST(SLIP, IndependentSamplesAreFiveAndSharedOnesTwo) {
     SLIP solver({.lower_step_size = 0.1,
                  .linear_step_size = 0.1,
                  .warm_start_steps = 0,
-                 .samples = shared ? "shared" : "independent"});
+                 .samples = shared ? Samples::shared : Samples::independent});
     const auto forget = [&](const TraceRow& row, Oracles&) {
       if (row.step == 1) upper.rows.clear(), lower.rows.clear();
       return true;

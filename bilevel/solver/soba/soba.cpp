@@ -5,14 +5,10 @@
 namespace bilevel {
 
 void SOBAOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
-  linear_step_size_field(f, linear_step_size);
+  step_size_fields(f, *this);
   order_field(f, order);
   single_loop_samples_field(f, samples);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
-  linear_schedule_field(f, linear_schedule);
+  schedule_fields(f, *this);
 }
 
 void SOBA::start(Oracles& oracles, int64_t max_steps) {
@@ -26,15 +22,13 @@ void SOBA::start(Oracles& oracles, int64_t max_steps) {
 StepReport SOBA::step(Oracles& oracles) {
   const SingleLoopStep at = single_loop_step(oracles, z_,
                                              {.lower_step_size = steps_.lower(k_),  // y_{k+1}
-                                              .gauss_seidel = options_.order == "gauss_seidel",
-                                              .shared = options_.samples == "shared"});
-  z_ = z_ - steps_.linear(k_) * at.residual;            // z_{k+1}
-  oracles.move_x(at.hypergradient, -steps_.upper(k_));  // x_{k+1}
+                                              .gauss_seidel = options_.order == Order::gauss_seidel,
+                                              .shared = options_.samples == Samples::shared});
+  z_ = z_ - steps_.linear(k_) * at.residual;                  // z_{k+1}
+  oracles.upper().move(at.hypergradient, -steps_.upper(k_));  // x_{k+1}
   ++k_;
-  return {.upper_loss = at.upper_loss,
-          .hypergradient = at.hypergradient,
-          .linear_residual = at.residual.norm(),
-          .failure = ""};
+  return {
+      .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
 void SOBA::state(State& state) {

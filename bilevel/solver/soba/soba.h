@@ -23,8 +23,8 @@ struct SOBAOptions {
   double upper_step_size = 5e-4;   ///< eta_x; see soba.md
   StepSize lower_step_size = {};   ///< eta_y; auto: 1/(2l), l the largest curvature of g in y at the start
   StepSize linear_step_size = {};  ///< eta_z; auto: 1/(2l)
-  std::string order = "simultaneous";    ///< simultaneous | gauss_seidel
-  std::string samples = "shared";        ///< independent | shared
+  Order order = Order::simultaneous;
+  Samples samples = Samples::shared;
   std::string schedule = "constant";     ///< course of the step sizes: see Course; paper: (k+1)^(-1/2)
   std::string lower_schedule = "same";   ///< course of eta_y
   std::string linear_schedule = "same";  ///< course of eta_z

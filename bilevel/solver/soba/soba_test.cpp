@@ -20,7 +20,7 @@ void scalar_step(const SOBAOptions& o, const Separable& p, ScalarState& s, int k
   for (size_t i = 0; i < s.size(); ++i) {
     const double x = s.x[i], z = s.z[i];
     const double y_next = s.y[i] - rate_y * *o.lower_step_size.value * p.gy(x, s.y[i]);
-    const double y = o.order == "gauss_seidel" ? y_next : s.y[i];
+    const double y = o.order == Order::gauss_seidel ? y_next : s.y[i];
     s.z[i] = z - rate_z * *o.linear_step_size.value * (p.gyy(x, y) * z - p.fy(x, y));
     s.x[i] = x - rate * o.upper_step_size * (p.fx(x, y) - p.gxy(x, y) * z);
     s.y[i] = y_next;
@@ -42,10 +42,10 @@ TEST(SOBA, EqualsScalarComputationOnP1) {
 
 TEST(SOBA, EqualsScalarComputationInEveryVariant) {
   const Separable p{.c = 1.5, .a = 0.7, .b = 0.8, .mu = 1.2, .q = 0.3, .e = 0.4};
-  for (const std::string order : {"simultaneous", "gauss_seidel"}) {
-    for (const std::string samples : {"independent", "shared"}) {
+  for (const Order order : {Order::simultaneous, Order::gauss_seidel}) {
+    for (const Samples samples : {Samples::independent, Samples::shared}) {
       for (const std::string schedule : {"constant", "paper", "cosine"}) {
-        SCOPED_TRACE(order + " " + samples + " " + schedule);
+        SCOPED_TRACE(name_of(order) + " " + name_of(samples) + " " + schedule);
         const SOBAOptions options{.upper_step_size = 0.02,
                                   .lower_step_size = 0.15,
                                   .linear_step_size = 0.1,

@@ -26,7 +26,7 @@ struct StocBiOOptions {
   double upper_step_size = 1e-2;      ///< eta_x
   StepSize lower_step_size = {};      ///< eta_y; auto: 1/(2l), l the largest curvature of g in y at the start
   StepSize neumann_step_size = {};    ///< eta_N; auto: 1/l
-  int64_t neumann_terms = 10;         ///< Q, the Hessian-vector products; the series has Q + 1 summands
+  int64_t neumann_terms = 11;         ///< Q + 1, the summands; Q Hessian-vector products
   int64_t lower_steps = 10;           ///< N, steps on y an iteration
   std::string schedule = "constant";  ///< course of eta_x and, unless it has its own, of eta_y: see Course
   std::string lower_schedule = "same";  ///< course of eta_y

@@ -24,7 +24,7 @@ struct ScalarStocBiO {
     for (int64_t n = 0; n < o.lower_steps; ++n) y -= *o.lower_step_size.value * rate_y * p.mu * (y - p.a * x);
     const double eta = *o.neumann_step_size.value;
     double z = 0;
-    for (int64_t q = 0; q <= o.neumann_terms; ++q) {
+    for (int64_t q = 0; q < o.neumann_terms; ++q) {
       z += eta * std::pow(1 - eta * p.mu, q) * p.b * std::cos(y);
     }
     x -= o.upper_step_size * rate_x * (p.c * std::sinh(p.c * x) + p.a * p.mu * z);  // J = -a mu
@@ -35,7 +35,7 @@ struct ScalarStocBiO {
 TEST(StocBiO, EqualsScalarComputationInEveryVariant) {
   constexpr int64_t kSteps = 60;
   for (const int64_t lower_steps : {1, 3}) {
-    for (const int64_t terms : {1, 4}) {
+    for (const int64_t terms : {1, 2, 5}) {
       for (const auto& [schedule, lower_schedule] : {std::pair{"constant", "same"},
                                                      {"paper", "same"},
                                                      {"cosine", "constant"},
@@ -64,7 +64,7 @@ TEST(StocBiO, EqualsScalarComputationInEveryVariant) {
 TEST(StocBiO, DrawsTheDocumentedSamples) {
   constexpr int64_t kSteps = 6;
   Ridge ridge;
-  StocBiO solver({.neumann_terms = 4, .lower_steps = 3});
+  StocBiO solver({.neumann_terms = 5, .lower_steps = 3});
   const OracleCounts counts = run(ridge.problem(), solver, {.max_steps = kSteps}).oracle_calls.steps;
   EXPECT_EQ(counts.upper_samples, kSteps * 4);
   EXPECT_EQ(counts.lower_samples, kSteps * 5 * (3 + 4 + 1));
@@ -73,7 +73,7 @@ TEST(StocBiO, DrawsTheDocumentedSamples) {
   Problem problem = known.problem();
   problem.lower_hessian = [](const torch::Tensor& v) { return 2 * v; };
   StocBiO with_hessian(
-      {.lower_step_size = 0.1, .neumann_step_size = 0.1, .neumann_terms = 4, .lower_steps = 3});
+      {.lower_step_size = 0.1, .neumann_step_size = 0.1, .neumann_terms = 5, .lower_steps = 3});
   EXPECT_EQ(run(problem, with_hessian, {.max_steps = kSteps}).oracle_calls.steps.lower_samples,
             kSteps * 5 * (3 + 1));
 }
@@ -110,9 +110,9 @@ TEST(StocBiO, WithManyStepsAndTermsIsGradientDescentOnPhi) {
     run(quadratic.problem(), solver, {.max_steps = 40, .callback = compare});
     return worst;
   };
-  EXPECT_LT(worst_distance(18, 18), 1e-12);
-  EXPECT_GT(worst_distance(18, 2), 1e-6) << "the comparison can tell";
-  EXPECT_GT(worst_distance(1, 18), 1e-6);
+  EXPECT_LT(worst_distance(18, 19), 1e-12);
+  EXPECT_GT(worst_distance(18, 3), 1e-6) << "the comparison can tell";
+  EXPECT_GT(worst_distance(1, 19), 1e-6);
 }
 
 TEST(StocBiO, RefusesImpossibleOptions) {

@@ -3,13 +3,11 @@
 namespace bilevel {
 
 void SustainOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   neumann_fields(f, neumann_step_size, neumann_terms,
                  "summands of the Neumann series, of which one stands for all (Q)");
   storm_weight_fields(f, *this);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void Sustain::start(Oracles& oracles, int64_t max_steps) {

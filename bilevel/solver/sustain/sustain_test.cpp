@@ -67,7 +67,7 @@ TEST(Sustain, WithBothWeightsOneIsPlainGradientDescentOnBothLevels) {
   NeumannEstimator estimator(0.1, 4, /*random_truncation=*/true);
   for (int t = 0; t < 50; ++t) {
     const torch::Tensor h = estimator.evaluate(oracles, estimator.draw(oracles)).value;
-    const torch::Tensor g = oracles.lower_gradient(oracles.draw_lower("lower_batches"));
+    const torch::Tensor g = oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches"));
     oracles.x().add(h, -0.05);
     oracles.y().add(g, -0.1);
   }

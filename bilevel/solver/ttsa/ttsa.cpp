@@ -3,12 +3,10 @@
 namespace bilevel {
 
 void TTSAOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   neumann_fields(f, neumann_step_size, neumann_terms,
                  "summands of the Neumann series that is truncated at random (Q)");
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void TTSA::start(Oracles& oracles, int64_t max_steps) {
@@ -19,14 +17,12 @@ void TTSA::start(Oracles& oracles, int64_t max_steps) {
 }
 
 StepReport TTSA::step(Oracles& oracles) {
-  oracles.y().add(oracles.lower_gradient(oracles.draw_lower("lower_batches")), -steps_.lower(k_));  // y_{k+1}
+  oracles.y().add(oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches")),
+                  -steps_.lower(k_));                                              // y_{k+1}
   const Hypergradient h = estimator_.evaluate(oracles, estimator_.draw(oracles));  // at (x_k, y_{k+1})
-  oracles.move_x(h.value, -steps_.upper(k_));                                      // x_{k+1}
+  oracles.upper().move(h.value, -steps_.upper(k_));                                // x_{k+1}
   ++k_;
-  return {.upper_loss = h.upper_loss,
-          .hypergradient = h.value,
-          .linear_residual = h.linear.residual,
-          .failure = ""};
+  return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
 void TTSA::state(State& state) {

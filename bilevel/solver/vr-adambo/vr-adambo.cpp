@@ -3,8 +3,7 @@
 namespace bilevel {
 
 void VRAdamBOOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   neumann_fields(f, neumann_step_size, neumann_terms, "summands of the Neumann series (Q)");
   warm_start_field(f, warm_start_steps);
   momentum_weight_field(f, momentum_weight, "weight of the new gradient in the recursive momentum (theta_m)");
@@ -12,8 +11,7 @@ void VRAdamBOOptions::fields(Fields& f) {
            "weight of the new squared gradient in Adam's second moment (theta_v)");
   f.number("epsilon", epsilon, kPositive, "added to the root of the second moment (lambda)");
   averaged_lower_fields(f, *this);
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void VRAdamBO::start(Oracles& oracles, int64_t max_steps) {
@@ -42,13 +40,10 @@ StepReport VRAdamBO::step(Oracles& oracles) {
   momentum_.update(h.value, h_before, options_.momentum_weight);     // m_t
   const torch::Tensor denominator = second_moment_.update(h.value);  // sqrt(v_hat_t) + lambda
   before_ = here;
-  lower_.advance(oracles, k_, steps_.lower(k_));                       // y_{t+1} and yhat_{t+1}, at x_t
-  oracles.move_x(momentum_.value() / denominator, -steps_.upper(k_));  // x_{t+1}
+  lower_.advance(oracles, k_, steps_.lower(k_));                             // y_{t+1} and yhat_{t+1}, at x_t
+  oracles.upper().move(momentum_.value() / denominator, -steps_.upper(k_));  // x_{t+1}
   ++k_;
-  return {.upper_loss = h.upper_loss,
-          .hypergradient = h.value,
-          .linear_residual = h.linear.residual,
-          .failure = ""};
+  return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
 void VRAdamBO::state(State& state) {

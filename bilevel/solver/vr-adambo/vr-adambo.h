@@ -26,20 +26,20 @@
 namespace bilevel {
 
 struct VRAdamBOOptions {
-  double upper_step_size = 1e-3;        ///< eta_x
-  StepSize lower_step_size = {};        ///< eta_y; auto: 1/(2l)
-  StepSize neumann_step_size = {};      ///< eta_N; auto: 1/l
-  int64_t neumann_terms = 10;           ///< Q
-  int64_t warm_start_steps = 3;         ///< T0
-  double momentum_weight = 0.1;         ///< theta_m
-  double second_moment_weight = 0.001;  ///< theta_v
-  double epsilon = 1e-8;                ///< lambda
-  std::string option = "I";             ///< I | II
-  int64_t period = 2;                   ///< I, option II only
-  int64_t lower_steps = 3;              ///< N, option II only
-  double nesterov_momentum = 0.5;       ///< gamma
-  double averaging_weight = 0.5;        ///< tau
-  std::string schedule = "constant";    ///< course of eta_x and, unless it has its own, of eta_y
+  double upper_step_size = 1e-3;                ///< eta_x
+  StepSize lower_step_size = {};                ///< eta_y; auto: 1/(2l)
+  StepSize neumann_step_size = {};              ///< eta_N; auto: 1/l
+  int64_t neumann_terms = 10;                   ///< Q
+  int64_t warm_start_steps = 3;                 ///< T0
+  double momentum_weight = 0.1;                 ///< theta_m
+  double second_moment_weight = 0.001;          ///< theta_v
+  double epsilon = 1e-8;                        ///< lambda
+  AveragedVariant option = AveragedVariant::I;  ///< I | II
+  int64_t period = 2;                           ///< I, option II only
+  int64_t lower_steps = 3;                      ///< N, option II only
+  double nesterov_momentum = 0.5;               ///< gamma
+  double averaging_weight = 0.5;                ///< tau
+  std::string schedule = "constant";            ///< course of eta_x and, unless it has its own, of eta_y
   std::string lower_schedule = "same";
 
   void fields(Fields& fields);

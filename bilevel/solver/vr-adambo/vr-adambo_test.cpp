@@ -19,7 +19,7 @@ struct ScalarVRAdamBO {
   ScalarVRAdamBO(const VRAdamBOOptions& options, double eta_y, double neumann_step_size)
       : o(options),
         eta_n(neumann_step_size),
-        lower{.every_iteration = options.option == "I",
+        lower{.every_iteration = options.option == AveragedVariant::I,
               .period = options.period,
               .lower_steps = options.lower_steps,
               .warm_start_steps = options.warm_start_steps,
@@ -75,7 +75,7 @@ TEST(VRAdamBO, EqualsScalarComputationWhereEpsilonMatters) {
 TEST(VRAdamBO, EqualsScalarComputationInOptionTwo) {
   expect_scalar_path({.upper_step_size = 0.02,
                       .neumann_terms = 3,
-                      .option = "II",
+                      .option = AveragedVariant::II,
                       .period = 3,
                       .lower_steps = 2,
                       .averaging_weight = 0.4});
@@ -90,7 +90,7 @@ TEST(VRAdamBO, WithoutALowerLevelIsVRAdam) {
         .upper = {.parameters = {x},
                   .loss =
                       [x](const Batch& batch) {
-                        const torch::Tensor r = batch[0][0];
+                        const torch::Tensor r = batch.input()[0];
                         return (1 + 0.3 * r[0]) * torch::cosh(x).sum() + 0.5 * r[1] * x.sum();
                       },
                   .batches = shuffled({rows}, {.batch_size = 1})},
@@ -107,7 +107,7 @@ TEST(VRAdamBO, WithoutALowerLevelIsVRAdam) {
   std::vector<double> w = start, w_old = start, m(3), v(3);
   double worst = 0;
   const auto compare = [&](const TraceRow& row, Oracles& oracles) {
-    const torch::Tensor r = samples.draw_upper("upper_batches").batch[0][0];
+    const torch::Tensor r = samples.upper().draw("upper_batches").batch.input()[0];
     const double scale = 1 + 0.3 * r[0].item<double>(), shift = 0.5 * r[1].item<double>();
     const auto gradient = [&](double at) { return scale * std::sinh(at) + shift; };
     const auto t = static_cast<double>(row.step);

@@ -3,25 +3,23 @@
 namespace bilevel {
 
 void VrboOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   neumann_fields(f, neumann_step_size, neumann_terms,
-                 "Hessian-vector products of the Neumann series (Q); Q + 1 summands");
+                 "summands of the Neumann series (Q + 1): Q Hessian-vector products");
   f.integer("period", period, kAtLeastOne, "iterations from one refresh of both directions to the next (q)");
   f.integer("lower_steps", lower_steps, kAtLeastOne, "steps on y an iteration, each with a difference (m)");
   f.integer("refresh_batches", refresh_batches, kAtLeastOne, "batches that a refresh averages over (S1)");
-  f.choice("old_point", old_point, {"start", "last"},
+  f.choice("old_point", old_point,
            "old point of an iteration's first difference: the iteration's start (x_k, y_k), or where the "
            "directions "
            "were updated last");
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void Vrbo::start(Oracles& oracles, int64_t max_steps) {
   fields_of(options_).validate();
   steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
-  estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms + 1, /*random_truncation=*/false);
+  estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms, /*random_truncation=*/false);
   d_x_ = torch::zeros_like(oracles.x().flat());
   d_y_ = torch::zeros_like(oracles.y().flat());
   last_ = Point::present(oracles);
@@ -33,17 +31,17 @@ void Vrbo::refresh(Oracles& oracles) {
   d_y_ = torch::zeros_like(d_y_);
   const double share = 1 / static_cast<double>(options_.refresh_batches);
   for (int64_t i = 0; i < options_.refresh_batches; ++i) {
-    d_y_.add_(oracles.lower_gradient(oracles.draw_lower("lower_batches")), share);
+    d_y_.add_(oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches")), share);
     d_x_.add_(estimator_.evaluate(oracles, estimator_.draw(oracles)).value, share);
   }
   last_ = Point::present(oracles);
 }
 
 Hypergradient Vrbo::update(Oracles& oracles, const Point& old) {
-  const Sample zeta = oracles.draw_lower("lower_batches");
+  const Sample zeta = oracles.lower().draw("lower_batches");
   const EstimateSample xi = estimator_.draw(oracles);
   const Hypergradient h = estimator_.evaluate(oracles, xi);
-  d_y_ = d_y_ + oracles.lower_gradient(zeta) - lower_gradient_at(oracles, zeta, old);
+  d_y_ = d_y_ + oracles.lower().gradient_in_y(zeta) - lower_gradient_at(oracles, zeta, old);
   d_x_ = d_x_ + h.value - hypergradient_at(oracles, estimator_, xi, old).value;
   last_ = Point::present(oracles);
   return h;
@@ -51,16 +49,15 @@ Hypergradient Vrbo::update(Oracles& oracles, const Point& old) {
 
 StepReport Vrbo::step(Oracles& oracles) {
   if (k_ % options_.period == 0) refresh(oracles);
-  const Point start = options_.old_point == "start" ? Point::present(oracles) : last_;
-  oracles.move_x(d_x_, -steps_.upper(k_));  // x_{k+1}
+  const Point start = options_.old_point == OldPoint::iteration_start ? Point::present(oracles) : last_;
+  oracles.upper().move(d_x_, -steps_.upper(k_));  // x_{k+1}
   Hypergradient h;
   for (int64_t t = 0; t < options_.lower_steps; ++t) {
     h = update(oracles, t == 0 ? start : last_);  // d_y and d_x at (x_{k+1}, y_t)
     oracles.y().add(d_y_, -steps_.lower(k_));     // y_{t+1}
   }
   ++k_;
-  return {
-      .upper_loss = h.upper_loss, .hypergradient = d_x_, .linear_residual = h.linear.residual, .failure = ""};
+  return {.upper_loss = h.upper_loss, .hypergradient = d_x_, .linear_residual = h.linear.residual};
 }
 
 void Vrbo::state(State& state) {
@@ -84,7 +81,7 @@ SolverEntry vrbo_entry() {
                     refreshes * options.refresh_batches + 2 * options.lower_steps * steps;
                 OracleCounts calls;
                 calls.lower_gradient = calls.upper_gradient = calls.cross_vjp = evaluations;
-                calls.hvp = evaluations * options.neumann_terms;
+                calls.hvp = evaluations * (options.neumann_terms - 1);
                 return calls;
               },
           .assumptions = {.sampling = Sampling::mean_square}};

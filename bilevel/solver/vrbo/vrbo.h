@@ -28,15 +28,22 @@
 
 namespace bilevel {
 
+/// The old point of an iteration's first difference: the iteration's start, or where the directions were updated last.
+enum class OldPoint { iteration_start, last_update };
+template <>
+struct NamesOf<OldPoint> {
+  static constexpr const char* value[] = {"start", "last"};
+};
+
 struct VrboOptions {
-  double upper_step_size = 1e-2;      ///< eta_x
-  StepSize lower_step_size = {};      ///< eta_y; auto: 1/(2l)
-  StepSize neumann_step_size = {};    ///< eta_N; auto: 1/l
-  int64_t neumann_terms = 10;         ///< Q, the Hessian-vector products of the sum; it has Q + 1 summands
-  int64_t period = 2;                 ///< q
-  int64_t lower_steps = 2;            ///< m
-  int64_t refresh_batches = 8;        ///< |S1| in batches
-  std::string old_point = "start";    ///< start | last
+  double upper_step_size = 1e-2;    ///< eta_x
+  StepSize lower_step_size = {};    ///< eta_y; auto: 1/(2l)
+  StepSize neumann_step_size = {};  ///< eta_N; auto: 1/l
+  int64_t neumann_terms = 11;       ///< Q + 1, the summands; Q Hessian-vector products
+  int64_t period = 2;               ///< q
+  int64_t lower_steps = 2;          ///< m
+  int64_t refresh_batches = 8;      ///< |S1| in batches
+  OldPoint old_point = OldPoint::iteration_start;
   std::string schedule = "constant";  ///< course of eta_x and, unless it has its own, of eta_y
   std::string lower_schedule = "same";
 

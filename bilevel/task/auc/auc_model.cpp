@@ -47,19 +47,14 @@ torch::Tensor AucModel::encode(const std::vector<torch::Tensor>& inputs) const {
 }
 
 Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
-  const auto gather = [data](const std::vector<int64_t>& rows) {
-    Batch batch{data.inputs.gather(rows), rows};
-    batch.tensors.push_back(data.labels.index_select(0, torch::tensor(rows, torch::kInt64)));
-    return batch;
-  };
-  const auto source = [&](const std::vector<int64_t>& rows) {
+  const auto set = data_set(data.inputs, data.labels);
+  const auto source = [&](const Rows& rows) {
     std::vector<int64_t> classes;
     const auto* label = data.labels.data_ptr<float>();
     for (const int64_t row : rows) classes.push_back(label[row] > 0 ? 1 : 0);
-    return BatchSource(rows, gather, {.batch_size = batch_size}, classes);
+    return BatchSource(set, rows, {.batch_size = batch_size}, classes);
   };
-
-  const auto labels_of = [&](const std::vector<int64_t>& rows) {
+  const auto labels_of = [&](const Rows& rows) {
     return data.labels.index_select(0, torch::tensor(rows, torch::kInt64));
   };
   const AucLoss upper_loss = on_rows(loss_, labels_of(data.upper));
@@ -78,7 +73,7 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
 
   const auto value = [a = a_, b = b_, alpha = alpha_](const AucLoss& loss, const torch::Tensor& scores,
                                                       const Batch& batch) {
-    return loss.value(scores, batch.tensors.back(), a, b, alpha, batch.weights);
+    return loss.value(scores, batch.targets(), a, b, alpha, batch.weights());
   };
   const AucModel model = *this;
   return {
@@ -93,16 +88,7 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
                 .feature_loss = [=](const torch::Tensor& scores,
                                     const Batch& batch) { return -value(lower_loss, scores, batch); },
                 .batches = source(data.lower)},
-      .encode =
-          [model](const Batch& batch) {
-            return model.encode({batch.tensors.begin(), batch.tensors.end() - 1});
-          },
-      .join =
-          [gather](const Batch& upper, const Batch& lower) {
-            std::vector<int64_t> rows = upper.rows;
-            rows.insert(rows.end(), lower.rows.begin(), lower.rows.end());
-            return gather(rows);
-          },
+      .encode = [model](const Batch& batch) { return model.encode(batch.inputs()); },
       .lower_hessian = [h = lower_loss.lower_curvature()](const torch::Tensor& v) { return h * v; },
   };
 }

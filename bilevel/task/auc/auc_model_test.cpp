@@ -75,7 +75,7 @@ TEST(AucModel, HypergradientIsTheGradientOfPhiAtAnyAlpha) {
       const std::vector<torch::Tensor> parts = torch::autograd::grad({phi}, x);
 
       Oracles oracles(model.problem(data, kRows), 1);
-      auto [upper, lower] = oracles.points(oracles.draw_upper("a"), oracles.draw_lower("b"));
+      auto [upper, lower] = oracles.points(oracles.upper().draw("a"), oracles.lower().draw("b"));
       const auto solve = [&](const torch::Tensor& b) {
         return neumann(sampled_hessian(oracles, "c"), b, 1 / loss.lower_curvature(), 1);
       };
@@ -90,7 +90,7 @@ TEST(AucModel, HypergradientIsTheGradientOfPhiAtAnyAlpha) {
 // independent one more forward pass, without graph; the Neumann factors need no batch.
 TEST(AucModel, AStepEncodesNoMoreThanTheMathematicsNeeds) {
   const AucData data = small_data();
-  for (const std::string samples : {"shared", "independent"}) {
+  for (const Samples samples : {Samples::shared, Samples::independent}) {
     const AucModel model = small_model("mlp", "libauc", 1);
     Problem problem = model.problem(data, 8);
     std::vector<std::pair<int64_t, bool>> passes;  // rows, with graph
@@ -105,9 +105,9 @@ TEST(AucModel, AStepEncodesNoMoreThanTheMathematicsNeeds) {
     passes.clear();
     solver.step(oracles);
     std::vector<std::pair<int64_t, bool>> expected{{16, true}};
-    if (samples == "independent") expected.emplace_back(8, false);
-    EXPECT_EQ(passes, expected) << samples;
-    EXPECT_EQ(oracles.ledger().steps.lower_samples, samples == "shared" ? 8 : 16);
+    if (samples == Samples::independent) expected.emplace_back(8, false);
+    EXPECT_EQ(passes, expected) << name_of(samples);
+    EXPECT_EQ(oracles.ledger().steps.lower_samples, samples == Samples::shared ? 8 : 16);
   }
 }
 

@@ -31,32 +31,24 @@ CleanModel::CleanModel(const NetworkOptions& options, const InputShape& shape, d
 }
 
 Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
-  const torch::Device device = device_;
-  const auto gather = [data, device](const std::vector<int64_t>& rows) {
-    Batch batch{data.inputs.gather(rows), rows};
-    const torch::Tensor numbers = torch::tensor(rows, torch::kInt64);
-    batch.tensors.push_back(data.classes.index_select(0, numbers));
-    batch.tensors.push_back(data.unit_of.index_select(0, numbers));
-    return batch.to(device);
-  };
+  const auto set = data_set(data.inputs, data.classes);
   const auto losses = [network = network_](const Batch& b) {
-    return losses_of(*network, {b.tensors.begin(), b.tensors.end() - 2}, b.tensors[b.tensors.size() - 2]);
+    return losses_of(*network, b.inputs(), b.targets());
   };
   const double strength = l2_ / 2 / static_cast<double>(data.lower.size());
-  const auto f = [losses](const Batch& b) { return weighted_mean(losses(b), b.weights); };
-  const auto g = [losses, strength, x = logits_,
+  const auto f = [losses](const Batch& b) { return weighted_mean(losses(b), b.weights()); };
+  const auto g = [losses, strength, x = logits_, unit_of = data.unit_of.to(device_),
                   penalized = penalized_parameters(*network_)](const Batch& b) {
-    const torch::Tensor weights = torch::sigmoid(x.index_select(0, b.tensors.back()));
-    const torch::Tensor loss = weighted_mean(weights * losses(b), b.weights);
+    const torch::Tensor weights = torch::sigmoid(x.index_select(0, unit_of.index_select(0, b.numbers())));
+    const torch::Tensor loss = weighted_mean(weights * losses(b), b.weights());
     return strength > 0 ? loss + strength * squared_norm(penalized) : loss;
   };
   const SamplingOptions sampling{.batch_size = batch_size};
-  return {
-      .upper = {.parameters = {{"weight logits", logits_}},
-                .loss = f,
-                .batches = BatchSource(data.upper, gather, sampling)},
-      .lower = {
-          .parameters = named(*network_), .loss = g, .batches = BatchSource(data.lower, gather, sampling)}};
+  return {.upper = {.parameters = {{"weight logits", logits_}},
+                    .loss = f,
+                    .batches = BatchSource(set, data.upper, sampling)},
+          .lower = {
+              .parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)}};
 }
 
 }  // namespace bilevel

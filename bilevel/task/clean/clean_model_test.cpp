@@ -49,19 +49,19 @@ torch::Tensor own_units() { return torch::arange(kTrain + kTrusted, torch::kInt6
 
 /// The hypergradient at y*(x), with z from the dense Hessian.
 torch::Tensor hypergradient(Oracles& oracles) {
-  solve_lower(oracles, oracles.draw_lower("solve"));
+  solve_lower(oracles, oracles.lower().draw("solve"));
   const int64_t n = oracles.y().size();
-  LowerPoint curved = oracles.lower_point(oracles.draw_lower("h"), Graph::lower_only);
+  LossPoint curved = oracles.lower().point(oracles.lower().draw("h"), Graph::lower_only);
   std::vector<torch::Tensor> columns;
   for (int64_t i = 0; i < n; ++i) columns.push_back(curved.hvp(torch::eye(n)[i].contiguous()));
-  UpperPoint upper = oracles.upper_point(oracles.draw_upper("f"));
-  LowerPoint lower = oracles.lower_point(oracles.draw_lower("g"), Graph::both);
+  LossPoint upper = oracles.upper().point(oracles.upper().draw("f"));
+  LossPoint lower = oracles.lower().point(oracles.lower().draw("g"), Graph::both);
   const torch::Tensor z = torch::linalg_solve(torch::stack(columns, 1), upper.grad_y());
   return oracles.hypergradient(upper, lower, z);
 }
 
 double upper_value(Oracles& oracles) {
-  solve_lower(oracles, oracles.draw_lower("solve"));
+  solve_lower(oracles, oracles.lower().draw("solve"));
   return oracles.full_losses().first;
 }
 
@@ -147,9 +147,7 @@ TEST(CleanModel, BatchesAverageToAllRows) {
     const std::vector<int64_t>& rows = level == &problem.upper ? data.upper : data.lower;
     std::vector<int64_t> classes(rows.size(), 0);
     classes[2] = 1;
-    level->batches = BatchSource(
-        rows, [plain](const std::vector<int64_t>& some) { return plain.gather(some); }, {.batch_size = 4},
-        classes);
+    level->batches = BatchSource(plain.data(), rows, {.batch_size = 4}, classes);
     expect_unbiased(problem, *level, batches_of_a_cycle({static_cast<int64_t>(rows.size()) - 1, 1}, 4));
   }
 }

@@ -23,14 +23,15 @@ constexpr int64_t kIterations = 60;  // of L-BFGS
 
 bool stopped(const WeightedFitOptions& o) { return o.interrupt != nullptr && *o.interrupt; }
 
-/// (sum_i w_i loss_i + kappa/2 |y|^2) / n on a batch of inputs, classes and weights.
-torch::Tensor objective(Network& network, const Batch& b, double strength) {
-  const std::vector<torch::Tensor> inputs(b.tensors.begin(), b.tensors.end() - 2);
-  const torch::Tensor losses = losses_of(network, inputs, b.tensors[b.tensors.size() - 2]);
-  return (b.tensors.back() * losses).mean() + strength * squared_norm(penalized_parameters(network));
+/// (sum_i w_i loss_i + kappa/2 |y|^2) / n on a batch, w of all rows.
+torch::Tensor objective(Network& network, const Batch& b, const torch::Tensor& w, double strength) {
+  const torch::Tensor losses = losses_of(network, b.inputs(), b.targets());
+  return (w.index_select(0, b.numbers()) * losses).mean() +
+         strength * squared_norm(penalized_parameters(network));
 }
 
-void solve(Network& network, const Batch& all, double strength, const WeightedFitOptions& options) {
+void solve(Network& network, const Batch& all, const torch::Tensor& w, double strength,
+           const WeightedFitOptions& options) {
   torch::optim::LBFGS lbfgs(network.parameters(), torch::optim::LBFGSOptions(1)
                                                       .max_iter(kIterations)
                                                       .history_size(8)
@@ -39,15 +40,16 @@ void solve(Network& network, const Batch& all, double strength, const WeightedFi
                                                       .line_search_fn("strong_wolfe"));
   lbfgs.step([&] {
     lbfgs.zero_grad();
-    torch::Tensor value = objective(network, all, strength);
+    torch::Tensor value = objective(network, all, w, strength);
     if (stopped(options)) value = value.detach().requires_grad_();  // no gradient: the search ends
     value.backward();
     return value;
   });
 }
 
-void train(Network& network, const BatchSource& source, double strength, const WeightedFitOptions& o) {
-  const int64_t steps = std::max<int64_t>(1, std::llround(o.epochs * static_cast<double>(source.rows()) /
+void train(Network& network, const BatchSource& source, const torch::Tensor& w, double strength,
+           const WeightedFitOptions& o) {
+  const int64_t steps = std::max<int64_t>(1, std::llround(o.epochs * static_cast<double>(source.size()) /
                                                           static_cast<double>(source.batch_size())));
   Streams streams(o.seed);
   Sampler sampler(source, streams.stream("fit_batches"));
@@ -58,7 +60,7 @@ void train(Network& network, const BatchSource& source, double strength, const W
         0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(k) / static_cast<double>(steps)));
     static_cast<torch::optim::AdamOptions&>(adam.param_groups()[0].options()).lr(o.step_size * course);
     adam.zero_grad();
-    objective(network, sampler.next(), strength).backward();
+    objective(network, sampler.next().to(o.device), w, strength).backward();
     adam.step();
   }
 }
@@ -84,17 +86,12 @@ std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::T
   const double strength = o.l2 / 2 / static_cast<double>(rows.rows.size());
   torch::Tensor weights = torch::zeros({inputs.inputs.rows()});
   weights.index_copy_(0, torch::tensor(rows.rows, torch::kInt64), torch::tensor(rows.weights));
-  const auto gather = [&](const std::vector<int64_t>& numbers) {
-    Batch batch{inputs.inputs.gather(numbers), numbers};
-    const torch::Tensor at = torch::tensor(numbers, torch::kInt64);
-    batch.tensors.push_back(classes.index_select(0, at));
-    batch.tensors.push_back(weights.index_select(0, at));
-    return batch.to(o.device);
-  };
+  weights = weights.to(o.device);
+  const BatchSource source(data_set(inputs.inputs, classes), rows.rows, {.batch_size = o.batch_size});
   if (encoder_registry().at(o.network.encoder).linear)
-    solve(*network, gather(rows.rows), strength, o);
+    solve(*network, source.all().to(o.device), weights, strength, o);
   else
-    train(*network, BatchSource(rows.rows, gather, {.batch_size = o.batch_size}), strength, o);
+    train(*network, source, weights, strength, o);
   return network;
 }
 

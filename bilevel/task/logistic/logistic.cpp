@@ -56,14 +56,16 @@ class Logistic : public KnownProblem {
   Problem problem() const override {
     const SamplingOptions sampling{.batch_size =
                                        batch_size_ > 0 ? batch_size_ : std::numeric_limits<int64_t>::max()};
-    const auto f = [y = y_](const Batch& b) { return torch::softplus(-b[1] * b[0].mv(y)).mean(); };
+    const auto f = [y = y_](const Batch& b) {
+      return torch::softplus(-b.targets() * b.input().mv(y)).mean();
+    };
     const auto g = [x = x_, y = y_](const Batch& b) {
-      return torch::softplus(-b[1] * b[0].mv(y)).mean() + 0.5 * (x.exp() * y.square()).sum();
+      return torch::softplus(-b.targets() * b.input().mv(y)).mean() + 0.5 * (x.exp() * y.square()).sum();
     };
     return {
-        .upper = {.parameters = {{"x", x_}}, .loss = f, .batches = shuffled({valid_, valid_sign_}, sampling)},
+        .upper = {.parameters = {{"x", x_}}, .loss = f, .batches = shuffled({valid_}, valid_sign_, sampling)},
         .lower = {
-            .parameters = {{"y", y_}}, .loss = g, .batches = shuffled({train_, train_sign_}, sampling)}};
+            .parameters = {{"y", y_}}, .loss = g, .batches = shuffled({train_}, train_sign_, sampling)}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

@@ -98,7 +98,7 @@ TEST_P(Heads, AgreeWithTheDenseExactHypergradientOfEachTask) {
   for (int64_t task = 0; task < 3; ++task) {
     const OneTask one(data, task, kind);
     Oracles oracles(one.problem(), 1);
-    const Sample upper = oracles.draw_upper("a"), lower = oracles.draw_lower("a");
+    const Sample upper = oracles.upper().draw("a"), lower = oracles.lower().draw("a");
     ASSERT_TRUE(solve_lower(oracles, lower).converged);
     const torch::Tensor loss = data.loss(scores.narrow(0, task, 1));
     EXPECT_NEAR(loss.item<double>(), one.upper().item<double>(), 1e-10);

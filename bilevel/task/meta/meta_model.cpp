@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <unordered_map>
 
 #include "bilevel/core/error.h"
@@ -20,6 +21,13 @@ constexpr int64_t kChunk = 1024;        // rows of an encoder pass without graph
 constexpr int64_t kTasksTogether = 50;  // tasks whose heads are solved together in an evaluation
 
 torch::Tensor index_of(const std::vector<int64_t>& rows) { return torch::tensor(rows, torch::kInt64); }
+
+/// 0, ..., count - 1.
+Rows numbered(int64_t count) {
+  Rows numbers(static_cast<size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  return numbers;
+}
 
 }  // namespace
 
@@ -101,21 +109,19 @@ Problem MetaModel::problem(const MetaRows& rows, const EpisodeSource& source, in
 
 Problem MetaModel::solved_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
                                   int64_t tasks) const {
-  const auto gather = [rows, source](const std::vector<int64_t>& numbers) {
-    Episodes episodes = source.draw(numbers);
-    std::vector<int64_t> all = std::move(episodes.support);
+  const auto rows_of = [source](const Rows& some) {
+    Episodes episodes = source.draw(some);
+    Rows all = std::move(episodes.support);
     all.insert(all.end(), episodes.query.begin(), episodes.query.end());
-    return Batch{rows.gather(all), all};
+    return all;
   };
-  std::vector<int64_t> numbers(static_cast<size_t>(tasks));
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int64_t>(i);
   const MetaModel model = *this;
   const EpisodeOptions o = source.options();
   return single_level(
       {.parameters = upper_parameters(),
        .loss =
            [model, o](const Batch& batch) {
-             const torch::Tensor h = model.encode(batch.tensors);
+             const torch::Tensor h = model.encode(batch.inputs());
              const int64_t count = h.size(0) / (o.ways * (o.shots + o.queries));
              const int64_t support = count * o.ways * o.shots;
              const torch::Tensor scores = model.task_scores(
@@ -125,31 +131,26 @@ Problem MetaModel::solved_problem(const MetaRows& rows, const EpisodeSource& sou
              const torch::Tensor labels = episode_labels(o.ways, o.queries).to(h.device()).repeat({count});
              return torch::cross_entropy_loss(scores.reshape({-1, o.ways}), labels);
            },
-       .batches = BatchSource(numbers, gather, {.batch_size = meta_batch})});
+       .batches = BatchSource(
+           std::make_shared<DataSet>(DataSet{[rows](const Rows& some) { return rows.gather(some); }}),
+           numbered(tasks), {.batch_size = meta_batch}, {}, rows_of)});
 }
 
 Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
                                   int64_t tasks, const std::vector<int64_t>& labels) const {
-  const auto batch_of = [rows, labels](const std::vector<int64_t>& all) {
-    std::vector<int64_t> classes;
-    for (const int64_t row : all) classes.push_back(labels.at(static_cast<size_t>(row)));
-    Batch batch{rows.gather(all), all};
-    batch.tensors.push_back(index_of(classes));
-    return batch;
-  };
-  std::vector<int64_t> numbers(static_cast<size_t>(tasks));
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int64_t>(i);
+  const auto set = std::make_shared<DataSet>(DataSet{
+      [rows](const Rows& some) { return rows.gather(some); },
+      [classes = index_of(labels)](const Rows& some) { return classes.index_select(0, index_of(some)); }});
   const auto tasks_of = [&](bool query) {
-    return BatchSource(numbers,
-                       [source, batch_of, query](const std::vector<int64_t>& some) {
-                         const Episodes episodes = source.draw(some);
-                         return batch_of(query ? episodes.query : episodes.support);
-                       },
-                       {.batch_size = meta_batch});
+    const auto rows_of = [source, query](const Rows& some) {
+      const Episodes episodes = source.draw(some);
+      return query ? episodes.query : episodes.support;
+    };
+    return BatchSource(set, numbered(tasks), {.batch_size = meta_batch}, {}, rows_of);
   };
   const MetaModel model = *this;
   const auto fit = [model](const torch::Tensor& h, const Batch& batch) {
-    return torch::cross_entropy_loss(torch::linear(h, model.weight_, model.bias_), batch.tensors.back());
+    return torch::cross_entropy_loss(torch::linear(h, model.weight_, model.bias_), batch.targets());
   };
   return {.upper = {.parameters = upper_parameters(), .feature_loss = fit, .batches = tasks_of(true)},
           .lower = {.parameters = lower_parameters(),
@@ -158,16 +159,7 @@ Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& sou
                           return fit(h, batch) + model.options_.l2 * squared_norm(model.lower_parameters());
                         },
                     .batches = tasks_of(false)},
-          .encode =
-              [model](const Batch& batch) {
-                return model.encode({batch.tensors.begin(), batch.tensors.end() - 1});
-              },
-          .join =
-              [batch_of](const Batch& upper, const Batch& lower) {
-                std::vector<int64_t> all = upper.rows;
-                all.insert(all.end(), lower.rows.begin(), lower.rows.end());
-                return batch_of(all);
-              }};
+          .encode = [model](const Batch& batch) { return model.encode(batch.inputs()); }};
 }
 
 torch::Tensor MetaModel::features(const MetaRows& rows, const std::vector<int64_t>& numbers) const {

@@ -77,15 +77,15 @@ TEST(MetaModel, TheHypergradientThroughTheEncoderIsTheDerivativeOfTheSolvedProbl
         model.set_head(texts.rows, source);
         Oracles oracles(model.problem(texts.rows, source, 3, 30), 1);
         EXPECT_TRUE(oracles.probe(UnusedParameters::error).empty());
-        const Sample sample = oracles.draw_upper("test");
+        const Sample sample = oracles.upper().draw("test");
         EXPECT_EQ(sample.batch.size(), 3 * 3 * 4);
-        const torch::Tensor gradient = oracles.upper_point(sample).grad_x().to(torch::kFloat64);
+        const torch::Tensor gradient = oracles.upper().point(sample).grad_x().to(torch::kFloat64);
         // Along the gradient, in single precision: the derivative is its squared norm.
         const torch::Tensor at = oracles.x().flat().clone();
         const double h = 1e-3 / gradient.norm().item<double>();
         const auto value = [&](double t) {
           oracles.x().assign(at + t * gradient.to(torch::kFloat32));
-          return oracles.upper_point(sample).value().item<double>();
+          return oracles.upper().point(sample).value().item<double>();
         };
         const double slope = (value(h) - value(-h)) / (2 * h);
         const double expected = gradient.square().sum().item<double>();
@@ -180,7 +180,7 @@ TEST(MetaModel, TheSharedHeadIsAStronglyConvexLowerLevel) {
   MetaModel model(options, texts.shape, kClasses, 1, torch::kCPU);
   Oracles oracles(model.problem(texts.rows, source, 4, 100, texts.labels), 1);
   EXPECT_TRUE(oracles.probe(UnusedParameters::error).empty());
-  const Sample upper = oracles.draw_upper("a"), lower = oracles.draw_lower("a");
+  const Sample upper = oracles.upper().draw("a"), lower = oracles.lower().draw("a");
   EXPECT_EQ(upper.batch.size(), 24);
   EXPECT_EQ(lower.batch.size(), 24);
   const torch::Tensor exact = make_estimator("exact")->estimate(oracles, upper, lower).value;
@@ -188,7 +188,7 @@ TEST(MetaModel, TheSharedHeadIsAStronglyConvexLowerLevel) {
   EXPECT_LT(relative_error(cg, exact), 1e-2);
   // g has curvature at least 2 l2 everywhere.
   const torch::Tensor v = torch::randn({oracles.y().size()});
-  EXPECT_GE(v.dot(oracles.lower_point(lower, Graph::lower_only).hvp(v)).item<double>(),
+  EXPECT_GE(v.dot(oracles.lower().point(lower, Graph::lower_only).hvp(v)).item<double>(),
             0.1 * v.square().sum().item<double>() * (1 - 1e-5));
 }
 

@@ -68,19 +68,19 @@ class SoftmaxCleaning : public KnownProblem {
     const SamplingOptions sampling{.batch_size =
                                        batch_size_ > 0 ? batch_size_ : std::numeric_limits<int64_t>::max()};
     const auto losses = [y = y_, k = classes_](const Batch& b) {  // one a row
-      return at::cross_entropy_loss(b[0].mm(y.view({-1, k})), b[1], {}, at::Reduction::None);
+      return at::cross_entropy_loss(b.input().mm(y.view({-1, k})), b.targets(), {}, at::Reduction::None);
     };
     const auto f = [losses](const Batch& b) { return losses(b).mean(); };
     const auto g = [losses, x = x_, y = y_](const Batch& b) {
-      return (torch::sigmoid(x.index_select(0, b[2])) * losses(b)).mean() + kStrength * y.square().sum();
+      return (torch::sigmoid(x.index_select(0, b.numbers())) * losses(b)).mean() +
+             kStrength * y.square().sum();
     };
-    const torch::Tensor numbers = torch::arange(train_.rows(), torch::kInt64);
     return {.upper = {.parameters = {{"x", x_}},
                       .loss = f,
-                      .batches = shuffled({valid_.features, valid_.classes}, sampling)},
+                      .batches = shuffled({valid_.features}, valid_.classes, sampling)},
             .lower = {.parameters = {{"y", y_}},
                       .loss = g,
-                      .batches = shuffled({train_.features, train_.classes, numbers}, sampling)}};
+                      .batches = shuffled({train_.features}, train_.classes, sampling)}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

@@ -66,6 +66,8 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
     lower_ = named(*network_);
   }
   initial_ = flat_y();
+  set_ = data_set(data.inputs, torch::tensor(data.classes, torch::kInt64));
+  train_batch_ = Batch(set_, data.train).to(options.device);
 
   std::vector<double> counts(static_cast<size_t>(classes_), 0);
   for (const int64_t row : data.train)
@@ -208,8 +210,8 @@ torch::Tensor TuneModel::logits(const std::vector<torch::Tensor>& inputs) const 
 }
 
 torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
-  const torch::Tensor& classes = batch.tensors.back();
-  const torch::Tensor log_p = logits({batch.tensors.begin(), batch.tensors.end() - 1}).log_softmax(1);
+  const torch::Tensor& classes = batch.targets();
+  const torch::Tensor log_p = logits(batch.inputs()).log_softmax(1);
   torch::Tensor loss = picked(log_p, classes);
   if (options_.kind == "label-smoothing") {
     const torch::Tensor eps = x_.narrow(0, 1, 1).sigmoid();
@@ -219,7 +221,7 @@ torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
     const torch::Tensor w = x_.slice(0, 1).exp();
     loss = (w / w.dot(shares_)).index_select(0, classes) * loss;
   }
-  torch::Tensor value = weighted_mean(loss, batch.weights);
+  torch::Tensor value = weighted_mean(loss, batch.weights());
   const torch::Tensor strengths = log_strengths().exp();
   for (const Penalty& penalty : penalties_) {
     const torch::Tensor lambda = penalty.of(strengths);
@@ -234,30 +236,18 @@ torch::Tensor TuneModel::prior() const {
   return factor * (x_.slice(0, 1) - centre_).square().sum();
 }
 
-Batch TuneModel::gather(const std::vector<int64_t>& rows) const {
-  Batch batch{data_.inputs.gather(rows), rows};
-  std::vector<int64_t> classes;
-  classes.reserve(rows.size());
-  for (const int64_t row : rows) classes.push_back(data_.classes[static_cast<size_t>(row)]);
-  batch.tensors.push_back(torch::tensor(classes, torch::kInt64));
-  return batch;
-}
-
 Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
   const TuneModel model = *this;
-  const auto source = [&](const std::vector<int64_t>& rows, int64_t size) {
+  const auto source = [&](const Rows& rows, int64_t size) {
     std::vector<int64_t> classes;
     for (const int64_t row : rows) classes.push_back(data_.classes[static_cast<size_t>(row)]);
-    return BatchSource(
-        rows, [model](const std::vector<int64_t>& chosen) { return model.gather(chosen); },
-        {.batch_size = size}, classes);
+    return BatchSource(set_, rows, {.batch_size = size}, classes);
   };
   return {.upper = {.parameters = {{"hyperparameters", x_}},
                     .loss =
                         [model](const Batch& batch) {
-                          const torch::Tensor log_p =
-                              model.logits({batch.tensors.begin(), batch.tensors.end() - 1}).log_softmax(1);
-                          return weighted_mean(picked(log_p, batch.tensors.back()), batch.weights) +
+                          const torch::Tensor log_p = model.logits(batch.inputs()).log_softmax(1);
+                          return weighted_mean(picked(log_p, batch.targets()), batch.weights()) +
                                  model.prior();
                         },
                     .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
@@ -267,10 +257,7 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
                     .batches = source(data_.train, batch_size)}};
 }
 
-torch::Tensor TuneModel::full_lower_loss() const {
-  if (!train_batch_.size()) train_batch_ = gather(data_.train).to(options_.device);
-  return lower_loss(train_batch_);
-}
+torch::Tensor TuneModel::full_lower_loss() const { return lower_loss(train_batch_); }
 
 torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {
   const auto softmax = [&](const std::vector<torch::Tensor>& inputs) { return logits(inputs); };

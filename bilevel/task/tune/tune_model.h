@@ -121,7 +121,6 @@ class TuneModel {
   torch::Tensor logits(const std::vector<torch::Tensor>& inputs) const;
   torch::Tensor lower_loss(const Batch& batch) const;
   torch::Tensor prior() const;
-  Batch gather(const std::vector<int64_t>& rows) const;
   torch::Tensor bounded(const torch::Tensor& x) const;
 
   TuneModelOptions options_;
@@ -137,7 +136,8 @@ class TuneModel {
   std::vector<Penalty> penalties_;
   std::vector<std::string> other_groups_;
   int64_t groups_ = 1;
-  mutable Batch train_batch_;  // of full_lower_loss
+  std::shared_ptr<const DataSet> set_;
+  Batch train_batch_;  // of full_lower_loss
 };
 
 }  // namespace bilevel

@@ -79,12 +79,12 @@ TEST_F(TuneModelTest, EveryKindsHypergradientIsTheSlopeOfTheSolvedProblem) {
     move_x(model);
     Oracles oracles(model.problem(1000), 1);
     const Tensor x = oracles.x().flat().clone();
-    const Sample upper = oracles.draw_upper("test"), lower = oracles.draw_lower("test");
+    const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
     const auto phi = [&](const Tensor& at) {
       oracles.x().assign(at);
       const Minimum minimum = solve_lower(oracles, lower);
       oracles.y().assign(minimum.y);
-      return oracles.upper_point(upper).value().item<double>();
+      return oracles.upper().point(upper).value().item<double>();
     };
     phi(x);
     auto [f, g] = oracles.points(upper, lower);

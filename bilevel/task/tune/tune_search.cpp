@@ -37,14 +37,15 @@ double training_passes(const WeightTraining& t, double train_rows, double valid_
 double train_by_steps(TuneModel& model, const TuneData& data, const WeightTraining& t) {
   model.reset_y();
   Oracles oracles(model.problem(t.batch_size), t.seed);
-  LowerRule rule("adam", 1, {}, oracles.y().flat());
+  LowerRule rule(LowerStep::adam, 1, {}, oracles.y().flat());
   const int64_t every = std::max<int64_t>(1, t.steps / t.measurements);
   double best = std::numeric_limits<double>::infinity();
   torch::Tensor best_y = model.flat_y();
   for (int64_t k = 0; k < t.steps; ++k) {
     const double course =
         0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(k) / static_cast<double>(t.steps)));
-    rule.step(oracles.y(), course * t.step_size, oracles.lower_gradient(oracles.draw_lower("lower_batches")));
+    rule.step(oracles.y(), course * t.step_size,
+              oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches")));
     if ((k + 1) % every != 0 && k + 1 != t.steps) continue;
     const double loss = valid_loss(model, data);
     if (loss < best) {

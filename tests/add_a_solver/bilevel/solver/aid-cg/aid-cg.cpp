@@ -6,12 +6,10 @@
 namespace bilevel {
 
 void AidCgOptions::fields(Fields& f) {
-  upper_step_size_field(f, upper_step_size);
-  lower_step_size_field(f, lower_step_size);
+  step_size_fields(f, *this);
   f.integer("lower_steps", lower_steps, kAtLeastOne, "steps on y an iteration (N)");
   f.integer("linear_steps", linear_steps, kAtLeastOne, "iterations of CG on H z = b at most (M)");
-  schedule_field(f, schedule);
-  lower_schedule_field(f, lower_schedule);
+  schedule_fields(f, *this);
 }
 
 void AidCg::start(Oracles& oracles, int64_t max_steps) {
@@ -27,15 +25,15 @@ void AidCg::start(Oracles& oracles, int64_t max_steps) {
 
 StepReport AidCg::step(Oracles& oracles) {
   for (int64_t n = 0; n < options_.lower_steps; ++n) {  // y <- y - eta_y grad_y G(x_k, y; zeta_kn)
-    oracles.y().add(oracles.lower_gradient(oracles.draw_lower("lower_batches")), -steps_.lower(k_));
+    oracles.y().add(oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches")), -steps_.lower(k_));
   }
   auto [upper, lower] =
-      oracles.points(oracles.draw_upper("upper_batches"), oracles.draw_lower("linear_batches"));
+      oracles.points(oracles.upper().draw("upper_batches"), oracles.lower().draw("linear_batches"));
   const LinearOperator hessian = point_hessian(lower);
   const Hypergradient g = implicit_hypergradient(oracles, upper, lower, [&](const torch::Tensor& b) {
     return conjugate_gradients(hessian, b, {.max_iterations = options_.linear_steps});  // z_k
   });
-  if (!g.linear.failed) oracles.move_x(g.value, -steps_.upper(k_));  // x_{k+1}
+  if (!g.linear.failed) oracles.upper().move(g.value, -steps_.upper(k_));  // x_{k+1}
   ++k_;
   return {.upper_loss = g.upper_loss,
           .hypergradient = g.value,

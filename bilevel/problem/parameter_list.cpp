@@ -1,4 +1,4 @@
-#include "bilevel/problem/problem.h"
+#include "bilevel/problem/parameter_list.h"
 
 #include <torch/nn/module.h>
 
