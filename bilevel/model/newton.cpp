@@ -1,4 +1,4 @@
-#include "bilevel/task/newton.h"
+#include "bilevel/model/newton.h"
 
 #include <torch/types.h>
 
@@ -7,15 +7,18 @@
 
 namespace bilevel {
 
-torch::Tensor minimize(const ConvexFunction& function, const torch::Tensor& start) {
-  constexpr int kSteps = 100, kHalvings = 40;
+NewtonResult newton(const ConvexFunction& function, const torch::Tensor& start,
+                    const NewtonOptions& options) {
+  constexpr int kHalvings = 40;
   const torch::NoGradGuard no_grad;
   torch::Tensor y = start.detach().clone();
   auto [value, gradient] = function.value_and_gradient(y);
   double norm = gradient.norm().item<double>();
   const double first = norm;
   const double enough = 1e-9 * (1 + first);
-  for (int k = 0; k < kSteps && norm > 0 && std::isfinite(norm); ++k) {
+  const auto is_enough = [&] { return options.enough && options.enough(gradient); };
+  int64_t steps = 0;
+  for (; steps < options.max_steps && norm > 0 && std::isfinite(norm) && !is_enough(); ++steps) {
     // Far from the minimum a rough step is as good; near it, the steps must converge quadratically.
     const torch::Tensor step = function.solve(y, gradient, std::clamp(norm / (1 + first), 1e-12, 1e-2));
     const double slope = gradient.dot(step).item<double>();
@@ -40,7 +43,12 @@ torch::Tensor minimize(const ConvexFunction& function, const torch::Tensor& star
     }
     if (!moved) break;
   }
-  return norm <= enough ? y : torch::full_like(y, NAN);
+  return {.y = y, .steps = steps, .converged = norm <= enough || is_enough()};
+}
+
+torch::Tensor minimize(const ConvexFunction& function, const torch::Tensor& start) {
+  const NewtonResult found = newton(function, start);
+  return found.converged ? found.y : torch::full_like(found.y, NAN);
 }
 
 torch::Tensor solve_by_conjugate_gradients(const std::function<torch::Tensor(const torch::Tensor&)>& hessian,

@@ -1,4 +1,4 @@
-#include "bilevel/task/newton.h"
+#include "bilevel/model/newton.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>

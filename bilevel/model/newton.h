@@ -1,4 +1,5 @@
-// Minimizers of smooth, strongly convex functions to round-off: the reference answers of the data problems.
+// Newton's method for smooth, strongly convex functions: logistic regression, and the reference answers of the known
+// problems.
 #pragma once
 
 #include <torch/types.h>
@@ -16,8 +17,26 @@ struct ConvexFunction {
   std::function<torch::Tensor(const torch::Tensor& y, const torch::Tensor& b, double tolerance)> solve;
 };
 
-/// argmin by Newton's method from `start` with halved steps where the full one does not lower the value: 5 to
-/// 20 `solve`s. All NaN unless the gradient's norm falls to 1e-9 (1 + its norm at the start).
+/// When to stop.
+struct NewtonOptions {
+  int64_t max_steps = 100;
+  /// Whether this gradient is small enough to stop; null: never before round-off.
+  std::function<bool(const torch::Tensor& gradient)> enough = nullptr;
+};
+
+/// Where Newton's method came to.
+struct NewtonResult {
+  torch::Tensor y;
+  int64_t steps = 0;
+  bool converged =
+      false;  ///< the gradient's norm has fallen to 1e-9 (1 + its norm at the start), or it was enough
+};
+
+/// Newton's method from `start`, with halved steps where the full one does not lower the value: 5 to 20 `solve`s.
+NewtonResult newton(const ConvexFunction& function, const torch::Tensor& start,
+                    const NewtonOptions& options = {});
+
+/// argmin by `newton`, to round-off; all NaN unless it has converged.
 torch::Tensor minimize(const ConvexFunction& function, const torch::Tensor& start);
 
 /// H^-1 b for positive definite H by conjugate gradients with the preconditioner diagonal^-1, to
