@@ -40,7 +40,7 @@ JobDefaults meta_defaults(const std::string& encoder, const std::string& head, c
   defaults.solver = {{"upper_step_size", adaptive ? (delicate ? 1e-3 : 3e-3) : 0.1},
                      {"schedule", "cosine"},
                      {"lower_schedule", "constant"}};
-  if (reads_words(encoder)) defaults.network = {.layers = 1};
+  if (reads_words(encoder)) defaults.network = {{"layers", 1}};
   if (head == "shared") {
     defaults.solver["neumann_terms"] = 5;
     defaults.solver["warm_start_steps"] = 20;
@@ -231,8 +231,8 @@ class MetaRun : public JobRun {
     network_ = o_.resolve(defaults_);
     threads_.emplace(*o_.threads);
     if (reads_words(o_.encoder)) {
-      network_.token_mean = o_.token_mean;
-      network_.max_length = o_.max_length;
+      network_.prefer("token_mean", o_.token_mean);
+      network_.prefer("max_length", o_.max_length);
     }
     if (o_.head == "shared" && !all_classes) {
       throw InputError(

@@ -1,4 +1,4 @@
-#include "bilevel/model/recurrent_kernel.h"
+#include "bilevel/model/encoder/recurrent/recurrent_kernel.h"
 
 #include <ATen/Dispatch.h>
 #include <torch/autograd.h>
