@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bilevel/data/sparse_rows.h"
-#include "bilevel/data/text.h"
+#include "bilevel/data/vocabulary.h"
 #include "bilevel/model/encoder.h"
 
 namespace bilevel {

@@ -543,7 +543,11 @@ JobEntry tune_entry() {
           .score = "loss",
           .score_is_loss = true,
           .make = [] { return std::make_unique<JobOf<TuneJobOptions, TuneRun>>(); },
-          .predict = predict_classes};
+          .predict = predict_classes,
+          .suggest =
+              [](const DataDescription&) {
+                return Suggestion{"", "learn the regularization by gradient"};
+              }};
 }
 
 }  // namespace bilevel

@@ -1,50 +1,15 @@
-// From texts to sequences of word numbers: tokens, a vocabulary, ragged rows, padded batches.
+// From tokens to sequences of word numbers: a vocabulary, ragged rows, padded batches.
 #pragma once
 
 #include <torch/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 namespace bilevel {
-
-/// Kinds of characters, as the tokenizer and the n-grams see them.
-enum class CharacterKind {
-  blank,        ///< white space, Unicode's too, and invisible format characters
-  word,         ///< letters, digits, the underscore, and combining marks
-  ideograph,    ///< Chinese characters and Japanese kana, written without blanks between words
-  punctuation,  ///< all the rest: punctuation, symbols, emoji
-};
-
-/// The code point that starts at `text[at]`, which moves behind it. A byte that is not UTF-8 counts as
-/// U+FFFD.
-char32_t next_code_point(std::string_view text, size_t& at);
-
-CharacterKind kind_of(char32_t character);
-
-/// `text` in lower case, whatever the locale: Latin (with Latin-1, Extended-A, Extended Additional and
-/// full-width), Greek, Cyrillic and Armenian letters. Other scripts and broken UTF-8 stay as they are.
-std::string lower_case(std::string_view text);
-
-struct TokenizerOptions {
-  bool lower_case = true;
-};
-
-/// Splits a text into tokens in the manner of the tokens that GloVe vectors were trained on:
-/// - words are runs of word characters; "." and "," stay inside numbers (3.14), "-" parts words;
-/// - English contractions are parted: "don't" is "do" "n't", "it's" is "it" "'s"; a typographic apostrophe is
-/// "'";
-/// - emoticons such as :-) and <3 that stand alone are one token;
-/// - every other punctuation character is a token, of which at most three in a row are kept; two or more dots
-/// are "...",
-///   two or more hyphens are "--"; each ideograph is a token.
-std::vector<std::string> tokenize(std::string_view text, const TokenizerOptions& options = {});
 
 struct VocabularyOptions {
   int64_t min_count = 2;     ///< words seen less often are left out; at least 1
@@ -75,9 +40,6 @@ class Vocabulary {
 
   /// The known words; words()[i] has the id i + 2.
   const std::vector<std::string>& words() const { return words_; }
-
-  /// The words for which `keep` holds, in the same order.
-  Vocabulary filtered(const std::function<bool(const std::string&)>& keep) const;
 
   nlohmann::json to_json() const;
   /// FileError when `state` is not what to_json wrote.
