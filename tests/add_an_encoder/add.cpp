@@ -1,8 +1,8 @@
 // Adds the encoder of this folder to the registry of the program that this object is linked into.
-#include "bilevel/model/encoder/cosine/cosine.h"
+#include "bilevel/model/encoder/fourier/fourier.h"
 
 namespace {
 
-[[maybe_unused]] const bool added = (bilevel::encoder_registry().add(bilevel::cosine_entry()), true);
+[[maybe_unused]] const bool added = (bilevel::encoder_registry().add(bilevel::fourier_entry()), true);
 
 }  // namespace

@@ -2,7 +2,7 @@
 #   -P add_an_encoder_test.cmake
 # The folder of an encoder is enough for the registry of a build; and PROGRAM, CONFORMANCE and JOBS, to which it is added
 # at run time, know the encoder.
-set(name cosine)
+set(name fourier)
 
 function(execute out)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE errors)

@@ -1,11 +1,11 @@
-#include "bilevel/model/encoder/cosine/cosine.h"
+#include "bilevel/model/encoder/fourier/fourier.h"
 
 #include <numbers>
 
 namespace bilevel {
 namespace {
 
-class CosineEncoder : public Encoder {
+class FourierEncoder : public Encoder {
  public:
   void fields(Fields& f) override {
     f.integer("hidden", hidden_, kAtLeastOne, "number of cosines");
@@ -31,11 +31,11 @@ class CosineEncoder : public Encoder {
 
 }  // namespace
 
-EncoderEntry cosine_entry() {
-  return {.name = "cosine",
+EncoderEntry fourier_entry() {
+  return {.name = "fourier",
           .summary = "cosines of linear maps, with trained frequencies",
           .inputs = {InputKind::dense},
-          .make = [] { return std::make_shared<CosineEncoder>(); }};
+          .make = [] { return std::make_shared<FourierEncoder>(); }};
 }
 
 }  // namespace bilevel

@@ -5,6 +5,6 @@
 
 namespace bilevel {
 
-EncoderEntry cosine_entry();
+EncoderEntry fourier_entry();
 
 }  // namespace bilevel
