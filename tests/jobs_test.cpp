@@ -55,7 +55,11 @@ class Jobs : public testing::TestWithParam<JobEntry> {
     fields.set(fields.list().front().name, file_);
     fields.from_json({{"features", "a,b"}, {"label", "class"}, {"steps", 12}, {"threads", 1}, {"seed", 3}});
     fields.from_json(needs_of(GetParam().name));
-    if (const char* encoder = std::getenv("BILEVEL_TEST_ENCODER")) fields.set("encoder", encoder);
+    if (const char* encoder = std::getenv("BILEVEL_TEST_ENCODER")) {
+      fields.set("encoder", encoder);
+      // A strength per feature needs weights that the job knows to read one feature each.
+      if (fields.find("tune") != nullptr) fields.set("tune", "l2");
+    }
     fields.from_json(more);
     return made;
   }
