@@ -56,7 +56,8 @@ void measure(const std::string& encoder, const std::string& head, int64_t shots,
   const InputShape shape{
       .kind = InputKind::tokens, .width = kWords, .pretrained = torch::randn({kWords, kDimension})};
   MetaModel model(
-      {.network = {.encoder = encoder, .hidden = kHidden, .layers = 1, .token_mean = true}, .head = head},
+      {.network = {.encoder = encoder, .set = {{"hidden", kHidden}, {"layers", 1}, {"token_mean", true}}},
+       .head = head},
       shape, 0, 1, torch::kCPU);
   model.set_head(rows, source);
   Oracles oracles(model.problem(rows, source, kTasks, 10000), 1);

@@ -54,7 +54,7 @@ void measure(const std::string& encoder, const std::string& samples, int pairs) 
   const AucData data = random_rows(1);
   const InputShape shape{
       .kind = InputKind::tokens, .width = kWords, .pretrained = torch::randn({kWords, kDimension})};
-  const NetworkOptions network{.encoder = encoder, .hidden = kHidden};
+  const NetworkOptions network{.encoder = encoder, .set = {{"hidden", kHidden}}};
   const AucModel model(network, shape, AucLoss{.positive_share = 0.2}, 0, 1, torch::kCPU);
   const AucModel bare(network, shape, AucLoss{.positive_share = 0.2}, 0, 1, torch::kCPU);
   Oracles oracles(model.problem(data, kBatch), 1);

@@ -1,7 +1,8 @@
 # One-folder rule: every folder bilevel/solver/<name>/ holds <name>.h, which declares `SolverEntry <name>_entry();`, and
 # every folder bilevel/task/<name>/ whose <name>.h declares `KnownProblemEntry <name>_entry();` is a known problem, one whose
-# <name>.h declares `JobEntry <name>_entry();` a job (a '-' in the name stands as '_' in C++). The registries are generated from the folders, because static initializers in a
-# static library are dropped by linkers.
+# <name>.h declares `JobEntry <name>_entry();` a job, and likewise bilevel/model/encoder/<name>/ with `EncoderEntry
+# <name>_entry();` an encoder (a '-' in the name stands as '_' in C++). The registries are generated from the folders,
+# because static initializers in a static library are dropped by linkers.
 #
 #   bilevel_generate_registry(<kind> <word> <type> <header> <function> <variable>)
 #

@@ -351,11 +351,11 @@ TEST_F(CompareCliTest, WrongUsage) {
   refused({"quadratic", "--solvers", "adambo,adambo"}, "stands there twice");
   refused(joined({"nonsense"}, solvers), "there is no problem 'nonsense'");
   refused(joined({"quadratic", "--seeds", "0"}, solvers), "seeds = 0: must be >= 1");
-  refused(joined({"quadratic", "--seeds", "x"}, solvers), "--seeds");
+  refused(joined({"quadratic", "--seeds", "x"}, solvers), "seeds = x: must be a number");
   refused(joined({"quadratic", "--tune", "-1"}, solvers), "tune = -1");
-  refused(joined({"quadratic", "--steps", "0"}, solvers), "is not a number > 0");
-  refused(joined({"quadratic", "--max-seconds", "-3"}, solvers), "is not a number > 0");
-  refused(joined({"quadratic", "--noise", "-1"}, solvers), "is not a number >= 0");
+  refused(joined({"quadratic", "--steps", "0"}, solvers), "steps = 0: must be >= 1");
+  refused(joined({"quadratic", "--max-seconds", "-3"}, solvers), "max_seconds = -3: must be > 0");
+  refused(joined({"quadratic", "--noise", "-1"}, solvers), "noise = -1: must be >= 0");
   refused(joined({"quadratic", "--lower-size", "0"}, solvers), "lower_size = 0");
   refused(joined({"quadratic", "--dim", "3"}, solvers), "there is no option 'dim'");
   refused(joined({"quadratic", "--set", "nonsense=1"}, solvers), "no option 'nonsense'");

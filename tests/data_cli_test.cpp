@@ -119,7 +119,7 @@ TEST_F(DataCliTest, RefusesBrokenFiles) {
   refused({"data", "describe", path("b.csv"), "--format", "xls"},
           {"format = xls: must be one of automatic, csv"});
   refused({"data", "describe", path("b.csv"), "--header", "--no-header"}, {"header"});
-  refused({"data", "describe", path("b.csv"), "--rows", "0"}, {"--rows"});
+  refused({"data", "describe", path("b.csv"), "--rows", "0"}, {"rows = 0: must be >= 1"});
 }
 
 TEST_F(DataCliTest, GeneratesSets) {

@@ -1,11 +1,12 @@
 // What every job must do, whatever it trains: taken from the registry, run in this process.
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <set>
 
 #include "bilevel/data/test_files.h"
 #include "bilevel/report/options_table.h"
-#include "bilevel/task/compare/contest.h"
+#include "bilevel/task/compare/play.h"
 #include "bilevel/task/job/job_entry.h"
 #include "tests/support.h"
 
@@ -54,6 +55,11 @@ class Jobs : public testing::TestWithParam<JobEntry> {
     fields.set(fields.list().front().name, file_);
     fields.from_json({{"features", "a,b"}, {"label", "class"}, {"steps", 12}, {"threads", 1}, {"seed", 3}});
     fields.from_json(needs_of(GetParam().name));
+    if (const char* encoder = std::getenv("BILEVEL_TEST_ENCODER")) {
+      fields.set("encoder", encoder);
+      // A strength per feature needs weights that the job knows to read one feature each.
+      if (fields.find("tune") != nullptr) fields.set("tune", "l2");
+    }
     fields.from_json(more);
     return made;
   }

@@ -39,7 +39,7 @@ struct Rows {
 
 NetworkOptions network(const std::string& encoder, int64_t outputs) {
   if (encoder == "linear") return {.encoder = encoder, .outputs = outputs};
-  return {.encoder = encoder, .outputs = outputs, .hidden = 6, .layers = 1, .dropout = 0.0};
+  return {.encoder = encoder, .outputs = outputs, .set = {{"hidden", 6}, {"layers", 1}, {"dropout", 0.0}}};
 }
 
 /// Moves parameters off a start that may be special.

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <iostream>
 #include <memory>
-#include <sstream>
 
 #include "bilevel/cli/command.h"
 #include "bilevel/cli/field_flags.h"
@@ -23,16 +22,20 @@ namespace {
 struct CheckArguments {
   std::string problem, estimators;
   CheckOptions options;
+
+  void fields(Fields& f) {
+    options.fields(f);
+    f.text("estimators", estimators, "only these estimators").as("A,B,...").or_else("all");
+  }
   bool json = false;
   std::shared_ptr<GivenFlags> flags = std::make_shared<GivenFlags>();
-  std::shared_ptr<ProblemFlags> fields = std::make_shared<ProblemFlags>();
+  std::shared_ptr<ProblemFlags> problem_fields = std::make_shared<ProblemFlags>();
   std::vector<JobCommand> jobs;
 };
 
 CheckOptions check_options(const CheckArguments& given) {
   CheckOptions options = given.options;
-  std::istringstream names(given.estimators);
-  for (std::string name; std::getline(names, name, ',');) options.estimators.push_back(name);
+  options.estimators = split_list(given.estimators);
   return options;
 }
 
@@ -53,7 +56,7 @@ int show_check(const CheckArguments& given, const std::string& name,
 
 int check_known(const CheckArguments& given) {
   const std::unique_ptr<KnownProblem> known = make_known_problem(given.problem);
-  apply_problem_flags(*given.fields, *known);
+  apply_problem_flags(*given.problem_fields, *known);
   known->build(given.options.seed);
   return show_check(given, given.problem, fields_of(*known).to_json(),
                     check(known->problem(), check_options(given)));
@@ -81,7 +84,6 @@ int check_job(const CheckArguments& given, const JobCommand& job) {
 
 void add_check(CLI::App& program, Body& body) {
   auto given = std::make_shared<CheckArguments>();
-  CheckOptions& o = given->options;
   CLI::App* c = program.add_subcommand(
       "check",
       "compare every estimate of a problem's hypergradient with finite differences of the solved problem");
@@ -91,18 +93,16 @@ void add_check(CLI::App& program, Body& body) {
       "              bilevel check auc --train FILE --label COL --positive VALUE");
   c->add_option("problem", given->problem, "a problem with a known answer; see 'bilevel list'")
       ->type_name("PROBLEM");
-  add_field_flags(*c, fields_of(o), given->flags);
-  c->add_option("--estimators", given->estimators, "only these estimators; default: all")
-      ->type_name("A,B,...");
+  add_field_flags(*c, fields_of(*given), given->flags);
   c->add_flag("--json", given->json, "print one JSON object on standard output");
-  add_problem_flags(*c, given->fields);
+  add_problem_flags(*c, given->problem_fields);
 
   given->jobs = add_job_commands(*c);
   c->callback([given, &body] {
     body = [given] {
-      fields_of(given->options).set_given(*given->flags);
+      fields_of(*given).set_given(*given->flags);
       if (const JobCommand* job = parsed(given->jobs)) {
-        if (!given->fields->empty() || !given->problem.empty())
+        if (!given->problem_fields->empty() || !given->problem.empty())
           throw InputError("a problem's name and its options mean nothing to " + job->entry->name);
         return check_job(*given, *job);
       }

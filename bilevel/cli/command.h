@@ -22,10 +22,6 @@ void add_solve(CLI::App& program, Body& body);
 void add_compare(CLI::App& program, Body& body);
 void add_data(CLI::App& program, Body& body);
 
-/// Checks for numbers that say what is wrong in few words.
-CLI::Validator positive_number();
-CLI::Validator not_negative_number();
-
 /// Set by the first Ctrl-C (or SIGTERM); a second one ends the process at once.
 const std::atomic<bool>& interrupted();
 void catch_interrupts();

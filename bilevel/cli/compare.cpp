@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "bilevel/cli/command.h"
+#include "bilevel/cli/field_flags.h"
 #include "bilevel/cli/jobs.h"
 #include "bilevel/cli/problem_flags.h"
 #include "bilevel/core/error.h"
@@ -20,14 +22,54 @@ namespace {
 
 struct CompareArguments {
   std::string problem, solvers;
-  OutputFlags output;
   std::vector<std::string> set;
-  CompareOptions options;
-  std::vector<double> start;
+  int64_t seeds = 5, tune = 0;
+  uint64_t seed = 0;
+  std::optional<int64_t> steps, samples, oracle_calls;
+  std::optional<double> max_seconds;
   double noise = 0;
+  std::string start;
   bool replot = false;
+  OutputFlags output;
   std::vector<JobCommand> jobs;
-  std::shared_ptr<ProblemFlags> fields = std::make_shared<ProblemFlags>();
+  std::shared_ptr<GivenFlags> flags = std::make_shared<GivenFlags>();
+  std::shared_ptr<ProblemFlags> problem_fields = std::make_shared<ProblemFlags>();
+
+  void fields(Fields& f) {
+    f.heading("Solvers");
+    f.text("solvers", solvers,
+           "names, separated by commas, or all; 'fast=adambo' is adambo under a name of its own")
+        .as("NAME,...");
+    f.texts("set", set,
+            "an option of all solvers that have it (key=value) or of one (name.key=value); may be repeated")
+        .as("[NAME.]KEY=VALUE");
+    f.integer("tune", tune, kNonNegative, "trials of random search for every solver, the defaults first")
+        .as("TRIALS");
+    f.heading("Runs");
+    f.integer("seeds", seeds, kAtLeastOne, "runs of every solver").as("N");
+    f.integer("seed", seed, kNonNegative, "the first of the seeds, and the seed of the data").as("N");
+    f.integer("steps", steps, kAtLeastOne, "steps of every run; the default budget, by task").as("N");
+    f.integer("samples", samples, kAtLeastOne, "rows that every run may draw, for both levels together")
+        .as("N");
+    f.integer("oracle_calls", oracle_calls, kAtLeastOne, "stochastic derivatives that every run may evaluate")
+        .as("N");
+    f.number("max_seconds", max_seconds, kPositive, "time of every run, measurements left out").as("S");
+    f.heading("Problems");
+    f.number("noise", noise, kNonNegative, "standard deviation of the noise in every first derivative")
+        .as("S");
+    f.text("start", start, "x at the start: one value, or one per coordinate").as("V,...");
+  }
+
+  CompareOptions options() const {
+    return {.competitors = parse_competitors(solvers, set),
+            .seeds = seeds,
+            .seed = seed,
+            .tune = tune,
+            .budget = {.steps = steps.value_or(0),
+                       .samples = samples.value_or(0),
+                       .oracle_calls = oracle_calls.value_or(0),
+                       .max_seconds = max_seconds.value_or(0)}};
+  }
 };
 
 /// Shows a comparison with progress on standard error and the result on standard output.
@@ -70,7 +112,7 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
   return kDone;
 }
 
-int compare(const CLI::App& command, const CompareArguments& given) {
+int compare(const CLI::App& command, CompareArguments& given) {
   const JobCommand* job = parsed(given.jobs);
   if (resumes(command)) {
     if (job != nullptr)
@@ -84,28 +126,29 @@ int compare(const CLI::App& command, const CompareArguments& given) {
         given.output.how, given.output.resume);
   }
   if (given.replot) throw InputError("--replot draws a comparison again; say which with --resume DIR");
+  fields_of(given).set_given(*given.flags);
   if (given.problem.empty() && job == nullptr)
     throw InputError("compare on what? Give a job or a problem; see 'bilevel list'");
   if (job != nullptr) {
     if (!given.problem.empty())
       throw InputError(fmt::format("give {} or the problem {}, not both", job->entry->name, given.problem));
-    if (given.noise != 0 || !given.start.empty() || !given.fields->empty())
+    if (given.noise != 0 || !given.start.empty() || !given.problem_fields->empty())
       throw InputError(fmt::format("--noise, --start and the options of the problems mean nothing to {}",
                                    job->entry->name));
   }
   if (given.solvers.empty()) throw InputError("--solvers NAME,... is missing: whom shall I compare?");
-  CompareOptions options = given.options;
-  options.competitors = parse_competitors(given.solvers, given.set);
+  const CompareOptions options = given.options();
   const std::string out = given.output.out.empty() ? free_folder("bilevel-compare") : given.output.out;
   return show_comparison(
       [&](const CompareCallbacks& callbacks) {
         const std::unique_ptr<Contest> contest =
-            job != nullptr ? job->contest(options.seed, callbacks.message)
-                           : std::make_unique<KnownContest>(KnownContestOptions{.problem = given.problem,
-                                                                                .fields = *given.fields,
-                                                                                .noise = given.noise,
-                                                                                .start = given.start,
-                                                                                .seed = options.seed});
+            job != nullptr
+                ? job->contest(options.seed, callbacks.message)
+                : std::make_unique<KnownContest>(KnownContestOptions{.problem = given.problem,
+                                                                     .fields = *given.problem_fields,
+                                                                     .noise = given.noise,
+                                                                     .start = start_values(given.start),
+                                                                     .seed = options.seed});
         return run_comparison(*contest, options, out, callbacks);
       },
       given.output.how, out);
@@ -115,7 +158,6 @@ int compare(const CLI::App& command, const CompareArguments& given) {
 
 void add_compare(CLI::App& program, Body& body) {
   auto given = std::make_shared<CompareArguments>();
-  CompareOptions& o = given->options;
   CLI::App* c = program.add_subcommand(
       "compare", "compare solvers on a problem or on a task with data, each with the same budget");
   c->require_subcommand(0, 1);
@@ -131,53 +173,12 @@ void add_compare(CLI::App& program, Body& body) {
     names += (names.empty() ? "" : ", ") + entry.name;
   c->add_option("problem", given->problem, "a problem with a known answer (" + names + ")")->type_name("");
 
-  const char* who = "Solvers";
-  c->add_option("--solvers", given->solvers,
-                "names, separated by commas, or all; 'fast=adambo' is adambo under a name of its own")
-      ->group(who)
-      ->type_name("NAME,...");
-  c->add_option(
-       "--set", given->set,
-       "an option of all solvers that have it (key=value) or of one (name.key=value); may be repeated")
-      ->group(who)
-      ->type_name("[NAME.]KEY=VALUE")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  c->add_option("--tune", o.tune, "trials of random search for every solver, the defaults first; default: 0")
-      ->group(who)
-      ->type_name("TRIALS");
-
-  const char* runs = "Runs";
-  c->add_option("--seeds", o.seeds, "runs of every solver; default: 5")->group(runs)->type_name("N");
-  c->add_option("--seed", o.seed, "the first of the seeds, and the seed of the data")
-      ->group(runs)
-      ->type_name("N")
-      ->check(not_negative_number());
-  const auto budget = [&](const char* name, auto& value, const char* type, const char* meaning) {
-    c->add_option(name, value, meaning)->group(runs)->type_name(type)->check(positive_number());
-  };
-  budget("--steps", o.budget.steps, "N", "steps of every run; the default budget, by task");
-  budget("--samples", o.budget.samples, "N", "rows that every run may draw, for both levels together");
-  budget("--oracle-calls", o.budget.oracle_calls, "N", "stochastic derivatives that every run may evaluate");
-  budget("--max-seconds", o.budget.max_seconds, "S", "time of every run, measurements left out");
-
-  const char* problems = "Problems";
-  c->add_option("--noise", given->noise,
-                "standard deviation of the noise in every first derivative; default: 0")
-      ->group(problems)
-      ->type_name("S")
-      ->check(not_negative_number());
-  c->add_option("--start", given->start, "x at the start: one value, or one per coordinate")
-      ->group(problems)
-      ->type_name("V,...")
-      ->delimiter(',')
-      ->allow_extra_args(false);
-
+  add_field_flags(*c, fields_of(*given), given->flags);
   add_output_flags(*c, given->output, "folder for traces, table and report; default: ./bilevel-compare-N");
   c->add_flag("--replot", given->replot,
               "with --resume: only write table, pictures and report again, from the traces")
       ->group("Output");
-  add_problem_flags(*c, given->fields);
+  add_problem_flags(*c, given->problem_fields);
 
   given->jobs = add_job_commands(*c);
   c->callback([c, given, &body] { body = [c, given] { return compare(*c, *given); }; });

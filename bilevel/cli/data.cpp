@@ -10,7 +10,6 @@
 #include "bilevel/core/files.h"
 #include "bilevel/task/describe/describe.h"
 #include "bilevel/task/generate/generate.h"
-#include "bilevel/task/job/job_options.h"
 
 namespace bilevel::cli {
 namespace {
@@ -18,7 +17,6 @@ namespace {
 void add_describe(CLI::App& data, Body& body) {
   struct Given {
     std::string file;
-    ReadOptions read;
     std::shared_ptr<GivenFlags> flags = std::make_shared<GivenFlags>();
     DescribeOptions options;
     bool json = false;
@@ -29,23 +27,12 @@ void add_describe(CLI::App& data, Body& body) {
                 "csv, tsv, jsonl, libsvm or idx, each also gzipped; idx: IMAGES[,LABELS]")
       ->required()
       ->type_name("FILE");
-  c->add_option("--label", given->options.label, "the column that holds the class; default: a guess")
-      ->type_name("COL");
-  c->add_option("--text", given->options.text,
-                "a column that holds a text; default: those that look like one")
-      ->type_name("COL");
-  c->add_option("--rows", given->options.shown, "rows named for each kind of doubt, at most")
-      ->type_name("N")
-      ->check(positive_number());
-  add_field_flags(*c, fields_of(given->read), given->flags);
+  add_field_flags(*c, fields_of(given->options), given->flags);
   c->add_flag("--json", given->json, "print one JSON object");
   c->callback([given, &body] {
     body = [given] {
-      DescribeOptions options = given->options;
-      fields_of(given->read).set_given(*given->flags);
-      options.format = given->read.table().format;
-      options.header = given->read.header;
-      const DataDescription description = describe_data(given->file, options);
+      fields_of(given->options).set_given(*given->flags);
+      const DataDescription description = describe_data(given->file, given->options);
       std::cout << (given->json ? description.to_json().dump(2) + "\n" : text_of(description));
       return static_cast<int>(kDone);
     };
@@ -61,39 +48,25 @@ void write_set(const GeneratedSet& set, const std::string& folder) {
 void add_generate(CLI::App& data, Body& body) {
   struct Given {
     GenerateOptions options;
+    std::shared_ptr<GivenFlags> flags = std::make_shared<GivenFlags>();
     std::string out;
     bool json = false;
   };
   auto given = std::make_shared<Given>();
-  GenerateOptions& o = given->options;
   CLI::App* c = data.add_subcommand("generate", "a data set whose truth is known, to try a job on");
-  c->add_option("kind", o.kind, "cleaning, tuning, meta or imbalanced")->required()->type_name("KIND");
+  c->add_option("kind", given->options.kind, "cleaning, tuning, meta or imbalanced")
+      ->required()
+      ->type_name("KIND");
   c->add_option("--out", given->out, "new folder for the files; truth.tsv holds the truth")
       ->required()
       ->type_name("DIR");
-  const auto count = [&](const char* name, int64_t& target, const char* help) {
-    c->add_option(name, target, help)->type_name("N")->check(not_negative_number());
-  };
-  count("--rows", o.rows, "training rows");
-  count("--test-rows", o.test_rows, "test rows; default: as many");
-  count("--trusted-rows", o.trusted_rows, "cleaning: rows with right labels; default: a tenth");
-  count("--valid-rows", o.valid_rows, "tuning: validation rows; default: half as many");
-  count("--classes", o.classes, "cleaning (default 4) and meta (default 30): classes");
-  count("--columns", o.columns, "numeric columns; 0: a text; default: 0, for tuning 100");
-  count("--relevant", o.relevant, "tuning: columns that matter; default 10");
-  count("--domains", o.domains, "meta: two classes in each of N domains instead of many classes");
-  c->add_option("--noise", o.noise, "share of wrong training labels; default: cleaning 0.3, tuning 0.05")
-      ->type_name("R")
-      ->check(not_negative_number());
-  c->add_option("--positive-share", o.positive_share, "imbalanced: share of positive rows; default 0.02")
-      ->type_name("R")
-      ->check(positive_number());
-  c->add_option("--seed", o.seed, "seed of all randomness")->type_name("N")->check(not_negative_number());
+  add_field_flags(*c, fields_of(given->options), given->flags);
   c->add_flag("--json", given->json, "print one JSON object");
   c->callback([given, &body] {
     body = [given] {
       const std::string& out = given->out;
       if (std::filesystem::exists(out)) throw InputError(out + " exists already; give another --out");
+      fields_of(given->options).set_given(*given->flags);
       const GeneratedSet set = generate_data(given->options);
       write_set(set, out);
       std::string command = "bilevel " + set.command;

@@ -7,7 +7,7 @@
 
 #include "bilevel/cli/command.h"
 #include "bilevel/core/error.h"
-#include "bilevel/model/network.h"
+#include "bilevel/model/encoder.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/task/job/job_entry.h"
@@ -16,11 +16,12 @@
 namespace bilevel::cli {
 namespace {
 
-/// Those that have a heading are flags.
-void list_options(const Fields& fields, const char* indent) {
+/// Those that have a heading are flags; those of a problem are, too, and take a value in any case.
+void list_options(const Fields& fields, const char* indent, bool of_problem = false) {
   for (const Field& field : fields.list()) {
-    std::cout << fmt::format("{}{:<24} {}  [{}; default {}]\n", indent,
-                             field.group.empty() ? field.name : field.flag(), field.meaning, values_of(field),
+    std::string name = of_problem || !field.group.empty() ? field.flag() : field.name;
+    if (of_problem && field.is_flag()) name.erase(2, 5);  // [no-]
+    std::cout << fmt::format("{}{:<24} {}  [{}; default {}]\n", indent, name, field.meaning, values_of(field),
                              value_of(field));
   }
 }
@@ -82,22 +83,22 @@ void list_problems() {
   std::cout << "problems:\n";
   for (const KnownProblemEntry& entry : known_problem_registry()) {
     std::cout << fmt::format("  {:<16} {}\n", entry.name, entry.summary);
-    const std::unique_ptr<KnownProblem> problem = entry.make();
-    const Fields fields = fields_of(*problem);
-    for (const Field& field : fields.list()) {
-      std::string flag = "--" + field.name;
-      std::replace(flag.begin(), flag.end(), '_', '-');
-      std::cout << fmt::format("    {:<24} {}  [{}; default {}]\n", flag, field.meaning, values_of(field),
-                               value_of(field));
-    }
+    list_options(fields_of(*entry.make()), "    ", /*of_problem=*/true);
   }
 }
 
-/// Entries by name and summary.
-template <typename Entry>
-void list_entries(const char* what, const Registry<Entry>& entries) {
-  std::cout << what << ":\n";
-  for (const Entry& entry : entries) std::cout << fmt::format("  {:<14} {}\n", entry.name, entry.summary);
+void list_encoders() {
+  std::cout << "encoders:\n";
+  for (const EncoderEntry& entry : encoder_registry()) {
+    std::cout << fmt::format("  {:<14} {}\n", entry.name, entry.summary);
+    list_options(fields_of(*entry.make()), "    ");
+  }
+}
+
+void list_jobs() {
+  std::cout << "jobs:\n";
+  for (const JobEntry& entry : job_registry())
+    std::cout << fmt::format("  {:<14} {}\n", entry.name, entry.summary);
 }
 
 /// Of a job or a solver.
@@ -150,8 +151,8 @@ void add_list(CLI::App& program, Body& body) {
       }
       if (what == "assumptions") list_assumptions();
       if (what.empty() || what == "solvers") list_solvers();
-      if (what.empty() || what == "encoders") list_entries("encoders", encoder_registry());
-      if (what.empty() || what == "jobs") list_entries("jobs", job_registry());
+      if (what.empty() || what == "encoders") list_encoders();
+      if (what.empty() || what == "jobs") list_jobs();
       if (what.empty() || what == "problems") list_problems();
       return static_cast<int>(kDone);
     };

@@ -17,12 +17,20 @@ namespace {
 using LabelText = std::function<std::string_view(size_t row)>;
 using Where = std::function<Position(size_t row)>;
 
-std::string listed(const std::vector<std::string>& names) {
+/// The first ten, and how many others.
+std::string listed(std::vector<std::string> parts) {
   constexpr size_t kShown = 10;
-  std::vector<std::string> parts;
-  for (size_t i = 0; i < std::min(kShown, names.size()); ++i) parts.push_back("'" + names[i] + "'");
-  if (names.size() > kShown) parts.push_back(fmt::format("{} others", names.size() - kShown));
+  if (parts.size() > kShown) {
+    const size_t others = parts.size() - kShown;
+    parts.resize(kShown);
+    parts.push_back(fmt::format("{} others", others));
+  }
   return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string listed_names(std::vector<std::string> names) {
+  for (std::string& name : names) name = "'" + name + "'";
+  return listed(std::move(names));
 }
 
 /// Numbers by value before all others in byte order.
@@ -51,7 +59,7 @@ ClassLabels classes_of(size_t rows, const LabelText& text, const Where& where, c
     if (found == index.end()) {
       if (known != nullptr) {
         fail_at(where(row), fmt::format("the label '{}' is no class of {}; its classes are {}",
-                                        trimmed(value), origin, listed(*known)));
+                                        trimmed(value), origin, listed_names(*known)));
       }
       found = index.emplace(std::move(key), static_cast<int64_t>(labels.names.size())).first;
       labels.names.emplace_back(trimmed(value));
@@ -78,8 +86,8 @@ ClassLabels classes_of(size_t rows, const LabelText& text, const Where& where, c
   return labels;
 }
 
-ClassLabels several(ClassLabels labels, const std::string& path) {
-  if (labels.names.size() < 2) {
+ClassLabels at_least(size_t least, ClassLabels labels, const std::string& path) {
+  if (labels.names.size() < least) {
     fail_at({path}, fmt::format("all {} rows have the label '{}'; a second class is needed", labels.rows(),
                                 labels.names[0]));
   }
@@ -106,12 +114,12 @@ ClassLabels of_sparse(const SparseTable& table, const std::vector<std::string>* 
 
 }  // namespace
 
-ClassLabels read_classes(const Table& table, size_t column) {
-  return several(of_table(table, column, nullptr, ""), table.path());
+ClassLabels read_classes(const Table& table, size_t column, size_t least) {
+  return at_least(least, of_table(table, column, nullptr, ""), table.path());
 }
 
-ClassLabels read_classes(const SparseTable& table) {
-  return several(of_sparse(table, nullptr, ""), table.path);
+ClassLabels read_classes(const SparseTable& table, size_t least) {
+  return at_least(least, of_sparse(table, nullptr, ""), table.path);
 }
 
 ClassLabels read_classes(const Table& table, size_t column, const std::vector<std::string>& known,
@@ -124,13 +132,18 @@ ClassLabels read_classes(const SparseTable& table, const std::vector<std::string
   return of_sparse(table, &known, origin);
 }
 
+std::optional<size_t> labelled_column(const Table& table, const std::string& column) {
+  const std::optional<size_t> found = table.find_column(column);
+  for (size_t row = 0; found && row < table.rows(); ++row) {
+    if (!is_missing(table.cell(row, *found))) return found;
+  }
+  return std::nullopt;
+}
+
 std::optional<ClassLabels> find_classes(const Table& table, const std::string& column,
                                         const std::vector<std::string>& known, const std::string& origin) {
-  const std::optional<size_t> found = table.find_column(column);
+  const std::optional<size_t> found = labelled_column(table, column);
   if (!found) return std::nullopt;
-  size_t row = 0;
-  while (row < table.rows() && is_missing(table.cell(row, *found))) ++row;
-  if (row == table.rows()) return std::nullopt;
   return of_table(table, *found, &known, origin);
 }
 
@@ -141,12 +154,10 @@ std::optional<ClassLabels> find_classes(const SparseTable& table, const std::vec
 }
 
 std::string describe_classes(const ClassLabels& labels) {
-  constexpr size_t kShown = 10;
   std::vector<std::string> parts;
-  for (size_t i = 0; i < std::min(kShown, labels.names.size()); ++i)
+  for (size_t i = 0; i < labels.names.size(); ++i)
     parts.push_back(fmt::format("'{}' ({} rows)", labels.names[i], labels.counts[i]));
-  if (labels.names.size() > kShown) parts.push_back(fmt::format("{} others", labels.names.size() - kShown));
-  return fmt::format("{}", fmt::join(parts, ", "));
+  return listed(std::move(parts));
 }
 
 }  // namespace bilevel

@@ -21,10 +21,10 @@ struct ClassLabels {
   int64_t rows() const { return static_cast<int64_t>(classes.size()); }
 };
 
-/// The classes that a column holds. InputError: a missing label (with its position), fewer than two classes.
-ClassLabels read_classes(const Table& table, size_t column);
+/// The classes that a column holds. InputError: a missing label (with its position), fewer than `least` (1 or 2) classes.
+ClassLabels read_classes(const Table& table, size_t column, size_t least = 2);
 /// Those of a LIBSVM file, of which there must be one per row.
-ClassLabels read_classes(const SparseTable& table);
+ClassLabels read_classes(const SparseTable& table, size_t least = 2);
 
 /// The labels of a further file in terms of known classes. `origin` names where those stand. InputError: a
 /// missing label, or a label that is no known class (both with their position; the message lists the classes).
@@ -32,6 +32,9 @@ ClassLabels read_classes(const Table& table, size_t column, const std::vector<st
                          const std::string& origin);
 ClassLabels read_classes(const SparseTable& table, const std::vector<std::string>& known,
                          const std::string& origin);
+
+/// The column of this name or number, unless it is empty in every row.
+std::optional<size_t> labelled_column(const Table& table, const std::string& column);
 
 /// For a file to predict: nullopt when the table lacks the column or it is empty in every row (a LIBSVM file:
 /// when it has no labels).

@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "bilevel/data/text.h"
+#include "bilevel/data/vocabulary.h"
 
 namespace bilevel {
 

@@ -1,16 +1,13 @@
 #include "bilevel/data/idx.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
-#include <memory>
 
 #include "bilevel/core/error.h"
+#include "bilevel/data/lines.h"
 
 namespace bilevel {
 namespace {
@@ -23,31 +20,9 @@ static_assert(std::endian::native == std::endian::little);
 
 /// The whole content, unpacked.
 std::string unpacked(const std::string& path) {
-  struct stat status = {};
-  if (stat(path.c_str(), &status) != 0) {
-    if (errno == ENOENT || errno == ENOTDIR) throw InputError(path + ": there is no such file");
-    throw FileError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
-  }
-  if (S_ISDIR(status.st_mode)) throw InputError(path + ": is a folder, not a file");
-  errno = 0;
-  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
-  if (!file) throw FileError(fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
-  gzbuffer(file.get(), 1 << 17);
-  constexpr unsigned kChunk = 1U << 20;
+  ByteReader file(path);
   std::string bytes;
-  while (true) {
-    const size_t size = bytes.size();
-    bytes.resize(size + kChunk);
-    const int got = gzread(file.get(), bytes.data() + size, kChunk);
-    bytes.resize(size + static_cast<size_t>(std::max(got, 0)));
-    if (got > 0) continue;
-    int code = Z_OK;
-    gzerror(file.get(), &code);
-    if (code == Z_OK || code == Z_STREAM_END) break;
-    if (code == Z_ERRNO) throw FileError(fmt::format("{}: cannot be read: {}", path, std::strerror(errno)));
-    fail(path, bytes.size(),
-         code == Z_BUF_ERROR ? "the gzip data end here too early; the file is cut"
-                             : "the gzip data are broken from about here on");
+  while (file.append_to(bytes, [&](const char* message) { fail(path, bytes.size(), message); })) {
   }
   if (bytes.empty()) throw InputError(path + ": is empty");
   return bytes;

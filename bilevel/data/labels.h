@@ -16,19 +16,11 @@ namespace bilevel {
 /// blanks around it.
 std::string label_key(std::string_view text);
 
-/// A distinct label value, as first written in the file, and its number of rows.
-struct LabelCount {
-  std::string value;
-  int64_t rows = 0;
-};
-
 struct BinaryLabels {
   std::vector<int8_t> is_positive;  ///< per row 1 (positive) or 0
-  std::vector<LabelCount> counts;   ///< the distinct values in order of first appearance
   int64_t positives = 0;
 
   int64_t rows() const { return static_cast<int64_t>(is_positive.size()); }
-  double positive_share() const { return static_cast<double>(positives) / static_cast<double>(rows()); }
 };
 
 /// Which values a file must hold.

@@ -9,17 +9,7 @@
 
 namespace bilevel {
 
-struct LineReader::File {
-  explicit File(const std::string& path) : gz(gzopen(path.c_str(), "rb")) {}
-  ~File() {
-    if (gz != nullptr) gzclose(gz);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  gzFile gz;
-};
-
-LineReader::LineReader(const std::string& path) : path_(path) {
+ByteReader::ByteReader(const std::string& path) : path_(path) {
   struct stat status = {};
   if (stat(path.c_str(), &status) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) fail_at({path}, "there is no such file");
@@ -27,11 +17,34 @@ LineReader::LineReader(const std::string& path) : path_(path) {
   }
   if (S_ISDIR(status.st_mode)) fail_at({path}, "is a folder, not a file");
   errno = 0;
-  file_ = std::make_unique<File>(path);
-  if (file_->gz == nullptr) {
+  const gzFile file = gzopen(path.c_str(), "rb");
+  if (file == nullptr)
     throw FileError(describe({path}, fmt::format("cannot be opened: {}", std::strerror(errno))));
-  }
-  gzbuffer(file_->gz, 1 << 17);
+  file_ = {file, gzclose};
+  gzbuffer(file, 1 << 17);
+}
+
+bool ByteReader::append_to(std::string& bytes, const std::function<void(const char*)>& fail) {
+  constexpr size_t kChunk = size_t{1} << 18;
+  const auto file = static_cast<gzFile>(file_.get());
+  const size_t size = bytes.size();
+  bytes.resize(size + kChunk);
+  const int got = gzread(file, bytes.data() + size, kChunk);
+  bytes.resize(size + static_cast<size_t>(got > 0 ? got : 0));
+  if (got > 0) return true;
+  int code = Z_OK;
+  gzerror(file, &code);
+  if (code == Z_OK || code == Z_STREAM_END) return false;
+  if (code == Z_ERRNO)
+    throw FileError(describe({path_}, fmt::format("cannot be read: {}", std::strerror(errno))));
+  fail(code == Z_BUF_ERROR ? "the gzip data end here too early; the file is cut"
+                           : "the gzip data are broken from about here on");
+  return false;
+}
+
+bool ByteReader::is_plain() const { return gzdirect(static_cast<gzFile>(file_.get())) != 0; }
+
+LineReader::LineReader(const std::string& path) : path_(path), file_(path) {
   while (buffer_.size() < 3 && fill()) {
   }
   if (buffer_.empty()) fail_at({path}, "is empty");
@@ -44,24 +57,10 @@ LineReader::LineReader(const std::string& path) : path_(path) {
   if (begin_ == buffer_.size() && !fill()) fail_at({path}, "is empty");
 }
 
-LineReader::~LineReader() = default;
-
 bool LineReader::fill() {
-  constexpr size_t kChunk = size_t{1} << 18;
-  const size_t size = buffer_.size();
-  buffer_.resize(size + kChunk);
-  const int got = gzread(file_->gz, buffer_.data() + size, kChunk);
-  buffer_.resize(size + static_cast<size_t>(got > 0 ? got : 0));
-  if (got > 0) return true;
-  int code = Z_OK;
-  const std::string message = gzerror(file_->gz, &code);
-  if (code == Z_OK || code == Z_STREAM_END) return false;
-  if (code == Z_ERRNO)
-    throw FileError(describe({path_}, fmt::format("cannot be read: {}", std::strerror(errno))));
-  const auto column = static_cast<int64_t>(buffer_.size() - begin_) + 1;
-  const Position position{path_, number_ + 1, column};
-  if (code == Z_BUF_ERROR) fail_at(position, "the gzip data end here too early; the file is cut");
-  fail_at(position, "the gzip data are broken from about here on");
+  return file_.append_to(buffer_, [this](const char* message) {
+    fail_at({path_, number_ + 1, static_cast<int64_t>(buffer_.size() - begin_) + 1}, message);
+  });
 }
 
 bool LineReader::next() {
@@ -96,7 +95,7 @@ void LineReader::fail(int64_t column, const std::string& message) const {
 }
 
 void LineReader::check() const {
-  const std::string hint = path_.ends_with(".gz") && gzdirect(file_->gz) != 0
+  const std::string hint = path_.ends_with(".gz") && file_.is_plain()
                                ? " (the file's name says gzip, but its content is not gzip)"
                                : "";
   if (const void* found = std::memchr(raw_.data(), 0, raw_.size()); found != nullptr) {

@@ -1,7 +1,8 @@
-// Reading a UTF-8 text file, plain or gzipped, line by line.
+// Reading a file, plain or gzipped: a UTF-8 text line by line, or bytes.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,6 +10,23 @@
 #include "bilevel/core/error.h"
 
 namespace bilevel {
+
+/// The bytes of a file; what gzip packed, as its content tells, unpacked.
+class ByteReader {
+ public:
+  /// Throws InputError for a missing file and a folder, FileError when the system cannot read the file.
+  explicit ByteReader(const std::string& path);
+
+  /// Appends some bytes; false at the end of the file. `fail(message)`, which must throw, is told of gzip data that are cut
+  /// or broken. FileError as above.
+  bool append_to(std::string& bytes, const std::function<void(const char*)>& fail);
+  /// Whether gzip had not packed it.
+  bool is_plain() const;
+
+ private:
+  std::string path_;
+  std::shared_ptr<void> file_;
+};
 
 /// Reads a text file by lines. gzip is recognized by the file's content, not by its name. A byte order mark
 /// is skipped and not counted in columns. Every line is checked: a NUL byte, broken UTF-8, and broken or cut
@@ -20,7 +38,6 @@ namespace bilevel {
 class LineReader {
  public:
   explicit LineReader(const std::string& path);
-  ~LineReader();
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
 
@@ -42,13 +59,11 @@ class LineReader {
   [[noreturn]] void fail(int64_t column, const std::string& message) const;
 
  private:
-  struct File;
-
   bool fill();         // appends bytes to buffer_; false at the end of the file
   void check() const;  // NUL bytes and UTF-8 of raw_
 
   std::string path_;
-  std::unique_ptr<File> file_;
+  ByteReader file_;
   std::string buffer_;
   size_t begin_ = 0;  // where the next line starts in buffer_
   std::string_view raw_;

@@ -11,7 +11,8 @@
 #include <unordered_map>
 
 #include "bilevel/core/error.h"
-#include "bilevel/data/text.h"
+#include "bilevel/data/saved_state.h"
+#include "bilevel/data/tokenizer.h"
 
 namespace bilevel {
 namespace {
@@ -249,38 +250,15 @@ std::vector<std::string> NgramHasher::names(const std::vector<std::string_view>&
   return names;
 }
 
-nlohmann::json NgramHasher::to_json() const {
-  return {{"word_min", options_.word_min},
-          {"word_max", options_.word_max},
-          {"char_min", options_.char_min},
-          {"char_max", options_.char_max},
-          {"within_words", options_.within_words},
-          {"buckets", options_.buckets},
-          {"min_word_length", options_.min_word_length},
-          {"lower_case", options_.lower_case},
-          {"sublinear_tf", options_.sublinear_tf},
-          {"idf", options_.idf},
-          {"normalize", options_.normalize},
-          {"word_weight", options_.word_weight},
-          {"char_weight", options_.char_weight}};
-}
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NgramOptions, word_min, word_max, char_min, char_max, within_words,
+                                   buckets, min_word_length, lower_case, sublinear_tf, idf, normalize,
+                                   word_weight, char_weight)
+
+nlohmann::json NgramHasher::to_json() const { return options_; }
 
 NgramHasher NgramHasher::from_json(const nlohmann::json& state, const torch::Tensor& idf) {
-  try {
-    NgramOptions options;
-    state.at("word_min").get_to(options.word_min);
-    state.at("word_max").get_to(options.word_max);
-    state.at("char_min").get_to(options.char_min);
-    state.at("char_max").get_to(options.char_max);
-    state.at("within_words").get_to(options.within_words);
-    state.at("buckets").get_to(options.buckets);
-    state.at("min_word_length").get_to(options.min_word_length);
-    state.at("lower_case").get_to(options.lower_case);
-    state.at("sublinear_tf").get_to(options.sublinear_tf);
-    state.at("idf").get_to(options.idf);
-    state.at("normalize").get_to(options.normalize);
-    state.at("word_weight").get_to(options.word_weight);
-    state.at("char_weight").get_to(options.char_weight);
+  return read_state("n-gram hasher", [&] {
+    const NgramOptions options = state.get<NgramOptions>();
     NgramHasher hasher(options);
     if (idf.defined()) {
       if (idf.dim() != 2 || idf.size(0) != 2 || idf.size(1) != options.buckets) {
@@ -289,9 +267,7 @@ NgramHasher NgramHasher::from_json(const nlohmann::json& state, const torch::Ten
       hasher.idf_ = idf.to(torch::kCPU, torch::kFloat32).contiguous();
     }
     return hasher;
-  } catch (const std::exception& error) {
-    throw FileError(fmt::format("the saved n-gram hasher is broken: {}", error.what()));
-  }
+  });
 }
 
 }  // namespace bilevel

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "bilevel/core/error.h"
 
 namespace bilevel {
@@ -23,6 +25,36 @@ InputKind input_kind_from_string(const std::string& name, const std::string& fie
     if (to_string(kind) == name) return kind;
   }
   throw InputError(fmt::format("{} = '{}': must be tokens, dense or sparse.", field, name));
+}
+
+void to_json(nlohmann::json& json, const InputShape& input) {
+  json = {{"kind", to_string(input.kind)}, {"width", input.width}};
+}
+
+void from_json(const nlohmann::json& json, InputShape& input) {
+  input = {input_kind_from_string(json.at("kind").get<std::string>()), json.at("width").get<int64_t>(), {}};
+}
+
+std::shared_ptr<Encoder> prepared_encoder(const std::string& name, const nlohmann::json& set,
+                                          const InputShape& input) {
+  const EncoderEntry& entry = encoder_registry().at(name);
+  if (!std::ranges::count(entry.inputs, input.kind))
+    throw InputError(fmt::format("encoder = '{}': does not read {} inputs.", name, to_string(input.kind)));
+  if (input.width < 1) throw InputError(fmt::format("width = {}: must be at least 1.", input.width));
+  if (input.pretrained.defined() && (input.kind != InputKind::tokens || input.pretrained.dim() != 2))
+    throw InputError("pretrained embedding: must be a matrix [vocabulary, width], for token inputs only.");
+  std::shared_ptr<Encoder> encoder = entry.make();
+  const Fields fields = fields_of(*encoder);
+  for (const auto& [option, value] : set.items()) {
+    const Field* field = fields.find(option);
+    if (field == nullptr) {
+      throw InputError(fmt::format("{} = {}: the encoder '{}' has no such option.", option,
+                                   value.is_string() ? value.get<std::string>() : value.dump(), name));
+    }
+    field->set(value);
+  }
+  encoder->resolve(input);
+  return encoder;
 }
 
 }  // namespace bilevel

@@ -1,13 +1,20 @@
 // What every model that turns a batch of inputs into feature vectors looks like. Encoders know no solver, no
-// task and no file.
+// task and no file. A new one is a folder bilevel/model/encoder/<name>/ whose <name>.h declares
+// `EncoderEntry <name>_entry();`.
 #pragma once
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "bilevel/core/fields.h"
+#include "bilevel/core/registry.h"
 
 namespace bilevel {
 
@@ -26,30 +33,88 @@ std::string to_string(InputKind kind);
 /// The kind with that name. Throws InputError naming `field`.
 InputKind input_kind_from_string(const std::string& name, const std::string& field = "kind");
 
+/// What a network reads. `width`: for tokens the vocabulary size (padding included), for dense and sparse the
+/// columns.
+struct InputShape {
+  InputKind kind = InputKind::dense;
+  int64_t width = 0;
+  torch::Tensor pretrained{};  ///< optional, tokens only: token vectors [width, any], any floating dtype
+};
+
+/// {"kind": ..., "width": ...}; the pretrained vectors are not part of it (a saved model's weights hold
+/// them).
+void to_json(nlohmann::json& json, const InputShape& input);
+void from_json(const nlohmann::json& json, InputShape& input);
+
+/// What the inputs of an encoder are made from.
+enum class Reads {
+  columns,  ///< numbers and categories of a table
+  ngrams,   ///< the hashed n-grams of a text
+  words,    ///< the words of a text, in their order
+};
+
 /// A module that maps a batch of inputs to one feature vector per row. Computes in the dtype of its
 /// parameters (float32 or float64) on their device. No copy of a parameter outlives a call, so parameters may
-/// be re-pointed at any time
-/// (`set_data`), for instance to views of one flat buffer.
+/// be re-pointed at any time (`set_data`), for instance to views of one flat buffer.
 class Encoder : public torch::nn::Module {
  public:
+  /// Its options, bound to variables that hold the defaults, with the rules on single values. None is called
+  /// `encoder` or `outputs`.
+  virtual void fields(Fields&) {}
+
+  /// Sets what is not given and follows from the input. Throws InputError where options contradict each other
+  /// or the input. Applying it twice changes nothing.
+  virtual void resolve(const InputShape&) {}
+
+  /// Makes the parameters, once, of options that are resolved: in LibTorch's default dtype on the CPU, random
+  /// values from LibTorch's default generator. `outputs`: logits per row, which are the features of a linear
+  /// encoder.
+  virtual void build(const InputShape& input, int64_t outputs) = 0;
+
   /// [B, features()] from the tensors of one input kind. A row's result does not depend on the other rows or
-  /// on padding (dropout aside); a row without tokens or entries gives what zeros give, never NaN.
+  /// on padding (dropout aside); a row without entries gives what zeros give, a row without tokens zeros,
+  /// never NaN.
   virtual torch::Tensor forward(const std::vector<torch::Tensor>& inputs) = 0;
 
   /// Width of the result.
   virtual int64_t features() const = 0;
+
+  /// Whether the network adds a linear map of the input, zero at first, to the outputs.
+  virtual bool linear_skip() const { return false; }
 
   /// Chooses between the fast kernels (false, the default) and kernels that are made for differentiating
   /// twice (true). The values are the same up to rounding.
   void set_twice_differentiable(bool on) { twice_differentiable_ = on; }
   bool twice_differentiable() const { return twice_differentiable_; }
 
-  /// One sentence: what `set_twice_differentiable(true)` changes, and what a second derivative meets without
-  /// it.
-  virtual std::string twice_differentiable_note() const = 0;
-
  private:
   bool twice_differentiable_ = false;
 };
+
+/// One encoder, with the traits that jobs go by.
+struct EncoderEntry {
+  std::string name;
+  std::string summary;  ///< one line
+  Reads reads = Reads::columns;
+  std::vector<InputKind> inputs = {};  ///< the layouts that it reads
+  /// Whether its features are the outputs and linear in its parameters: the network then has no head, its weights start at
+  /// zero, and a loss that is convex in the outputs is convex in the weights.
+  bool linear = false;
+  /// Whether it has second derivatives in its parameters, once `set_twice_differentiable(true)` is called.
+  bool twice_differentiable = true;
+  /// Whether it trains well with small steps only, of a half or a third of what others bear.
+  bool delicate = false;
+  /// With its default options, before `build`.
+  std::function<std::shared_ptr<Encoder>()> make = nullptr;
+};
+
+/// All encoders: the folders of bilevel/model/encoder/, and those that a program adds.
+Registry<EncoderEntry>& encoder_registry();
+
+/// An encoder before `build`, with its options `set` (an object: name -> value) and resolved. Throws InputError
+/// naming field and value for an unknown encoder, an input that it does not read, an option that it does not
+/// have, or an impossible value.
+std::shared_ptr<Encoder> prepared_encoder(const std::string& name, const nlohmann::json& set,
+                                          const InputShape& input);
 
 }  // namespace bilevel

@@ -34,11 +34,11 @@ struct LogisticRegression {
 };
 
 /// Minimizes  C sum_i log(1 + exp(-t_i (x_i w + b))) + 0.5 ||w||^2  over w and b, the objective of
-/// scikit-learn's LogisticRegression, with L-BFGS. `inputs`: dense {x [n,d]} or sparse {indices, values,
+/// scikit-learn's LogisticRegression, by `newton`. `inputs`: dense {x [n,d]} or sparse {indices, values,
 /// offsets} rows (see InputKind), any floating dtype and device (copied to float64 on the CPU); `width` = d,
 /// the number of columns; `labels` [n]: positive where > 0. `start`: where to begin, for instance the
 /// solution for a nearby C; nullptr: zero. Reaching `max_iterations` is no error: `converged` is false. Cost:
-/// two products with the inputs per iteration, typically 20 to 200 iterations. Throws InputError for shapes
+/// 5 to 20 iterations with some ten products with the inputs each. Throws InputError for shapes
 /// that do not fit, values that are not finite, or one class only.
 LogisticRegression fit_logistic_regression(const std::vector<torch::Tensor>& inputs, int64_t width,
                                            const torch::Tensor& labels,

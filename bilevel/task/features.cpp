@@ -1,6 +1,7 @@
 #include "bilevel/task/features.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -84,72 +85,86 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
   features.pair_column_ = options.pair;
   features.max_length_ = options.max_length;
   const Reads reads = encoder_registry().at(options.encoder).reads;
-  const bool reads_columns = reads == Reads::columns;
-  if (reads_columns && !options.text.empty()) {
-    throw InputError(
-        fmt::format("encoder = {}: reads columns, not text; for text take bag, rnn, lstm, gru or transformer",
-                    options.encoder));
+  if (reads == Reads::columns && !options.text.empty()) {
+    std::vector<std::string> others;
+    for (const EncoderEntry& entry : encoder_registry()) {
+      if (entry.reads != Reads::columns) others.push_back(entry.name);
+    }
+    throw InputError(fmt::format("encoder = {}: reads columns, not text; for text take one of {}",
+                                 options.encoder, fmt::join(others, ", ")));
   }
-  if (!reads_columns && options.text.empty()) {
+  if (reads != Reads::columns && options.text.empty()) {
     throw InputError(
         fmt::format("encoder = {}: reads text, but no text column is given (--text)", options.encoder));
   }
   if (reads == Reads::ngrams) {
-    NgramHasher hasher;
-    hasher.fit(texts_of(rows, options.text));
-    features.shape_ = {.kind = InputKind::sparse, .width = hasher.options().buckets};
-    features.facts_.emplace_back(
-        "features", fmt::format("word 1- and 2-grams and character 2- to 4-grams, hashed into {} buckets",
-                                hasher.options().buckets));
-    features.transform_ = std::move(hasher);
-  } else if (!options.text.empty()) {
-    auto texts = tokenized(texts_of(rows, options.text));
-    if (!options.pair.empty()) {
-      for (auto& second : tokenized(texts_of(rows, options.pair))) texts.push_back(std::move(second));
-    }
-    Vocabulary vocabulary = Vocabulary::fit(texts);
-    if (options.all_words && !options.embedding.empty()) {
-      std::vector<std::string> words = vocabulary.words();
-      for (const std::string& word : read_glove(options.embedding).words) {
-        if (vocabulary.id(word) == Vocabulary::kUnknown) words.push_back(word);
-      }
-      vocabulary = Vocabulary(std::move(words));
-    }
-    features.shape_ = {.kind = InputKind::tokens, .width = vocabulary.size()};
-    if (!options.embedding.empty()) {
-      const Glove glove = read_glove(options.embedding, &vocabulary);
-      int64_t known = 0;
-      for (const std::string& word : vocabulary.words()) known += glove.contains(word) ? 1 : 0;
-      features.shape_.pretrained = embedding_matrix(vocabulary, glove, generator);
-      features.facts_.emplace_back("words with a pretrained vector",
-                                   fmt::format("{} of {}", known, vocabulary.words().size()));
-    }
-    features.facts_.emplace_back("vocabulary", fmt::format("{} words", vocabulary.words().size()));
-    features.transform_ = std::move(vocabulary);
+    features.fit_ngrams(rows);
+  } else if (reads == Reads::words) {
+    features.fit_words(options, rows, generator);
   } else if (const auto* sparse = std::get_if<SparseTable>(rows.at(0).file)) {
-    SparseTransform transform = SparseTransform::fit(
-        sparse->features.select(rows[0].rows),
-        {.numbers = {.rank = !sparse->pixels}});  // pixels are neither skewed nor of different units
-    features.shape_ = {.kind = transform.is_dense() ? InputKind::dense : InputKind::sparse,
-                       .width = transform.width()};
-    features.facts_.emplace_back(
-        "features", fmt::format("{} from {} indices", transform.width(), sparse->features.width));
-    features.transform_ = std::move(transform);
+    features.fit_sparse(*sparse, rows[0].rows);
   } else {
-    const Table& table = std::get<Table>(*rows.at(0).file);
-    ColumnTransform transform = ColumnTransform::fit(table, feature_columns(table, options), rows[0].rows,
-                                                     {.categorical = options.categorical});
-    ColumnReport report;
-    transform.apply(table, rows[0].rows, &report);
-    features.shape_ = {.kind = InputKind::dense, .width = transform.width()};
-    features.facts_.emplace_back("features",
-                                 fmt::format("{} from {} columns", transform.width(), report.columns.size()));
-    features.facts_.emplace_back("missing values in the rows fitted on", fmt::format("{}", report.missing()));
-    if (report.dropped() > 0)
-      features.facts_.emplace_back("constant columns", fmt::format("{}", report.dropped()));
-    features.transform_ = std::move(transform);
+    features.fit_table(options, std::get<Table>(*rows.at(0).file), rows[0].rows);
   }
   return features;
+}
+
+void Features::fit_ngrams(const std::vector<FileRows>& rows) {
+  NgramHasher hasher;
+  hasher.fit(texts_of(rows, text_column_));
+  shape_ = {.kind = InputKind::sparse, .width = hasher.options().buckets};
+  facts_.emplace_back("features",
+                      fmt::format("word 1- and 2-grams and character 2- to 4-grams, hashed into {} buckets",
+                                  hasher.options().buckets));
+  transform_ = std::move(hasher);
+}
+
+void Features::fit_words(const FeatureOptions& options, const std::vector<FileRows>& rows,
+                         at::Generator& generator) {
+  auto texts = tokenized(texts_of(rows, options.text));
+  if (!options.pair.empty()) {
+    for (auto& second : tokenized(texts_of(rows, options.pair))) texts.push_back(std::move(second));
+  }
+  Vocabulary vocabulary = Vocabulary::fit(texts);
+  if (options.all_words && !options.embedding.empty()) {
+    std::vector<std::string> words = vocabulary.words();
+    for (const std::string& word : read_glove(options.embedding).words) {
+      if (vocabulary.id(word) == Vocabulary::kUnknown) words.push_back(word);
+    }
+    vocabulary = Vocabulary(std::move(words));
+  }
+  shape_ = {.kind = InputKind::tokens, .width = vocabulary.size()};
+  if (!options.embedding.empty()) {
+    const Glove glove = read_glove(options.embedding, &vocabulary);
+    int64_t known = 0;
+    for (const std::string& word : vocabulary.words()) known += glove.contains(word) ? 1 : 0;
+    shape_.pretrained = embedding_matrix(vocabulary, glove, generator);
+    facts_.emplace_back("words with a pretrained vector",
+                        fmt::format("{} of {}", known, vocabulary.words().size()));
+  }
+  facts_.emplace_back("vocabulary", fmt::format("{} words", vocabulary.words().size()));
+  transform_ = std::move(vocabulary);
+}
+
+void Features::fit_sparse(const SparseTable& table, const std::vector<int64_t>& rows) {
+  // Pixels are neither skewed nor of different units.
+  SparseTransform transform =
+      SparseTransform::fit(table.features.select(rows), {.numbers = {.rank = !table.pixels}});
+  shape_ = {.kind = transform.is_dense() ? InputKind::dense : InputKind::sparse, .width = transform.width()};
+  facts_.emplace_back("features", fmt::format("{} from {} indices", transform.width(), table.features.width));
+  transform_ = std::move(transform);
+}
+
+void Features::fit_table(const FeatureOptions& options, const Table& table,
+                         const std::vector<int64_t>& rows) {
+  ColumnTransform transform = ColumnTransform::fit(table, feature_columns(table, options), rows,
+                                                   {.categorical = options.categorical});
+  shape_ = {.kind = InputKind::dense, .width = transform.width()};
+  facts_.emplace_back("features", fmt::format("{} from {} columns", transform.width(), transform.columns()));
+  facts_.emplace_back("missing values in the rows fitted on", fmt::format("{}", transform.missing()));
+  if (transform.dropped() > 0)
+    facts_.emplace_back("constant columns", fmt::format("{}", transform.dropped()));
+  transform_ = std::move(transform);
 }
 
 Inputs Features::apply(const DataFile& file) const {

@@ -12,8 +12,10 @@
 #include "bilevel/data/columns.h"
 #include "bilevel/data/libsvm.h"
 #include "bilevel/data/ngrams.h"
+#include "bilevel/data/sparse_transform.h"
 #include "bilevel/data/table.h"
-#include "bilevel/data/text.h"
+#include "bilevel/data/tokenizer.h"
+#include "bilevel/data/vocabulary.h"
 #include "bilevel/model/network.h"
 #include "bilevel/task/inputs.h"
 
@@ -79,6 +81,10 @@ class Features {
   const std::vector<std::pair<std::string, std::string>>& facts() const { return facts_; }
 
  private:
+  void fit_ngrams(const std::vector<FileRows>& rows);
+  void fit_words(const FeatureOptions& options, const std::vector<FileRows>& rows, at::Generator& generator);
+  void fit_sparse(const SparseTable& table, const std::vector<int64_t>& rows);
+  void fit_table(const FeatureOptions& options, const Table& table, const std::vector<int64_t>& rows);
   Inputs tokens_of(const DataFile& file, const std::string& column) const;
 
   std::string text_column_, pair_column_;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bilevel/data/sparse_rows.h"
-#include "bilevel/data/text.h"
+#include "bilevel/data/vocabulary.h"
 #include "bilevel/model/encoder.h"
 #include "bilevel/problem/batch.h"
 

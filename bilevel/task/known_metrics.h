@@ -1,23 +1,38 @@
 // How far the present point of a known problem is from its answer.
 #pragma once
 
-#include <optional>
+#include <nlohmann/json.hpp>
 
 #include "bilevel/problem/sets.h"
 #include "bilevel/task/known_problem.h"
 
 namespace bilevel {
 
-struct KnownMetrics {
-  double gradient_norm = 0;                       ///< ||grad Phi(x)||, the true hypergradient
-  std::optional<double> projected_gradient_norm;  ///< ||x - P(x - grad Phi(x))||, where x has a feasible set
-  std::optional<double> distance;                 ///< ||x - x*|| / sqrt(dim x), where x* is known
-};
+/// Of a problem's present point, by exact computation without noise.
+class KnownMetrics {
+ public:
+  /// The problem must outlive it. Asks for its solution(), which may cost much.
+  explicit KnownMetrics(const KnownProblem& known);
 
-/// At the problem's present x. Cost: one `KnownProblem::gradient`.
-/// @param project the problem's projection of x; empty: x is free.
-/// @param solution its solution(), which may cost much and does not change; undefined: not known.
-KnownMetrics known_metrics(const KnownProblem& problem, const Projection& project,
-                           const torch::Tensor& solution);
+  /// "gradient_norm", ||grad Phi(x)||, the true hypergradient; where x has a feasible set "projected_gradient_norm",
+  /// ||x - P(x - grad Phi(x))||; where x* is known "distance", ||x - x*|| / sqrt(dim x). Cost: one
+  /// `KnownProblem::gradient`.
+  nlohmann::ordered_json at_present() const;
+
+  /// The same, "distance" in any case (null), and the values of both objectives on all rows: "upper", "lower".
+  nlohmann::ordered_json with_objectives() const;
+
+  /// Of such an object the norm that vanishes at a solution.
+  static double stationarity(const nlohmann::ordered_json& metrics);
+
+  /// x*, detached; undefined where it is not known.
+  const torch::Tensor& solution() const { return solution_; }
+
+ private:
+  const KnownProblem& known_;
+  Problem problem_;
+  Batch upper_, lower_;  // all rows
+  torch::Tensor solution_;
+};
 
 }  // namespace bilevel

@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
+#include "bilevel/task/job/job_options.h"
 
 namespace bilevel {
 
@@ -41,6 +44,17 @@ ProblemTraits traits_of(const KnownProblem& known, double noise) {
   return traits;
 }
 
+std::vector<double> start_values(const std::string& text) {
+  std::vector<double> numbers;
+  for (const std::string& part : split_list(text)) {
+    const Number number = read_number(part);
+    if (number.kind != CellKind::number)
+      throw InputError(fmt::format("start = {}: '{}' is not a finite number", text, part));
+    numbers.push_back(number.value);
+  }
+  return numbers;
+}
+
 void set_start(const KnownProblem& problem, const std::vector<double>& values) {
   if (values.empty()) return;
   const torch::Tensor x = problem.x();
@@ -58,6 +72,18 @@ void set_start(const KnownProblem& problem, const std::vector<double>& values) {
     throw InputError("start: lies outside of the set that x must stay in");
   }
   x.copy_(start);
+}
+
+std::vector<std::string> input_files(KnownProblem& problem) {
+  std::vector<std::string> paths;
+  const Fields fields = fields_of(problem);
+  for (const Field& field : fields.list()) {
+    const nlohmann::json value = field.get();
+    if (field.type == "text" && value.is_string() &&
+        std::filesystem::is_regular_file(value.get<std::string>()))
+      paths.push_back(value);
+  }
+  return paths;
 }
 
 std::unique_ptr<KnownProblem> make_known_problem(const std::string& name) {

@@ -62,9 +62,15 @@ Problem with_noise(Problem problem, double noise);
 /// The problem's traits with the noise of its oracles: of its batches, or of `with_noise`.
 ProblemTraits traits_of(const KnownProblem& problem, double noise);
 
+/// "1,-2,0.5" as numbers. Throws InputError for what is none.
+std::vector<double> start_values(const std::string& text);
+
 /// Starts x elsewhere: one value for all coordinates, or one for each; none: x stays. Throws InputError for
 /// another number of values, a value that is not finite, and a point outside of the feasible set.
 void set_start(const KnownProblem& problem, const std::vector<double>& values);
+
+/// The files that the problem's options name.
+std::vector<std::string> input_files(KnownProblem& problem);
 
 /// One known problem as the command line sees it.
 struct KnownProblemEntry {

@@ -11,16 +11,14 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
-#include "bilevel/core/number.h"
 #include "bilevel/core/safetensors.h"
 #include "bilevel/core/threads.h"
-#include "bilevel/report/page.h"
-#include "bilevel/report/plot.h"
 #include "bilevel/report/trace.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/task/job/job.h"
 #include "bilevel/task/known_metrics.h"
 #include "bilevel/task/run_folder.h"
+#include "bilevel/task/solve_report.h"
 
 namespace bilevel {
 
@@ -32,83 +30,11 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kMostShown = 200;  // coordinates of x and y in the summary
 
-/// "1,-2,0.5" as numbers.
-std::vector<double> numbers_of(const std::string& text) {
-  std::vector<double> numbers;
-  for (const std::string& part : split_list(text)) {
-    const Number number = read_number(part);
-    if (number.kind != CellKind::number)
-      throw InputError(fmt::format("start = {}: '{}' is not a finite number", text, part));
-    numbers.push_back(number.value);
-  }
-  return numbers;
-}
-
 Json values_of(const torch::Tensor& variable) {
   if (variable.numel() > kMostShown) return nullptr;
   const torch::Tensor flat = variable.detach().flatten().contiguous();
   const auto* value = flat.data_ptr<double>();
   return std::vector<double>(value, value + flat.numel());
-}
-
-/// What is known about a point, by exact computation on all rows and without noise.
-class Metrics {
- public:
-  explicit Metrics(const KnownProblem& known)
-      : known_(known),
-        problem_(known.problem()),
-        solution_(known.solution()),
-        upper_batch_(problem_.upper.batches.all()),
-        lower_batch_(problem_.lower.batches.all()) {}
-
-  /// At the present x and y.
-  Json at_present() const {
-    const torch::NoGradGuard no_grad;
-    const KnownMetrics known = known_metrics(known_, problem_.upper.project, solution_);
-    Json metrics{{"distance", nullptr}, {"gradient_norm", known.gradient_norm}};
-    if (known.distance) metrics["distance"] = *known.distance;
-    metrics["upper"] = problem_.upper.loss(upper_batch_).item<double>();
-    metrics["lower"] = problem_.lower.loss(lower_batch_).item<double>();
-    if (known.projected_gradient_norm) metrics["projected_gradient_norm"] = *known.projected_gradient_norm;
-    return metrics;
-  }
-
-  /// What `tolerance` speaks of.
-  static double stationarity(const Json& metrics) {
-    return metrics.value("projected_gradient_norm", metrics.at("gradient_norm").get<double>());
-  }
-
- private:
-  const KnownProblem& known_;
-  Problem problem_;
-  torch::Tensor solution_;
-  Batch upper_batch_, lower_batch_;
-};
-
-/// What a person reads at the end.
-std::string solution_text(const Json& summary) {
-  const auto& metrics = summary.at("metrics");
-  std::string out = fmt::format("{} on {}: {} steps in {} ({})\n", summary.at("solver").get<std::string>(),
-                                summary.at("problem").get<std::string>(), summary.at("steps").get<int64_t>(),
-                                duration_text(summary.at("seconds").get<double>()),
-                                summary.at("stop_reason").get<std::string>());
-  const auto line = [&](const char* what, const char* key) {
-    out +=
-        fmt::format("  {:<32} {}\n", what, metrics.at(key).is_null() ? "unknown" : text_of(metrics.at(key)));
-  };
-  line("distance to x* / sqrt(dim x)", "distance");
-  line("norm of the true hypergradient", "gradient_norm");
-  if (metrics.contains("projected_gradient_norm")) line("  projected", "projected_gradient_norm");
-  line("upper objective f(x, y)", "upper");
-  line("lower objective g(x, y)", "lower");
-  for (const auto& warning : summary.at("warnings")) {
-    out += fmt::format("warning: {}\n", warning.get<std::string>());
-  }
-  if (summary.at("out").is_string()) {
-    out += fmt::format("trace: {0}/trace.jsonl, report: {0}/report.html\n",
-                       summary.at("out").get<std::string>());
-  }
-  return out;
 }
 
 class SolveRun {
@@ -125,7 +51,7 @@ class SolveRun {
     known_ = make_known_problem(o_.problem);
     fields_of(*known_).from_json(o_.problem_options);
     known_->build(o_.seed);
-    set_start(*known_, numbers_of(o_.start));
+    set_start(*known_, start_values(o_.start));
     const Problem problem = with_noise(known_->problem(), o_.noise);
     outside_theory_ = out_of_theory(*solver, traits_of(*known_, o_.noise));
     if (!outside_theory_.empty()) say(outside_theory_);
@@ -142,25 +68,15 @@ class SolveRun {
 
   std::string path(const char* name) const { return (fs::path(out_) / name).string(); }
 
-  std::vector<std::string> input_files() const {
-    std::vector<std::string> paths;
-    const Fields fields = fields_of(*known_);
-    for (const Field& field : fields.list()) {
-      if (field.type != "text") continue;
-      if (const auto value = field.get(); value.is_string()) paths.push_back(value);
-    }
-    return paths;
-  }
-
   std::optional<FolderLock> open_folder() {
     if (out_.empty()) {
       first_row();
       return std::nullopt;
     }
-    const Json files = fingerprints(input_files());
+    const Json files = fingerprints(input_files(*known_));
     std::optional<FolderLock> lock =
         resume_ ? continue_run_folder(out_, files)
-                : new_run_folder(out_, "solve", {{"options", saved_options()}, {"files", files}});
+                : new_run_folder(out_, "solve", {{"options", o_.to_json()}, {"files", files}});
     resume_ = resume_ && fs::exists(path("checkpoint.safetensors"));
     if (resume_) {
       const auto [tensors, metadata] = load_safetensors(path("checkpoint.safetensors"));
@@ -172,12 +88,6 @@ class SolveRun {
       first_row();
     }
     return lock;
-  }
-
-  Json saved_options() {
-    Json saved{{"problem", o_.problem}, {"problem_options", o_.problem_options}};
-    saved.update(fields_of(o_).to_json());
-    return saved;
   }
 
   RunOptions run_options() {
@@ -202,10 +112,10 @@ class SolveRun {
     if (row.step % every_ == 0 || row.step == o_.steps) {
       evaluate();
       write_row();
-      if (o_.tolerance && Metrics::stationarity(latest_) <= *o_.tolerance) {
+      if (o_.tolerance && KnownMetrics::stationarity(latest_) <= *o_.tolerance) {
         early_end_ = StopReason::converged;
         early_message_ = fmt::format("the true hypergradient's norm is {:.3g} at step {}",
-                                     Metrics::stationarity(latest_), row.step);
+                                     KnownMetrics::stationarity(latest_), row.step);
       }
     }
     if (callbacks_.progress) {
@@ -229,7 +139,7 @@ class SolveRun {
 
   void evaluate() {
     const auto start = Clock::now();
-    latest_ = metrics_->at_present();
+    latest_ = metrics_->with_objectives();
     evaluation_seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
   }
 
@@ -278,39 +188,10 @@ class SolveRun {
     }
     if (trace_) trace_->flush();
 
-    std::vector<std::string> warnings = run.warnings;
-    if (!outside_theory_.empty()) warnings.insert(warnings.begin(), outside_theory_);
-    const OracleLedger& calls = run.oracle_calls;
-    result.summary = {
-        {"command", "solve"},
-        {"problem", o_.problem},
-        {"solver", o_.solver},
-        {"seed", o_.seed},
-        {"steps", run.steps},
-        {"seconds", seconds},
-        {"evaluation_seconds", evaluation_seconds_},
-        {"stop_reason", to_string(result.reason)},
-        {"metrics", latest_},
-        {"x", values_of(known_->x())},
-        {"y", values_of(known_->y())},
-        {"x_rows", rows_of_x()},
-        {"problem_options", fields_of(*known_).to_json()},
-        {"noise", o_.noise},
-        {"oracle_calls", calls.steps.to_json()},
-        {"oracle_calls_apart",
-         {{"warm_start", calls.warm_start.to_json()},
-          {"automatic", calls.automatic.to_json()},
-          {"evaluation", calls.evaluation.to_json()}}},
-        {"samples", {{"upper", calls.steps.upper_samples}, {"lower", calls.steps.lower_samples}}},
-        {"solver_options", run.options},
-        {"chosen_step_sizes", run.chosen},
-        {"within_theory", outside_theory_.empty()},
-        {"warnings", warnings},
-        {"peak_rss_bytes", peak_rss_bytes()},
-        {"out", out_.empty() ? Json(nullptr) : Json(out_)}};
+    result.summary = summary_of(run, to_string(result.reason), seconds);
     if (result.finished) result.text = solution_text(result.summary);
     if (!out_.empty() && result.finished) {
-      write_report(result);
+      write_solve_report(out_, result.summary);
       if (const std::string table = known_->table_of_x(); !table.empty())
         write_file_atomically(path("weights.tsv"), table);
       result.summary["peak_rss_bytes"] = peak_rss_bytes();
@@ -320,59 +201,42 @@ class SolveRun {
     return result;
   }
 
+  Json summary_of(const Result& run, const std::string& reason, double seconds) const {
+    std::vector<std::string> warnings = run.warnings;
+    if (!outside_theory_.empty()) warnings.insert(warnings.begin(), outside_theory_);
+    const OracleLedger& calls = run.oracle_calls;
+    return {{"command", "solve"},
+            {"problem", o_.problem},
+            {"solver", o_.solver},
+            {"seed", o_.seed},
+            {"steps", run.steps},
+            {"seconds", seconds},
+            {"evaluation_seconds", evaluation_seconds_},
+            {"stop_reason", reason},
+            {"metrics", latest_},
+            {"x", values_of(known_->x())},
+            {"y", values_of(known_->y())},
+            {"x_rows", rows_of_x()},
+            {"problem_options", fields_of(*known_).to_json()},
+            {"noise", o_.noise},
+            {"oracle_calls", calls.steps.to_json()},
+            {"oracle_calls_apart",
+             {{"warm_start", calls.warm_start.to_json()},
+              {"automatic", calls.automatic.to_json()},
+              {"evaluation", calls.evaluation.to_json()}}},
+            {"samples", {{"upper", calls.steps.upper_samples}, {"lower", calls.steps.lower_samples}}},
+            {"solver_options", run.options},
+            {"chosen_step_sizes", run.chosen},
+            {"within_theory", outside_theory_.empty()},
+            {"warnings", warnings},
+            {"peak_rss_bytes", peak_rss_bytes()},
+            {"out", out_.empty() ? Json(nullptr) : Json(out_)}};
+  }
+
   /// The rows that the coordinates of "x" belong to, where it has such and they are shown.
   Json rows_of_x() const {
     const std::vector<int64_t> rows = known_->rows_of_x();
     return rows.empty() || static_cast<int64_t>(rows.size()) > kMostShown ? Json(nullptr) : Json(rows);
-  }
-
-  void write_report(const JobResult& result) const {
-    const Trace trace = read_trace(path("trace.jsonl"));
-    const auto series = [&](const char* metric, const char* label) {
-      return series_from_trace(trace, "step", std::string("/metrics/") + metric, label);
-    };
-    std::vector<Figure> figures;
-    const auto add = [&](const char* file, const LinePlot& plot) {
-      figures.push_back({draw(plot), ""});
-      if (!figures.back().plot.svg.empty()) write_file_atomically(path(file), figures.back().plot.svg);
-    };
-    if (result.summary.at("metrics").at("distance").is_number()) {
-      add("distance.svg", {.title = "Distance to the solution",
-                           .x_label = "step",
-                           .y_label = "|x - x*| / sqrt(dim x)",
-                           .series = {series("distance", o_.solver.c_str())},
-                           .log_y = true});
-    }
-    const bool projected = result.summary.at("metrics").contains("projected_gradient_norm");
-    add("gradient_norm.svg",
-        {.title = projected ? "True hypergradient, projected" : "True hypergradient",
-         .x_label = "step",
-         .y_label = "norm",
-         .series = {series(projected ? "projected_gradient_norm" : "gradient_norm", o_.solver.c_str())},
-         .log_y = true});
-    add("objectives.svg", {.title = "Objectives at (x, y)",
-                           .x_label = "step",
-                           .y_label = "value",
-                           .series = {series("upper", "upper, f"), series("lower", "lower, g")}});
-
-    Json shown = result.summary;
-    for (const char* key : {"metrics", "x", "x_rows", "y", "oracle_calls", "oracle_calls_apart",
-                            "solver_options", "problem_options", "warnings"}) {
-      shown.erase(key);
-    }
-    for (const char* key : {"seconds", "evaluation_seconds"})
-      shown[key] = duration_text(shown.at(key).get<double>());
-    std::string body = "<section>\n" + table_of("Result", result.summary.at("metrics"));
-    for (const auto& warning : result.summary.at("warnings")) {
-      body += "<p class=\"note\">" + text_of(warning) + "</p>\n";
-    }
-    body += "</section>\n" + figures_section("Curves", figures);
-    body += "<section>\n" + table_of("Run", shown) +
-            table_of("Problem", result.summary.at("problem_options")) +
-            table_of("Solver", result.summary.at("solver_options")) +
-            table_of("Oracle calls of the steps", result.summary.at("oracle_calls")) + "</section>\n";
-    write_file_atomically(path("report.html"),
-                          html_page(fmt::format("{} on {}", o_.solver, o_.problem), body));
   }
 
   SolveJobOptions o_;
@@ -381,7 +245,7 @@ class SolveRun {
   bool resume_;
 
   std::unique_ptr<KnownProblem> known_;
-  std::optional<Metrics> metrics_;
+  std::optional<KnownMetrics> metrics_;
   std::string outside_theory_;  // a warning, or empty
   std::optional<TraceWriter> trace_;
   int64_t trace_bytes_ = 0;
@@ -395,26 +259,6 @@ class SolveRun {
 };
 
 }  // namespace
-
-void SolveJobOptions::fields(Fields& f) {
-  f.heading("Run");
-  f.text("solver", solver, "see 'bilevel list solvers'").as("NAME");
-  f.integer("steps", steps, kAtLeastOne, "steps of the solver, its warm start not counted").as("N");
-  f.texts("set", set, "an option of the solver; may be repeated; see 'bilevel list options SOLVER'")
-      .as("KEY=VALUE");
-  f.number("noise", noise, kNonNegative,
-           "standard deviation, per coordinate, of the noise in every gradient; 0: all oracles are exact")
-      .as("S");
-  f.text("start", start, "where x starts: one value for all coordinates, or one for each")
-      .as("V,...")
-      .or_else("by problem");
-  f.integer("seed", seed, kNonNegative, "seed of all randomness").as("N");
-  f.number("tolerance", tolerance, kPositive,
-           "stop when the true hypergradient's norm (projected, where x is constrained) is at most this")
-      .as("T");
-  f.number("max_seconds", max_seconds, kPositive, "stop after this time, evaluations not counted").as("S");
-  f.integer("threads", threads, kAtLeastOne, "threads of the numerical library").as("N");
-}
 
 JobResult run_solve_job(const SolveJobOptions& options, const std::string& out,
                         const JobCallbacks& callbacks) {
@@ -432,13 +276,7 @@ JobResult resume_solve_job(const std::string& out, const JobCallbacks& callbacks
               .finished = true,
               .text = solution_text(found)};
     }
-    SolveJobOptions options;
-    nlohmann::json fields = saved.at("options");
-    options.problem = fields.at("problem");
-    options.problem_options = fields.at("problem_options");
-    fields.erase("problem");
-    fields.erase("problem_options");
-    fields_of(options).from_json(fields);
+    const SolveJobOptions options = SolveJobOptions::from_json(saved.at("options"));
     return SolveRun(options, out, callbacks, true).run();
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", (fs::path(out) / "options.json").string(), error.what()));

@@ -29,6 +29,9 @@ struct SolveJobOptions {
 
   /// All but the problem and its options.
   void fields(Fields& fields);
+  /// All of them, as options.json keeps them, and back. Throws nlohmann::json::exception and InputError.
+  nlohmann::ordered_json to_json() const;
+  static SolveJobOptions from_json(nlohmann::json json);
 };
 
 /// Runs the solver. The metrics are taken before step 1, then every so many steps that there are at most

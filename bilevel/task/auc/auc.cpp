@@ -381,6 +381,16 @@ Prediction predict_auc(const PredictRequest& request) {
   return {result, text};
 }
 
+/// Where there are two classes, or one is rare.
+std::optional<Suggestion> suggest_auc(const DataDescription& d) {
+  const LabelCount& rarest = d.classes.back();
+  const double share = static_cast<double>(rarest.rows) / static_cast<double>(d.rows);
+  if (rarest.rows < 3 || (d.classes.size() != 2 && share >= 0.1)) return std::nullopt;
+  return Suggestion{
+      " --positive " + shell_word(rarest.value),
+      fmt::format("rank the rows by class {} ({:.1f} % of the rows)", rarest.value, 100 * share)};
+}
+
 }  // namespace
 
 JobEntry auc_entry() {
@@ -389,7 +399,8 @@ JobEntry auc_entry() {
           .first_try = "--train reviews.tsv --text text --label class --positive spam",
           .score = "AUC",
           .make = [] { return std::make_unique<JobOf<AucJobOptions, AucRun>>(); },
-          .predict = predict_auc};
+          .predict = predict_auc,
+          .suggest = suggest_auc};
 }
 
 }  // namespace bilevel

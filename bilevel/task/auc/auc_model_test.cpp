@@ -37,10 +37,11 @@ AucData small_data() {
   return data;
 }
 
+const nlohmann::json kSmall{{"hidden", 5}, {"layers", 1}, {"dropout", 0.0}, {"activation", "tanh"}};
+
 AucModel small_model(const std::string& encoder, const std::string& form, double l2) {
   NetworkOptions network{.encoder = encoder};
-  if (encoder == "mlp")
-    network = {.encoder = encoder, .hidden = 5, .layers = 1, .dropout = 0.0, .activation = "tanh"};
+  if (encoder == "mlp") network = {.encoder = encoder, .set = kSmall};
   AucModel model(network, {.kind = InputKind::dense, .width = kWidth}, {form, 0.25, 1.0}, l2, 7, torch::kCPU);
   const DefaultGeneratorScope randomness(4);
   const torch::NoGradGuard no_grad;
@@ -202,8 +203,8 @@ TEST(AucModel, MinibatchesLearnARareClassAsTheFullBatchDoes) {
 TEST(AucModel, SavesAndLoads) {
   const AucData data = small_data();
   const AucModel model = small_model("mlp", "libauc", 1);
-  AucModel other({.encoder = "mlp", .hidden = 5, .layers = 1, .dropout = 0.0, .activation = "tanh"},
-                 {.kind = InputKind::dense, .width = kWidth}, {"libauc", 0.25, 1.0}, 1, 99, torch::kCPU);
+  AucModel other({.encoder = "mlp", .set = kSmall}, {.kind = InputKind::dense, .width = kWidth},
+                 {"libauc", 0.25, 1.0}, 1, 99, torch::kCPU);
   EXPECT_FALSE(torch::equal(model.scores(data.inputs, data.upper), other.scores(data.inputs, data.upper)));
   other.load(all_tensors(model));
   EXPECT_TRUE(torch::equal(model.scores(data.inputs, data.upper), other.scores(data.inputs, data.upper)));

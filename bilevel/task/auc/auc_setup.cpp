@@ -33,17 +33,20 @@ JobDefaults auc_defaults(const std::string& encoder) {
   // One thread for the small steps of bag, linear and mlp: a second one gains nothing there and, on a machine
   // that does other work too, waits for the other core most of the time.
   const EncoderEntry& entry = encoder_registry().at(encoder);
-  if (entry.reads == Reads::ngrams)
-    return {.network = {}, .l2 = 5, .steps = 1000, .threads = 1, .solver = solver(0.02)};
-  if (entry.linear) return {.network = {}, .l2 = 80, .steps = 2000, .threads = 1, .solver = solver(0.02)};
+  if (entry.reads == Reads::ngrams) return {.l2 = 5, .steps = 1000, .threads = 1, .solver = solver(0.02)};
+  if (entry.linear) return {.l2 = 80, .steps = 2000, .threads = 1, .solver = solver(0.02)};
   if (entry.reads == Reads::columns) {
-    return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "relu", .linear_skip = true},
+    return {.network = {{"hidden", 64},
+                        {"layers", 1},
+                        {"dropout", 0.0},
+                        {"activation", "relu"},
+                        {"linear_skip", true}},
             .l2 = 80,
             .steps = 2000,
             .threads = 1,
             .solver = solver(0.01)};
   }
-  return {.network = {.max_length = 128},
+  return {.network = {{"max_length", 128}},
           .batch_size = 32,
           .epochs = 8,
           .solver = solver(entry.delicate ? 5e-4 : 1e-3)};
@@ -90,7 +93,7 @@ AucSetup::AucSetup(AucJobOptions options, const std::function<void(const std::st
                   parts_.train.size(), parts_.valid.size(), parts_.test.size(),
                   100 * parts_.labels.index_select(0, torch::tensor(parts_.train)).mean().item<double>(),
                   o_.positive));
-  first_ = fit(feature_options(o_, o_.encoder, network_.max_length.value_or(256)), parts_.train);
+  first_ = fit(feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), parts_.train);
   o_.note(model(first_.second.shape, o_.seed)->network()->options());
 }
 
@@ -129,7 +132,7 @@ std::unique_ptr<Solver> AucSetup::solver(const std::string& name) const {
 std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(
     const std::vector<int64_t>& rows) const {
   if (first_.first && rows == parts_.train) return first_;
-  return fit(feature_options(o_, o_.encoder, network_.max_length.value_or(256)), rows);
+  return fit(feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), rows);
 }
 
 std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(

@@ -769,7 +769,12 @@ JobEntry clean_entry() {
           .score = "held-back loss",
           .score_is_loss = true,
           .make = [] { return std::make_unique<JobOf<CleanOptions, CleanRun>>(); },
-          .predict = predict_classes};
+          .predict = predict_classes,
+          .suggest =
+              [](const DataDescription&) {
+                return Suggestion{" --trusted TRUSTED",
+                                  "find wrong labels with the help of a small file of trusted rows"};
+              }};
 }
 
 }  // namespace bilevel

@@ -42,13 +42,13 @@ CleanDefaults clean_defaults(const std::string& encoder) {
       defaults.baseline_l2 = 1;
     } else if (!entry.linear) {
       defaults.network = {
-          .hidden = 64, .layers = 1, .dropout = 0.0, .activation = "relu", .linear_skip = true};
+          {"hidden", 64}, {"layers", 1}, {"dropout", 0.0}, {"activation", "relu"}, {"linear_skip", true}};
       defaults.fit_epochs = 20;
       defaults.fit_step_size = 2e-3;
     }
     return defaults;
   }
-  defaults.network = {.max_length = 128};
+  defaults.network = {{"max_length", 128}};
   defaults.l2 = defaults.baseline_l2 = 1;
   defaults.batch_size = 64;
   defaults.epochs = 4;

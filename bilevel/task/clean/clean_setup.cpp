@@ -139,7 +139,7 @@ void CleanSetup::refuse_shared_rows() const {
 }
 
 CleanInputs CleanSetup::fit(const std::string& encoder) const {
-  FeatureOptions options = feature_options(o_, encoder, network(encoder).max_length.value_or(256));
+  FeatureOptions options = feature_options(o_, encoder, network(encoder).set.value("max_length", 256));
   if (!o_.group.empty()) options.excluded.push_back(o_.group);
   if (encoder_registry().at(encoder).reads != Reads::words) options.embedding.clear();
   std::vector<int64_t> rows = train_;
@@ -158,8 +158,7 @@ CleanInputs CleanSetup::fit(const std::string& encoder) const {
 }
 
 NetworkOptions CleanSetup::network(const std::string& encoder) const {
-  NetworkOptions network = encoder == o_.encoder ? network_ : clean_defaults(encoder).network;
-  network.encoder = encoder;
+  NetworkOptions network = encoder == o_.encoder ? network_ : NetworkOptions{.encoder = encoder};
   network.outputs = classes();
   return network;
 }

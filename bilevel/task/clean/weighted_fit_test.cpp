@@ -37,9 +37,7 @@ Data make_data() {
 WeightedFitOptions options_of(const std::string& encoder) {
   WeightedFitOptions options{.network = {.encoder = encoder, .outputs = kClasses}, .l2 = 0.5, .seed = 3};
   if (encoder == "mlp") {
-    options.network.hidden = 8;
-    options.network.layers = 1;
-    options.network.dropout = 0.2;
+    options.network.set = {{"hidden", 8}, {"layers", 1}, {"dropout", 0.2}};
     options.epochs = 60;
     options.step_size = 0.02;
     options.batch_size = 16;

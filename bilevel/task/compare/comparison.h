@@ -9,22 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/task/compare/contest.h"
+#include "bilevel/task/compare/competitors.h"
+#include "bilevel/task/compare/play.h"
 
 namespace bilevel {
-
-/// Who takes part: a solver, and what is fixed about it.
-struct Competitor {
-  std::string label;             ///< unique; letters, digits, '-' and '_'
-  std::string solver;            ///< a name of the registry
-  std::vector<std::string> set;  ///< "option=value"; not searched by tuning
-};
-
-/// Reads "a,b,name=c" (or "all": every registered solver), where "name=c" is the solver c under another name,
-/// and options "key=value" for everybody who has that option or "name.key=value" for a competitor or for all
-/// that use the solver `name`; later ones win. Throws InputError for an unknown solver, name or option, a
-/// value that the option refuses, a name given twice, and an empty list.
-std::vector<Competitor> parse_competitors(const std::string& solvers, const std::vector<std::string>& set);
 
 struct CompareOptions {
   std::vector<Competitor> competitors;

@@ -5,12 +5,10 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "bilevel/problem/sets.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/task/job/job_entry.h"
-#include "bilevel/task/known_metrics.h"
 
 namespace bilevel {
 namespace {
@@ -21,24 +19,15 @@ constexpr double kNudge = 1e-9;  // of the start: far above rounding, far below 
 
 class KnownAttempt : public Attempt {
  public:
-  KnownAttempt(const KnownProblem& problem, const torch::Tensor& solution, double noise)
-      : known_(problem), project_(problem.problem().upper.project), solution_(solution), noise_(noise) {}
+  KnownAttempt(const KnownProblem& problem, const KnownMetrics& metrics, double noise)
+      : known_(problem), metrics_(metrics), noise_(noise) {}
 
   Problem problem() override { return with_noise(known_.problem(), noise_); }
-
-  Json measure(int64_t) override {
-    const KnownMetrics metrics = known_metrics(known_, project_, solution_);
-    Json measured{{"gradient_norm", metrics.gradient_norm}};
-    if (metrics.projected_gradient_norm)
-      measured["projected_gradient_norm"] = *metrics.projected_gradient_norm;
-    if (metrics.distance) measured["distance"] = *metrics.distance;
-    return measured;
-  }
+  Json measure(int64_t) override { return metrics_.at_present(); }
 
  private:
   const KnownProblem& known_;
-  Projection project_;
-  torch::Tensor solution_;
+  const KnownMetrics& metrics_;
   double noise_;
 };
 
@@ -53,8 +42,7 @@ KnownContest::KnownContest(KnownContestOptions options) : options_(std::move(opt
   set_start(*problem_, options_.start);
   x_start_ = problem_->x().detach().clone();
   y_start_ = problem_->y().detach().clone();
-  solution_ = problem_->solution();
-  if (solution_.defined()) solution_ = solution_.detach();
+  metrics_.emplace(*problem_);
 }
 
 ContestFacts KnownContest::facts() const {
@@ -81,7 +69,7 @@ ContestFacts KnownContest::facts() const {
                            "shows the digits of a "
                            "result that such a change decides; those are not printed."
                          : "The seeds change noise and batches; problem and start are the same in all runs.";
-  if (solution_.defined()) {
+  if (metrics_->solution().defined()) {
     facts.further.push_back({.key = "distance", .name = "distance to the solution", .log_scale = true});
   }
   facts.data = {{"problem", summary},
@@ -106,7 +94,7 @@ std::unique_ptr<Attempt> KnownContest::attempt(uint64_t seed) {
   }
   problem_->x().copy_(start);
   problem_->y().copy_(y_start_);
-  return std::make_unique<KnownAttempt>(*problem_, solution_, options_.noise);
+  return std::make_unique<KnownAttempt>(*problem_, *metrics_, options_.noise);
 }
 
 int64_t KnownContest::evaluations() const { return std::min<int64_t>(200, problem_->evaluations()); }
@@ -116,15 +104,7 @@ Json KnownContest::to_json() const {
           {"noise", options_.noise}, {"start", options_.start},     {"seed", options_.seed}};
 }
 
-std::vector<std::string> KnownContest::files() const {
-  std::vector<std::string> paths;
-  const Fields fields = fields_of(*problem_);
-  for (const Field& field : fields.list()) {
-    if (field.type == "text" && !field.get().is_null() && std::filesystem::is_regular_file(value_of(field)))
-      paths.push_back(value_of(field));
-  }
-  return paths;
-}
+std::vector<std::string> KnownContest::files() const { return input_files(*problem_); }
 
 std::unique_ptr<Contest> KnownContest::from_json(const Json& saved) {
   KnownContestOptions options{.problem = saved.at("problem"),

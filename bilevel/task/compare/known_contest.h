@@ -2,11 +2,13 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bilevel/core/threads.h"
 #include "bilevel/task/compare/contest.h"
+#include "bilevel/task/known_metrics.h"
 #include "bilevel/task/known_problem.h"
 
 namespace bilevel {
@@ -45,7 +47,8 @@ class KnownContest : public Contest {
   ThreadCountScope threads_{1};  // small vectors: a second thread would only wait
   KnownContestOptions options_;
   std::unique_ptr<KnownProblem> problem_;
-  torch::Tensor x_start_, y_start_, solution_;
+  std::optional<KnownMetrics> metrics_;
+  torch::Tensor x_start_, y_start_;
 };
 
 }  // namespace bilevel

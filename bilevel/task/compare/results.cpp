@@ -118,6 +118,42 @@ Json entry_json(const CompetitorRuns& c, const ContestFacts& facts, const std::o
           {"tuning", tuning_json(c, facts.tuning_metric)}};
 }
 
+/// Own less best, of `count` competitors.
+Json difference_json(const CompetitorRuns& own, const CompetitorRuns& best, const ContestFacts& facts,
+                     size_t count) {
+  const bool random = is_random(own, facts) || is_random(best, facts);
+  Json difference = mean_json(paired_differences(own, best, facts.metric.key), random,
+                              joint_confidence(static_cast<int64_t>(count)));
+  const Json& interval = difference.at("interval");
+  const double d = trace_number(difference.at("mean"));
+  const bool told_apart = std::isfinite(d) && !is_rounding(d, best) &&
+                          (random ? !interval.is_null() && (interval[0] > 0.0 || interval[1] < 0.0)
+                                  : std::abs(d) > difference.at("spread").get<double>());
+  difference["random"] = random;
+  difference["told_apart"] = told_apart;
+  return difference;
+}
+
+/// What went wrong with the runs and the trials of one competitor.
+void note_failures(const Json& entry, size_t runs, Json& notes) {
+  const std::string name = entry.at("competitor");
+  for (const auto& [kind, what] :
+       {std::pair("diverged", "diverged"), std::pair("failed", "failed to start")}) {
+    const auto lost = entry.at(kind).get<int64_t>();
+    if (lost == 0) continue;
+    std::string text = fmt::format("{}: {} of {} runs {}", name, lost, runs, what);
+    for (const Json& message : entry.at("messages")) text += fmt::format("; {}", message.get<std::string>());
+    notes.push_back(text);
+  }
+  const Json& tuning = entry.at("tuning");
+  if (tuning.is_null()) return;
+  const Json& trials = tuning.at("trials");
+  if (std::none_of(trials.begin(), trials.end(), [](const Json& t) { return t.at("status") == "finished"; }))
+    notes.push_back(fmt::format("{}: no trial has finished; it ran with the defaults", name));
+  if (trials.size() > 1 && trials[1].at("options").empty())
+    notes.push_back(fmt::format("{}: none of its options is searched; all its trials are the same", name));
+}
+
 Json notes_of(const Comparison& comparison, const Json& table) {
   const ContestFacts& facts = comparison.facts;
   Json notes = Json::array();
@@ -136,25 +172,7 @@ Json notes_of(const Comparison& comparison, const Json& table) {
     };
     count("no_nearer", no_nearer);
     count("oscillating", oscillating);
-    for (const auto& [kind, what] :
-         {std::pair("diverged", "diverged"), std::pair("failed", "failed to start")}) {
-      const auto lost = entry.at(kind).get<int64_t>();
-      if (lost == 0) continue;
-      std::string text = fmt::format("{}: {} of {} runs {}", name, lost, runs, what);
-      for (const Json& message : entry.at("messages"))
-        text += fmt::format("; {}", message.get<std::string>());
-      notes.push_back(text);
-    }
-    const Json& tuning = entry.at("tuning");
-    if (!tuning.is_null()) {
-      const Json& trials = tuning.at("trials");
-      if (std::none_of(trials.begin(), trials.end(),
-                       [](const Json& t) { return t.at("status") == "finished"; }))
-        notes.push_back(fmt::format("{}: no trial has finished; it ran with the defaults", name));
-      if (trials.size() > 1 && trials[1].at("options").empty())
-        notes.push_back(
-            fmt::format("{}: none of its options is searched; all its trials are the same", name));
-    }
+    note_failures(entry, entry.at("values").size(), notes);
   }
   for (const auto& [gaps, labels] : by_gaps)
     notes.push_back(fmt::format("out of the theory, †: {} ({})", fmt::join(labels, ", "), gaps));
@@ -213,20 +231,10 @@ Json summarize(const Comparison& comparison) {
     Json entry = entry_json(c, facts, rank[i], standings[i]);
     if (table.empty() && standings[i].finished > 0) best = c.competitor.label;
     if (!table.empty() && !best.is_null() && standings[i].finished > 0) {
-      const CompetitorRuns& first = comparison.competitors[order[0]];
-      const bool random = is_random(c, facts) || is_random(first, facts);
-      const std::vector<double> differences = paired_differences(c, first, metric.key);
-      const auto count = static_cast<int64_t>(comparison.competitors.size());
-      Json difference = mean_json(differences, random, joint_confidence(count));
-      const Json& interval = difference.at("interval");
-      const double d = trace_number(difference.at("mean"));
-      const bool told_apart = std::isfinite(d) && !is_rounding(d, first) &&
-                              (random ? !interval.is_null() && (interval[0] > 0.0 || interval[1] < 0.0)
-                                      : std::abs(d) > difference.at("spread").get<double>());
-      difference["random"] = random;
-      difference["told_apart"] = told_apart;
-      entry["difference_to_best"] = std::move(difference);
-      if (standings[i].diverged + standings[i].failed == 0 && !told_apart)
+      const Json difference =
+          difference_json(c, comparison.competitors[order[0]], facts, comparison.competitors.size());
+      entry["difference_to_best"] = difference;
+      if (standings[i].diverged + standings[i].failed == 0 && difference.at("told_apart") == false)
         not_distinguishable.push_back(c.competitor.label);
     }
     table.push_back(std::move(entry));

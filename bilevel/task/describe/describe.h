@@ -8,16 +8,17 @@
 #include <vector>
 
 #include "bilevel/data/labels.h"
-#include "bilevel/data/table.h"
+#include "bilevel/task/job/job_options.h"
 
 namespace bilevel {
 
 struct DescribeOptions {
-  Format format = Format::automatic;
-  std::optional<bool> header = {};  ///< as in TableOptions
-  std::string label;                ///< column that holds the class; empty: the likeliest one
-  std::string text;                 ///< column that holds a text; empty: every column that looks like one
-  int64_t shown = 10;               ///< rows that are named for each kind of doubt, at most; >= 1
+  ReadOptions read = {};
+  std::string label;   ///< column that holds the class; empty: the likeliest one
+  std::string text;    ///< column that holds a text; empty: every column that looks like one
+  int64_t shown = 10;  ///< rows that are named for each kind of doubt, at most; the field "rows"
+
+  void fields(Fields& fields);
 };
 
 /// What a column seems to be for. A guess from its cells (and, for identifiers, its name).
@@ -38,6 +39,12 @@ struct Spread {
   double mean = 0;
   double deviation = 0;  ///< the median absolute deviation from the median
   bool whole = false;    ///< all values are whole numbers
+};
+
+/// A value and its number of rows.
+struct LabelCount {
+  std::string value;
+  int64_t rows = 0;
 };
 
 struct DescribedColumn {
@@ -110,6 +117,9 @@ struct DataDescription {
 /// Throws InputError as the readers do, for an unknown column and for a label column in which every cell is missing.
 /// Cost: one pass over the cells and one sort a column.
 DataDescription describe_data(const std::string& path, const DescribeOptions& options = {});
+
+/// A word of a command line, quoted where a shell needs it.
+std::string shell_word(const std::string& word);
 
 /// The description as a page of plain text for a terminal, at most about 110 columns wide.
 std::string text_of(const DataDescription& description);

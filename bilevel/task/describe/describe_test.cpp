@@ -229,7 +229,7 @@ TEST(RealDescription, OfTheDataAtHand) {
   const auto copies = std::find_if(sms.doubts.begin(), sms.doubts.end(),
                                    [](const Doubt& d) { return d.kind == "duplicate"; });
   EXPECT_EQ(copies->count, 414);
-  const DataDescription a9a = describe_data(data_folder() + "/libsvm/a9a.gz", {.format = Format::libsvm});
+  const DataDescription a9a = describe_data(data_folder() + "/libsvm/a9a.gz", {.read = {.format = "libsvm"}});
   EXPECT_EQ(a9a.rows, 32561);
   EXPECT_EQ(a9a.matrix->binary, 123);
   const DataDescription snli = describe_data(data_folder() + "/nli/snli_test.tsv.gz");

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "bilevel/core/error.h"
-#include "bilevel/data/text.h"
+#include "bilevel/data/tokenizer.h"
 #include "bilevel/task/describe/describe.h"
 
 namespace bilevel {

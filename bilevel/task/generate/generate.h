@@ -2,25 +2,32 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bilevel/core/fields.h"
+
 namespace bilevel {
 
+/// What is not given depends on the kind.
 struct GenerateOptions {
-  std::string kind;  ///< cleaning | tuning | meta | imbalanced
-  int64_t rows = 0;  ///< training rows; 0: 2,000 (tuning 400, meta 4,000, imbalanced 5,000); at least 20
-  int64_t test_rows = -1;     ///< negative: as many as training rows (none for meta); else at least 1
-  int64_t trusted_rows = -1;  ///< cleaning only: negative: a tenth of the training rows
-  int64_t valid_rows = -1;    ///< tuning only: negative: half as many as training rows
-  int64_t classes = 0;        ///< 0: 4 (meta 30); cleaning and meta
-  int64_t columns = -1;       ///< numeric columns; 0: a text; negative: 100 for tuning, else 0
-  int64_t relevant = 10;      ///< columns that matter; tuning only
-  int64_t domains = 0;        ///< meta only: >= 2: two classes that show in other words in each domain
-  double noise = -1;          ///< share of training labels that are wrong, < 1; negative: 0.3 (tuning 0.05)
+  std::string kind;                     ///< cleaning | tuning | meta | imbalanced
+  std::optional<int64_t> rows;          ///< training rows; 2,000 (tuning 400, meta 4,000, imbalanced 5,000)
+  std::optional<int64_t> test_rows;     ///< as many as training rows (none for meta)
+  std::optional<int64_t> trusted_rows;  ///< cleaning only: a tenth of the training rows
+  std::optional<int64_t> valid_rows;    ///< tuning only: half as many as training rows
+  std::optional<int64_t> classes;       ///< 4 (meta 30); cleaning and meta
+  std::optional<int64_t> columns;       ///< numeric columns; 0: a text; 100 for tuning, else 0
+  int64_t relevant = 10;                ///< columns that matter; tuning only
+  int64_t domains = 0;           ///< meta only: >= 2: two classes that show in other words in each domain
+  std::optional<double> noise;   ///< share of training labels that are wrong; 0.3 (tuning 0.05)
   double positive_share = 0.02;  ///< imbalanced only
   uint64_t seed = 0;
+
+  /// All but the kind.
+  void fields(Fields& fields);
 };
 
 struct GeneratedFile {

@@ -249,17 +249,16 @@ TEST(Generate, RefusesImpossibleNumbers) {
     return input_error([&] { generate_data(options); });
   };
   EXPECT_EQ(refused({.kind = "x"}), "unknown kind 'x'; the kinds are cleaning, tuning, meta and imbalanced");
-  EXPECT_EQ(refused({.kind = "cleaning", .rows = 5}), "rows = 5: must be at least 20");
-  EXPECT_EQ(refused({.kind = "cleaning", .test_rows = 0}), "test_rows = 0: must be at least 1");
-  EXPECT_EQ(refused({.kind = "cleaning", .trusted_rows = 0}), "trusted_rows = 0: must be at least 1");
+  EXPECT_EQ(refused({.kind = "cleaning", .rows = 5}), "rows = 5: must be >= 20");
+  EXPECT_EQ(refused({.kind = "cleaning", .test_rows = 0}), "test_rows = 0: must be >= 1");
+  EXPECT_EQ(refused({.kind = "cleaning", .trusted_rows = 0}), "trusted_rows = 0: must be >= 1");
   EXPECT_EQ(refused({.kind = "cleaning", .classes = 21}), "classes = 21: must be 2 to 20");
-  EXPECT_EQ(refused({.kind = "cleaning", .noise = 1}), "noise = 1: must be >= 0 and < 1");
+  EXPECT_EQ(refused({.kind = "cleaning", .noise = 1}), "noise = 1: must be in [0, 1)");
   EXPECT_EQ(refused({.kind = "tuning", .columns = 0}), "columns = 0: must be at least 1 for tuning");
   EXPECT_EQ(refused({.kind = "tuning", .columns = 5}), "relevant = 10: must be 1 to the number of columns");
   EXPECT_EQ(refused({.kind = "meta", .columns = 5}), "columns = 5: must be 0: meta sets hold texts");
   EXPECT_EQ(refused({.kind = "meta", .domains = 1}), "domains = 1: must be 0, or 2 to 28");
-  EXPECT_EQ(refused({.kind = "imbalanced", .positive_share = 1}),
-            "positive_share = 1: must be between 0 and 1");
+  EXPECT_EQ(refused({.kind = "imbalanced", .positive_share = 1}), "positive_share = 1: must be in (0, 1)");
 }
 
 }  // namespace generate_test

@@ -4,10 +4,12 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bilevel/core/registry.h"
+#include "bilevel/task/describe/describe.h"
 #include "bilevel/task/job/job.h"
 
 namespace bilevel {
@@ -53,6 +55,9 @@ struct JobEntry {
   /// Writes predictions, tab-separated, by a model that this job has saved. Throws InputError and FileError.
   std::function<Prediction(const PredictRequest& request)> predict;
   bool predicts_from_shots = false;  ///< its models need `PredictRequest::shots`
+  /// What `data describe` suggests for a file with classes: flags behind those of file and columns (" --ways 5"), and why;
+  /// nothing where the job does not fit.
+  std::function<std::optional<Suggestion>(const DataDescription&)> suggest = nullptr;
 };
 
 /// All jobs. One that is added is known to the command line, `predict`, `compare` and `check` of the program that adds it.

@@ -49,6 +49,9 @@ void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool bat
       .or_else(fmt::format("{} for text, {} for columns", text_encoder, column_encoder));
   f.integer("hidden", hidden, kAtLeastOne, "width of the encoder").as("N").or_else("by encoder");
   f.integer("layers", layers, kAtLeastOne, "depth of the encoder").as("N").or_else("by encoder");
+  f.texts("encoder_set", encoder_set,
+          "an option of the encoder; may be repeated; see 'bilevel list encoders'")
+      .as("KEY=VALUE");
   f.text("embedding", embedding, "word vectors in GloVe's text format, also gzipped; frozen").as("FILE");
   f.flag("train_embedding", train_embedding, "update the word vectors too");
   f.number("l2", l2, kNonNegative, l2_meaning).as("KAPPA").or_else("by encoder");
@@ -95,21 +98,22 @@ NetworkOptions JobOptions::resolve(const JobDefaults& defaults) {
   if (!epochs && !steps && defaults.steps > 0) steps = defaults.steps;
   if (!epochs && !steps) epochs = defaults.epochs;
   if (!threads) threads = defaults.threads > 0 ? defaults.threads : at::get_num_threads();
-  NetworkOptions network = defaults.network;
-  network.encoder = encoder;
-  if (hidden) network.hidden = hidden;
-  if (layers) network.layers = layers;
+  NetworkOptions network{.encoder = encoder};
+  for (const auto& [name, value] : defaults.network.items()) network.prefer(name, value);
+  if (hidden) network.set["hidden"] = *hidden;
+  if (layers) network.set["layers"] = *layers;
+  for (const std::string& assignment : encoder_set) network.set_text(assignment);
   if (!embedding.empty()) {
     if (text.empty() || encoder_registry().at(encoder).reads != Reads::words)
       refuse_option("embedding", embedding, "only rnn, lstm, gru and transformer read word vectors");
-    network.freeze_embedding = !train_embedding;
+    network.prefer("freeze_embedding", !train_embedding);
   }
   return network;
 }
 
 void JobOptions::note(const NetworkOptions& network) {
-  hidden = network.hidden;
-  layers = network.layers;
+  const Fields fields = fields_of(*this);
+  for (const char* name : {"hidden", "layers"}) fields.set(name, network.set.value(name, nlohmann::json()));
 }
 
 int64_t JobOptions::steps_for(int64_t rows, int64_t rows_a_step) const {

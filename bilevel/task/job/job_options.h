@@ -34,7 +34,8 @@ struct ReadOptions {
 
 /// What a job uses where nothing is given.
 struct JobDefaults {
-  NetworkOptions network = {};
+  /// Options of the encoder; those that it does not have are left out.
+  nlohmann::json network = nlohmann::json::object();
   double l2 = 0;
   int64_t batch_size = 512;
   int64_t steps = 0;  ///< 0: `epochs` decide
@@ -56,9 +57,10 @@ struct JobOptions {
   std::string encoder;      ///< a name of `encoder_registry()`
   std::string text_encoder = "bag", column_encoder = "linear";  ///< no options: the job's where none is given
   std::optional<int64_t> hidden, layers;
-  std::string embedding;         ///< GloVe file
-  bool train_embedding = false;  ///< update pretrained vectors too
-  std::optional<double> l2;      ///< strength of the L2 term
+  std::vector<std::string> encoder_set;  ///< key=value for the encoder
+  std::string embedding;                 ///< GloVe file
+  bool train_embedding = false;          ///< update pretrained vectors too
+  std::optional<double> l2;              ///< strength of the L2 term
   std::optional<int64_t> batch_size, threads;
   std::string device = "cpu";  ///< cpu | cuda
   std::string solver = "adambo";

@@ -40,7 +40,7 @@ JobDefaults meta_defaults(const std::string& encoder, const std::string& head, c
   defaults.solver = {{"upper_step_size", adaptive ? (delicate ? 1e-3 : 3e-3) : 0.1},
                      {"schedule", "cosine"},
                      {"lower_schedule", "constant"}};
-  if (reads_words(encoder)) defaults.network = {.layers = 1};
+  if (reads_words(encoder)) defaults.network = {{"layers", 1}};
   if (head == "shared") {
     defaults.solver["neumann_terms"] = 5;
     defaults.solver["warm_start_steps"] = 20;
@@ -231,8 +231,8 @@ class MetaRun : public JobRun {
     network_ = o_.resolve(defaults_);
     threads_.emplace(*o_.threads);
     if (reads_words(o_.encoder)) {
-      network_.token_mean = o_.token_mean;
-      network_.max_length = o_.max_length;
+      network_.prefer("token_mean", o_.token_mean);
+      network_.prefer("max_length", o_.max_length);
     }
     if (o_.head == "shared" && !all_classes) {
       throw InputError(
@@ -604,6 +604,29 @@ void MetaJobOptions::fields(Fields& f) {
       .as("LIST");
 }
 
+namespace {
+
+/// Where there are texts in several domains, or of many classes.
+std::optional<Suggestion> suggest_meta(const DataDescription& d) {
+  if (d.texts.empty()) return std::nullopt;
+  const auto large = std::ranges::count_if(d.classes, [](const LabelCount& c) { return c.rows >= 20; });
+  const auto domain = std::ranges::find_if(d.columns, [&](const DescribedColumn& column) {
+    return column.name != d.label && column.type == ColumnType::category && column.label_like &&
+           column.distinct >= 4;
+  });
+  const bool domains = domain != d.columns.end();
+  if (!domains && large < 9) return std::nullopt;
+  const auto classes = static_cast<int64_t>(d.classes.size());
+  return Suggestion{
+      (d.texts.size() == 2 ? " --pair " + shell_word(d.texts[1]) : "") +
+          (domains ? " --domain " + shell_word(domain->name) : "") +
+          fmt::format(" --ways {} --shots 5", domains ? std::min<int64_t>(5, classes) : 5),
+      domains ? fmt::format("learn an encoder that adapts to new values of '{}'", domain->name)
+              : fmt::format("learn to tell new classes apart from few examples ({} classes)", large)};
+}
+
+}  // namespace
+
 JobEntry meta_entry() {
   return {
       .name = "meta",
@@ -612,7 +635,8 @@ JobEntry meta_entry() {
       .score = "accuracy",
       .make = [] { return std::make_unique<JobOf<MetaJobOptions, MetaRun>>(); },
       .predict = predict_meta,
-      .predicts_from_shots = true};
+      .predicts_from_shots = true,
+      .suggest = suggest_meta};
 }
 
 }  // namespace bilevel

@@ -64,7 +64,7 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
   }
   if (!shared()) head_named(options.head);
   options_.network.outputs = 1;
-  if (entry.reads == Reads::columns) options_.network.linear_skip = false;
+  if (entry.reads == Reads::columns) options_.network.prefer("linear_skip", false);
   network_ = seeded_network(options_.network, shape, seed, device);
   options_.network = network_->options();
   const auto scalar = [&] { return torch::zeros({1}, torch::device(device)).requires_grad_(); };

@@ -58,9 +58,10 @@ struct Texts {
 
 MetaModelOptions small(const std::string& head, const std::string& encoder = "rnn") {
   MetaModelOptions options{
-      .network = {.encoder = encoder, .hidden = 8, .embedding_size = 6, .dropout = 0.0, .token_mean = true},
+      .network = {.encoder = encoder,
+                  .set = {{"hidden", 8}, {"embedding_size", 6}, {"dropout", 0.0}, {"token_mean", true}}},
       .head = head};
-  if (encoder == "transformer") options.network.layers = 1;
+  if (encoder == "transformer") options.network.set["layers"] = 1;
   return options;
 }
 
@@ -118,7 +119,7 @@ TEST(MetaModel, EvaluationChangesNothing) {
     const Texts texts;
     const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 2}, "test", 1);
     MetaModelOptions options = small(head);
-    options.network.dropout = 0.5;
+    options.network.set["dropout"] = 0.5;
     MetaModel model(options, texts.shape, kClasses, 1, torch::kCPU);
     model.set_head(texts.rows, source);
     const auto before = model.tensors();

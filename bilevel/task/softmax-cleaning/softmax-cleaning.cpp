@@ -9,7 +9,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
-#include "bilevel/task/newton.h"
+#include "bilevel/model/newton.h"
 #include "bilevel/task/problem_data.h"
 
 namespace bilevel {

@@ -104,13 +104,17 @@ JobDefaults defaults_of(const std::string& encoder, const std::string& solver, i
     options["lower_step_size"] = kNetworkStep;
   }
   if (entry.reads == Reads::columns)
-    return {.network = {.hidden = 64, .layers = 1, .dropout = 0.0, .activation = "gelu", .linear_skip = true},
+    return {.network = {{"hidden", 64},
+                        {"layers", 1},
+                        {"dropout", 0.0},
+                        {"activation", "gelu"},
+                        {"linear_skip", true}},
             .l2 = 1e-4,
             .batch_size = 64,
             .epochs = 20,
             .threads = 1,
             .solver = options};
-  return {.network = {.max_length = 128}, .l2 = 1e-4, .batch_size = 32, .epochs = 8, .solver = options};
+  return {.network = {{"max_length", 128}}, .l2 = 1e-4, .batch_size = 32, .epochs = 8, .solver = options};
 }
 
 class TuneAttempt : public ChoosingAttempt {
@@ -222,8 +226,8 @@ class TuneRun : public JobRun {
     check_options();
     read();
     NetworkOptions network = resolve();
-    const auto [features, fitted] =
-        files_.fit(feature_options(o_, o_.encoder, network.max_length.value_or(256)), data_.train, o_.seed);
+    const auto [features, fitted] = files_.fit(
+        feature_options(o_, o_.encoder, network.set.value("max_length", 256)), data_.train, o_.seed);
     features_ = features;
     data_.inputs = fitted.inputs;
     shape_ = fitted.shape;
@@ -539,7 +543,11 @@ JobEntry tune_entry() {
           .score = "loss",
           .score_is_loss = true,
           .make = [] { return std::make_unique<JobOf<TuneJobOptions, TuneRun>>(); },
-          .predict = predict_classes};
+          .predict = predict_classes,
+          .suggest =
+              [](const DataDescription&) {
+                return Suggestion{"", "learn the regularization by gradient"};
+              }};
 }
 
 }  // namespace bilevel

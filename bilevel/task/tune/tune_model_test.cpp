@@ -57,10 +57,7 @@ TuneModel model_of(const std::string& kind, const TuneData& data, double l2 = 0.
   if (encoder == "mlp")
     network = {.encoder = encoder,
                .outputs = kClasses,
-               .hidden = 5,
-               .layers = 2,
-               .dropout = 0.0,
-               .activation = "tanh"};
+               .set = {{"hidden", 5}, {"layers", 2}, {"dropout", 0.0}, {"activation", "tanh"}}};
   return TuneModel({.network = network, .kind = kind, .l2 = l2, .spread = spread, .seed = 2},
                    {.kind = InputKind::dense, .width = kWidth}, data);
 }
@@ -234,13 +231,12 @@ TEST_F(TuneModelTest, RefusesWhatItCannotBe) {
   EXPECT_NE(message({.network = linear, .kind = "l1"}, shape).find("tune = l1"), std::string::npos);
   EXPECT_NE(message({.network = linear, .l2 = 0}, shape).find("l2 = 0"), std::string::npos);
   EXPECT_NE(message({.network = linear, .spread = -1}, shape).find("spread = -1"), std::string::npos);
-  const std::string frozen = message({.network = {.encoder = "rnn",
-                                                  .outputs = kClasses,
-                                                  .hidden = 4,
-                                                  .embedding_size = 3,
-                                                  .freeze_embedding = true},
-                                      .kind = "l2-per-feature"},
-                                     {.kind = InputKind::tokens, .width = 9});
+  const std::string frozen =
+      message({.network = {.encoder = "rnn",
+                           .outputs = kClasses,
+                           .set = {{"hidden", 4}, {"embedding_size", 3}, {"freeze_embedding", true}}},
+               .kind = "l2-per-feature"},
+              {.kind = InputKind::tokens, .width = 9});
   EXPECT_NE(frozen.find("--train-embedding"), std::string::npos) << frozen;
 }
 

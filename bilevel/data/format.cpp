@@ -1,0 +1,62 @@
+#include "bilevel/data/format.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "bilevel/core/error.h"
+
+namespace bilevel {
+namespace {
+
+constexpr std::pair<Format, std::string_view> kFormatNames[] = {
+    {Format::automatic, "automatic"}, {Format::csv, "csv"},       {Format::tsv, "tsv"},
+    {Format::jsonl, "jsonl"},         {Format::libsvm, "libsvm"}, {Format::idx, "idx"}};
+
+constexpr std::pair<std::string_view, Format> kSuffixes[] = {
+    {".csv", Format::csv},      {".tsv", Format::tsv},        {".jsonl", Format::jsonl},
+    {".ndjson", Format::jsonl}, {".libsvm", Format::libsvm},  {".svm", Format::libsvm},
+    {".idx", Format::idx},      {"-idx3-ubyte", Format::idx}, {".idx3-ubyte", Format::idx}};
+
+/// The format that an ending in lower case tells.
+std::optional<Format> format_by_ending(std::string_view name) {
+  if (name.ends_with(".gz")) name.remove_suffix(3);
+  for (const auto& [suffix, known] : kSuffixes) {
+    if (name.ends_with(suffix)) return known;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string name_of(Format format) {
+  for (const auto& [known, name] : kFormatNames) {
+    if (known == format) return std::string(name);
+  }
+  throw InputError("unknown format");
+}
+
+Format format_named(const std::string& name) {
+  for (const auto& [format, known] : kFormatNames) {
+    if (known == name) return format;
+  }
+  throw InputError(
+      fmt::format("unknown format '{}'; the formats are automatic, csv, tsv, jsonl, libsvm and idx", name));
+}
+
+Format format_of(const std::string& path, Format format) {
+  if (format != Format::automatic) return format;
+  std::string name = path;
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (const auto told = format_by_ending(name)) return *told;
+  const std::string images = name.substr(0, name.rfind(','));  // IMAGES,LABELS
+  if (format_by_ending(images) == Format::idx) return Format::idx;
+  fail_at({path},
+          "the format does not show in the file's name; give it (--format csv, tsv, jsonl, libsvm or idx)");
+}
+
+}  // namespace bilevel

@@ -1,0 +1,65 @@
+// How the readers of tables make one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "bilevel/data/lines.h"
+#include "bilevel/data/table.h"
+
+namespace bilevel {
+
+/// Collects cells row by row into a Table.
+class TableBuilder {
+ public:
+  explicit TableBuilder(const std::string& path) { table_.path_ = path; }
+
+  // ---- csv and tsv: all rows have the same number of fields ----
+
+  void add_field(std::string_view text, int64_t line, int64_t column);
+  /// Ends the row begun by add_field; `end` is where it ends, for the message about a row that is too short.
+  void end_row(const TableOptions& options, const Position& end);
+  bool row_begun() const { return !row_.empty(); }
+
+  // ---- jsonl: named values, and later rows may bring new names ----
+
+  void begin_object(int64_t line);
+  /// Index of the column of this name, made when new; nullopt when this object has it already.
+  std::optional<size_t> open_key(const std::string& key);
+  void set_value(size_t column, std::string_view text, int64_t position) {
+    row_[column] = append(text, position);
+  }
+  void end_object();
+
+  /// The finished table, every row as wide as there are names.
+  Table finish();
+
+ private:
+  Table::Cell append(std::string_view text, int64_t column);
+  std::string_view text(const Table::Cell& cell) const {
+    return {table_.bytes_.data() + cell.begin, cell.size};
+  }
+  bool looks_like_header() const;
+  void name_columns(bool header);
+  void clear_row();
+
+  Table table_;
+  std::vector<Table::Cell> row_;
+  std::vector<int64_t> row_lines_;  // line of each cell of row_
+  int64_t row_line_ = 0;
+  size_t width_ = 0;
+  int64_t header_line_ = 0;
+  std::unordered_map<std::string, size_t> column_of_;
+  std::vector<bool> seen_;
+  std::vector<size_t> json_starts_;
+};
+
+/// The rows of a csv file and of a jsonl file.
+void read_csv(LineReader& lines, const TableOptions& options, TableBuilder& builder);
+void read_jsonl(LineReader& lines, TableBuilder& builder);
+
+}  // namespace bilevel

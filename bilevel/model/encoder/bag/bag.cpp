@@ -1,0 +1,16 @@
+#include "bilevel/model/encoder/bag/bag.h"
+
+#include "bilevel/model/encoder/linear/linear.h"
+
+namespace bilevel {
+
+EncoderEntry bag_entry() {
+  EncoderEntry entry = linear_entry();
+  entry.name = "bag";
+  entry.summary = "one weight per hashed n-gram, summed";
+  entry.reads = Reads::ngrams;
+  entry.inputs = {InputKind::sparse};
+  return entry;
+}
+
+}  // namespace bilevel

@@ -1,0 +1,9 @@
+#include "bilevel/model/encoder/gru/gru.h"
+
+#include "bilevel/model/encoder/recurrent/recurrent.h"
+
+namespace bilevel {
+
+EncoderEntry gru_entry() { return recurrent_entry("gru", RecurrentCell::gru, "GRU"); }
+
+}  // namespace bilevel

@@ -1,0 +1,10 @@
+// GRU over the words of a text; see RecurrentEncoder.
+#pragma once
+
+#include "bilevel/model/encoder.h"
+
+namespace bilevel {
+
+EncoderEntry gru_entry();
+
+}  // namespace bilevel

@@ -1,0 +1,9 @@
+#include "bilevel/model/encoder/lstm/lstm.h"
+
+#include "bilevel/model/encoder/recurrent/recurrent.h"
+
+namespace bilevel {
+
+EncoderEntry lstm_entry() { return recurrent_entry("lstm", RecurrentCell::lstm, "LSTM"); }
+
+}  // namespace bilevel

@@ -1,0 +1,68 @@
+#include <algorithm>
+#include <cctype>
+
+#include "bilevel/task/describe/describer.h"
+#include "bilevel/task/job/job_entry.h"
+
+namespace bilevel {
+
+std::string shell_word(const std::string& word) {
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c >= 0x80 ||
+           std::string_view("_-./,:=+@%").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (plain) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
+std::string Describer::words_of_data() const {
+  std::string words = shell_word(d_.file) + (o_.read.format == "automatic" ? "" : " --format " + d_.format) +
+                      (!o_.read.header   ? ""
+                       : *o_.read.header ? " --header"
+                                         : " --no-header");
+  if (d_.matrix) return words;
+  if (!d_.texts.empty()) {
+    words += " --text " + shell_word(d_.texts[0]);
+  } else {
+    bool every = true;
+    std::string features, categorical;
+    for (const DescribedColumn& column : d_.columns) {
+      if (column.name == d_.label) continue;
+      if (column.type == ColumnType::identifier || column.type == ColumnType::constant ||
+          column.type == ColumnType::empty) {
+        every = false;
+        continue;
+      }
+      features += (features.empty() ? "" : ",") + column.name;
+      const bool mixed =
+          column.type == ColumnType::category && std::ranges::any_of(d_.doubts, [&](const Doubt& doubt) {
+            return doubt.kind == "word_among_numbers" && doubt.column == column.name;
+          });
+      if (mixed) categorical += (categorical.empty() ? "" : ",") + column.name;
+    }
+    if (features.empty()) return "";
+    words += " --features " + (every ? "all" : shell_word(features));
+    if (!categorical.empty()) words += " --categorical " + shell_word(categorical);
+  }
+  return words + " --label " + shell_word(d_.label);
+}
+
+void Describer::suggest() {
+  if (d_.label.empty() || d_.classes.size() < 2 || d_.rows < 10) return;
+  if (static_cast<int64_t>(d_.classes.size()) > std::max<int64_t>(2, d_.rows / 3))
+    return;  // numbers, not classes
+  const std::string data = words_of_data();
+  if (data.empty()) return;
+  for (const JobEntry& entry : job_registry()) {
+    std::optional<Suggestion> fitting = entry.suggest ? entry.suggest(d_) : std::nullopt;
+    if (!fitting) continue;
+    const std::unique_ptr<Job> job = entry.make();
+    const std::string file = fields_of(*job).list().front().flag();
+    fitting->command = entry.name + " " + file + " " + data + fitting->command;
+    d_.suggestions.push_back(std::move(*fitting));
+  }
+}
+
+}  // namespace bilevel
