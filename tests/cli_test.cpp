@@ -411,26 +411,25 @@ TEST_F(CliTest, MissingValuesAndCategories) {
 }
 
 TEST_F(CliTest, EveryEncoderRuns) {
-  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const std::string train = folder_.write("a.csv", table_of(make_rows(60), ','));
   std::string glove;
   for (const char* word : {"the", "prize", "free", "cash", "hello", "lunch"})
     glove += std::string(word) + " 0.1 -0.2 0." + std::to_string(glove.size()) + " 0.3\n";
-  const std::string plain = folder_.write("g.txt", glove);
-  const std::string zipped = folder_.write_gzip("g.txt.gz", glove);
-  for (const char* encoder : {"rnn", "lstm", "gru"}) {
-    trained(joined(text(train), {"--encoder", encoder, "--hidden", "8", "--steps", "4"}), encoder);
-    EXPECT_EQ(Json::parse(read_bytes(path(encoder) + "/summary.json")).at("encoder"), encoder);
-  }
-  trained(joined(text(train), {"--encoder", "transformer", "--hidden", "8", "--layers", "1", "--steps", "4"}),
-          "transformer");
-  for (const char* encoder : {"rnn", "transformer"}) {
-    const Arguments small{"--encoder", encoder,   "--hidden", "8",          "--layers",
-                          "1",         "--steps", "4",        "--embedding"};
-    trained(joined(text(train), joined(small, {plain})), std::string(encoder) + ".frozen");
-    trained(joined(text(train), joined(small, {zipped, "--train-embedding"})),
-            std::string(encoder) + ".trained");
-    EXPECT_NE(read_bytes(path(std::string(encoder) + ".frozen/model.safetensors")),
-              read_bytes(path(std::string(encoder) + ".trained/model.safetensors")));
+  const Arguments plain{"--embedding", folder_.write("g.txt", glove)},
+      zipped{"--embedding", folder_.write_gzip("g.txt.gz", glove), "--train-embedding"};
+  const auto runs = [&](const std::string& encoder, const Arguments& more, const std::string& folder) {
+    const Json summary =
+        trained(text(train) +
+                    Arguments{"--encoder", encoder, "--hidden", "8", "--layers", "1", "--steps", "2"} + more,
+                folder);
+    EXPECT_EQ(summary.at("encoder"), encoder);
+  };
+  for (const char* encoder : {"lstm", "gru"}) runs(encoder, {}, encoder);
+  for (const std::string encoder : {"rnn", "transformer"}) {
+    runs(encoder, plain, encoder + ".frozen");
+    runs(encoder, zipped, encoder + ".trained");
+    EXPECT_NE(read_bytes(path(encoder + ".frozen/model.safetensors")),
+              read_bytes(path(encoder + ".trained/model.safetensors")));
   }
   trained(joined(columns(train), {"--encoder", "linear"}), "linear");
   trained(joined(columns(train), {"--encoder", "mlp", "--hidden", "4", "--layers", "2"}), "mlp");
@@ -609,8 +608,8 @@ class ResumeTest : public CliTest {
     ASSERT_EQ(trial.code, 0) << trial.err;
     const Json summary = Json::parse(read_bytes(shared_->path("trial/summary.json")));
     const double steps_per_second = summary.at("steps").get<double>() / summary.at("seconds").get<double>();
-    // A pass of 6 seconds is longer than the time between two checkpoints; nothing below depends on it.
-    steps_ = static_cast<int>(std::clamp(6 * steps_per_second, 1000.0, 20000.0));
+    // A pass of 5 seconds is longer than the time between two checkpoints; nothing below depends on it.
+    steps_ = static_cast<int>(std::clamp(5 * steps_per_second, 1000.0, 20000.0));
     const Outcome whole = bilevel_program(auc_arguments(with_steps(steps_), whole_folder()));
     ASSERT_EQ(whole.code, 0) << whole.err;
     const std::string trace = read_bytes(whole_folder() + "/trace.jsonl");
@@ -674,7 +673,7 @@ TEST_F(ResumeTest, AKilledRunEndsInTheSameBytes) {
   }
   for (const char* pass :
        {"select", "refit"}) {  // before and after the first of the pass's later checkpoints
-    for (const auto& [least, most] : {std::pair(0.1, 0.4), std::pair(0.7, 0.85)}) {
+    for (const auto& [least, most] : {std::pair(0.1, 0.3), std::pair(0.85, 0.95)}) {
       const double share = between(least, most);
       SCOPED_TRACE(std::string(pass) + " " + std::to_string(share));
       Process process(start_or_resume());

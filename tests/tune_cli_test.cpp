@@ -332,7 +332,7 @@ TEST_F(TuneCliTest, NonFiniteLossEndsTheRun) {
 
 TEST_F(TuneCliTest, AnInterruptedRunEndsInTheSameBytes) {
   const std::string train = folder_.write("a.csv", csv_of(make_rows(400)));
-  const Arguments slow = columns(train) + Arguments{"--steps", "4000",          "--batch-size",
+  const Arguments slow = columns(train) + Arguments{"--steps", "1600",          "--batch-size",
                                                     "64",      "--set",         "neumann_terms=2",
                                                     "--set",   "lower_steps=1", "--baseline-passes",
                                                     "0.01"};
