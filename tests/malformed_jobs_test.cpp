@@ -118,7 +118,8 @@ TEST_P(Malformed, Options) {
   option({{"encoder", "magic"}}, {"encoder = magic", "transformer"});
   option({{"encoder", "linear"}}, {"encoder = linear"});
   option({{"features", "a"}}, {"--text or --features"});
-  option({{"encoder", "bag"}, {"embedding", path("a.csv")}}, {"a.csv"});  // no word vectors, or an encoder without
+  option({{"encoder", "bag"}, {"embedding", path("a.csv")}},
+         {"a.csv"});  // no word vectors, or an encoder without
   const auto embedding = [&](const std::string& glove, const Parts& parts) {
     option({{"encoder", "gru"}, {"embedding", folder_.write("g.txt", glove)}}, parts);
   };
