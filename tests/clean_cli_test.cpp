@@ -446,6 +446,9 @@ TEST_F(CleanCli, WithoutTrustedRowsSaysWhatItAssumes) {
 }
 
 TEST_F(CleanCli, TokenEncodersAndOtherSolvers) {
+  folder_.write("train.tsv", tsv_of(make_rows(60, 1)));
+  folder_.write("trusted.tsv", tsv_of(make_rows(30, 2)));
+  folder_.write("test.tsv", tsv_of(make_rows(30, 3)));
   for (const Arguments& more : {Arguments{"--encoder", "gru", "--hidden", "6"},
                                 Arguments{"--encoder", "transformer", "--hidden", "8", "--no-baselines"},
                                 Arguments{"--solver", "bo-rep", "--no-baselines"},
