@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cmath>
-#include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -59,14 +57,5 @@ class AllJobs : public testing::TestWithParam<JobEntry> {
 
   TemporaryFolder folder_;
 };
-
-/// Every file below a folder.
-inline std::map<std::string, std::string> files_below(const std::filesystem::path& folder) {
-  std::map<std::string, std::string> found;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file()) found[entry.path().string()] = read_bytes(entry.path().string());
-  }
-  return found;
-}
 
 }  // namespace bilevel

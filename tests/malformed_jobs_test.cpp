@@ -13,12 +13,12 @@ class Malformed : public AllJobs {
   /// Training on the file must be refused with a message that has all parts.
   void refused(const std::string& file, const json& options, const Parts& parts) const {
     SCOPED_TRACE(file + " " + options.dump());
-    const auto before = files_below(path("."));
+    const auto before = files_in(path("."));
     const std::string message = message_of<InputError>(
         [&] { start_job(GetParam(), *job_on(file.empty() ? file : path(file), options), path("out")); });
     for (const std::string& part : parts) EXPECT_CONTAINS(message, part);
     EXPECT_FALSE(fs::exists(path("out")));
-    EXPECT_EQ(files_below(path(".")), before);
+    EXPECT_EQ(files_in(path(".")), before);
   }
   /// Writes the file first.
   void refused(const std::string& file, const std::string& content, const json& options,
@@ -139,14 +139,14 @@ TEST_P(Malformed, FoldersOfOthers) {
   folder_.write("a.csv", good_);
   fs::create_directory(path("mine"));
   folder_.write("mine/file", "x");
-  const auto before = files_below(path("."));
+  const auto before = files_in(path("."));
   const auto start_in = [&](const std::string& out) {
     start_job(GetParam(), *job_on(path("a.csv"), text({{"steps", 1}})), path(out));
   };
   EXPECT_CONTAINS(message_of<InputError>([&] { start_in("mine"); }), "not an empty folder");
   EXPECT_CONTAINS(message_of<FileError>([&] { start_in("a.csv/out"); }), "a.csv/out");
   EXPECT_CONTAINS(message_of<InputError>([&] { resume_job(GetParam(), path("none")); }), "no run to resume");
-  EXPECT_EQ(files_below(path(".")), before);
+  EXPECT_EQ(files_in(path(".")), before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, Malformed, testing::ValuesIn(job_registry()),

@@ -15,7 +15,6 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
@@ -129,16 +128,6 @@ class Process {
 };
 
 inline Outcome bilevel_program(const Arguments& arguments) { return Process(arguments).wait(); }
-
-/// Every file of a folder but the lock, which names the latest process.
-inline std::map<std::string, std::string> files_in(const std::filesystem::path& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file() && entry.path().filename() != ".lock")
-      files[entry.path().string()] = read_bytes(entry.path().string());
-  }
-  return files;
-}
 
 /// The cells of a tab-separated file.
 inline std::vector<std::vector<std::string>> read_tsv(const std::string& path) {
