@@ -8,6 +8,7 @@
 #   docs/choose.md                    what their theories assume, between <!-- assumptions:begin --> and
 #                                     <!-- assumptions:end -->
 #   docs/add-a-solver.md              the files of its example, as they stand in tests/add_a_solver
+#   docs/add-a-job.md                 likewise of tests/add_a_job
 # tests/docs_test.cpp and the test add_a_solver fail where a page is out of date.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -99,4 +100,5 @@ list_of() {  # WHAT: the list, with links to the solvers' pages
 list_of solvers | write_table docs/solvers.md solvers '## Solvers' || status=1
 list_of assumptions | write_table docs/choose.md assumptions '## Table' || status=1
 copy_files docs/add-a-solver.md "$extra_root/bilevel/solver/aid-cg"
+copy_files docs/add-a-job.md tests/add_a_job/bilevel/task/ridge
 exit "$status"

@@ -11,16 +11,7 @@
 namespace bilevel {
 namespace {
 
-using Json = nlohmann::json;
-
-#define EXPECT_CONTAINS(text, part) \
-  EXPECT_NE(std::string(text).find(part), std::string::npos) << "in: " << (text) << "\nmissing: " << (part)
-
-Outcome check(const Arguments& arguments) {
-  Arguments all{"check"};
-  all.insert(all.end(), arguments.begin(), arguments.end());
-  return bilevel_program(all);
-}
+Outcome check(const Arguments& arguments) { return bilevel_program(Arguments{"check"} + arguments); }
 
 /// The object of `--json` of a check that must find nothing wrong.
 Json checked(Arguments arguments) {

@@ -1,29 +1,15 @@
 // `bilevel compare`, run as a person runs it.
-#include <gtest/gtest.h>
+#include <signal.h>
 
 #include <cmath>
-#include <filesystem>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <random>
-#include <sstream>
-#include <vector>
 
-#include "bilevel/data/test_files.h"
 #include "tests/process.h"
-#include "tests/support.h"
 
 namespace bilevel {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
-
-Arguments joined(Arguments first, const Arguments& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
-}
-
 /// The table without clock readings.
 Json table_of(const Json& summary) {
   Json table = summary.at("table");
@@ -31,43 +17,11 @@ Json table_of(const Json& summary) {
   return table;
 }
 
-/// The rows of a trace without clock readings.
-std::vector<Json> trace_of(const std::string& path) {
-  std::vector<Json> rows;
-  std::istringstream lines(read_bytes(path));
-  for (std::string line; std::getline(lines, line);) {
-    rows.push_back(Json::parse(line));
-    rows.back().erase("seconds");
-  }
-  return rows;
-}
-
-class CompareCliTest : public testing::Test {
+class CompareCliTest : public ProgramTest {
  protected:
-  std::string path(const std::string& name) const { return folder_.path(name); }
-
-  /// The program must succeed; returns the object of --json.
-  Json compared(const Arguments& arguments) const {
-    const Outcome run = bilevel_program(joined(joined({"compare"}, arguments), {"--json", "--quiet"}));
-    EXPECT_EQ(run.code, 0) << run.err;
-    EXPECT_EQ(run.err, "");
-    return run.code == 0 ? Json::parse(run.out) : Json();
-  }
-
-  /// The program must refuse with exit code 2, the message and no new file.
+  static Json compared(const Arguments& arguments) { return succeeds(Arguments{"compare"} + arguments); }
   void refused(const Arguments& arguments, const std::string& message) const {
-    std::string words;
-    for (const std::string& argument : arguments) words += " " + argument;
-    SCOPED_TRACE(words);
-    const auto count = [&] {
-      return std::distance(fs::recursive_directory_iterator(path(".")), fs::recursive_directory_iterator());
-    };
-    const auto before = count();
-    const Outcome run = bilevel_program(joined({"compare"}, arguments));
-    EXPECT_EQ(run.code, 2) << run.err;
-    EXPECT_EQ(run.out, "");
-    EXPECT_CONTAINS(run.err, message);
-    EXPECT_EQ(count(), before);
+    refuses(Arguments{"compare"} + arguments, {message});
   }
 
   /// A file with two informative columns and a text.
@@ -84,8 +38,6 @@ class CompareCliTest : public testing::Test {
     }
     return folder_.write("rows.csv", table.str());
   }
-
-  TemporaryFolder folder_;
 };
 
 const Arguments kTwo{"--solvers", "adambo,slow=adambo", "--set", "slow.upper_step_size=0.0001"};
@@ -193,7 +145,7 @@ TEST_F(CompareCliTest, JsonIsOneObjectAndRunsRepeat) {
 TEST_F(CompareCliTest, ContinuesAfterAKill) {
   const Arguments arguments =
       joined(joined({"compare", "quadratic"}, kTwo),
-             {"--seeds", "4", "--tune", "2", "--steps", "1500", "--noise", "0.1", "--quiet"});
+             {"--seeds", "4", "--tune", "2", "--steps", "100", "--noise", "0.1", "--quiet"});
   const Outcome whole = bilevel_program(joined(arguments, {"--out", path("whole")}));
   ASSERT_EQ(whole.code, 0) << whole.err;
   {

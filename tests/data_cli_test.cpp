@@ -1,41 +1,21 @@
 // `bilevel data` as a person runs it.
-#include <filesystem>
 #include <iterator>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "tests/process.h"
-#include "tests/support.h"
 
 namespace bilevel {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 
-class DataCliTest : public testing::Test {
+class DataCliTest : public ProgramTest {
  protected:
-  std::string path(const std::string& name) const { return folder_.path(name); }
-
-  Json described(const std::string& file, Arguments more = {}) const {
-    Arguments arguments{"data", "describe", file, "--json"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Outcome run = bilevel_program(arguments);
+  static Json described(const std::string& file, const Arguments& more = {}) {
+    const Outcome run = bilevel_program(Arguments{"data", "describe", file, "--json"} + more);
     EXPECT_EQ(run.code, 0) << run.err;
     EXPECT_EQ(run.err, "");
     return run.code == 0 ? Json::parse(run.out) : Json();
   }
-
-  /// Exit code 2 and a message with these parts; nothing on standard output.
-  void refused(const Arguments& arguments, const std::vector<std::string>& parts) const {
-    const Outcome run = bilevel_program(arguments);
-    SCOPED_TRACE(testing::PrintToString(arguments));
-    EXPECT_EQ(run.code, 2) << run.err;
-    EXPECT_EQ(run.out, "");
-    for (const std::string& part : parts) EXPECT_CONTAINS(run.err, part);
-  }
-
-  TemporaryFolder folder_;
 };
 
 TEST_F(DataCliTest, DescribesEveryFormat) {
@@ -100,12 +80,12 @@ TEST_F(DataCliTest, NamesDoubtfulRows) {
 TEST_F(DataCliTest, RefusesBrokenFiles) {
   const auto refused_file = [&](const std::string& name, const std::string& content,
                                 const std::vector<std::string>& parts) {
-    refused({"data", "describe", folder_.write(name, content)}, parts);
+    refuses({"data", "describe", folder_.write(name, content)}, parts);
   };
-  refused({"data"}, {});
-  refused({"data", "describe"}, {"file"});
-  refused({"data", "describe", path("none.csv")}, {"none.csv: there is no such file"});
-  refused({"data", "describe", path("none-images-idx3-ubyte")}, {"there is no such file"});
+  refuses({"data"}, {});
+  refuses({"data", "describe"}, {"file"});
+  refuses({"data", "describe", path("none.csv")}, {"none.csv: there is no such file"});
+  refuses({"data", "describe", path("none-images-idx3-ubyte")}, {"there is no such file"});
   refused_file("a.csv", "", {"a.csv: is empty"});
   refused_file("a.csv", "a,b\n", {"a.csv:1: holds a header but no rows"});
   refused_file("a.csv", "a,b\n1,2,3\n", {"a.csv:2:5: the row has 3 fields"});
@@ -115,11 +95,11 @@ TEST_F(DataCliTest, RefusesBrokenFiles) {
   refused_file("a.idx", "abcdef", {"a.idx: byte 0: the magic number"});
   refused_file("a.dat", "a,b\n1,2\n", {"--format"});
   folder_.write("b.csv", "a,b\n1,2\n2,3\n");
-  refused({"data", "describe", path("b.csv"), "--label", "c"}, {"has no column 'c'"});
-  refused({"data", "describe", path("b.csv"), "--format", "xls"},
+  refuses({"data", "describe", path("b.csv"), "--label", "c"}, {"has no column 'c'"});
+  refuses({"data", "describe", path("b.csv"), "--format", "xls"},
           {"format = xls: must be one of automatic, csv"});
-  refused({"data", "describe", path("b.csv"), "--header", "--no-header"}, {"header"});
-  refused({"data", "describe", path("b.csv"), "--rows", "0"}, {"rows = 0: must be >= 1"});
+  refuses({"data", "describe", path("b.csv"), "--header", "--no-header"}, {"header"});
+  refuses({"data", "describe", path("b.csv"), "--rows", "0"}, {"rows = 0: must be >= 1"});
 }
 
 TEST_F(DataCliTest, GeneratesSets) {
@@ -148,11 +128,11 @@ TEST_F(DataCliTest, GeneratesSets) {
   EXPECT_EQ(run.code, 0) << run.err;
 
   const std::string before = read_bytes(path("a/train.tsv"));
-  refused({"data", "generate", "cleaning", "--out", path("a")}, {"exists already"});
+  refuses({"data", "generate", "cleaning", "--out", path("a")}, {"exists already"});
   EXPECT_EQ(read_bytes(path("a/train.tsv")), before);
-  refused({"data", "generate", "nonsense", "--out", path("c")}, {"unknown kind 'nonsense'"});
-  refused({"data", "generate", "tuning", "--noise", "1.5", "--out", path("c")}, {"noise = 1.5"});
-  refused({"data", "generate", "tuning"}, {"--out"});
+  refuses({"data", "generate", "nonsense", "--out", path("c")}, {"unknown kind 'nonsense'"});
+  refuses({"data", "generate", "tuning", "--noise", "1.5", "--out", path("c")}, {"noise = 1.5"});
+  refuses({"data", "generate", "tuning"}, {"--out"});
   EXPECT_FALSE(fs::exists(path("c")));
 }
 

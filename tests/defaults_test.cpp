@@ -18,8 +18,13 @@ INSTANTIATE_TEST_SUITE_P(Registry, Defaults, ::testing::ValuesIn(solver_registry
   return name;
 });
 
-TEST_P(Defaults, AreNearerAfterAThousandSteps) {
-  constexpr int64_t kSteps = 1000, kLast = kSteps / 10;
+TEST_P(Defaults, AreNearerAfterSomeThousandCalls) {
+  constexpr int64_t kCalls = 3000;
+  const std::unique_ptr<Solver> any = GetParam().make();
+  int64_t calls_a_step = 0;
+  const nlohmann::ordered_json documented = GetParam().documented_calls(*any, 100).to_json();
+  for (const auto& [kind, calls] : documented.items()) calls_a_step += calls.get<int64_t>() / 100;
+  const int64_t steps = std::clamp<int64_t>(kCalls / calls_a_step, 50, 1000), last_ones = steps / 10;
   int covered = 0;
   for (const KnownProblemEntry& problem : known_problem_registry()) {
     for (const double noise : {0.0, 0.1}) {
@@ -34,12 +39,11 @@ TEST_P(Defaults, AreNearerAfterAThousandSteps) {
       const double start = distance();
       double last = 0, mean = 0;  // over the last tenth: with noise no single step says much
       const auto callback = [&](const TraceRow& row, Oracles&) {
-        if (row.step > kSteps - kLast) mean += (last = distance()) / kLast;
+        if (row.step > steps - last_ones) mean += (last = distance()) / static_cast<double>(last_ones);
         return true;
       };
-      const Result result =
-          run(with_noise(known->problem(), noise), *solver,
-              {.max_steps = kSteps, .seed = 1, .callback = callback, .trace_every = kSteps});
+      const Result result = run(with_noise(known->problem(), noise), *solver,
+                                {.max_steps = steps, .seed = 1, .callback = callback, .trace_every = steps});
       EXPECT_EQ(result.reason, StopReason::max_steps) << result.message;
       EXPECT_LT(mean, start);
       if (noise == 0) {

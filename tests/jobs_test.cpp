@@ -1,14 +1,11 @@
 // What every job must do, whatever it trains: taken from the registry, run in this process.
-#include <cmath>
+#include "tests/jobs.h"
+
 #include <cstdlib>
-#include <filesystem>
 #include <set>
 
-#include "bilevel/data/test_files.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/task/compare/play.h"
-#include "bilevel/task/job/job_entry.h"
-#include "tests/support.h"
 
 namespace bilevel {
 namespace {
@@ -16,55 +13,22 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-/// 160 rows of two columns and a text, with eight classes that a linear map can tell for the most part.
-std::string rows_of_eight_classes() {
-  const char* const classes[] = {"spam", "ham", "news", "chat", "work", "home", "food", "sport"};
-  std::string rows = "class,text,a,b\n";
-  for (int i = 0; i < 160; ++i) {
-    const double angle = 0.785 * (i % 8), noise = 0.01 * (i * 37 % 53);
-    rows += std::string(classes[i % 8]) + ",words," + std::to_string(std::cos(angle) + noise) + "," +
-            std::to_string(std::sin(angle) - noise) + "\n";
-  }
-  return rows;
-}
-
-/// What a job cannot do without, beside the file, and what makes it short.
-nlohmann::json needs_of(const std::string& job) {
-  if (job == "auc") return {{"positive", "spam"}};
-  if (job == "clean") return {{"baselines", false}};
-  if (job == "tune") return {{"baseline_passes", 0}};
-  if (job == "meta") {
-    return {{"ways", 2},
-            {"shots", 1},
-            {"queries", 2},
-            {"hidden", 8},
-            {"valid_episodes", 5},
-            {"test_episodes", 5},
-            {"baselines", "untrained"}};
-  }
-  return nlohmann::json::object();
-}
-
-class Jobs : public testing::TestWithParam<JobEntry> {
+class Jobs : public AllJobs {
  protected:
   Jobs() { file_ = folder_.write("rows.csv", rows_of_eight_classes()); }
 
   std::unique_ptr<Job> job(const nlohmann::json& more = nlohmann::json::object()) const {
-    std::unique_ptr<Job> made = GetParam().make();
-    const Fields fields = fields_of(*made);
-    fields.set(fields.list().front().name, file_);
-    fields.from_json({{"features", "a,b"}, {"label", "class"}, {"steps", 12}, {"threads", 1}, {"seed", 3}});
-    fields.from_json(needs_of(GetParam().name));
+    nlohmann::json options{
+        {"features", "a,b"}, {"label", "class"}, {"steps", 12}, {"threads", 1}, {"seed", 3}};
     if (const char* encoder = std::getenv("BILEVEL_TEST_ENCODER")) {
-      fields.set("encoder", encoder);
+      options["encoder"] = encoder;
       // A strength per feature needs weights that the job knows to read one feature each.
-      if (fields.find("tune") != nullptr) fields.set("tune", "l2");
+      if (GetParam().name == "tune") options["tune"] = "l2";
     }
-    fields.from_json(more);
-    return made;
+    options.update(more);
+    return job_on(file_, options);
   }
 
-  std::string path(const std::string& name) const { return folder_.path(name); }
   Json options_in(const std::string& out) const {
     return Json::parse(read_bytes(path(out + "/options.json"))).at("options");
   }
@@ -72,9 +36,46 @@ class Jobs : public testing::TestWithParam<JobEntry> {
     return read_bytes(folder + "/model.safetensors") + read_bytes(folder + "/model.json");
   }
 
-  TemporaryFolder folder_;
   std::string file_;
 };
+
+/// What every summary has, finished or not.
+void expect_common_schema(const Json& summary) {
+  using Is = bool (Json::*)() const noexcept;
+  const std::pair<const char*, Is> keys[] = {{"command", &Json::is_string},
+                                             {"solver", &Json::is_string},
+                                             {"encoder", &Json::is_string},
+                                             {"seed", &Json::is_number_unsigned},
+                                             {"steps", &Json::is_number_integer},
+                                             {"seconds", &Json::is_number},
+                                             {"stop_reason", &Json::is_string},
+                                             {"metrics", &Json::is_structured},
+                                             {"oracle_calls", &Json::is_object},
+                                             {"oracle_calls_apart", &Json::is_object},
+                                             {"samples", &Json::is_object},
+                                             {"solver_options", &Json::is_object},
+                                             {"chosen_step_sizes", &Json::is_object},
+                                             {"warnings", &Json::is_array},
+                                             {"peak_rss_bytes", &Json::is_number_integer},
+                                             {"out", &Json::is_string},
+                                             {"options", &Json::is_object}};
+  for (const auto& [key, is] : keys) {
+    ASSERT_TRUE(summary.contains(key)) << key;
+    const Json& value = summary.at(key);
+    EXPECT_TRUE((value.*is)() || (key == std::string("metrics") && value.is_null())) << key << " = " << value;
+  }
+  for (const char* purpose : {"warm_start", "automatic", "evaluation"}) {
+    for (const auto& [kind, calls] : summary.at("oracle_calls").items()) {
+      EXPECT_TRUE(calls.is_number_integer()) << kind;
+      EXPECT_TRUE(summary.at("oracle_calls_apart").at(purpose).at(kind).is_number_integer()) << kind;
+    }
+  }
+  EXPECT_EQ(summary.at("oracle_calls").size(), 7U);
+  for (const char* level : {"upper", "lower"})
+    EXPECT_TRUE(summary.at("samples").at(level).is_number_integer()) << level;
+  for (const Json& warning : summary.at("warnings")) EXPECT_TRUE(warning.is_string());
+  EXPECT_GT(summary.at("peak_rss_bytes").get<int64_t>(), 1 << 20);
+}
 
 TEST_P(Jobs, SayWhatTheyAre) {
   const JobEntry& entry = GetParam();
@@ -138,23 +139,44 @@ TEST_P(Jobs, WhatIsImpossibleLeavesNothing) {
             flag + " FILE is missing");
 }
 
+TEST_P(Jobs, SummariesHaveOneSchema) {
+  const JobResult whole = start_job(GetParam(), *job(), path("whole"));
+  ASSERT_TRUE(whole.finished) << whole.message;
+  expect_common_schema(whole.summary);
+  EXPECT_EQ(whole.summary.at("command"), GetParam().name);
+  EXPECT_EQ(whole.summary.at("stop_reason"), "max_steps");
+  EXPECT_EQ(whole.summary.at("out"), path("whole"));
+  EXPECT_TRUE(whole.summary.at("metrics").at("test").is_object() || GetParam().name == "clean")
+      << "where no test rows are cut";
+  EXPECT_EQ(Json::parse(read_bytes(path("whole/summary.json"))), whole.summary);
+  const std::atomic<bool> interrupt{true};
+  const JobResult cut = start_job(GetParam(), *job(), path("cut"), {.interrupt = &interrupt});
+  ASSERT_FALSE(cut.finished);
+  expect_common_schema(cut.summary);
+  EXPECT_EQ(cut.summary.at("stop_reason"), "interrupted");
+  EXPECT_TRUE(cut.summary.at("metrics").is_null());
+}
+
 TEST_P(Jobs, OptionsAreEchoedAsUsedAndReadBack) {
   const std::unique_ptr<Job> made = job();
   const JobResult first = start_job(GetParam(), *made, path("first"));
   ASSERT_TRUE(first.finished) << first.message;
-  for (const char* key :
-       {"command", "solver", "encoder", "seed", "steps", "seconds", "stop_reason", "metrics", "oracle_calls",
-        "samples", "solver_options", "warnings", "out", "options"})
-    EXPECT_TRUE(first.summary.contains(key)) << key;
   const Json used = options_in("first");
   EXPECT_EQ(first.summary.at("options"), used);
   EXPECT_EQ(used.at("encoder"), first.summary.at("encoder"));
   EXPECT_EQ(used.at("threads"), 1);
   EXPECT_TRUE(used.at("epochs").is_null()) << "the steps were given";
-  for (const auto& [name, value] : used.items()) {
-    EXPECT_NE(value, Json("")) << name;
-    EXPECT_NE(value, Json(-1)) << name;
+  const Fields fields = fields_of(*made);
+  for (const Field& field :
+       fields.list()) {  // what is not given is null: no number and no empty text stands for it
+    const Json& value = used.at(field.name);
+    EXPECT_NE(value, Json("")) << field.name;
+    EXPECT_NE(value, Json(-1)) << field.name;
+    if (!field.otherwise.empty()) {
+      EXPECT_NE(value, Json(0)) << field.name;
+    }
   }
+  EXPECT_EQ(used.size(), fields.list().size());
   const std::unique_ptr<Job> again = GetParam().make();
   fields_of(*again).from_json(read_job_options(GetParam(), path("first/options.json")));
   ASSERT_TRUE(start_job(GetParam(), *again, path("again")).finished);

@@ -1,45 +1,14 @@
 // `bilevel meta` and `bilevel predict --shots`, run as a person runs them.
-#include <gtest/gtest.h>
 #include <signal.h>
 
-#include <map>
-#include <nlohmann/json.hpp>
 #include <random>
-#include <sstream>
-#include <vector>
 
-#include "bilevel/data/test_files.h"
 #include "tests/process.h"
 
 namespace bilevel {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
-
-#define EXPECT_CONTAINS(text, part) \
-  EXPECT_NE(std::string(text).find(part), std::string::npos) << "in: " << (text) << "\nmissing: " << (part)
-
-std::map<std::string, std::string> files_in(const fs::path& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file() && entry.path().filename() != ".lock")
-      files[entry.path().string()] = read_bytes(entry.path().string());
-  }
-  return files;
-}
-
-/// The rows of a trace without clock readings.
-std::vector<Json> trace_of(const fs::path& folder) {
-  std::vector<Json> rows;
-  std::istringstream lines(read_bytes((folder / "trace.jsonl").string()));
-  for (std::string line; std::getline(lines, line);) {
-    rows.push_back(Json::parse(line));
-    rows.back().erase("seconds");
-  }
-  return rows;
-}
-
 /// A text of class c, which mixes two of six themes, so that a class never seen has words that are known.
 std::string text_of(int c, std::mt19937& random) {
   static const std::vector<std::pair<int, int>> themes{{0, 1}, {2, 3}, {4, 5}, {0, 2}, {1, 3}, {2, 4},
@@ -94,15 +63,8 @@ std::string pairs(int rows, uint32_t seed) {
   return table;
 }
 
-class MetaTest : public testing::Test {
+class MetaTest : public ProgramTest {
  protected:
-  std::string path(const std::string& name) const { return folder_.path(name); }
-  std::string out() const { return path("out"); }
-
-  static Arguments joined(Arguments first, const Arguments& second) {
-    first.insert(first.end(), second.begin(), second.end());
-    return first;
-  }
   static Arguments quick(const Arguments& more, const std::string& folder) {
     return joined(joined({"meta"}, more), {"--hidden", "8", "--queries", "4", "--meta-batch", "4",
                                            "--valid-episodes", "20", "--threads", "1", "--out", folder});
@@ -112,25 +74,11 @@ class MetaTest : public testing::Test {
   }
 
   Json trained(const Arguments& more, const std::string& folder = "out") const {
-    const Outcome run = bilevel_program(joined(quick(more, path(folder)), {"--json", "--quiet"}));
-    EXPECT_EQ(run.code, 0) << run.err;
-    EXPECT_EQ(run.err, "");
-    return run.code == 0 ? Json::parse(run.out) : Json();
+    return succeeds(quick(more, path(folder)));
   }
   void refused(const Arguments& more, const std::vector<std::string>& parts) const {
-    const auto before = files_in(path("."));
-    const Outcome run = bilevel_program(quick(more, out()));
-    std::string words;
-    for (const std::string& argument : more) words += " " + argument;
-    SCOPED_TRACE(words);
-    EXPECT_EQ(run.code, 2) << run.err;
-    EXPECT_EQ(run.out, "");
-    for (const std::string& part : parts) EXPECT_CONTAINS(run.err, part);
-    EXPECT_FALSE(fs::exists(out()));
-    EXPECT_EQ(files_in(path(".")), before);
+    refuses(quick(more, out()), parts);
   }
-
-  TemporaryFolder folder_;
 };
 
 TEST_F(MetaTest, WritesEverythingThatIsPromised) {
@@ -294,18 +242,9 @@ TEST_F(MetaTest, RefusesWhatTasksCannotBeDrawnFrom) {
   refused(joined(base(data), {"--baselines", "svm"}), {"baselines = svm"});
   refused(joined(base(data), {"--batch-size", "8"}), {"--batch-size"});
   refused(joined(base(data), {"--l2", "0"}), {"l2 = 0"});
-  refused(joined(base(data), {"--set", "upper_step=1"}), {"upper_step"});
-  refused(joined(base(data), {"--solver", "adam"}), {"adam"});
   refused(joined(base(data), {"--episodes", "2"}), {"episodes = 2"});
   refused(joined(base(data), {"--pair", "second"}), {"second"});
   refused(joined(base(data), {"--domain", "shop"}), {"shop"});
-  refused({"--data", data, "--text", "words", "--label", "label", "--ways", "3", "--shots", "2"}, {"words"});
-  refused({"--data", data, "--text", "text", "--label", "class"}, {"class"});
-  refused({"--text", "text", "--label", "label"}, {"--data"});
-  refused({"--data", path("none.tsv"), "--text", "text", "--label", "label"}, {"none.tsv"});
-  refused(joined(base(folder_.write("ragged.tsv", topics(9, 14) + "3\n")), {}), {"ragged.tsv:128"});
-  refused(joined(base(folder_.write("missing.tsv", topics(9, 14) + "\ta text\n")), {}),
-          {"missing.tsv:128", "label"});
   const std::string review = folder_.write("r.tsv", reviews(4, 12) + "\tgood\tno domain\n");
   refused({"--data", review, "--text", "text", "--label", "label", "--domain", "domain", "--shots", "2"},
           {"r.tsv:98", "domain is missing"});

@@ -1,15 +1,21 @@
 // The program `bilevel` in a process of its own, for tests that run it as a person does.
 #pragma once
 
+#include <ATen/Parallel.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
-#include <cstdlib>
+#include <cstdio>
+#include <filesystem>
 #include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
 #include <regex>
 #include <sstream>
 #include <stdexcept>
@@ -17,36 +23,46 @@
 #include <thread>
 #include <vector>
 
+#include "bilevel/cli/program.h"
 #include "bilevel/data/test_files.h"
+#include "tests/support.h"
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 namespace bilevel {
 
 using Arguments = std::vector<std::string>;
+using Json = nlohmann::json;
+
+inline Arguments operator+(Arguments first, const Arguments& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+inline Arguments joined(const Arguments& first, const Arguments& second) { return first + second; }
 
 struct Outcome {
   int code = -1;  // exit code, or minus the signal that ended the process
   std::string out, err;
 };
 
-/// `bilevel` in a process of its own, with its output in files.
+/// `bilevel` in a process of its own, with its output in files: a copy of this process that carries out the command line,
+/// since LibTorch takes half a second to load. Autograd must not have run in this process: it does not survive a copy.
 class Process {
  public:
   explicit Process(const Arguments& arguments) {
-    Arguments words{BILEVEL_PROGRAM};
+    Arguments words{"bilevel"};
     words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> pointers;
-    for (std::string& word : words) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
     const std::string out = folder_.path("out"), err = folder_.path("err");
+    std::cout.flush();
+    std::fflush(nullptr);  // what stands in a buffer is written once, here
     pid_ = ::fork();
     if (pid_ < 0) throw std::runtime_error("cannot fork");
     if (pid_ == 0) {
       ::dup2(::open("/dev/null", O_RDONLY), 0);
       ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 1);
       ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 2);
-      ::setenv("OMP_NUM_THREADS", "1", 1);
-      ::execv(pointers[0], pointers.data());
-      ::_exit(127);
+      ::_exit(run(std::move(words)));
     }
   }
   ~Process() {
@@ -92,12 +108,87 @@ class Process {
   }
 
  private:
+  static int run(Arguments words) {
+    std::vector<char*> pointers;
+    for (std::string& word : words) pointers.push_back(word.data());
+    pointers.push_back(nullptr);
+    at::set_num_threads(1);
+    const int code = cli::run_program(static_cast<int>(words.size()), pointers.data());
+    std::cout.flush();
+    std::fflush(nullptr);
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_do_leak_check();
+#endif
+    return code;
+  }
+
   TemporaryFolder folder_;
   pid_t pid_ = 0;
   int status_ = 0;
 };
 
 inline Outcome bilevel_program(const Arguments& arguments) { return Process(arguments).wait(); }
+
+/// The cells of a tab-separated file.
+inline std::vector<std::vector<std::string>> read_tsv(const std::string& path) {
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(read_bytes(path));
+  for (std::string line; std::getline(lines, line);) {
+    rows.emplace_back();
+    std::istringstream cells(line);
+    for (std::string cell; std::getline(cells, cell, '\t');) rows.back().push_back(cell);
+  }
+  return rows;
+}
+
+/// The rows of a trace, or of the one in a folder, without clock readings.
+inline std::vector<Json> trace_of(const std::string& path) {
+  std::vector<Json> rows;
+  std::istringstream lines(read_bytes(std::filesystem::is_directory(path) ? path + "/trace.jsonl" : path));
+  for (std::string line; std::getline(lines, line);) {
+    rows.push_back(Json::parse(line));
+    rows.back().erase("seconds");
+  }
+  return rows;
+}
+
+/// A summary less what differs between two runs that are the same, and less some more.
+inline Json without_clock(Json summary, const std::vector<std::string>& more = {}) {
+  for (const char* key : {"seconds", "evaluation_seconds", "peak_rss_bytes", "out"}) summary.erase(key);
+  for (const std::string& key : more) summary.erase(key);
+  return summary;
+}
+
+/// Tests of the program, with a folder for their files.
+class ProgramTest : public testing::Test {
+ protected:
+  std::string path(const std::string& name) const { return folder_.path(name); }
+  std::string out() const { return path("out"); }
+
+  /// The program must succeed and say nothing else; returns the object of `--json`.
+  static Json succeeds(const Arguments& arguments) {
+    const Outcome run = bilevel_program(arguments + Arguments{"--json", "--quiet"});
+    EXPECT_EQ(run.code, 0) << run.err;
+    EXPECT_EQ(run.err, "");
+    return run.code == 0 ? Json::parse(run.out) : Json();
+  }
+
+  /// The program must refuse: exit code 2, a message with all `parts`, nothing on standard output and not one file
+  /// touched.
+  void refuses(const Arguments& arguments, const std::vector<std::string>& parts) const {
+    const auto before = files_in(path("."));
+    const Outcome run = bilevel_program(arguments);
+    SCOPED_TRACE(testing::PrintToString(arguments));
+    EXPECT_EQ(run.code, 2) << run.err;
+    EXPECT_EQ(run.out, "");
+    EXPECT_NE(run.err, "");
+    for (const std::string& part : parts) EXPECT_CONTAINS(run.err, part);
+    EXPECT_EQ(files_in(path(".")), before);
+    EXPECT_FALSE(std::filesystem::exists(out()));
+  }
+
+  TemporaryFolder folder_;
+};
 
 /// The numbers with a decimal point in a text, less signs, as they are written.
 inline std::vector<std::string> decimals_of(const std::string& text) {

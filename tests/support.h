@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "bilevel/core/parameters.h"
@@ -26,6 +28,16 @@ std::string message_of(Function&& function) {
 
 #define EXPECT_CONTAINS(text, part) \
   EXPECT_NE(std::string(text).find(part), std::string::npos) << "in: " << (text) << "\nmissing: " << (part)
+
+/// Every file of a folder but the lock, which names the latest process.
+inline std::map<std::string, std::string> files_in(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && entry.path().filename() != ".lock")
+      files[entry.path().string()] = read_bytes(entry.path().string());
+  }
+  return files;
+}
 
 /// Largest absolute difference of two tensors.
 inline double distance(const torch::Tensor& a, const torch::Tensor& b) {

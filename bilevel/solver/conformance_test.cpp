@@ -46,12 +46,13 @@ class Conformance : public ::testing::TestWithParam<SolverEntry> {
   }
 
   /// A solver in its form for a strongly convex g, with this upper step size, a diminishing schedule, and at
-  /// most three steps of an inner loop, which keeps double loops fast.
+  /// most three steps of an inner loop, which keeps double loops fast, and batches of a mean.
   std::unique_ptr<Solver> stepping(double upper_step_size) const {
     auto solver = with({{"upper_step_size", upper_step_size}, {"schedule", "cosine"}});
     const Fields fields = fields_of(*solver);
     for (const Field& field : fields.list()) {
-      if (field.name != "lower_steps" && field.name != "linear_steps") continue;
+      if (field.name != "lower_steps" && field.name != "linear_steps" && field.name != "refresh_batches")
+        continue;
       if (field.get().get<int64_t>() > 3) field.set(3);
     }
     fields_of(*solver).from_json(GetParam().strongly_convex_options);
@@ -278,7 +279,7 @@ class CountedValue : public torch::autograd::Function<CountedValue> {
 // Counts that neither the solver nor the library's counters have a hand in.
 TEST_P(Conformance, TheDocumentedCallsAreThoseThatTheLossesSee) {
   const SolverEntry& entry = GetParam();
-  const int64_t steps = entry.random_estimate ? 400 : 61;
+  const int64_t steps = entry.random_estimate ? 400 : 25;
   const auto matrix = [](std::vector<double> v) { return torch::tensor(v, torch::kFloat64).view({2, 2}); };
   const auto check = [&](const std::string& name, const json& value) {
     SCOPED_TRACE(name + " = " + value.dump());
@@ -538,7 +539,7 @@ TEST_P(Conformance, EveryScheduleIsAcceptedAndFollowed) {
 }
 
 /// Seeds of problems that no option was tuned on.
-constexpr uint64_t kSeeds[] = {20301, 20302, 20303};
+constexpr uint64_t kSeeds[] = {20301, 20302};
 
 TEST_P(Conformance, ConvergesOnQuadratics) {
   for (const uint64_t seed : kSeeds) {

@@ -1,23 +1,27 @@
 # cmake -DSOURCE=<source folder> -DPROGRAM=<program> -DCONFORMANCE=<test program> -DWORK=<folder> -P add_a_solver_test.cmake
-# docs/add-a-solver.md holds the files of its solver word for word; its folder is enough for the registry of a build; and
-# PROGRAM and CONFORMANCE, to which it is added at run time, know the solver.
+# docs/add-a-solver.md and docs/add-a-job.md hold the files of their examples word for word; the folders are enough for the
+# registries of a build; and PROGRAM and CONFORMANCE, to which the solver is added at run time, know it.
 set(name aid-cg)
 set(folder "${SOURCE}/tests/add_a_solver/bilevel/solver/${name}")
 
-# ---- the page is the code ----
-file(READ "${SOURCE}/docs/add-a-solver.md" page)
-foreach(file IN ITEMS ${name}.h ${name}.cpp ${name}_test.cpp ${name}.md)
-  file(READ "${folder}/${file}" content)
-  set(language cpp)
-  if(file MATCHES "\\.md$")
-    set(language markdown)
-  endif()
-  string(FIND "${page}" "`${file}`:\n\n```${language}\n${content}```\n" found)
-  if(found EQUAL -1)
-    message(FATAL_ERROR "docs/add-a-solver.md does not show ${folder}/${file} word for word after a line that ends with "
-      "`${file}`: ('cmake/docs_tables.sh' copies the files into the page)")
-  endif()
-endforeach()
+# ---- the pages are the code ----
+function(shows page folder)
+  file(READ "${SOURCE}/docs/${page}" text)
+  foreach(file IN LISTS ARGN)
+    file(READ "${folder}/${file}" content)
+    set(language cpp)
+    if(file MATCHES "\\.md$")
+      set(language markdown)
+    endif()
+    string(FIND "${text}" "`${file}`:\n\n```${language}\n${content}```\n" found)
+    if(found EQUAL -1)
+      message(FATAL_ERROR "docs/${page} does not show ${folder}/${file} word for word after a line that ends with "
+        "`${file}`: ('cmake/docs_tables.sh' copies the files into the page)")
+    endif()
+  endforeach()
+endfunction()
+shows(add-a-solver.md "${folder}" ${name}.h ${name}.cpp ${name}_test.cpp ${name}.md)
+shows(add-a-job.md "${SOURCE}/tests/add_a_job/bilevel/task/ridge" ridge.h ridge.cpp)
 
 # ---- the folder is enough ----
 function(execute out)
@@ -37,14 +41,17 @@ endfunction()
 file(REMOVE_RECURSE "${WORK}")
 file(MAKE_DIRECTORY "${WORK}")
 
-file(COPY "${SOURCE}/tests/add_a_solver/bilevel" DESTINATION "${WORK}/tree")
+file(COPY "${SOURCE}/tests/add_a_solver/bilevel" "${SOURCE}/tests/add_a_job/bilevel" DESTINATION "${WORK}/tree")
 file(WRITE "${WORK}/tree/CMakeLists.txt" "cmake_minimum_required(VERSION 3.25)\nproject(tree NONE)\n"
   "include(\"${SOURCE}/cmake/Registry.cmake\")\n"
-  "bilevel_generate_registry(solver solver SolverEntry bilevel/solver/registry.h solver_registry source)\n")
+  "bilevel_generate_registry(solver solver SolverEntry bilevel/solver/registry.h solver_registry source)\n"
+  "bilevel_generate_registry(task job JobEntry bilevel/task/job/job_entry.h job_registry source)\n")
 execute(configured "${CMAKE_COMMAND}" -S "${WORK}/tree" -B "${WORK}/tree/build")
 file(READ "${WORK}/tree/build/generated/solver_registry.cpp" registry)
 expect("${registry}" "#include \"bilevel/solver/aid-cg/aid-cg.h\"")
 expect("${registry}" "    aid_cg_entry(),\n")
+file(READ "${WORK}/tree/build/generated/job_registry.cpp" registry)
+expect("${registry}" "    ridge_entry(),\n")
 
 execute(solvers "${PROGRAM}" list solvers)
 expect("${solvers}" "\n  ${name} ")
