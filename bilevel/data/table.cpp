@@ -243,8 +243,9 @@ class TableBuilder {
 
 namespace {
 
+// The first line has been read already.
 void read_tsv(LineReader& lines, const TableOptions& options, TableBuilder& builder) {
-  while (lines.next()) {
+  do {
     const std::string_view line = lines.text();
     if (line.empty()) continue;
     size_t begin = 0;
@@ -256,32 +257,34 @@ void read_tsv(LineReader& lines, const TableOptions& options, TableBuilder& buil
       begin = tab + 1;
     }
     builder.end_row(options, {lines.path(), lines.number(), static_cast<int64_t>(line.size()) + 1});
-  }
+  } while (lines.next());
 }
 
-// Feeds libcsv piece by piece, each piece ending where a field may end (a comma or a line end), so that the
-// place of every field is known.
+// Feeds libcsv piece by piece, each piece ending where a field may end (a delimiter or a line end), so that the
+// place of every field is known. The first line has been read already.
 class CsvReader {
  public:
-  CsvReader(LineReader& lines, const TableOptions& options, TableBuilder& builder)
-      : lines_(lines), options_(options), builder_(builder) {
+  CsvReader(LineReader& lines, const TableOptions& options, TableBuilder& builder, char delimiter)
+      : lines_(lines), options_(options), builder_(builder), delimiter_(delimiter) {
     csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI);
+    csv_set_delim(&parser_, static_cast<unsigned char>(delimiter));
   }
   ~CsvReader() { csv_free(&parser_); }
   CsvReader(const CsvReader&) = delete;
   CsvReader& operator=(const CsvReader&) = delete;
 
   void read() {
-    while (lines_.next()) {
+    const char ends[] = {delimiter_, '\r', '\n', '\0'};
+    do {
       const std::string_view raw = lines_.raw();
       size_t begin = 0;
       while (begin < raw.size()) {
-        const size_t stop = std::min(raw.find_first_of(",\r\n", begin), raw.size() - 1);
+        const size_t stop = std::min(raw.find_first_of(ends, begin), raw.size() - 1);
         feed(raw.substr(begin, stop + 1 - begin), static_cast<int64_t>(begin) + 1);
         begin = stop + 1;
       }
       end_ = {lines_.path(), lines_.number(), static_cast<int64_t>(lines_.text().size()) + 1};
-    }
+    } while (lines_.next());
     if (csv_fini(&parser_, on_field, on_row, this) != 0) {
       fail_at({lines_.path(), field_line_, field_column_}, "the quote that opens here is never closed");
     }
@@ -291,7 +294,7 @@ class CsvReader {
  private:
   void feed(std::string_view piece, int64_t column) {
     if (!inside_field_) {
-      const size_t first = piece.find_first_not_of(" \t\r\n");
+      const size_t first = piece.find_first_not_of(delimiter_ == '\t' ? " \r\n" : " \t\r\n");
       if (first == std::string_view::npos && !builder_.row_begun()) return;  // blank line, or LF of a CR LF
       field_line_ = lines_.number();
       field_column_ = column + static_cast<int64_t>(first == std::string_view::npos ? 0 : first);
@@ -343,6 +346,7 @@ class CsvReader {
   LineReader& lines_;
   const TableOptions& options_;
   TableBuilder& builder_;
+  char delimiter_;
   csv_parser parser_{};
   bool inside_field_ = false;
   int64_t field_line_ = 0;
@@ -483,15 +487,36 @@ void read_jsonl(LineReader& lines, TableBuilder& builder) {
 
 }  // namespace
 
+bool is_quoted_tsv(std::string_view line) {
+  bool closed = false;  // some cell is
+  for (size_t begin = 0; begin < line.size() && line[begin] == '"';) {
+    size_t end = line.find('"', begin + 1);
+    while (end != std::string_view::npos && line.substr(end + 1).starts_with('"'))
+      end = line.find('"', end + 2);
+    if (end == std::string_view::npos) return closed;  // it goes on on the next line
+    if (end + 1 == line.size()) return true;
+    if (line[end + 1] != '\t') return false;
+    closed = true;
+    begin = end + 2;
+  }
+  return false;
+}
+
 Table read_table(const std::string& path, const TableOptions& options) {
   LineReader lines(path);  // first, so that a missing file is called missing
   TableBuilder builder(path);
   switch (format_of(path, options.format)) {
     case Format::csv:
-      CsvReader(lines, options, builder).read();
+      lines.next();
+      CsvReader(lines, options, builder, ',').read();
       break;
     case Format::tsv:
-      read_tsv(lines, options, builder);
+      lines.next();
+      if (is_quoted_tsv(lines.text())) {
+        CsvReader(lines, options, builder, '\t').read();
+      } else {
+        read_tsv(lines, options, builder);
+      }
       break;
     case Format::jsonl:
       read_jsonl(lines, builder);
