@@ -267,17 +267,12 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
                     .batches = source(data_.train, batch_size)}};
 }
 
-torch::Tensor TuneModel::full_lower_loss() const {
-  if (!train_batch_.size()) train_batch_ = gather(data_.train).to(options_.device);
-  return lower_loss(train_batch_);
-}
-
 torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {
   const auto softmax = [&](const std::vector<torch::Tensor>& inputs) { return logits(inputs); };
   return over_rows(*network_, data_.inputs, rows, options_.device, softmax).to(torch::kFloat64).softmax(1);
 }
 
-std::shared_ptr<Network> TuneModel::network() const {
+std::shared_ptr<Network> TuneModel::write_network() {
   if (!convex_) return network_;
   const torch::NoGradGuard no_grad;
   for (const auto& parameter : network_->named_parameters()) {
