@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "bilevel/data/table.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/task/compare/play.h"
 
@@ -219,6 +220,63 @@ TEST_P(Jobs, PredictByTheirEntry) {
   if (!GetParam().predicts_from_shots) {
     request.shots = file_;
     EXPECT_CONTAINS(message_of<InputError>([&] { predict(request); }), "--shots is for");
+  }
+}
+
+// What a run says of its test rows is what `predict` says of them.
+TEST_P(Jobs, PredictWhatTheRunPredicted) {
+  if (GetParam().predicts_from_shots) return;  // its runs predict no rows
+  ASSERT_TRUE(start_job(GetParam(), *job({{"test", file_}}), path("run")).finished);
+  predict({.model = path("run"), .input = file_, .out = path("p.tsv"), .shots = {}, .read = {}});
+  const Table own = read_table(path("run/predictions.tsv")), again = read_table(path("p.tsv"));
+  ASSERT_EQ(own.rows(), again.rows());
+  size_t shared = 0;
+  for (size_t c = 0; c < own.columns(); ++c) {
+    const std::optional<size_t> same = again.find_column(own.names()[c]);
+    if (!same) continue;
+    ++shared;
+    for (size_t row = 0; row < own.rows(); ++row)
+      ASSERT_EQ(own.cell(row, c), again.cell(row, *same)) << own.names()[c] << " of row " << row + 1;
+  }
+  EXPECT_EQ(shared + 2, own.columns()) << "all but file and line";
+  EXPECT_EQ(shared + 1, again.columns()) << "all but row";
+}
+
+// Labels may hold what separates cells and rows; every table is read back.
+TEST_P(Jobs, TablesHoldAnyLabel) {
+  const auto odd = [](std::string name) {
+    return name == "spam" ? "sp\ta\"m" : name == "ham" ? "h\nam" : name;
+  };
+  const Table rows = read_table(file_);
+  std::string lines;
+  for (size_t row = 0; row < rows.rows(); ++row) {
+    lines += Json{{"class", odd(std::string(rows.cell(row, 0)))},
+                  {"a", std::stod(std::string(rows.cell(row, 2)))},
+                  {"b", std::stod(std::string(rows.cell(row, 3)))}}
+                 .dump() +
+             "\n";
+  }
+  const std::string file = folder_.write("odd.jsonl", lines);
+  const std::unique_ptr<Job> made =
+      job(GetParam().predicts_from_shots ? nlohmann::json::object() : nlohmann::json{{"test", file}});
+  const Fields fields = fields_of(*made);
+  fields.set(fields.list().front().name, file);
+  if (fields.find("positive") != nullptr) fields.set("positive", odd("spam"));
+  ASSERT_TRUE(start_job(GetParam(), *made, path("run")).finished);
+  predict({.model = path("run"),
+           .input = file,
+           .out = path("run/p.tsv"),
+           .shots = GetParam().predicts_from_shots ? file : "",
+           .read = {}});
+  for (const auto& entry : fs::directory_iterator(path("run"))) {
+    if (entry.path().extension() != ".tsv") continue;
+    const Table table = read_table(entry.path().string());
+    EXPECT_TRUE(table.names().size() > 1) << entry.path();
+    for (const char* column : {"label", "given_label"}) {
+      const std::optional<size_t> found = table.find_column(column);
+      if (!found || table.cell(0, *found) == "1") continue;  // of a job that numbers its classes
+      EXPECT_EQ(table.cell(0, *found), odd("spam")) << entry.path();
+    }
   }
 }
 

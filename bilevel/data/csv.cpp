@@ -9,29 +9,31 @@
 namespace bilevel {
 namespace {
 
-// Feeds libcsv piece by piece, each piece ending where a field may end (a comma or a line end), so that the
-// place of every field is known.
+// Feeds libcsv piece by piece, each piece ending where a field may end (a delimiter or a line end), so that the
+// place of every field is known. The first line has been read already.
 class CsvReader {
  public:
-  CsvReader(LineReader& lines, const TableOptions& options, TableBuilder& builder)
-      : lines_(lines), options_(options), builder_(builder) {
+  CsvReader(LineReader& lines, const TableOptions& options, TableBuilder& builder, char delimiter)
+      : lines_(lines), options_(options), builder_(builder), delimiter_(delimiter) {
     csv_init(&parser_, CSV_STRICT | CSV_STRICT_FINI);
+    csv_set_delim(&parser_, static_cast<unsigned char>(delimiter));
   }
   ~CsvReader() { csv_free(&parser_); }
   CsvReader(const CsvReader&) = delete;
   CsvReader& operator=(const CsvReader&) = delete;
 
   void read() {
-    while (lines_.next()) {
+    const char ends[] = {delimiter_, '\r', '\n', '\0'};
+    do {
       const std::string_view raw = lines_.raw();
       size_t begin = 0;
       while (begin < raw.size()) {
-        const size_t stop = std::min(raw.find_first_of(",\r\n", begin), raw.size() - 1);
+        const size_t stop = std::min(raw.find_first_of(ends, begin), raw.size() - 1);
         feed(raw.substr(begin, stop + 1 - begin), static_cast<int64_t>(begin) + 1);
         begin = stop + 1;
       }
       end_ = {lines_.path(), lines_.number(), static_cast<int64_t>(lines_.text().size()) + 1};
-    }
+    } while (lines_.next());
     if (csv_fini(&parser_, on_field, on_row, this) != 0) {
       fail_at({lines_.path(), field_line_, field_column_}, "the quote that opens here is never closed");
     }
@@ -41,7 +43,7 @@ class CsvReader {
  private:
   void feed(std::string_view piece, int64_t column) {
     if (!inside_field_) {
-      const size_t first = piece.find_first_not_of(" \t\r\n");
+      const size_t first = piece.find_first_not_of(delimiter_ == '\t' ? " \r\n" : " \t\r\n");
       if (first == std::string_view::npos && !builder_.row_begun()) return;  // blank line, or LF of a CR LF
       field_line_ = lines_.number();
       field_column_ = column + static_cast<int64_t>(first == std::string_view::npos ? 0 : first);
@@ -93,6 +95,7 @@ class CsvReader {
   LineReader& lines_;
   const TableOptions& options_;
   TableBuilder& builder_;
+  char delimiter_;
   csv_parser parser_{};
   bool inside_field_ = false;
   int64_t field_line_ = 0;
@@ -103,8 +106,8 @@ class CsvReader {
 
 }  // namespace
 
-void read_csv(LineReader& lines, const TableOptions& options, TableBuilder& builder) {
-  CsvReader(lines, options, builder).read();
+void read_csv(LineReader& lines, const TableOptions& options, TableBuilder& builder, char delimiter) {
+  CsvReader(lines, options, builder, delimiter).read();
 }
 
 }  // namespace bilevel

@@ -40,8 +40,9 @@ size_t Table::column(const std::string& name_or_number) const {
 
 namespace {
 
+// The first line has been read already.
 void read_tsv(LineReader& lines, const TableOptions& options, TableBuilder& builder) {
-  while (lines.next()) {
+  do {
     const std::string_view line = lines.text();
     if (line.empty()) continue;
     size_t begin = 0;
@@ -53,20 +54,41 @@ void read_tsv(LineReader& lines, const TableOptions& options, TableBuilder& buil
       begin = tab + 1;
     }
     builder.end_row(options, {lines.path(), lines.number(), static_cast<int64_t>(line.size()) + 1});
-  }
+  } while (lines.next());
 }
 
 }  // namespace
+
+bool is_quoted_tsv(std::string_view line) {
+  bool closed = false;  // some cell is
+  for (size_t begin = 0; begin < line.size() && line[begin] == '"';) {
+    size_t end = line.find('"', begin + 1);
+    while (end != std::string_view::npos && line.substr(end + 1).starts_with('"'))
+      end = line.find('"', end + 2);
+    if (end == std::string_view::npos) return closed;  // it goes on on the next line
+    if (end + 1 == line.size()) return true;
+    if (line[end + 1] != '\t') return false;
+    closed = true;
+    begin = end + 2;
+  }
+  return false;
+}
 
 Table read_table(const std::string& path, const TableOptions& options) {
   LineReader lines(path);  // first, so that a missing file is called missing
   TableBuilder builder(path);
   switch (format_of(path, options.format)) {
     case Format::csv:
-      read_csv(lines, options, builder);
+      lines.next();
+      read_csv(lines, options, builder, ',');
       break;
     case Format::tsv:
-      read_tsv(lines, options, builder);
+      lines.next();
+      if (is_quoted_tsv(lines.text())) {
+        read_csv(lines, options, builder, '\t');
+      } else {
+        read_tsv(lines, options, builder);
+      }
       break;
     case Format::jsonl:
       read_jsonl(lines, builder);

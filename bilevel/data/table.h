@@ -75,12 +75,16 @@ class Table {
 /// Reads a csv, tsv or jsonl file.
 /// - csv: comma-separated, fields may be quoted with " (doubled inside), quoted fields may hold commas and
 /// line ends;
-///   blanks around a field are dropped. tsv: tab-separated, a quote is an ordinary character.
+///   blanks around a field are dropped. tsv: tab-separated, a quote is an ordinary character, unless `is_quoted_tsv`.
 /// - jsonl: one object per line; values are strings, numbers, true, false or null; a row may lack keys.
 /// - Lines end with LF or CR LF; blank lines are skipped.
 /// InputError with file, line and byte column: missing or empty file, header only, ragged row, broken UTF-8,
 /// NUL byte, misplaced or unterminated quote, broken gzip, broken or cut JSON, nested JSON, a name given
 /// twice. libsvm and idx files are not tables: `read_libsvm`, `read_idx_rows`.
 Table read_table(const std::string& path, const TableOptions& options = {});
+
+/// Whether a tsv file with this first line is quoted as csv is: every cell of the line is enclosed in quotes (the last one
+/// may go on on the next line).
+bool is_quoted_tsv(std::string_view first_line);
 
 }  // namespace bilevel

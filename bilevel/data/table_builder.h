@@ -59,7 +59,7 @@ class TableBuilder {
 };
 
 /// The rows of a csv file and of a jsonl file.
-void read_csv(LineReader& lines, const TableOptions& options, TableBuilder& builder);
+void read_csv(LineReader& lines, const TableOptions& options, TableBuilder& builder, char delimiter);
 void read_jsonl(LineReader& lines, TableBuilder& builder);
 
 }  // namespace bilevel

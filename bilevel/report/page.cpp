@@ -93,6 +93,28 @@ std::string figures_section(const std::string& heading, const std::vector<Figure
   return out + "</section>\n";
 }
 
+std::string table_markup(const std::vector<TableColumn>& columns,
+                         const std::vector<std::vector<std::string>>& rows) {
+  const auto cell = [](const std::string& tag, const std::string& kind, const std::string& content) {
+    const std::string name = kind.empty() || kind == "heading" ? "" : fmt::format(" class=\"{}\"", kind);
+    return fmt::format("<{0}{1}>{2}</{0}>", tag, name, content);
+  };
+  std::string head, body;
+  bool named = false;
+  for (const TableColumn& column : columns) {
+    named = named || !column.name.empty();
+    head += cell("th", column.kind == "text" ? "" : column.kind, escape_markup(column.name));
+  }
+  for (const std::vector<std::string>& row : rows) {
+    body += "<tr>";
+    for (size_t c = 0; c < columns.size(); ++c)
+      body += cell(columns[c].kind == "heading" ? "th" : "td", columns[c].kind, row.at(c));
+    body += "</tr>\n";
+  }
+  return fmt::format("<div class=\"scroll\"><table>\n{}<tbody>\n{}</tbody></table></div>\n",
+                     named ? fmt::format("<thead><tr>{}</tr></thead>\n", head) : "", body);
+}
+
 std::string table_of(const std::string& heading, const ordered_json& object) {
   if (!object.is_object() || object.empty()) return "";
   std::string out = fmt::format("<h3>{}</h3>\n<div class=\"scroll\"><table class=\"pairs\"><tbody>\n",

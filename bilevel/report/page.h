@@ -28,6 +28,16 @@ std::string html_page(const std::string& title, const std::string& body);
 /// A section of figures side by side, then the notes of those that could not be drawn; empty for no figures.
 std::string figures_section(const std::string& heading, const std::vector<Figure>& figures);
 
+/// A column of a table: plain text and the class of its cells, "" or "number", "text"; "heading": they are headings of
+/// their rows.
+struct TableColumn {
+  std::string name;
+  std::string kind = "";
+};
+/// A table of cells that are markup; one without names has no head.
+std::string table_markup(const std::vector<TableColumn>& columns,
+                         const std::vector<std::vector<std::string>>& rows);
+
 /// A heading and a table of an object's names and values, nested ones as "outer.inner"; empty for an empty
 /// object.
 std::string table_of(const std::string& heading, const nlohmann::ordered_json& object);

@@ -7,13 +7,14 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/data/labels.h"
 #include "bilevel/data/split.h"
 #include "bilevel/task/job/job.h"
 
 namespace bilevel {
 namespace {
 
-BinaryLabels labels_of(const DataFile& file, const AucJobOptions& o) {
+BinaryLabels binary_labels(const DataFile& file, const AucJobOptions& o) {
   if (const auto* sparse = std::get_if<SparseTable>(&file)) return read_labels(*sparse, o.positive);
   const Table& table = std::get<Table>(file);
   if (o.label.empty()) throw InputError("--label COL is missing: which column holds the class?");
@@ -76,46 +77,41 @@ void AucJobOptions::fields(Fields& f) {
   f.flag("refit", refit, "train again with the validation rows too, for the chosen number of steps");
 }
 
-AucSetup::AucSetup(AucJobOptions options, const std::function<void(const std::string&)>& message)
-    : o_(std::move(options)) {
-  const auto say = [&](const std::string& line) {
-    if (message) message(line);
-  };
+AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
+    : JobSetup(context), o_(std::move(options)) {
   o_.check();
   if (o_.positive.empty())
     throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
   defaults_ = auc_defaults(o_.encoder);
-  network_ = o_.resolve(defaults_);
-  threads_.emplace(*o_.threads);
-  say("reading " + o_.train);
-  read();
-  say(fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
+  network_ = resolve(o_, defaults_);
+  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
+  cut();
+  context_.say(
+      fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
                   parts_.train.size(), parts_.valid.size(), parts_.test.size(),
-                  100 * parts_.labels.index_select(0, torch::tensor(parts_.train)).mean().item<double>(),
-                  o_.positive));
+                  100 * labels_of(parts_.train).mean().item<double>(), o_.positive));
   first_ = fit(feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), parts_.train);
   o_.note(model(first_.second.shape, o_.seed)->network()->options());
 }
 
-void AucSetup::read() {
-  const AucJobOptions& o = o_;
-  files_.add({{"train", o.train}, {"valid", o.valid}, {"test", o.test}}, o);
+void AucSetup::cut() {
   std::vector<int64_t> is_positive;  // all rows
   for (const JobFile& file : files_.files()) {
-    const BinaryLabels labels = labels_of(file.file, o);
+    const BinaryLabels labels = binary_labels(file.file, o_);
     is_positive.insert(is_positive.end(), labels.is_positive.begin(), labels.is_positive.end());
   }
   parts_.labels = torch::tensor(is_positive).to(torch::kFloat32);
-  Streams streams(o.seed);
-  static_cast<RowParts&>(parts_) = cut_parts(files_, o, o_.split, 0.15, is_positive, streams.stream("split"));
-  if (o.positive_fraction) {
-    parts_.train = thin(parts_.train, is_positive, *o.positive_fraction, streams.stream("thin"));
-    if (o.valid.empty())
-      parts_.valid = thin(parts_.valid, is_positive, *o.positive_fraction, streams.stream("thin"));
+  Streams streams(o_.seed);
+  static_cast<RowParts&>(parts_) =
+      cut_parts(files_, o_, o_.split, 0.15, is_positive, streams.stream("split"));
+  if (o_.positive_fraction) {
+    parts_.train = thin(parts_.train, is_positive, *o_.positive_fraction, streams.stream("thin"));
+    if (o_.valid.empty())
+      parts_.valid = thin(parts_.valid, is_positive, *o_.positive_fraction, streams.stream("thin"));
   }
 }
 
-int64_t AucSetup::steps() const {
+int64_t AucSetup::default_steps() const {
   const auto rows = static_cast<int64_t>(parts_.train.size());
   return o_.steps_for(rows, std::min(rows, *o_.batch_size));
 }

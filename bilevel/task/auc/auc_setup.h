@@ -2,19 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "bilevel/core/threads.h"
-#include "bilevel/data/labels.h"
 #include "bilevel/task/auc/auc_model.h"
-#include "bilevel/task/job/job_data.h"
-#include "bilevel/task/job/job_options.h"
+#include "bilevel/task/job/job_run.h"
 
 namespace bilevel {
 
@@ -35,29 +29,25 @@ struct AucParts : RowParts {
 };
 
 /// The task, ready to train. Rows are numbered through all files, in the order training, validation, test.
-class AucSetup {
+/// As a contest the first pass: a run is scored at the step that the rule chooses on the validation rows; there is no second
+/// pass, no baseline and no report. Ranked by the test AUC, tuned by the validation AUC.
+class AucSetup : public JobSetup {
  public:
-  /// Checks the options, sets the number of threads for its lifetime, reads the files, cuts the parts, fits the first features
-  /// (on the training part) and makes a network once, so that everything impossible is refused here.
-  /// `message` gets lines for a person. Throws InputError and FileError.
-  explicit AucSetup(AucJobOptions options, const std::function<void(const std::string&)>& message = nullptr);
-  AucSetup(const AucSetup&) = delete;
-  AucSetup& operator=(const AucSetup&) = delete;
+  AucSetup(AucJobOptions options, const JobContext& context);
 
-  /// Resolved.
-  const AucJobOptions& options() const { return o_; }
+  const AucJobOptions& options() const override { return o_; }
   const AucParts& parts() const { return parts_; }
+  /// float32 [rows] of the given rows, 0 or 1.
+  torch::Tensor labels_of(const std::vector<int64_t>& rows) const { return at_rows(parts_.labels, rows); }
   /// f on the validation rows, g on the training rows; implies no refit.
   bool papers() const { return o_.levels == "papers"; }
   bool refit() const { return o_.refit && !papers(); }
-  int64_t steps() const;  ///< of the first pass; the horizon of step-size schedules
+  int64_t default_steps() const override;  ///< of the first pass; the horizon of step-size schedules
   std::unique_ptr<AucModel> model(const InputShape& shape, uint64_t seed) const;
-  const JobFiles& files() const { return files_; }
-  /// Paths of everything that is read.
-  std::vector<std::string> paths() const { return files_.paths(o_); }
 
   /// A solver with the encoder's defaults for it. Throws InputError for an unknown name.
-  std::unique_ptr<Solver> solver(const std::string& name) const;
+  std::unique_ptr<Solver> solver(const std::string& name) const override;
+  std::unique_ptr<Attempt> attempt(uint64_t seed) override;
 
   /// Features fitted on the given rows, and the inputs they make of all rows. Those of the training part are
   /// kept from the construction.
@@ -70,19 +60,21 @@ class AucSetup {
   std::pair<std::shared_ptr<const Features>, FittedInputs> fit(const FeatureOptions& features,
                                                                const std::vector<int64_t>& rows) const;
 
-  /// What a person recognises a row by.
-  std::string row_text(int64_t row) const { return files_.row_text(row, o_.text); }
-
  private:
-  void read();
+  void describe(ContestFacts& facts) const override;
+  void cut();
 
   AucJobOptions o_;
   JobDefaults defaults_;
-  std::optional<ThreadCountScope> threads_;
-  JobFiles files_;
   AucParts parts_;
   NetworkOptions network_;
   std::pair<std::shared_ptr<const Features>, FittedInputs> first_;
 };
+
+/// See `auc_entry`.
+Prediction predict_auc(const PredictRequest& request);
+
+/// What is said of every row, by the model's run and by `predict`: score, and predicted, 1 from the threshold on.
+std::vector<Column> score_columns(const torch::Tensor& scores, double threshold);
 
 }  // namespace bilevel

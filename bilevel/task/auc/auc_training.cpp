@@ -21,32 +21,28 @@ class AucTraining {
   }
 
   AucOutcome execute() {
-    if (!select()) return std::move(outcome_);
-    outcome_.valid_scores = passes_.kept.at("valid_scores");
-    outcome_.valid_loss = passes_.kept.at("valid_loss").item<double>();
-    outcome_.best_step = passes_.finished("select")->chosen_step;
-    if (setup_.refit()) refit();
+    if (select() && setup_.refit()) refit();
     return std::move(outcome_);
   }
 
  private:
-  /// First pass; the model is then the one at the chosen step.
+  /// First pass; the model is then the one at the chosen step. False when it came to no outcome.
   bool select() {
-    if (passes_.finished("select") != nullptr) return true;
     std::unique_ptr<AucModel> model = make_model(parts_.train, o_.seed);
     const std::vector<int64_t>& upper = setup_.papers() ? parts_.valid : parts_.train;
     const Problem problem = model->problem(data(upper, parts_.train), *o_.batch_size);
     const PassPlan plan{.name = "select",
                         .shown = "training",
-                        .steps = setup_.steps(),
-                        .schedule_steps = setup_.steps(),
+                        .steps = setup_.default_steps(),
+                        .schedule_steps = setup_.default_steps(),
                         .evaluations = 10,
                         // The second pass does at most as many steps as the first did.
                         .max_seconds = o_.seconds_allowed() / (setup_.refit() ? 2 : 1),
                         .seed = o_.seed};
+    const auto scores = [&] { return model->scores(outcome_.features.inputs, parts_.valid); };
+    const torch::Tensor labels = setup_.labels_of(parts_.valid);
     const PassOutcome* chosen = passes_.run(plan, problem, *make_solver(), [&] {
-      const AucEstimate valid = auc_estimate(
-          ScoredRows(model->scores(outcome_.features.inputs, parts_.valid), labels_of(parts_.valid)));
+      const AucEstimate valid = auc_estimate(ScoredRows(scores(), labels));
       return Evaluation{.score = valid.auc,
                         .standard_error = valid.standard_error,
                         .fields = {{"valid_auc", valid.auc}, {"valid_standard_error", valid.standard_error}}};
@@ -54,9 +50,9 @@ class AucTraining {
     if (chosen == nullptr) return false;
     set_from_flat(problem.upper.parameters, chosen->upper);
     set_from_flat(problem.lower.parameters, chosen->lower);
-    const torch::Tensor scores = model->scores(outcome_.features.inputs, parts_.valid);
-    passes_.kept["valid_scores"] = scores;
-    passes_.kept["valid_loss"] = torch::tensor(model->loss(scores, labels_of(parts_.valid)), torch::kFloat64);
+    outcome_.best_step = chosen->chosen_step;
+    outcome_.valid_scores = scores();
+    outcome_.valid_loss = model->loss(outcome_.valid_scores, labels);
     outcome_.model = std::move(model);
     return true;
   }
@@ -69,7 +65,7 @@ class AucTraining {
     const PassPlan plan{.name = "refit",
                         .shown = "refit on all training rows",
                         .steps = outcome_.best_step,
-                        .schedule_steps = setup_.steps(),
+                        .schedule_steps = setup_.default_steps(),
                         .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
                         .seed = seed};
     const Problem problem = model->problem(data(pool_, pool_), *o_.batch_size);
@@ -90,10 +86,6 @@ class AucTraining {
 
   AucData data(const std::vector<int64_t>& upper, const std::vector<int64_t>& lower) const {
     return {.inputs = outcome_.features.inputs, .labels = parts_.labels, .upper = upper, .lower = lower};
-  }
-
-  torch::Tensor labels_of(const std::vector<int64_t>& rows) const {
-    return parts_.labels.index_select(0, torch::tensor(rows, torch::kInt64));
   }
 
   AucSetup& setup_;

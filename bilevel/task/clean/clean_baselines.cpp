@@ -8,7 +8,6 @@
 
 #include "bilevel/report/metrics.h"
 #include "bilevel/task/clean/clean_model.h"
-#include "bilevel/task/job/classifier.h"
 
 namespace bilevel {
 namespace {
@@ -25,7 +24,8 @@ class Baselines {
     const std::string encoder = tokens ? "bag" : "linear";
     own_ = tokens ? setup.fit(encoder) : CleanInputs{};
     options_ = setup.fit_options();
-    options_.network = NetworkOptions{.encoder = tokens ? "bag" : "linear", .outputs = setup.classes()};
+    options_.interrupt = nullptr;  // seen between the fits
+    options_.network = NetworkOptions{.encoder = encoder, .outputs = setup.classes()};
     options_.l2 = *setup.options().baseline_l2;
   }
 
@@ -61,17 +61,13 @@ class Baselines {
   const FittedInputs& inputs() const { return own_.features ? own_.inputs : setup_.inputs().inputs; }
 
   torch::Tensor of_given(const torch::Tensor& probabilities) const {
-    return probabilities.gather(1, classes_at_rows(setup_.train()).unsqueeze(1)).squeeze(1);
-  }
-
-  torch::Tensor classes_at_rows(const std::vector<int64_t>& rows) const {
-    return setup_.given().index_select(0, torch::tensor(rows, torch::kInt64));
+    return probabilities.gather(1, setup_.classes_of(setup_.train()).unsqueeze(1)).squeeze(1);
   }
 
   Json test(Network& network) const {
     if (setup_.test().empty()) return nullptr;
     return class_scores(probabilities_of(network, inputs().inputs, setup_.test(), options_.device),
-                        classes_at_rows(setup_.test()))
+                        setup_.classes_of(setup_.test()))
         .to_json();
   }
 

@@ -10,8 +10,6 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/task/clean/clean_model.h"
-#include "bilevel/task/job/classifier.h"
-#include "bilevel/task/job/job.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
@@ -59,11 +57,8 @@ InjectedFlips inject_noise(std::vector<int64_t>& labels, int64_t rows, int64_t c
   return flips;
 }
 
-CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std::string&)>& message)
-    : o_(std::move(options)) {
-  const auto say = [&](const std::string& line) {
-    if (message) message(line);
-  };
+CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
+    : JobSetup(context), o_(std::move(options)) {
   o_.check();
   if (o_.weight_per == "group" && o_.group.empty())
     throw InputError("--weight-per group needs --group COL: which column holds the groups?");
@@ -71,14 +66,35 @@ CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std:
     refuse_option("group", o_.group, "serves --weight-per group only");
   defaults_ = clean_defaults(o_.encoder);
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
-  network_ = o_.resolve(defaults_);
-  threads_.emplace(*o_.threads);
-  say("reading " + o_.train);
-  files_.add({{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}}, o_);
+  network_ = resolve(o_, defaults_);
+  read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}});
   labels_ = files_.classes(o_.label);
   train_ = files_.rows_of_role("train");
   trusted_ = files_.rows_of_role("trusted");
   test_ = files_.rows_of_role("test");
+  check_classes();
+  refuse_shared_rows();
+  if (o_.inject_noise > 0) {
+    flips_ = inject_noise(labels_.classes, static_cast<int64_t>(train_.size()), classes(), o_.inject_noise,
+                          o_.seed);
+  }
+  given_ = torch::tensor(labels_.classes, torch::kInt64);
+  context_.say(
+      fmt::format("{} rows to clean, {}, {} to test; {} classes", train_.size(),
+                  o_.trusted.empty() ? "no trusted file" : fmt::format("{} trusted", trusted_.size()),
+                  test_.size(), classes()));
+  if (flips_) {
+    context_.say(fmt::format("{:.0f} labels were replaced at random (--inject-noise)",
+                             flips_->flipped.sum().item<double>()));
+  }
+  inputs_ = fit(o_.encoder);
+  o_.note(CleanModel(network(o_.encoder), inputs_.inputs.shape, 0, 1, 0, o_.seed, torch::kCPU)
+              .network()
+              ->options());
+  check_groups();
+}
+
+void CleanSetup::check_classes() const {
   std::vector<int64_t> counts(labels_.names.size()), trusted_counts(labels_.names.size());
   for (const int64_t row : train_) ++counts[static_cast<size_t>(labels_.classes[static_cast<size_t>(row)])];
   for (const int64_t row : trusted_)
@@ -90,26 +106,18 @@ CleanSetup::CleanSetup(CleanOptions options, const std::function<void(const std:
                       "can be compared with others of its class",
                       o_.train, labels_.names[c]));
     }
-    if (!trusted_.empty() && trusted_counts[c] == 0)
-      say(fmt::format("the class '{}' has no trusted row: nothing judges its labels", labels_.names[c]));
+    if (!trusted_.empty() && trusted_counts[c] == 0) {
+      context_.say(
+          fmt::format("the class '{}' has no trusted row: nothing judges its labels", labels_.names[c]));
+    }
   }
-  refuse_shared_rows();
-  if (o_.inject_noise > 0) {
-    flips_ = inject_noise(labels_.classes, static_cast<int64_t>(train_.size()), classes(), o_.inject_noise,
-                          o_.seed);
-  }
-  given_ = torch::tensor(labels_.classes, torch::kInt64);
-  say(fmt::format("{} rows to clean, {}, {} to test; {} classes", train_.size(),
-                  o_.trusted.empty() ? "no trusted file" : fmt::format("{} trusted", trusted_.size()),
-                  test_.size(), classes()));
-  if (flips_) {
-    say(fmt::format("{:.0f} labels were replaced at random (--inject-noise)",
-                    flips_->flipped.sum().item<double>()));
-  }
-  inputs_ = fit(o_.encoder);
-  o_.note(CleanModel(network(o_.encoder), inputs_.inputs.shape, 0, 1, 0, o_.seed, torch::kCPU)
-              .network()
-              ->options());
+}
+
+void CleanSetup::check_groups() const {
+  if (o_.group.empty()) return;
+  const auto* table = std::get_if<Table>(&files_.files().front().file);
+  if (table == nullptr) refuse_option("group", o_.group, "libsvm and idx files have no columns by name");
+  table->column(o_.group);
 }
 
 void CleanSetup::refuse_shared_rows() const {
@@ -170,7 +178,25 @@ WeightedFitOptions CleanSetup::fit_options() const {
           .step_size = defaults_.fit_step_size,
           .batch_size = *o_.batch_size,
           .seed = o_.seed,
-          .device = o_.torch_device()};
+          .device = o_.torch_device(),
+          .interrupt = context_.callbacks.interrupt};
+}
+
+void CleanSetup::step(const std::string& what) const {
+  if (context_.interrupted()) throw Interrupted{};
+  context_.say("fitting: " + what);
+}
+
+std::shared_ptr<Network> CleanSetup::fit(const WeightedRows& rows) const {
+  const auto network = fit_weighted(inputs_.inputs, given_, rows, fit_options());
+  if (context_.interrupted()) throw Interrupted{};
+  return network;
+}
+
+torch::Tensor CleanSetup::out_of_fold(const WeightedRows& rows, const std::vector<int64_t>& folds) const {
+  const torch::Tensor result = bilevel::out_of_fold(inputs_.inputs, given_, rows, folds, fit_options());
+  if (context_.interrupted()) throw Interrupted{};
+  return result;
 }
 
 }  // namespace bilevel

@@ -2,18 +2,16 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "bilevel/core/threads.h"
 #include "bilevel/task/clean/clean_options.h"
 #include "bilevel/task/clean/shared_columns.h"
 #include "bilevel/task/clean/weighted_fit.h"
-#include "bilevel/task/job/job_data.h"
+#include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/job_run.h"
 
 namespace bilevel {
 
@@ -37,23 +35,24 @@ struct CleanInputs {
   std::optional<SharedColumns> columns;  ///< absent: `inputs` has all columns
 };
 
-/// The task, ready to train. Rows are numbered through all files, in the order training, trusted, test.
-class CleanSetup {
- public:
-  /// Checks the options, sets the number of threads for its lifetime, reads the files, injects noise where asked for, fits the
-  /// features and makes a network once, so that everything impossible is refused here. `message` gets lines for a
-  /// person. Throws InputError and FileError; also for a class with fewer than two training rows, and for trusted
-  /// rows that stand in the training file too (the same text, or the same cells).
-  explicit CleanSetup(CleanOptions options, const std::function<void(const std::string&)>& message = nullptr);
+/// Ends the work between two fits.
+struct Interrupted {};
 
-  const CleanOptions& options() const { return o_; }  ///< resolved
-  const JobFiles& files() const { return files_; }
-  std::vector<std::string> paths() const { return files_.paths(o_); }
+/// The task, ready to train. Rows are numbered through all files, in the order training, trusted, test. InputError also for
+/// a class with fewer than two training rows, and for trusted rows that stand in the training file too (the same text,
+/// or the same cells).
+class CleanSetup : public JobSetup {
+ public:
+  CleanSetup(CleanOptions options, const JobContext& context);
+
+  const CleanOptions& options() const override { return o_; }
 
   const std::vector<std::string>& class_names() const { return labels_.names; }
+  const std::string& name_of(int64_t c) const { return labels_.names[static_cast<size_t>(c)]; }
   int64_t classes() const { return static_cast<int64_t>(labels_.names.size()); }
   /// int64 [rows]: the labels as training sees them.
   const torch::Tensor& given() const { return given_; }
+  torch::Tensor classes_of(const std::vector<int64_t>& rows) const { return at_rows(given_, rows); }
   const std::vector<int64_t>& train() const { return train_; }
   const std::vector<int64_t>& trusted() const { return trusted_; }
   const std::vector<int64_t>& test() const { return test_; }
@@ -64,22 +63,29 @@ class CleanSetup {
   CleanInputs fit(const std::string& encoder) const;
 
   NetworkOptions network(const std::string& encoder) const;
-  int64_t steps(int64_t lower_rows) const {
-    return o_.steps_for(lower_rows, std::min(lower_rows, *o_.batch_size));
-  }
   /// How classifiers are fitted to weighted rows.
   WeightedFitOptions fit_options() const;
 
-  std::string row_text(int64_t row) const { return files_.row_text(row, o_.text); }
+  // What follows throws Interrupted where that was asked for.
+  void step(const std::string& what) const;  ///< says what is fitted next
+  std::shared_ptr<Network> fit(const WeightedRows& rows) const;
+  torch::Tensor out_of_fold(const WeightedRows& rows, const std::vector<int64_t>& folds) const;
+
+  /// By a network of the job's inputs.
+  torch::Tensor probabilities(Network& network, const std::vector<int64_t>& rows) const {
+    return probabilities_of(network, inputs_.inputs.inputs, rows, o_.torch_device());
+  }
+
+ protected:
+  CleanOptions o_;
 
  private:
+  void check_classes() const;
+  void check_groups() const;
   void refuse_shared_rows() const;
 
-  CleanOptions o_;
   CleanDefaults defaults_;
-  std::optional<ThreadCountScope> threads_;
   NetworkOptions network_;
-  JobFiles files_;
   ClassLabels labels_;
   torch::Tensor given_;
   std::vector<int64_t> train_, trusted_, test_;

@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <numeric>
 #include <optional>
 
 #include "bilevel/core/error.h"
-#include "bilevel/core/files.h"
 #include "bilevel/data/classes.h"
 #include "bilevel/task/job/seeded_network.h"
 
@@ -55,39 +53,60 @@ torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<
   return torch::tensor(picked, torch::kInt64);
 }
 
+Column label_column(const std::vector<std::string>& names, const torch::Tensor& classes) {
+  Column column{"label"};
+  for (int64_t i = 0; i < classes.numel(); ++i)
+    column.cells.push_back(names[static_cast<size_t>(classes[i].item<int64_t>())]);
+  return column;
+}
+
+std::vector<Column> class_columns(const torch::Tensor& probabilities, const std::vector<std::string>& names) {
+  std::vector<Column> columns{label_column(names, probabilities.argmax(1))};
+  columns[0].name = "predicted";
+  for (size_t c = 0; c < names.size(); ++c) {
+    columns.push_back(
+        number_column(fmt::format("p({})", names[c]), probabilities.select(1, static_cast<int64_t>(c))));
+  }
+  return columns;
+}
+
+void write_test_predictions(const JobContext& context, const JobFiles& files,
+                            const std::vector<int64_t>& rows, const torch::Tensor& probabilities,
+                            const std::vector<std::string>& names, const torch::Tensor& classes) {
+  std::vector<Column> columns = files.places(rows);
+  columns.push_back(label_column(names, classes));
+  for (Column& column : class_columns(probabilities, names)) columns.push_back(std::move(column));
+  write_tsv(context.path("predictions.tsv").string(), columns);
+}
+
 Json write_class_predictions(const std::string& path, const torch::Tensor& probabilities,
                              const std::vector<std::string>& names,
                              const std::optional<ClassLabels>& labels) {
-  const torch::Tensor values = probabilities.contiguous(), predicted = values.argmax(1).contiguous();
-  const auto* p = values.const_data_ptr<double>();
-  const auto* best = predicted.const_data_ptr<int64_t>();
-  std::string table = "row\tpredicted";
-  for (const std::string& name : names) table += fmt::format("\tp({})", name);
-  table += labels ? "\tlabel\n" : "\n";
-  std::vector<int64_t> counts(names.size());
-  const auto rows = static_cast<size_t>(values.size(0));
-  for (size_t i = 0; i < rows; ++i) {
-    const auto c = static_cast<size_t>(best[i]);
-    ++counts[c];
-    table += fmt::format("{}\t{}", i + 1, names[c]);
-    for (size_t k = 0; k < names.size(); ++k) table += fmt::format("\t{:.9g}", p[i * names.size() + k]);
-    if (labels) table += "\t" + names[static_cast<size_t>(labels->classes[i])];
-    table += "\n";
-  }
-  write_file_atomically(path, table);
+  const int64_t rows = probabilities.size(0);
+  std::vector<Column> columns = class_columns(probabilities, names);
+  columns.insert(columns.begin(), row_column(rows));
+  if (labels) columns.push_back(label_column(names, torch::tensor(labels->classes, torch::kInt64)));
+  write_tsv(path, columns);
+  const torch::Tensor counts =
+      torch::bincount(probabilities.argmax(1), {}, static_cast<int64_t>(names.size()));
   Json result{{"command", "predict"}, {"rows", rows}, {"predicted", Json::object()}, {"out", path}};
-  for (size_t c = 0; c < names.size(); ++c) result["predicted"][names[c]] = counts[c];
+  for (size_t c = 0; c < names.size(); ++c)
+    result["predicted"][names[c]] = counts[static_cast<int64_t>(c)].item<int64_t>();
   return result;
+}
+
+std::optional<ClassLabels> find_classes(const DataFile& file, const std::string& column,
+                                        const std::vector<std::string>& known, const std::string& origin) {
+  const auto* table = std::get_if<Table>(&file);
+  return table != nullptr ? find_classes(*table, column, known, origin)
+                          : find_classes(std::get<SparseTable>(file), known, origin);
 }
 
 Prediction predict_classes(const PredictRequest& request) {
   const SavedModel model = load_model(request.model);
-  std::vector<std::string> names;
-  std::string label;
+  const auto names = model.at<std::vector<std::string>>("classes");
   std::optional<Calibration> calibration;
   try {
-    names = model.description.at("classes").get<std::vector<std::string>>();
-    label = model.description.at("label").get<std::string>();
     if (const Json found = model.description.value("calibration", Json()); !found.is_null())
       calibration = Calibration::from_json(found);
   } catch (const nlohmann::json::exception& error) {
@@ -95,21 +114,18 @@ Prediction predict_classes(const PredictRequest& request) {
   }
   const std::shared_ptr<Network> network = model.load_network();
   const DataFile file = read_input(model, request.input, request.read);
-  const std::string origin = "the model";
-  const std::optional<ClassLabels> labels = std::holds_alternative<Table>(file)
-                                                ? find_classes(std::get<Table>(file), label, names, origin)
-                                                : find_classes(std::get<SparseTable>(file), names, origin);
-  std::vector<int64_t> rows(static_cast<size_t>(rows_of(file)));
-  std::iota(rows.begin(), rows.end(), 0);
+  const std::optional<ClassLabels> labels =
+      find_classes(file, model.at<std::string>("label"), names, "the model");
+  const int64_t rows = rows_of(file);
   torch::Tensor probabilities =
-      probabilities_of(*network, model.features.apply(file), rows, torch::kCPU).contiguous();
-  if (calibration) probabilities = calibration->apply(probabilities).contiguous();
+      probabilities_of(*network, model.features.apply(file), all_rows(rows), torch::kCPU);
+  if (calibration) probabilities = calibration->apply(probabilities);
   Json result = write_class_predictions(request.out, probabilities, names, labels);
   result["warnings"] = Json::array();
   if (model.description.contains("calibration") && !calibration)
     result["warnings"].push_back("trained without trusted rows: the probabilities are not calibrated");
   if (labels) result.update(class_scores(probabilities, torch::tensor(labels->classes)).to_json());
-  std::string text = fmt::format("{} rows, classified; written to {}\n", rows.size(), request.out);
+  std::string text = fmt::format("{} rows, classified; written to {}\n", rows, request.out);
   if (labels) text += fmt::format("accuracy on their labels: {:.4f}\n", result.at("accuracy").get<double>());
   return {result, text};
 }

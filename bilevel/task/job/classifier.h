@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "bilevel/data/classes.h"
+#include "bilevel/data/table_writer.h"
+#include "bilevel/task/job/job_data.h"
 #include "bilevel/task/job/job_entry.h"
 #include "bilevel/task/job/saved_model.h"
 
@@ -49,11 +51,25 @@ ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor
 /// int64 [rows] of the given rows' entries.
 torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<int64_t>& rows);
 
-/// Writes probabilities (float64 [rows, classes]), tab-separated: row (from 1), predicted (name), one column "p(NAME)" per
-/// class, and label where there are labels. Returns {command, rows, predicted: {NAME: rows}, out}.
+/// "predicted" (name) and one column "p(NAME)" per class. @param probabilities float64 [rows, classes]
+std::vector<Column> class_columns(const torch::Tensor& probabilities, const std::vector<std::string>& names);
+/// The column "label": the names of classes.
+Column label_column(const std::vector<std::string>& names, const torch::Tensor& classes);
+
+/// Writes predictions.tsv of a job's test rows: file, line, label and `class_columns`.
+void write_test_predictions(const JobContext& context, const JobFiles& files,
+                            const std::vector<int64_t>& rows, const torch::Tensor& probabilities,
+                            const std::vector<std::string>& names, const torch::Tensor& classes);
+
+/// Writes the predictions of a file: row (from 1), `class_columns`, and label where there are labels. Returns {command,
+/// rows, predicted: {NAME: rows}, out}.
 nlohmann::ordered_json write_class_predictions(const std::string& path, const torch::Tensor& probabilities,
                                                const std::vector<std::string>& names,
                                                const std::optional<ClassLabels>& labels);
+
+/// As those of classes.h, of either kind of file.
+std::optional<ClassLabels> find_classes(const DataFile& file, const std::string& column,
+                                        const std::vector<std::string>& known, const std::string& origin);
 
 /// Classifies the rows of a file with a saved softmax model, whose description holds "classes" (names) and
 /// "label" (column), and, where its probabilities are to be calibrated, "calibration" (null: they should be and could

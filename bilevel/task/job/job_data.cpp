@@ -11,6 +11,16 @@
 
 namespace bilevel {
 
+std::vector<int64_t> all_rows(int64_t count) {
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
+}
+
+torch::Tensor at_rows(const torch::Tensor& values, const std::vector<int64_t>& rows) {
+  return values.index_select(0, torch::tensor(rows, torch::kInt64));
+}
+
 FeatureOptions feature_options(const JobOptions& o, const std::string& encoder, int64_t max_length) {
   FeatureOptions features{
       .encoder = encoder, .text = o.text, .embedding = o.embedding, .max_length = max_length};
@@ -52,6 +62,16 @@ std::pair<const JobFile*, int64_t> JobFiles::source_of(int64_t row) const {
     if (row >= file.offset && row < file.offset + rows_of(file.file)) return {&file, row - file.offset};
   }
   throw std::logic_error("a row belongs to no file");
+}
+
+std::vector<Column> JobFiles::places(const std::vector<int64_t>& rows) const {
+  Column path{"file"}, line{"line"};
+  for (const int64_t row : rows) {
+    const auto [file, local] = source_of(row);
+    path.cells.push_back(file->path);
+    line.cells.push_back(std::to_string(position_of(file->file, local).line));
+  }
+  return {path, line};
 }
 
 std::string JobFiles::row_text(int64_t row, const std::string& text_column) const {

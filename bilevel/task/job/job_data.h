@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bilevel/data/classes.h"
+#include "bilevel/data/table_writer.h"
 #include "bilevel/task/features.h"
 #include "bilevel/task/job/job_options.h"
 
@@ -26,6 +27,11 @@ struct FittedInputs {
   InputShape shape;
 };
 
+/// 0, 1, ..., `count` - 1.
+std::vector<int64_t> all_rows(int64_t count);
+/// The entries of the given rows. @param values [all rows, ...]
+torch::Tensor at_rows(const torch::Tensor& values, const std::vector<int64_t>& rows);
+
 /// The options' choice of columns, for an encoder.
 FeatureOptions feature_options(const JobOptions& options, const std::string& encoder, int64_t max_length);
 
@@ -43,6 +49,8 @@ class JobFiles {
   std::vector<int64_t> rows_of_role(const std::string& role) const;
   /// The file of a row and its number there.
   std::pair<const JobFile*, int64_t> source_of(int64_t row) const;
+  /// Columns that say where rows stand: file and line.
+  std::vector<Column> places(const std::vector<int64_t>& rows) const;
   /// The files that have some of the rows, with these.
   std::vector<FileRows> by_file(const std::vector<int64_t>& rows) const;
   /// What a person recognises a row by: its text, its cells, or its place in the file.

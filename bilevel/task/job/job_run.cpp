@@ -2,11 +2,30 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace bilevel {
 
-ContestFacts JobRun::facts() const {
+void JobSetup::note(const std::string& line, bool say) {
+  if (line.empty() || std::find(notes_.begin(), notes_.end(), line) != notes_.end()) return;
+  if (say) context_.say(line);
+  notes_.push_back(line);
+}
+
+void JobSetup::read(const JobOptions& options,
+                    const std::vector<std::pair<std::string, std::string>>& files) {
+  context_.say("reading " + options.train);
+  files_.add(files, options);
+}
+
+NetworkOptions JobSetup::resolve(JobOptions& options, const JobDefaults& defaults) {
+  NetworkOptions network = options.resolve(defaults);
+  threads_.emplace(*options.threads);
+  return network;
+}
+
+ContestFacts JobSetup::facts() const {
   const JobOptions& o = options();
   ContestFacts facts{
       .task = context_.command,

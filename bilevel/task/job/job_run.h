@@ -1,56 +1,87 @@
-// A job at work: its run, and its problem as a contest.
+// A job at work: what its run and its contest start from, and the contest.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bilevel/core/threads.h"
 #include "bilevel/task/compare/contest.h"
+#include "bilevel/task/job/job_data.h"
 #include "bilevel/task/job/job_entry.h"
 
 namespace bilevel {
 
+/// A job with its options resolved, its files read, its parts cut: what its run starts from, and a contest. A job's own
+/// derives from it; its constructor makes a network once too, so that everything impossible is refused there
+/// (InputError, FileError).
 /// As a contest: the data are read once, the parts are the same in all runs, and a run's seed draws initial values and
 /// batches; solver, set, steps, epochs, max_seconds and what follows the training are not used.
-class JobRun : public Contest {
+class JobSetup : public Contest {
  public:
-  explicit JobRun(JobContext context) : context_(std::move(context)) {}
-  /// See `Job::run`.
-  virtual JobResult run() = 0;
-  /// Called once, in place of `run`, before anything of the contest.
-  virtual void prepare_contest() = 0;
+  explicit JobSetup(JobContext context) : context_(std::move(context)) {}
 
+  virtual const JobOptions& options() const = 0;  ///< resolved
+  const JobContext& context() const { return context_; }
+  const JobFiles& data_files() const { return files_; }
+  /// What a person recognises a row by.
+  std::string row_text(int64_t row) const { return files_.row_text(row, options().text); }
+  std::string path(const std::string& name) const { return context_.path(name).string(); }
+
+  /// Keeps a line that a reader of the result must know, once, and says it; nothing for an empty one.
+  void note(const std::string& line, bool say = true);
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  /// What a contest needs beyond the constructor; called once, before anything of it.
+  virtual void prepare_contest() {}
   ContestFacts facts() const override;
   void check(Solver& solver) const override { check_single_precision(solver); }
   int64_t evaluations() const override { return 20; }
   nlohmann::ordered_json to_json() const override {
     return {{"kind", context_.command}, {"options", options().to_json()}};
   }
+  /// Everything that is read.
+  std::vector<std::string> files() const override { return files_.paths(options()); }
 
  protected:
-  virtual const JobOptions& options() const = 0;  ///< resolved
   /// Fills in metrics and traits, and adds to the data.
   virtual void describe(ContestFacts& facts) const = 0;
+  /// Says so and reads the files that are given, by role.
+  void read(const JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files);
+  /// `JobOptions::resolve`, and the number of threads for as long as this lives.
+  NetworkOptions resolve(JobOptions& options, const JobDefaults& defaults);
 
   const JobContext context_;
+  JobFiles files_;
+
+ private:
+  std::optional<ThreadCountScope> threads_;
+  std::vector<std::string> notes_;
 };
 
-/// The job of a run, which is made from options and a context.
-template <typename Options, typename Run>
+/// The job of its options, and of a setup that is made from these and a context and `run`.
+template <typename Options, typename Setup>
 class JobOf : public Job {
  public:
+  explicit JobOf(JobResult (*run_job)(Setup& setup)) : run_(run_job) {}
+
   JobOptions& options() override { return options_; }
-  JobResult run(const JobContext& context) override { return Run(options_, context).run(); }
+  JobResult run(const JobContext& context) override {
+    Setup setup(options_, context);
+    return run_(setup);
+  }
   std::unique_ptr<Contest> contest(const JobContext& context) override {
-    auto run = std::make_unique<Run>(options_, context);
-    run->prepare_contest();
-    return run;
+    auto setup = std::make_unique<Setup>(options_, context);
+    setup->prepare_contest();
+    return setup;
   }
 
  private:
   Options options_;
+  JobResult (*run_)(Setup& setup);
 };
 
 /// An attempt whose result is that of the step which the job's rule (`StepRule`) chooses.

@@ -105,31 +105,12 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
       evaluated = row.step;
     }
     if (trace_ && (evaluation || last || row.step % every_row == 0)) write(row, evaluation);
-    if (files_.progress) {
-      files_.progress(
-          {.pass = plan.shown.empty() ? plan.name : plan.shown,
-           .step = row.step,
-           .steps = plan.steps,
-           .upper_loss = row.upper_loss,
-           .best = std::isfinite(current_.rule.best_score) ? current_.rule.best_score : std::nan(""),
-           .seconds = earlier_.seconds + row.seconds});
-    }
+    if (files_.progress) report(plan, row);
     return true;
   };
 
   const Result result = bilevel::run(problem, solver, options);
-  reason_ = result.reason;
-  message_ = result.message;
-  total_ = earlier_;
-  total_.steps += result.steps;
-  total_.seconds += result.seconds;
-  add(total_.calls, result.oracle_calls);
-  solver_options_ = result.options;
-  chosen_ = result.chosen;
-  for (const std::string& warning : result.warnings) {
-    if (std::find(warnings_.begin(), warnings_.end(), warning) == warnings_.end())
-      warnings_.push_back(warning);
-  }
+  count(result);
   if (trace_) trace_->flush();
   const bool usable = result.reason == StopReason::max_steps || result.reason == StopReason::max_seconds ||
                       result.reason == StopReason::converged;
@@ -145,6 +126,31 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
                                    .score = current_.score,
                                    .upper = current_.upper,
                                    .lower = current_.lower});
+}
+
+void Passes::count(const Result& result) {
+  reason_ = result.reason;
+  message_ = result.message;
+  total_ = earlier_;
+  total_.steps += result.steps;
+  total_.seconds += result.seconds;
+  add(total_.calls, result.oracle_calls);
+  solver_options_ = result.options;
+  chosen_ = result.chosen;
+  for (const std::string& warning : result.warnings) {
+    if (std::find(warnings_.begin(), warnings_.end(), warning) == warnings_.end())
+      warnings_.push_back(warning);
+  }
+}
+
+void Passes::report(const PassPlan& plan, const TraceRow& row) const {
+  const double best = current_.rule.best_score;
+  files_.progress({.pass = plan.shown.empty() ? plan.name : plan.shown,
+                   .step = row.step,
+                   .steps = plan.steps,
+                   .upper_loss = row.upper_loss,
+                   .best = std::isfinite(best) ? best : std::nan(""),
+                   .seconds = earlier_.seconds + row.seconds});
 }
 
 void Passes::take(const Evaluation& evaluation, int64_t step, const Problem& problem) {
@@ -202,9 +208,6 @@ void Passes::task_state(State& state) {
     inner.value("score", current_.score);
     tensor_or_empty(inner, "upper", current_.upper);
     tensor_or_empty(inner, "lower", current_.lower);
-  });
-  state.scope("kept", [&](State& all) {
-    for (const std::string& name : all.names(kept)) tensor_or_empty(all, name, kept[name]);
   });
   state.value("earlier_steps", earlier_.steps);
   state.value("earlier_seconds", earlier_.seconds);

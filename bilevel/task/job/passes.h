@@ -97,9 +97,6 @@ class Passes {
   const PassOutcome* run(const PassPlan& plan, const Problem& problem, Solver& solver,
                          const std::function<Evaluation()>& evaluate = nullptr);
 
-  /// Tensors that the job wants back after it is resumed, by name; kept from the next checkpoint on.
-  std::map<std::string, torch::Tensor> kept;
-
   /// How the latest pass ended.
   StopReason reason() const { return reason_; }
   const std::string& message() const { return message_; }
@@ -128,6 +125,8 @@ class Passes {
   };
 
   void task_state(State& state);
+  void count(const Result& result);
+  void report(const PassPlan& plan, const TraceRow& row) const;
   void take(const Evaluation& evaluation, int64_t step, const Problem& problem);
   void snapshot(int64_t step, double score, const Problem& problem);
   void write(const TraceRow& row, const std::optional<Evaluation>& evaluation);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "bilevel/core/error.h"
 #include "bilevel/model/network.h"
 #include "bilevel/task/features.h"
 #include "bilevel/task/job/job.h"
@@ -19,6 +20,16 @@ struct SavedModel {
   Features features;
   NetworkOptions network;
   std::string path;  ///< of model.json, for messages
+
+  /// A member of the description. Throws FileError when it is absent or something else.
+  template <typename T>
+  T at(const std::string& key) const {
+    try {
+      return description.at(key).get<T>();
+    } catch (const nlohmann::json::exception& error) {
+      throw FileError(path + ": " + error.what());
+    }
+  }
 
   /// A network on the CPU with the saved weights. Throws FileError when they do not fit.
   std::shared_ptr<Network> load_network() const;

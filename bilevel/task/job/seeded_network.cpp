@@ -25,9 +25,8 @@ std::shared_ptr<Network> seeded_network(const NetworkOptions& options, const Inp
   return network;
 }
 
-torch::Tensor over_rows(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
-                        const torch::Device& device,
-                        const std::function<torch::Tensor(const std::vector<torch::Tensor>&)>& apply) {
+torch::Tensor over_rows(Network& network, const std::vector<int64_t>& rows, const torch::Device& device,
+                        const Gather& gather, const Apply& apply) {
   constexpr size_t kChunk = 1024;
   const torch::NoGradGuard no_grad;
   const bool training = network.is_training();
@@ -35,13 +34,19 @@ torch::Tensor over_rows(Network& network, const Inputs& inputs, const std::vecto
   std::vector<torch::Tensor> parts;
   for (size_t begin = 0; begin < rows.size(); begin += kChunk) {
     const size_t end = std::min(rows.size(), begin + kChunk);
-    std::vector<torch::Tensor> chunk = inputs.gather(
+    std::vector<torch::Tensor> chunk = gather(
         {rows.begin() + static_cast<std::ptrdiff_t>(begin), rows.begin() + static_cast<std::ptrdiff_t>(end)});
     for (torch::Tensor& tensor : chunk) tensor = tensor.to(device);
     parts.push_back(apply(chunk).to(torch::kCPU));
   }
   network.train(training);
   return torch::cat(parts);
+}
+
+torch::Tensor over_rows(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
+                        const torch::Device& device, const Apply& apply) {
+  return over_rows(
+      network, rows, device, [&](const std::vector<int64_t>& some) { return inputs.gather(some); }, apply);
 }
 
 torch::Tensor logits_of(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,

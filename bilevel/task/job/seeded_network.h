@@ -18,11 +18,17 @@ namespace bilevel {
 std::shared_ptr<Network> seeded_network(const NetworkOptions& options, const InputShape& shape, uint64_t seed,
                                         const torch::Device& device);
 
+/// Tensors that `gather` gives for some rows, and what comes of such tensors.
+using Gather = std::function<std::vector<torch::Tensor>(const std::vector<int64_t>&)>;
+using Apply = std::function<torch::Tensor(const std::vector<torch::Tensor>&)>;
+
 /// What `apply` gives for rows, joined, on the CPU: the network is in evaluation mode, there is no graph, and
 /// the rows go through in chunks. `apply` gets the input tensors of a chunk on `device`.
+torch::Tensor over_rows(Network& network, const std::vector<int64_t>& rows, const torch::Device& device,
+                        const Gather& gather, const Apply& apply);
+/// With the inputs of the rows.
 torch::Tensor over_rows(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
-                        const torch::Device& device,
-                        const std::function<torch::Tensor(const std::vector<torch::Tensor>&)>& apply);
+                        const torch::Device& device, const Apply& apply);
 
 /// Logits of rows, [rows, outputs] on the CPU. See `over_rows`.
 torch::Tensor logits_of(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "bilevel/core/error.h"
+#include "bilevel/task/meta/episodes.h"
 
 namespace bilevel {
 namespace {
@@ -152,6 +153,32 @@ torch::Tensor head_scores(HeadKind kind, const torch::Tensor& support, const tor
   const torch::Tensor w =
       regularized_solve(transposed(h).matmul(h), transposed(h).matmul(targets - mean), shift);
   return scale * (q.matmul(w) + mean);
+}
+
+torch::Tensor with_one(const torch::Tensor& features) {
+  return torch::cat({features, torch::ones({features.size(0), features.size(1), 1}, features.options())}, 2);
+}
+
+torch::Tensor one_hot_targets(int64_t tasks, int64_t ways, int64_t count, const torch::Tensor& like) {
+  return torch::one_hot(episode_labels(ways, count), ways).to(like.options()).expand({tasks, -1, -1});
+}
+
+torch::Tensor adapted_heads(const torch::Tensor& weight, const torch::Tensor& bias,
+                            const torch::Tensor& support, const torch::Tensor& targets, int64_t steps,
+                            double l2, double step_size) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor h = with_one(support);
+  const auto rows = static_cast<double>(h.size(1));
+  torch::Tensor w = torch::cat({weight, bias.unsqueeze(1)}, 1).t().unsqueeze(0).expand({h.size(0), -1, -1});
+  // The softmax's Hessian is at most half of the rows' second moment, and that at most its trace.
+  const torch::Tensor size = step_size > 0 ? torch::full({h.size(0), 1, 1}, step_size, h.options())
+                                           : 1 / (0.5 * h.square().sum({1, 2}, true).div(rows) + 2 * l2);
+  for (int64_t step = 0; step < steps; ++step) {
+    const torch::Tensor gradient =
+        h.transpose(1, 2).matmul(h.matmul(w).softmax(-1) - targets) / rows + 2 * l2 * w;
+    w = w - size * gradient;
+  }
+  return w;
 }
 
 }  // namespace bilevel

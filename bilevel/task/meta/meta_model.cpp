@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <unordered_map>
 
 #include "bilevel/core/error.h"
@@ -12,22 +11,15 @@
 #include "bilevel/core/streams.h"
 #include "bilevel/problem/single_level.h"
 #include "bilevel/report/intervals.h"
+#include "bilevel/task/job/job_data.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
 namespace {
 
-constexpr int64_t kChunk = 1024;        // rows of an encoder pass without graph
 constexpr int64_t kTasksTogether = 50;  // tasks whose heads are solved together in an evaluation
 
 torch::Tensor index_of(const std::vector<int64_t>& rows) { return torch::tensor(rows, torch::kInt64); }
-
-/// 0, ..., count - 1.
-Rows numbered(int64_t count) {
-  Rows numbers(static_cast<size_t>(count));
-  std::iota(numbers.begin(), numbers.end(), 0);
-  return numbers;
-}
 
 }  // namespace
 
@@ -133,7 +125,7 @@ Problem MetaModel::solved_problem(const MetaRows& rows, const EpisodeSource& sou
            },
        .batches = BatchSource(
            std::make_shared<DataSet>(DataSet{[rows](const Rows& some) { return rows.gather(some); }}),
-           numbered(tasks), {.batch_size = meta_batch}, {}, rows_of)});
+           all_rows(tasks), {.batch_size = meta_batch}, {}, rows_of)});
 }
 
 Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
@@ -146,7 +138,7 @@ Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& sou
       const Episodes episodes = source.draw(some);
       return query ? episodes.query : episodes.support;
     };
-    return BatchSource(set, numbered(tasks), {.batch_size = meta_batch}, {}, rows_of);
+    return BatchSource(set, all_rows(tasks), {.batch_size = meta_batch}, {}, rows_of);
   };
   const MetaModel model = *this;
   const auto fit = [model](const torch::Tensor& h, const Batch& batch) {
@@ -163,19 +155,10 @@ Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& sou
 }
 
 torch::Tensor MetaModel::features(const MetaRows& rows, const std::vector<int64_t>& numbers) const {
-  const torch::NoGradGuard no_grad;
-  const bool training = network_->is_training();
-  network_->eval();
-  std::vector<torch::Tensor> parts;
-  for (size_t begin = 0; begin < numbers.size(); begin += kChunk) {
-    const size_t end = std::min(numbers.size(), begin + static_cast<size_t>(kChunk));
-    std::vector<torch::Tensor> chunk = rows.gather({numbers.begin() + static_cast<std::ptrdiff_t>(begin),
-                                                    numbers.begin() + static_cast<std::ptrdiff_t>(end)});
-    for (torch::Tensor& tensor : chunk) tensor = tensor.to(device_);
-    parts.push_back(encode(chunk));
-  }
-  network_->train(training);
-  return torch::cat(parts);
+  return over_rows(
+             *network_, numbers, device_, [&](const std::vector<int64_t>& some) { return rows.gather(some); },
+             [&](const std::vector<torch::Tensor>& inputs) { return encode(inputs); })
+      .to(device_);
 }
 
 torch::Tensor MetaModel::task_scores(const torch::Tensor& support, const torch::Tensor& targets,
@@ -240,10 +223,8 @@ torch::Tensor MetaModel::adapted_scores(const MetaRows& support, const std::vect
                                         int64_t classes, const MetaRows& query, int64_t adapt_steps) const {
   const torch::NoGradGuard no_grad;
   const auto all = [&](const MetaRows& rows) {
-    std::vector<int64_t> numbers(
-        static_cast<size_t>(rows.pair_offset > 0 ? rows.pair_offset : rows.inputs.rows()));
-    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<int64_t>(i);
-    return features(rows, numbers).unsqueeze(0);
+    return features(rows, all_rows(rows.pair_offset > 0 ? rows.pair_offset : rows.inputs.rows()))
+        .unsqueeze(0);
   };
   const torch::Tensor h = all(support);
   const torch::Tensor y = torch::one_hot(index_of(targets), classes).to(h.options()).unsqueeze(0);
@@ -286,32 +267,6 @@ void MetaModel::load(const std::map<std::string, torch::Tensor>& tensors) {
 std::vector<std::pair<std::string, torch::Tensor>> MetaModel::head_tensors() const {
   if (shared()) return {{"task_head.weight", weight_}, {"task_head.bias", bias_}};
   return {{"task_head.log_lambda", log_lambda_}, {"task_head.log_scale", log_scale_}};
-}
-
-torch::Tensor with_one(const torch::Tensor& features) {
-  return torch::cat({features, torch::ones({features.size(0), features.size(1), 1}, features.options())}, 2);
-}
-
-torch::Tensor one_hot_targets(int64_t tasks, int64_t ways, int64_t count, const torch::Tensor& like) {
-  return torch::one_hot(episode_labels(ways, count), ways).to(like.options()).expand({tasks, -1, -1});
-}
-
-torch::Tensor adapted_heads(const torch::Tensor& weight, const torch::Tensor& bias,
-                            const torch::Tensor& support, const torch::Tensor& targets, int64_t steps,
-                            double l2, double step_size) {
-  const torch::NoGradGuard no_grad;
-  const torch::Tensor h = with_one(support);
-  const auto rows = static_cast<double>(h.size(1));
-  torch::Tensor w = torch::cat({weight, bias.unsqueeze(1)}, 1).t().unsqueeze(0).expand({h.size(0), -1, -1});
-  // The softmax's Hessian is at most half of the rows' second moment, and that at most its trace.
-  const torch::Tensor size = step_size > 0 ? torch::full({h.size(0), 1, 1}, step_size, h.options())
-                                           : 1 / (0.5 * h.square().sum({1, 2}, true).div(rows) + 2 * l2);
-  for (int64_t step = 0; step < steps; ++step) {
-    const torch::Tensor gradient =
-        h.transpose(1, 2).matmul(h.matmul(w).softmax(-1) - targets) / rows + 2 * l2 * w;
-    w = w - size * gradient;
-  }
-  return w;
 }
 
 }  // namespace bilevel

@@ -117,17 +117,4 @@ class MetaModel {
   torch::Tensor weight_, bias_;           // [outputs, F], [outputs]; the shared head
 };
 
-/// Features [T, n, F] with a constant one behind, [T, n, F + 1].
-torch::Tensor with_one(const torch::Tensor& features);
-
-/// W [T, F + 1, C] (the last row is the bias) after `steps` of gradient descent from (`weight` [C, F], `bias` [C]) on
-/// CE(support) + l2 (||W||^2 + ||b||^2), for all tasks together, without graph; the step size of a task is
-/// 1/L with L a bound of its curvature, or `step_size` where that is positive. The given head stays as it is.
-torch::Tensor adapted_heads(const torch::Tensor& weight, const torch::Tensor& bias,
-                            const torch::Tensor& support, const torch::Tensor& targets, int64_t steps,
-                            double l2, double step_size = 0);
-
-/// [T, ways * count, classes] of one-hot targets in the layout of `Episodes`, with the dtype and device of `like`.
-torch::Tensor one_hot_targets(int64_t tasks, int64_t ways, int64_t count, const torch::Tensor& like);
-
 }  // namespace bilevel

@@ -67,7 +67,6 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
   }
   initial_ = flat_y();
   set_ = data_set(data.inputs, torch::tensor(data.classes, torch::kInt64));
-  train_batch_ = Batch(set_, data.train).to(options.device);
 
   std::vector<double> counts(static_cast<size_t>(classes_), 0);
   for (const int64_t row : data.train)
@@ -257,14 +256,12 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
                     .batches = source(data_.train, batch_size)}};
 }
 
-torch::Tensor TuneModel::full_lower_loss() const { return lower_loss(train_batch_); }
-
 torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {
   const auto softmax = [&](const std::vector<torch::Tensor>& inputs) { return logits(inputs); };
   return over_rows(*network_, data_.inputs, rows, options_.device, softmax).to(torch::kFloat64).softmax(1);
 }
 
-std::shared_ptr<Network> TuneModel::network() const {
+std::shared_ptr<Network> TuneModel::write_network() {
   if (!convex_) return network_;
   const torch::NoGradGuard no_grad;
   for (const auto& parameter : network_->named_parameters()) {

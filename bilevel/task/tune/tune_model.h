@@ -98,13 +98,16 @@ class TuneModel {
   /// Of the groups behind the features or classes: names of the matrices.
   const std::vector<std::string>& other_groups() const { return other_groups_; }
 
-  /// g on all training rows, with its graph. The batch is kept.
-  torch::Tensor full_lower_loss() const;
+  /// All training rows as one batch, for `lower_loss`.
+  Batch training_batch() const { return Batch(set_, data_.train).to(options_.device); }
+  /// g on a batch, with its graph.
+  torch::Tensor lower_loss(const Batch& batch) const;
   /// Probabilities of the classes, float64 [rows, classes] on the CPU, in evaluation mode.
   torch::Tensor probabilities(const std::vector<int64_t>& rows) const;
 
-  /// The network with the weights w that y and x stand for. It is the model's own.
-  std::shared_ptr<Network> network() const;
+  /// Writes the weights w that y and x stand for into the model's network, which it returns.
+  std::shared_ptr<Network> write_network();
+  const NetworkOptions& network_options() const { return network_->options(); }
 
  private:
   /// Which strengths a part of y has: `count` groups from `first` on, along its dimension `dim`.
@@ -119,7 +122,6 @@ class TuneModel {
   torch::Tensor log_strengths() const;
   torch::Tensor scale() const;
   torch::Tensor logits(const std::vector<torch::Tensor>& inputs) const;
-  torch::Tensor lower_loss(const Batch& batch) const;
   torch::Tensor prior() const;
   torch::Tensor bounded(const torch::Tensor& x) const;
 
@@ -137,7 +139,6 @@ class TuneModel {
   std::vector<std::string> other_groups_;
   int64_t groups_ = 1;
   std::shared_ptr<const DataSet> set_;
-  Batch train_batch_;  // of full_lower_loss
 };
 
 }  // namespace bilevel

@@ -131,7 +131,7 @@ TEST_F(TuneModelTest, ScalingTheWeightsChangesNoModel) {
     TuneModel model = model_of(kind, data);
     move_x(model);
     minimize_weights(model, 200);
-    const std::shared_ptr<Network> network = model.network();
+    const std::shared_ptr<Network> network = model.write_network();
     Tensor strengths = model.strengths();
     if (kind == "l2-per-feature") strengths = strengths.unsqueeze(1);
     const Tensor classes =
@@ -156,7 +156,7 @@ TEST_F(TuneModelTest, LowerLossIsTheFormulaOfItsKind) {
     TuneModel model = model_of(kind, data);
     move_x(model);
     minimize_weights(model, 10);
-    const std::shared_ptr<Network> network = model.network();
+    const std::shared_ptr<Network> network = model.write_network();
     const Tensor log_p = network->forward(data.inputs.gather(data.train)).log_softmax(1);
     const double eps = model.smoothing();
     const Tensor targets = (1 - eps) * torch::one_hot(classes, kClasses).to(torch::kFloat64) + eps / kClasses;
@@ -165,7 +165,7 @@ TEST_F(TuneModelTest, LowerLossIsTheFormulaOfItsKind) {
     for (const Tensor& t : network->parameters()) {
       if (t.dim() == 2) loss = loss + 0.5 * model.strengths()[0] * t.square().sum();
     }
-    EXPECT_NEAR(model.full_lower_loss().item<double>(), loss.item<double>(), 1e-12);
+    EXPECT_NEAR(model.lower_loss(model.training_batch()).item<double>(), loss.item<double>(), 1e-12);
   }
 }
 
@@ -205,10 +205,10 @@ TEST_F(TuneModelTest, AnMlpHasStrengthsForFeaturesAndForEveryOtherMatrix) {
   EXPECT_EQ(model.strengths().numel(), kWidth + 2);
   EXPECT_EQ(model.other_groups(), (std::vector<std::string>{"encoder.layer1.weight", "head.weight"}));
   // d g / d x_j = lambda_j / 2 * the squares of all weights that feature j multiplies.
-  const Tensor loss = model.full_lower_loss();
+  const Tensor loss = model.lower_loss(model.training_batch());
   const Tensor slope = torch::autograd::grad({loss}, {model.x()})[0];
   double squares = 0;
-  for (const auto& p : model.network()->named_parameters()) {
+  for (const auto& p : model.write_network()->named_parameters()) {
     if (p.key() == "encoder.layer0.weight" || p.key() == "skip.weight")
       squares += p.value()[1].square().sum().item<double>();
   }

@@ -1,64 +1,21 @@
 #include "bilevel/task/tune/tune_report.h"
 
 #include <fmt/format.h>
+#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "bilevel/core/files.h"
 #include "bilevel/report/escape.h"
-#include "bilevel/report/page.h"
-#include "bilevel/report/plot.h"
-#include "bilevel/report/trace.h"
+#include "bilevel/task/job/job_report.h"
 
 namespace bilevel {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-double number_at(const Json& object, const char* part, const char* key) {
-  const Json& value = object.at(part).at(key);
-  return value.is_number() ? value.get<double>() : std::nan("");
-}
-
-std::string scores_table(const Json& summary) {
-  std::string out =
-      "<div class=\"scroll\"><table><thead><tr><th></th><th class=\"number\">validation loss</th>"
-      "<th class=\"number\">test loss</th><th class=\"number\">test accuracy</th>"
-      "<th class=\"number\">passes over the data</th></tr></thead><tbody>\n";
-  const auto line = [&](const std::string& name, const Json& scores, double passes) {
-    out += fmt::format(
-        "<tr><th>{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td>"
-        "<td class=\"number\">{}</td></tr>\n",
-        escape_markup(name), metric_text(number_at(scores, "valid", "loss")),
-        metric_text(number_at(scores, "test", "loss")), percent(number_at(scores, "test", "accuracy")),
-        grouped(std::llround(passes)));
-  };
-  line(summary.at("tune").get<std::string>() + ", learned by gradient", summary.at("metrics"),
-       summary.at("passes").get<double>());
-  for (const auto& [name, found] : summary.at("baselines").items()) {
-    line(name == "grid"
-             ? fmt::format("best single L2 of a grid ({} points)", found.at("points").get<int64_t>())
-             : fmt::format("random search ({} points)", found.at("points").get<int64_t>()),
-         found, found.at("passes").get<double>());
-  }
-  return out + "</tbody></table></div>\n";
-}
-
-std::string values_table(const std::string& heading, const std::vector<LearnedValue>& values) {
-  if (values.empty()) return "";
-  std::string out =
-      fmt::format("<h3>{}</h3>\n<div class=\"scroll\"><table><tbody>\n", escape_markup(heading));
-  for (const LearnedValue& v : values) {
-    out += fmt::format("<tr><td class=\"text\">{}</td><td class=\"number\">{:.3g}</td></tr>\n",
-                       escape_markup(v.name), v.value);
-  }
-  return out + "</tbody></table></div>\n";
-}
-
-}  // namespace
-
+/// The strengths but the common one, smallest first and largest first, at most `count` and half of them each; none
+/// where there are fewer than two.
 std::pair<std::vector<LearnedValue>, std::vector<LearnedValue>> extremes(
     const std::vector<LearnedValue>& values, size_t count) {
   std::vector<LearnedValue> strengths;
@@ -74,93 +31,188 @@ std::pair<std::vector<LearnedValue>, std::vector<LearnedValue>> extremes(
           {strengths.rbegin(), strengths.rbegin() + greatest}};
 }
 
-void write_hyperparameters(const fs::path& path, const TuneReport& report) {
-  std::vector<LearnedValue> values = report.values;
-  std::stable_sort(values.begin() + 1, values.end(), [](const LearnedValue& a, const LearnedValue& b) {
-    return a.kind == "strength" && b.kind == "strength" && a.value < b.value;
-  });
-  std::string table = "kind\tname\tvalue\n";
-  for (const LearnedValue& v : values) {
-    std::string name = v.name;
-    std::replace_if(
-        name.begin(), name.end(), [](char c) { return c == '\t' || c == '\n' || c == '\r'; }, ' ');
-    table += fmt::format("{}\t{}\t{:.9g}\n", v.kind, name, v.value);
-  }
-  write_file_atomically(path.string(), table);
+/// What learned and baselines came to: `add` gets a name, number_of("valid" or "test", "loss" or "accuracy") and passes.
+template <typename Add>
+void for_each_score(const Json& summary, const Add& add) {
+  const auto one = [&](const std::string& name, const Json& scores, const Json& passes) {
+    const auto number = [&](const char* part, const char* key) {
+      const Json& value = scores.at(part).at(key);
+      return value.is_number() ? value.get<double>() : std::nan("");
+    };
+    add(name, number, std::llround(passes.get<double>()));
+  };
+  one(summary.at("tune").get<std::string>() + ", learned", summary.at("metrics"), summary.at("passes"));
+  for (const auto& [name, found] : summary.at("baselines").items())
+    one(fmt::format("{}, {} points", name, found.at("points").template get<int64_t>()), found,
+        found.at("passes"));
 }
 
-std::string tune_report_html(const TuneReport& report, const std::string& figures) {
-  const Json& summary = report.summary;
-  std::string body =
-      fmt::format("<p class=\"subtle\">{} on {} rows, {} encoder, {} steps of {} in {}</p>\n",
-                  escape_markup(summary.at("tune").get<std::string>()),
-                  grouped(static_cast<int64_t>(report.parts.empty() ? 0 : report.parts[0].second)),
-                  text_of(summary.at("encoder")), text_of(summary.at("steps")), text_of(summary.at("solver")),
-                  duration_text(summary.at("seconds").get<double>()));
-  body += "<section>\n<h2>What learning the regularization brought</h2>\n" + scores_table(summary);
+std::string values_table(const std::string& heading, const std::vector<LearnedValue>& values) {
+  if (values.empty()) return "";
+  std::vector<std::vector<std::string>> rows;
+  for (const LearnedValue& v : values)
+    rows.push_back({escape_markup(v.name), fmt::format("{:.3g}", v.value)});
+  return fmt::format("<h3>{}</h3>\n{}", heading, table_markup({{"", "text"}, {"", "number"}}, rows));
+}
+
+std::string page(const TuneSetup& setup, const std::vector<LearnedValue>& values, const Json& summary,
+                 const std::vector<Figure>& figures) {
+  std::vector<std::vector<std::string>> scores;
+  for_each_score(summary, [&](const std::string& name, const auto& number, int64_t passes) {
+    scores.push_back({escape_markup(name), metric_text(number("valid", "loss")),
+                      metric_text(number("test", "loss")), percent(number("test", "accuracy")),
+                      grouped(passes)});
+  });
+  std::string body = run_markup(summary);
+  body += "<section>\n<h2>What learning the regularization brought</h2>\n" +
+          table_markup({{"", "heading"},
+                        {"validation loss", "number"},
+                        {"test loss", "number"},
+                        {"test accuracy", "number"},
+                        {"passes over the data", "number"}},
+                       scores);
   body +=
-      "<p class=\"subtle\">Loss: mean of -log p of the true class. A pass is one derivative of as many rows "
-      "as the "
+      "<p class=\"subtle\">Grid: the best single L2 of a grid; random: the best of random values of all "
+      "hyperparameters. Loss: mean of -log p of the true class. A pass is one derivative of as many rows as "
+      "the "
       "training part has, whatever its kind; measurements on validation rows count too. The validation rows "
-      "chose the "
-      "hyperparameters of every line, the test rows none.</p>\n";
-  for (const std::string& note : report.notes)
-    body += fmt::format("<p class=\"note\">{}</p>\n", escape_markup(note));
+      "chose "
+      "the hyperparameters of every line, the test rows none.</p>\n";
+  body += notes_markup(setup.notes());
   body += "</section>\n<section>\n<h2>Learned values</h2>\n";
-  const auto [least, greatest] = extremes(report.values, 20);
+  const auto [least, greatest] = extremes(values, 20);
   std::vector<LearnedValue> others;
-  for (const LearnedValue& v : report.values) {
+  for (const LearnedValue& v : values) {
     if (v.name == "common" || v.kind != "strength") others.push_back(v);
   }
   others.front().name = "common strength of all weights";
   body += values_table("Common and other values", others);
   body += values_table("Least regularized", least) + values_table("Most regularized", greatest);
   body += "<p class=\"subtle\">All of them stand in <code>hyperparameters.tsv</code>.</p>\n</section>\n";
-  body += figures;
-  body += "<section>\n<h2>Data</h2>\n";
-  Json data = Json::object();
-  for (const auto& [name, rows] : report.parts) data[name + " rows"] = rows;
-  for (const auto& [name, fact] : report.facts) data[name] = fact;
-  body += table_of("Rows and features", data) + "</section>\n";
-  body += "<details>\n<summary>Options and figures</summary>\n" +
-          table_of("Options", report.summary.at("options")) + table_of("Summary", summary) + "</details>\n";
-  body += fmt::format(
-      "<section>\n<h2>Use the model</h2>\n<pre>bilevel predict --model {} --input NEW_ROWS_FILE --out "
-      "predictions.tsv</pre>\n</section>\n",
-      escape_markup(summary.at("out").get<std::string>()));
-  return html_page(report.title, body);
+  body += figures_section("Curves", figures);
+  Json data{{"training rows", setup.data().train.size()},
+            {"validation rows", setup.data().valid.size()},
+            {"test rows", setup.test().size()}};
+  data.update(object_of(setup.features().facts()));
+  body += "<section>\n<h2>Data</h2>\n" + table_of("Rows and features", data) + "</section>\n";
+  body += "<details>\n<summary>Options and figures</summary>\n" + table_of("Options", summary.at("options")) +
+          table_of("Summary", summary) + "</details>\n";
+  body += predict_markup(summary, "", "", "NEW_ROWS_FILE", "predictions.tsv");
+  return html_page(title_of(setup.options(), setup.options().tune), body);
 }
 
-void write_tune_report(const std::string& folder, const TuneReport& report) {
-  const fs::path out(folder);
-  const Trace trace = read_trace((out / "trace.jsonl").string());
-  LinePlot loss{.title = "Validation loss while learning",
-                .x_label = "step",
-                .y_label = "loss",
-                .series = {series_from_trace(trace, "step", "valid_loss", "validation rows")},
-                .markers = {{report.summary.at("best_step").get<double>(), "chosen step"}}};
-  std::vector<Figure> figures{
-      {draw(loss), "The weights follow the hyperparameters; before their last training."}};
+}  // namespace
+
+std::vector<LearnedValue> learned_values(const TuneSetup& setup, const TuneModel& model) {
+  std::vector<LearnedValue> values{{"strength", "common", std::exp(model.x()[0].item<double>())}};
+  const torch::Tensor strengths = model.strengths().contiguous();
+  const auto strength = [&](size_t i) { return strengths[static_cast<int64_t>(i)].item<double>(); };
+  const std::string& kind = setup.options().tune;
+  std::vector<std::string> names;
+  if (kind == "l2-per-feature") {
+    names = setup.features().names(setup.data_files().by_file(setup.data().train));
+    const torch::Tensor used = model.used_features();
+    for (size_t j = 0; j < names.size(); ++j) {
+      if (used[static_cast<int64_t>(j)].item<bool>() && !names[j].empty())
+        values.push_back({"strength", names[j], strength(j)});
+    }
+  } else if (kind == "l2-per-class") {
+    names = setup.class_names();
+    for (size_t c = 0; c < names.size(); ++c) values.push_back({"strength", names[c], strength(c)});
+  }
+  for (size_t i = 0; i < model.other_groups().size(); ++i)
+    values.push_back({"strength", model.other_groups()[i], strength(names.size() + i)});
+  if (kind == "label-smoothing") values.push_back({"smoothing", "epsilon", model.smoothing()});
+  if (kind == "class-weights") {
+    const torch::Tensor w = model.class_weights();
+    for (size_t c = 0; c < setup.class_names().size(); ++c)
+      values.push_back({"class_weight", setup.class_names()[c], w[static_cast<int64_t>(c)].item<double>()});
+  }
+  return values;
+}
+
+Json learned_json(const std::vector<LearnedValue>& values) {
+  Json learned{{"common_strength", values.front().value}};
+  for (const LearnedValue& v : values) {
+    if (v.kind == "smoothing") learned["smoothing"] = v.value;
+    if (v.kind == "class_weight") learned["class_weights"][v.name] = v.value;
+  }
+  const auto [least, greatest] = extremes(values, 10);
+  for (const auto& [key, list] : {std::pair{"smallest", &least}, {"largest", &greatest}}) {
+    for (const LearnedValue& v : *list) learned[key][v.name] = v.value;
+  }
+  return learned;
+}
+
+void write_hyperparameters(const std::string& path, std::vector<LearnedValue> values) {
+  std::stable_sort(values.begin() + 1, values.end(), [](const LearnedValue& a, const LearnedValue& b) {
+    return a.kind == "strength" && b.kind == "strength" && a.value < b.value;
+  });
+  std::vector<Column> columns{{"kind"}, {"name"}, {"value"}};
+  for (const LearnedValue& v : values) {
+    columns[0].cells.push_back(v.kind);
+    columns[1].cells.push_back(v.name);
+    columns[2].cells.push_back(fmt::format("{:.9g}", v.value));
+  }
+  write_tsv(path, columns);
+}
+
+void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& values, const Json& summary) {
+  const Trace trace = read_trace(setup.path("trace.jsonl"));
+  const LinePlot loss{.title = "Validation loss while learning",
+                      .x_label = "step",
+                      .y_label = "loss",
+                      .series = {series_from_trace(trace, "step", "valid_loss", "validation rows")},
+                      .markers = {{summary.at("best_step").get<double>(), "chosen step"}}};
+  std::vector<NamedFigure> figures{
+      {"loss.svg", {draw(loss), "The weights follow the hyperparameters; before their last training."}}};
   Series sizes{.label = "strengths", .x = {}, .y = {}};
-  for (const LearnedValue& v : report.values) {
+  for (const LearnedValue& v : values) {
     if (v.kind == "strength" && v.name != "common") sizes.y.push_back(v.value);
   }
   if (sizes.y.size() > 1) {
     std::sort(sizes.y.begin(), sizes.y.end());
     for (size_t i = 0; i < sizes.y.size(); ++i) sizes.x.push_back(static_cast<double>(i + 1));
-    figures.push_back({draw({.title = "Learned strengths, by size",
-                             .x_label = "rank",
-                             .y_label = "L2 strength",
-                             .series = {sizes},
-                             .log_y = true}),
-                       ""});
+    figures.push_back({"strengths.svg",
+                       {draw({.title = "Learned strengths, by size",
+                              .x_label = "rank",
+                              .y_label = "L2 strength",
+                              .series = {sizes},
+                              .log_y = true}),
+                        ""}});
   }
-  const char* names[] = {"loss.svg", "strengths.svg"};
-  for (size_t i = 0; i < figures.size(); ++i) {
-    if (!figures[i].plot.svg.empty()) write_file_atomically((out / names[i]).string(), figures[i].plot.svg);
+  write_file_atomically(setup.path("report.html"),
+                        page(setup, values, summary, write_figures(setup.context(), figures)));
+}
+
+std::string tune_text(const TuneSetup& setup, const Json& summary) {
+  std::string text = fmt::format("\n{:<24}{:>12}{:>12}{:>15}{:>9}\n", "", "valid loss", "test loss",
+                                 "test accuracy", "passes");
+  for_each_score(summary, [&](const std::string& name, const auto& number, int64_t passes) {
+    text +=
+        fmt::format("{:<24}{:>12}{:>12}{:>15}{:>9}\n", name, metric_text(number("valid", "loss")),
+                    metric_text(number("test", "loss")), percent_text(number("test", "accuracy")), passes);
+  });
+  const Json& learned = summary.at("learned");
+  text += fmt::format("\ncommon strength {:.3g}", learned.at("common_strength").get<double>());
+  for (const auto& [key, title] :
+       {std::pair{"smallest", "least regularized"}, {"largest", "most regularized"}}) {
+    if (!learned.contains(key)) continue;
+    text += fmt::format("\n{}:", title);
+    int shown = 0;
+    for (const auto& [name, value] : learned.at(key).items()) {
+      if (shown++ == 5) break;
+      text += fmt::format("{} {} ({:.3g})", shown > 1 ? "," : "", shortened(name, 40), value.get<double>());
+    }
   }
-  write_file_atomically((out / "report.html").string(),
-                        tune_report_html(report, figures_section("Curves", figures)));
+  if (learned.contains("smoothing"))
+    text += fmt::format("\nlabel smoothing {:.3g}", learned.at("smoothing").get<double>());
+  if (learned.contains("class_weights")) {
+    text += "\nclass weights:";
+    for (const auto& [name, value] : learned.at("class_weights").items())
+      text += fmt::format(" {} {:.3g}", shortened(name, 40), value.get<double>());
+  }
+  return text + fmt::format("\n\nreport: {}/report.html\n", setup.context().out);
 }
 
 }  // namespace bilevel

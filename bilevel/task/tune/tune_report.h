@@ -1,11 +1,11 @@
-// What `bilevel tune` leaves for a person: the page and the table of learned values.
+// What `bilevel tune` leaves for a person: the page, the table of learned values, and what the terminal shows.
 #pragma once
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "bilevel/task/tune/tune_setup.h"
 
 namespace bilevel {
 
@@ -16,28 +16,20 @@ struct LearnedValue {
   double value = 0;
 };
 
-/// Everything the page says, but for the curve, which is read from the folder's trace.jsonl.
-struct TuneReport {
-  std::string title;
-  nlohmann::ordered_json summary;                          ///< the object of `--json`
-  std::vector<LearnedValue> values;                        ///< the common strength first
-  std::vector<std::pair<std::string, size_t>> parts;       ///< name and rows
-  std::vector<std::pair<std::string, std::string>> facts;  ///< about the features
-  std::vector<std::string> notes;
-};
+/// The values of the present x by name, the common strength first.
+std::vector<LearnedValue> learned_values(const TuneSetup& setup, const TuneModel& model);
 
-/// The strengths but the common one, smallest first and largest first, at most `count` and half of them each; none
-/// where there are fewer than two.
-std::pair<std::vector<LearnedValue>, std::vector<LearnedValue>> extremes(
-    const std::vector<LearnedValue>& values, size_t count);
+/// "learned" in the summary: common_strength, smoothing or class_weights, and the smallest and largest strengths.
+nlohmann::ordered_json learned_json(const std::vector<LearnedValue>& values);
 
 /// Tab-separated with the header "kind name value", one line per learned value, strengths by size.
-void write_hyperparameters(const std::filesystem::path& path, const TuneReport& report);
+void write_hyperparameters(const std::string& path, std::vector<LearnedValue> values);
 
-/// report.html and its pictures loss.svg and strengths.svg in `folder`.
-void write_tune_report(const std::string& folder, const TuneReport& report);
+/// Writes loss.svg, strengths.svg and report.html. @param summary the object of `--json`
+void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& values,
+                       const nlohmann::ordered_json& summary);
 
-/// The page. Texts may hold anything: they are escaped.
-std::string tune_report_html(const TuneReport& report, const std::string& figures);
+/// What a person reads at the end.
+std::string tune_text(const TuneSetup& setup, const nlohmann::ordered_json& summary);
 
 }  // namespace bilevel

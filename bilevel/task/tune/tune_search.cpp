@@ -104,7 +104,8 @@ double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_b
   return static_cast<double>(lower * lower_batch + upper * upper_batch) / static_cast<double>(train_rows);
 }
 
-double minimize_weights(const TuneModel& model, int64_t evaluations) {
+double minimize_weights(TuneModel& model, int64_t evaluations) {
+  const Batch rows = model.training_batch();
   int64_t spent = 0;
   torch::optim::LBFGS optimizer(model.y(), torch::optim::LBFGSOptions(1)
                                                .max_iter(evaluations)
@@ -115,7 +116,7 @@ double minimize_weights(const TuneModel& model, int64_t evaluations) {
                                                .line_search_fn("strong_wolfe"));
   optimizer.step([&] {
     ++spent;
-    const torch::Tensor loss = model.full_lower_loss();
+    const torch::Tensor loss = model.lower_loss(rows);
     const std::vector<torch::Tensor> gradients = torch::autograd::grad({loss}, model.y());
     const std::vector<torch::Tensor> parameters = model.y();
     for (size_t i = 0; i < parameters.size(); ++i) parameters[i].mutable_grad() = gradients[i].contiguous();

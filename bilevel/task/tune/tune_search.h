@@ -30,8 +30,8 @@ struct WeightTraining {
   uint64_t seed = 0;
 };
 
-/// Minimizes g at the present x from the present y, convex models only, and returns the passes.
-double minimize_weights(const TuneModel& model, int64_t evaluations);
+/// Minimizes g at the present x from the present y, in place, convex models only, and returns the passes.
+double minimize_weights(TuneModel& model, int64_t evaluations);
 
 struct SearchOptions {
   double passes = 0;  ///< for the whole search, measurements on validation rows included

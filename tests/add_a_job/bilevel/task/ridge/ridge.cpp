@@ -34,7 +34,7 @@ struct RidgeOptions : JobOptions {
 struct RidgeData {
   Inputs inputs;
   InputShape shape;
-  std::vector<int64_t> classes;
+  ClassLabels labels;
   RowParts parts;
 };
 
@@ -43,6 +43,7 @@ class Ridge : public ChoosingAttempt {
  public:
   Ridge(const RidgeOptions& options, const NetworkOptions& network, const RidgeData& data, uint64_t seed)
       : data_(data),
+        rows_(data_set(data.inputs, torch::tensor(data.labels.classes, torch::kInt64))),
         batch_size_(*options.batch_size),
         device_(options.torch_device()),
         network_(seeded_network(network, data.shape, seed, device_)),
@@ -53,10 +54,10 @@ class Ridge : public ChoosingAttempt {
   Problem problem() override {
     return {.upper = {.parameters = {{"log_strength", x_}},
                       .loss = [this](const Batch& batch) { return loss(batch); },
-                      .batches = rows(data_.parts.valid)},
+                      .batches = {rows_, data_.parts.valid, {.batch_size = batch_size_}}},
             .lower = {.parameters = named(*network_),
                       .loss = [this](const Batch& batch) { return loss(batch) + penalty(); },
-                      .batches = rows(data_.parts.train)}};
+                      .batches = {rows_, data_.parts.train, {.batch_size = batch_size_}}}};
   }
   Evaluation evaluate() override {
     const ClassScores valid = scores(data_.parts.valid), test = scores(data_.parts.test);
@@ -65,8 +66,10 @@ class Ridge : public ChoosingAttempt {
         .fields = {{"valid_loss", valid.loss}, {"test_loss", test.loss}, {"test_accuracy", test.accuracy}}};
   }
   ClassScores scores(const std::vector<int64_t>& part) const {
-    return class_scores(probabilities_of(*network_, data_.inputs, part, device_),
-                        classes_at(data_.classes, part));
+    return class_scores(probabilities(part), classes_at(data_.labels.classes, part));
+  }
+  torch::Tensor probabilities(const std::vector<int64_t>& part) const {
+    return probabilities_of(*network_, data_.inputs, part, device_);
   }
 
   Network& network() const { return *network_; }
@@ -77,18 +80,9 @@ class Ridge : public ChoosingAttempt {
   }
 
  private:
-  BatchSource rows(const std::vector<int64_t>& part) const {
-    const auto gather = [this](const std::vector<int64_t>& chosen) {
-      Batch batch{data_.inputs.gather(chosen), chosen};
-      batch.tensors.push_back(classes_at(data_.classes, chosen));
-      return batch.to(device_);
-    };
-    return {part, gather, {.batch_size = batch_size_}};
-  }
   torch::Tensor loss(const Batch& batch) const {
-    const torch::Tensor log_p =
-        network_->forward({batch.tensors.begin(), batch.tensors.end() - 1}).log_softmax(1);
-    return -log_p.gather(1, batch.tensors.back().unsqueeze(1)).mean();
+    const torch::Tensor log_p = network_->forward(batch.inputs()).log_softmax(1);
+    return -log_p.gather(1, batch.targets().unsqueeze(1)).mean();
   }
   torch::Tensor penalty() const {
     const NetworkWeights weights = weights_of(*network_);
@@ -100,57 +94,41 @@ class Ridge : public ChoosingAttempt {
   }
 
   const RidgeData& data_;
+  std::shared_ptr<const DataSet> rows_;
   int64_t batch_size_;
   torch::Device device_;
   std::shared_ptr<Network> network_;
   torch::Tensor x_;
 };
 
-class RidgeRun : public JobRun {
+/// What a run and a contest start from.
+class RidgeSetup : public JobSetup {
  public:
-  RidgeRun(RidgeOptions options, const JobContext& context) : JobRun(context), o_(std::move(options)) {}
-
-  JobResult run() override {
-    prepare_contest();
-    const std::unique_ptr<Solver> method = solver(o_.solver);
-    assign(*method, o_.set);
-    Ridge model(o_, network_, data_, o_.seed);
-    const Problem problem = model.problem();
-    { Oracles(problem, o_.seed); }  // what is impossible is refused before there is a folder
-
-    const FolderLock lock = context_.open(o_, files_.paths(o_));
-    Passes passes = context_.passes();
-    const PassOutcome* learned = passes.run(
-        {.name = "learn", .steps = default_steps(), .max_seconds = o_.seconds_allowed(), .seed = o_.seed},
-        problem, *method, [&] { return model.evaluate(); });
-    if (learned == nullptr) return unfinished(context_, o_, passes);
-    model.set(*learned);
-    return finish(passes, *learned, model);
-  }
-
-  void prepare_contest() override {
+  RidgeSetup(RidgeOptions options, const JobContext& context) : JobSetup(context), o_(std::move(options)) {
     o_.check();
-    files_.add({{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}}, o_);
-    labels_ = files_.classes(o_.label);
-    data_.classes = labels_.classes;
+    read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
+    data_.labels = files_.classes(o_.label);
     Streams streams(o_.seed);
-    data_.parts =
-        cut_parts(files_, o_, o_.split, 0.25, labels_.classes, streams.stream("split"), labels_.names);
-    network_ = o_.resolve({.l2 = 1e-2, .batch_size = 64, .epochs = 20, .threads = 1});
-    threads_.emplace(*o_.threads);
-    network_.outputs = static_cast<int64_t>(labels_.names.size());
+    data_.parts = cut_parts(files_, o_, o_.split, 0.25, data_.labels.classes, streams.stream("split"),
+                            data_.labels.names);
+    network_ = resolve(o_, {.l2 = 1e-2, .batch_size = 64, .epochs = 20, .threads = 1});
+    network_.outputs = static_cast<int64_t>(data_.labels.names.size());
     const auto [features, fitted] = files_.fit(
-        feature_options(o_, o_.encoder, network_.max_length.value_or(256)), data_.parts.train, o_.seed);
+        feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), data_.parts.train, o_.seed);
     features_ = features;
     data_.inputs = fitted.inputs;
     data_.shape = fitted.shape;
-    o_.note(Ridge(o_, network_, data_, o_.seed).network().options());
+    o_.note(model(o_.seed).network().options());
     context_.say(fmt::format("{} rows to train, {} to validate, {} to test", data_.parts.train.size(),
                              data_.parts.valid.size(), data_.parts.test.size()));
   }
-  std::unique_ptr<Attempt> attempt(uint64_t seed) override {
-    return std::make_unique<Ridge>(o_, network_, data_, seed);
-  }
+
+  const RidgeOptions& options() const override { return o_; }
+  const RidgeData& data() const { return data_; }
+  const Features& features() const { return *features_; }
+  Ridge model(uint64_t seed) const { return Ridge(o_, network_, data_, seed); }
+
+  std::unique_ptr<Attempt> attempt(uint64_t seed) override { return std::make_unique<Ridge>(model(seed)); }
   std::unique_ptr<Solver> solver(const std::string& name) const override {
     return make_job_solver(name,
                            {{"upper_step_size", 0.05}, {"lower_step_size", 0.5}, {"neumann_step_size", 0.5}},
@@ -160,15 +138,13 @@ class RidgeRun : public JobRun {
     const auto rows = static_cast<int64_t>(data_.parts.train.size());
     return o_.steps_for(rows, std::min(rows, *o_.batch_size));
   }
-  std::vector<std::string> files() const override { return files_.paths(o_); }
 
  protected:
-  const JobOptions& options() const override { return o_; }
   void describe(ContestFacts& facts) const override {
     facts.metric = {.key = "test_loss", .name = "test loss"};
     facts.tuning_metric = {.key = "valid_loss", .name = "validation loss"};
     facts.further = {{.key = "test_accuracy", .name = "test accuracy", .higher_is_better = true}};
-    facts.traits.noise = batch_noise(Ridge(o_, network_, data_, o_.seed).problem());
+    facts.traits.noise = batch_noise(model(o_.seed).problem());
     if (!encoder_registry().at(o_.encoder).linear) {
       facts.traits.convexity = Convexity::none;
       facts.traits.caveat = "the loss is not convex in the weights of a network";
@@ -176,31 +152,46 @@ class RidgeRun : public JobRun {
   }
 
  private:
-  JobResult finish(const Passes& passes, const PassOutcome& learned, const Ridge& model) {
-    nlohmann::ordered_json summary = summary_of(context_, o_, passes);
-    summary["best_step"] = learned.chosen_step;
-    summary["strength"] = model.strength();
-    summary["metrics"] = {{"train", model.scores(data_.parts.train).to_json()},
-                          {"valid", model.scores(data_.parts.valid).to_json()},
-                          {"test", model.scores(data_.parts.test).to_json()}};
-    save_model(context_, o_, model.network(), *features_, {}, {{"classes", labels_.names}});
-    write_file_atomically(
-        context_.path("report.html").string(),
-        html_page("ridge", table_of("Result", summary["metrics"]) + table_of("Options", o_.to_json())));
-    return finished(
-        context_, passes, summary,
-        fmt::format("L2 strength {:.3g}, test accuracy {}\nreport: {}/report.html\n", model.strength(),
-                    percent_text(model.scores(data_.parts.test).accuracy), context_.out));
-  }
-
   RidgeOptions o_;
-  std::optional<ThreadCountScope> threads_;
-  JobFiles files_;
-  ClassLabels labels_;
   RidgeData data_;
   NetworkOptions network_;
   std::shared_ptr<const Features> features_;
 };
+
+JobResult run_ridge(RidgeSetup& setup) {
+  const RidgeOptions& o = setup.options();
+  const JobContext& context = setup.context();
+  const RidgeData& data = setup.data();
+  const std::unique_ptr<Solver> solver = setup.solver(o.solver);
+  assign(*solver, o.set);
+  Ridge model = setup.model(o.seed);
+  const Problem problem = model.problem();
+  { Oracles(problem, o.seed); }  // what is impossible is refused before there is a folder
+
+  const FolderLock lock = context.open(o, setup.files());
+  Passes passes = context.passes();
+  const PassOutcome* learned = passes.run(
+      {.name = "learn", .steps = setup.default_steps(), .max_seconds = o.seconds_allowed(), .seed = o.seed},
+      problem, *solver, [&] { return model.evaluate(); });
+  if (learned == nullptr) return unfinished(context, o, passes);
+  model.set(*learned);
+
+  nlohmann::ordered_json summary = summary_of(context, o, passes);
+  summary["best_step"] = learned->chosen_step;
+  summary["strength"] = model.strength();
+  summary["metrics"] = {{"train", model.scores(data.parts.train).to_json()},
+                        {"valid", model.scores(data.parts.valid).to_json()},
+                        {"test", model.scores(data.parts.test).to_json()}};
+  save_model(context, o, model.network(), setup.features(), {}, {{"classes", data.labels.names}});
+  write_test_predictions(context, setup.data_files(), data.parts.test, model.probabilities(data.parts.test),
+                         data.labels.names, classes_at(data.labels.classes, data.parts.test));
+  write_file_atomically(setup.path("report.html"), html_page("ridge", table_of("Result", summary["metrics"]) +
+                                                                          table_of("Options", o.to_json())));
+  return finished(
+      context, passes, summary,
+      fmt::format("L2 strength {:.3g}, test accuracy {}\nreport: {}/report.html\n", model.strength(),
+                  percent_text(model.scores(data.parts.test).accuracy), context.out));
+}
 
 }  // namespace
 
@@ -210,7 +201,7 @@ JobEntry ridge_entry() {
           .first_try = "--train rows.csv --label class",
           .score = "loss",
           .score_is_loss = true,
-          .make = [] { return std::make_unique<JobOf<RidgeOptions, RidgeRun>>(); },
+          .make = [] { return std::make_unique<JobOf<RidgeOptions, RidgeSetup>>(run_ridge); },
           .predict = predict_classes};
 }
 

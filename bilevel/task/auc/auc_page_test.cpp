@@ -1,4 +1,4 @@
-#include "bilevel/report/html.h"
+#include "bilevel/task/auc/auc_page.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include "bilevel/core/error.h"
 
 namespace bilevel {
-namespace html_test {
+namespace auc_page_test {
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
@@ -113,7 +113,7 @@ AucReport example() {
   return report;
 }
 
-TEST(Html, TellsTheWholeStory) {
+TEST(AucPage, TellsTheWholeStory) {
   const std::string page = auc_report_html(example());
   if (const char* path = std::getenv("BILEVEL_KEEP_REPORT")) std::ofstream(path) << page;
   for (const char* text : {"<title>Debian packages: section games</title>",
@@ -163,7 +163,7 @@ void expect_balanced(const std::string& page) {
   EXPECT_TRUE(open.empty());
 }
 
-TEST(Html, IsBalancedSelfContainedAndWithoutScripts) {
+TEST(AucPage, IsBalancedSelfContainedAndWithoutScripts) {
   const std::string page = auc_report_html(example());
   expect_balanced(page);
   for (const char* text :
@@ -172,7 +172,7 @@ TEST(Html, IsBalancedSelfContainedAndWithoutScripts) {
   }
 }
 
-TEST(Html, EverythingIsEscaped) {
+TEST(AucPage, EverythingIsEscaped) {
   const std::string evil = "<script>alert('x')</script>\"&\xff";
   AucReport report = example();
   report.title = report.positive = report.predict_input = evil;
@@ -196,7 +196,7 @@ TEST(Html, EverythingIsEscaped) {
   expect_balanced(page);
 }
 
-TEST(Html, AMissingPictureIsSaid) {
+TEST(AucPage, AMissingPictureIsSaid) {
   AucReport report = example();
   report.figures = {{draw_roc("ROC", {}, "no-such-program-anywhere"), "ROC"}, {{}, "Loss"}};
   const std::string page = auc_report_html(report);
@@ -204,7 +204,7 @@ TEST(Html, AMissingPictureIsSaid) {
   EXPECT_TRUE(contains(page, "No picture: Loss"));
 }
 
-TEST(Html, WhatIsAbsentIsLeftOut) {
+TEST(AucPage, WhatIsAbsentIsLeftOut) {
   const std::string page = auc_report_html(AucReport{});
   expect_balanced(page);
   EXPECT_TRUE(contains(page, "There is no test AUC"));
@@ -212,7 +212,7 @@ TEST(Html, WhatIsAbsentIsLeftOut) {
     EXPECT_FALSE(contains(page, text)) << text;
 }
 
-TEST(Html, TheComparisonSaysWhatTheFiguresSay) {
+TEST(AucPage, TheComparisonSaysWhatTheFiguresSay) {
   AucReport report = example();
   report.baseline->difference = {-0.02, 0.005, -0.03, -0.01, ""};
   EXPECT_TRUE(contains(auc_report_html(report), "<b>worse</b> than the baseline by 0.0200"));
@@ -222,7 +222,7 @@ TEST(Html, TheComparisonSaysWhatTheFiguresSay) {
   EXPECT_TRUE(contains(auc_report_html(report), "by +0.0100, without an interval: too few rows."));
 }
 
-TEST(Html, ThresholdWithoutCallsAndPerfectScores) {
+TEST(AucPage, ThresholdWithoutCallsAndPerfectScores) {
   AucReport report = example();
   report.threshold = {{1, 0, 0, 5, 2}, {1, 0, 0, 5, 2}};
   report.test = AucEstimate{0.99987, 0, 0.9990, 1};
@@ -232,17 +232,17 @@ TEST(Html, ThresholdWithoutCallsAndPerfectScores) {
   EXPECT_FALSE(contains(page, "nan"));
 }
 
-TEST(Html, FoldersAreQuotedForTheShell) {
+TEST(AucPage, FoldersAreQuotedForTheShell) {
   AucReport report;
   report.summary = {{"out", "my run's"}};
   EXPECT_TRUE(contains(auc_report_html(report), "--model &#39;my run&#39;\\&#39;&#39;s&#39; --input"));
 }
 
-TEST(Html, RowsMustFitTheColumns) {
+TEST(AucPage, RowsMustFitTheColumns) {
   AucReport report = example();
   report.columns.pop_back();
   EXPECT_THROW(auc_report_html(report), InputError);
 }
 
-}  // namespace html_test
+}  // namespace auc_page_test
 }  // namespace bilevel

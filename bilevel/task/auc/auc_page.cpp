@@ -1,8 +1,7 @@
-#include "bilevel/report/html.h"
+#include "bilevel/task/auc/auc_page.h"
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <iterator>
@@ -10,7 +9,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/report/escape.h"
-#include "bilevel/report/page.h"
+#include "bilevel/task/job/job_report.h"
 
 namespace bilevel {
 namespace {
@@ -18,8 +17,6 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr size_t kMaxCellBytes = 300;
-
-// ---- numbers in words that a person reads ----
 
 /// The value at a path of keys, or null.
 const ordered_json& at(const ordered_json& value, std::initializer_list<const char*> path) {
@@ -45,34 +42,12 @@ std::string count_at(const ordered_json& value, std::initializer_list<const char
   return found.is_number_integer() ? grouped(found.get<int64_t>()) : text_of(found);
 }
 
-/// At most `kMaxCellBytes` of a text, not ending inside a character.
-std::string shortened(const std::string& text) {
-  if (text.size() <= kMaxCellBytes) return text;
-  size_t end = kMaxCellBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end) + " …";
-}
-
-/// A word for a POSIX shell.
-std::string shell_word(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./+=:,@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
-// ---- the page ----
-
 class Page {
  public:
   explicit Page(const AucReport& report) : report_(report) {}
 
   std::string write() {
-    add("<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps in {}, seed {}.</p>\n",
-        text("encoder"), text("solver"), count_at(report_.summary, {"steps"}),
-        duration_text(number_at(report_.summary, {"seconds"})), text("seed"));
+    out_ += run_markup(report_.summary);
     headline();
     out_ += figures_section("Curves", report_.figures);
     threshold();
@@ -82,7 +57,13 @@ class Page {
     rows("Most doubtful test rows",
          "The test rows whose scores lie nearest to the threshold: what the model is least sure of.",
          report_.doubtful);
-    predict();
+    out_ += predict_markup(
+        report_.summary,
+        "<p>Score new rows, in a file like the one for training (the label column may be absent):</p>\n",
+        fmt::format("<p class=\"subtle\">A higher score means more likely {}. Scores rank; they are not "
+                    "probabilities.</p>\n",
+                    positive_name()),
+        report_.predict_input, "scores.tsv");
     details();
     return html_page(report_.title.empty() ? "bilevel auc" : report_.title, out_);
   }
@@ -142,8 +123,7 @@ class Page {
     }
     add("<p class=\"subtle\">Training ended: {}. Chosen step: {}.</p>\n", stop_reason(),
         count_at(report_.summary, {"best_step"}));
-    for (const std::string& note : report_.notes) add("<p class=\"note\">{}</p>\n", escape_markup(note));
-    out_ += "</section>\n";
+    out_ += notes_markup(report_.notes) + "</section>\n";
   }
 
   static std::string comparison(const AucDifference& d) {
@@ -168,24 +148,24 @@ class Page {
         "<b>{:.6g}</b>. This threshold "
         "has the highest F1 on the validation rows; the test rows had no part in the choice.</p>\n",
         positive_name(), t.valid.threshold);
-    out_ +=
-        "<div class=\"scroll\"><table>\n<thead><tr><th></th><th class=\"number\">precision</th><th "
-        "class=\"number\">recall</th>"
-        "<th class=\"number\">F1</th><th class=\"number\">found</th><th class=\"number\">missed</th><th "
-        "class=\"number\">false "
-        "alarms</th><th class=\"number\">rightly left</th></tr></thead>\n<tbody>\n";
+    std::vector<std::vector<std::string>> rows;
     for (const auto& [name, c] : {std::pair("validation", t.valid), std::pair("test", t.test)}) {
-      add("<tr><th>{}</th>", name);
-      for (const double value : {c.precision(), c.recall(), c.f1()})
-        add("<td class=\"number\">{}</td>", percent(value));
-      for (const int64_t value : {c.true_positives, c.false_negatives, c.false_positives, c.true_negatives}) {
-        add("<td class=\"number\">{}</td>", grouped(value));
-      }
-      out_ += "</tr>\n";
+      rows.push_back({name, percent(c.precision()), percent(c.recall()), percent(c.f1()),
+                      grouped(c.true_positives), grouped(c.false_negatives), grouped(c.false_positives),
+                      grouped(c.true_negatives)});
     }
+    out_ += table_markup({{"", "heading"},
+                          {"precision", "number"},
+                          {"recall", "number"},
+                          {"F1", "number"},
+                          {"found", "number"},
+                          {"missed", "number"},
+                          {"false alarms", "number"},
+                          {"rightly left", "number"}},
+                         rows);
     const ThresholdCounts& c = t.test;
     const int64_t called = c.true_positives + c.false_positives;
-    out_ += "</tbody></table></div>\n<p class=\"subtle\" style=\"margin-top:10px\">On the test rows: ";
+    out_ += "<p class=\"subtle\" style=\"margin-top:10px\">On the test rows: ";
     if (called > 0) {
       add("of {} rows called {}, {} are; ", grouped(called), positive_name(), grouped(c.true_positives));
     } else {
@@ -197,81 +177,59 @@ class Page {
 
   void metrics() {
     if (!at(report_.summary, {"metrics"}).is_object()) return;
-    out_ +=
-        "<section>\n<h2>All metrics</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>rows</th><th "
-        "class=\"number\">AUC</th>"
-        "<th class=\"number\">average precision</th><th class=\"number\">loss</th></tr></thead>\n<tbody>\n";
+    std::vector<std::vector<std::string>> rows;
     for (const auto& [key, name] :
          {std::pair("train", "training"), std::pair("valid", "validation"), std::pair("test", "test")}) {
-      add("<tr><th>{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td><td "
-          "class=\"number\">{}</td></tr>\n",
-          name, metric_text(number_at(report_.summary, {"metrics", key, "auc"})),
-          metric_text(number_at(report_.summary, {"metrics", key, "average_precision"})),
-          text_of(at(report_.summary, {"metrics", key, "loss"})));
+      rows.push_back({name, metric_text(number_at(report_.summary, {"metrics", key, "auc"})),
+                      metric_text(number_at(report_.summary, {"metrics", key, "average_precision"})),
+                      text_of(at(report_.summary, {"metrics", key, "loss"}))});
     }
-    out_ += "</tbody></table></div>\n</section>\n";
+    out_ += "<section>\n<h2>All metrics</h2>\n" +
+            table_markup(
+                {{"rows", "heading"}, {"AUC", "number"}, {"average precision", "number"}, {"loss", "number"}},
+                rows) +
+            "</section>\n";
   }
 
   void data() {
     if (report_.parts.empty() && report_.data_facts.empty()) return;
     out_ += "<section>\n<h2>Data</h2>\n";
-    if (!report_.parts.empty()) {
-      out_ +=
-          "<div class=\"scroll\"><table>\n<thead><tr><th>part</th><th class=\"number\">rows</th><th "
-          "class=\"number\">positive</th>"
-          "<th class=\"number\">share</th><th>from</th></tr></thead>\n<tbody>\n";
-      for (const ReportPart& part : report_.parts) {
-        add("<tr><th>{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td><td "
-            "class=\"number\">{}</td><td "
-            "class=\"text\">{}</td></tr>\n",
-            escape_markup(part.name), grouped(part.rows), grouped(part.positives),
-            percent(part.rows > 0 ? static_cast<double>(part.positives) / static_cast<double>(part.rows)
-                                  : NAN),
-            escape_markup(part.source));
-      }
-      out_ += "</tbody></table></div>\n";
+    std::vector<std::vector<std::string>> rows;
+    for (const ReportPart& part : report_.parts) {
+      const double share =
+          part.rows > 0 ? static_cast<double>(part.positives) / static_cast<double>(part.rows) : NAN;
+      rows.push_back({escape_markup(part.name), grouped(part.rows), grouped(part.positives), percent(share),
+                      escape_markup(part.source)});
     }
-    if (!report_.data_facts.empty()) {
-      out_ += "<div class=\"scroll\" style=\"margin-top:14px\"><table class=\"pairs\"><tbody>\n";
-      for (const auto& [name, value] : report_.data_facts) {
-        add("<tr><th>{}</th><td class=\"text\">{}</td></tr>\n", escape_markup(name), escape_markup(value));
-      }
-      out_ += "</tbody></table></div>\n";
+    if (!rows.empty()) {
+      out_ += table_markup({{"part", "heading"},
+                            {"rows", "number"},
+                            {"positive", "number"},
+                            {"share", "number"},
+                            {"from", "text"}},
+                           rows);
     }
-    out_ += "</section>\n";
+    out_ += table_of("Features", object_of(report_.data_facts)) + "</section>\n";
   }
 
   void rows(const char* heading, const char* explanation, const std::vector<ReportRow>& list) {
     if (list.empty()) return;
-    add("<section>\n<h2>{}</h2>\n<p class=\"subtle\">{}</p>\n<div class=\"scroll\"><table>\n<thead><tr><th "
-        "class=\"number\">score</th><th>label</th>",
-        heading, explanation);
-    for (const std::string& column : report_.columns) add("<th>{}</th>", escape_markup(column));
-    out_ += "</tr></thead>\n<tbody>\n";
+    std::vector<TableColumn> columns{{"score", "number"}, {"label"}};
+    for (const std::string& column : report_.columns) columns.push_back({column, "text"});
+    std::vector<std::vector<std::string>> cells;
     for (const ReportRow& row : list) {
       if (row.cells.size() != report_.columns.size()) {
         throw InputError(fmt::format("A row of the report has {} cells, but there are {} columns.",
                                      row.cells.size(), report_.columns.size()));
       }
-      add("<tr><td class=\"number\">{:+.4g}</td><td><span class=\"tag{}\">{}</span></td>", row.score,
-          row.positive ? " positive" : "", row.positive ? positive_name() : "other");
+      cells.push_back({fmt::format("{:+.4g}", row.score),
+                       fmt::format("<span class=\"tag{}\">{}</span>", row.positive ? " positive" : "",
+                                   row.positive ? positive_name() : "other")});
       for (const std::string& cell : row.cells)
-        add("<td class=\"text\">{}</td>", escape_markup(shortened(cell)));
-      out_ += "</tr>\n";
+        cells.back().push_back(escape_markup(shortened(cell, kMaxCellBytes)));
     }
-    out_ += "</tbody></table></div>\n</section>\n";
-  }
-
-  void predict() {
-    const ordered_json& folder = at(report_.summary, {"out"});
-    if (!folder.is_string()) return;
-    add("<section>\n<h2>Use the model</h2>\n<p>Score new rows, in a file like the one for training (the "
-        "label column may be "
-        "absent):</p>\n<pre>bilevel predict --model {} --input {} --out scores.tsv</pre>\n"
-        "<p class=\"subtle\">A higher score means more likely {}. Scores rank; they are not "
-        "probabilities.</p>\n</section>\n",
-        escape_markup(shell_word(folder.get<std::string>())),
-        escape_markup(shell_word(report_.predict_input)), positive_name());
+    add("<section>\n<h2>{}</h2>\n<p class=\"subtle\">{}</p>\n{}</section>\n", heading, explanation,
+        table_markup(columns, cells));
   }
 
   void details() {
@@ -280,14 +238,14 @@ class Page {
     out_ +=
         table_of("Oracle calls (stochastic derivatives evaluated)", at(report_.summary, {"oracle_calls"}));
     out_ += table_of("Rows drawn", at(report_.summary, {"samples"}));
-    out_ += "<h3>Run</h3>\n<div class=\"scroll\"><table class=\"pairs\"><tbody>\n";
     const double memory = number_at(report_.summary, {"peak_rss_bytes"});
-    add("<tr><th>time</th><td>{}</td></tr>\n<tr><th>peak memory</th><td>{}</td></tr>\n",
-        duration_text(number_at(report_.summary, {"seconds"})),
-        std::isfinite(memory) ? fmt::format("{:.0f} MiB", memory / (1024 * 1024)) : std::string(kAbsent));
-    add("<tr><th>command</th><td class=\"text\"><code>{}</code></td></tr>\n<tr><th>output folder</th><td "
-        "class=\"text\"><code>{}</code></td></tr>\n</tbody></table></div>\n</details>\n",
-        text("command"), text("out"));
+    out_ += table_of(
+        "Run", {{"time", duration_text(number_at(report_.summary, {"seconds"}))},
+                {"peak memory", std::isfinite(memory) ? fmt::format("{:.0f} MiB", memory / (1024 * 1024))
+                                                      : std::string(kAbsent)},
+                {"command", at(report_.summary, {"command"})},
+                {"output folder", at(report_.summary, {"out"})}});
+    out_ += "</details>\n";
   }
 
   const AucReport& report_;

@@ -1,0 +1,82 @@
+#include "bilevel/task/job/job_report.h"
+
+#include <fmt/format.h>
+
+#include "bilevel/report/escape.h"
+
+namespace bilevel {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// A word for a POSIX shell.
+std::string shell_word(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./+=:,@%";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+Json member(const Json& object, const char* key) {
+  return object.is_object() ? object.value(key, Json()) : Json();
+}
+
+}  // namespace
+
+std::vector<Figure> write_figures(const JobContext& context, const std::vector<NamedFigure>& figures) {
+  std::vector<Figure> drawn;
+  for (const auto& [file, figure] : figures) {
+    if (!figure.plot.svg.empty()) write_file_atomically(context.path(file).string(), figure.plot.svg);
+    drawn.push_back(figure);
+  }
+  return drawn;
+}
+
+Trace rows_of_pass(const Trace& trace, const std::string& pass) {
+  Trace part;
+  for (const Json& row : trace.rows) {
+    if (row.at("phase") == pass) part.rows.push_back(row);
+  }
+  return part;
+}
+
+std::string run_markup(const Json& summary) {
+  const auto text = [&](const char* key) { return text_of(member(summary, key)); };
+  const Json steps = member(summary, "steps"), seconds = member(summary, "seconds");
+  return fmt::format(
+      "<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps in {}, seed {}.</p>\n",
+      text("encoder"), text("solver"),
+      steps.is_number_integer() ? grouped(steps.get<int64_t>()) : text_of(steps),
+      seconds.is_number() ? duration_text(seconds.get<double>()) : std::string(kAbsent), text("seed"));
+}
+
+std::string notes_markup(const std::vector<std::string>& notes) {
+  std::string out;
+  for (const std::string& note : notes) out += fmt::format("<p class=\"note\">{}</p>\n", escape_markup(note));
+  return out;
+}
+
+std::string predict_markup(const Json& summary, const std::string& before, const std::string& after,
+                           const std::string& input, const std::string& out) {
+  const Json folder = member(summary, "out");
+  if (!folder.is_string()) return "";
+  return fmt::format(
+      "<section>\n<h2>Use the model</h2>\n{}<pre>bilevel predict --model {} --input {} --out {}</pre>\n{}"
+      "</section>\n",
+      before, escape_markup(shell_word(folder.get<std::string>())), escape_markup(shell_word(input)), out,
+      after);
+}
+
+Json object_of(const std::vector<std::pair<std::string, std::string>>& facts) {
+  Json object = Json::object();
+  for (const auto& [name, value] : facts) object[name] = value;
+  return object;
+}
+
+std::string title_of(const JobOptions& options, const std::string& what) {
+  return fmt::format("{}: {}", std::filesystem::path(options.train).filename().string(), what);
+}
+
+}  // namespace bilevel

@@ -1,0 +1,192 @@
+#include "bilevel/task/tune/tune_setup.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "bilevel/core/streams.h"
+#include "bilevel/solver/registry.h"
+#include "bilevel/task/tune/tune_search.h"
+
+namespace bilevel {
+namespace {
+
+// A convex model: where learning may start, from strong to weak, with the evaluations of g spent on each. A rough start
+// matters: at a strength far too weak, weights and hypergradients are slow to converge, and the common strength would
+// wander.
+constexpr double kStarts[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8};
+constexpr int64_t kStart = 7;
+
+JobDefaults defaults_of(const std::string& encoder, const std::string& solver, int64_t rows) {
+  std::map<std::string, nlohmann::json> options{{"schedule", "cosine"}, {"warm_start_steps", 0}};
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  const SolverEntry& moving = solver_registry().at(solver);
+  const bool adaptive = moving.movement == Movement::adaptive;
+  if (entry.linear) {
+    options.insert({{"upper_step_size", 0.2}, {"neumann_terms", 20}, {"lower_steps", 5}});
+    // The hypergradient of a log-strength shrinks with the strength: a long memory of its square would stall x.
+    if (adaptive) options["second_moment_weight"] = 0.1;
+    return {.l2 = 1e-3,
+            .batch_size = std::max<int64_t>(64, rows / 16),
+            .steps = 40,
+            .threads = 1,
+            .solver = options};
+  }
+  // The largest curvature of a network at its start may be negative, and then no step size follows from it. What is
+  // carried along in H z = b grows without bound at larger steps.
+  options.insert({{"upper_step_size", 0.01},
+                  {"lower_step_size", 0.5},
+                  {"linear_step_size", 0.01},
+                  {"neumann_terms", 3},
+                  {"neumann_step_size", 0.1}});
+  const std::unique_ptr<Solver> made = moving.make();
+  if (adaptive) {
+    options["upper_step_size"] = 0.05;
+    options["second_moment_weight"] = 0.01;
+  }
+  if (fields_of(*made).find("lower_rule") != nullptr) {
+    options["lower_rule"] = "adam";
+    options["lower_step_size"] = kNetworkStep;
+  }
+  if (entry.reads == Reads::columns)
+    return {.network = {{"hidden", 64},
+                        {"layers", 1},
+                        {"dropout", 0.0},
+                        {"activation", "gelu"},
+                        {"linear_skip", true}},
+            .l2 = 1e-4,
+            .batch_size = 64,
+            .epochs = 20,
+            .threads = 1,
+            .solver = options};
+  return {.network = {{"max_length", 128}}, .l2 = 1e-4, .batch_size = 32, .epochs = 8, .solver = options};
+}
+
+}  // namespace
+
+void TuneJobOptions::fields(Fields& f) {
+  f.heading(kDataGroup);
+  f.text("train", train, "training file: csv, tsv, jsonl, libsvm or idx, each also gzipped").as("FILE");
+  f.text("valid", valid, "file whose loss the hyperparameters minimize")
+      .as("FILE")
+      .or_else("a share of the training rows");
+  f.text("test", test, "test file").as("FILE").or_else("a share of the training rows");
+  column_fields(f);
+  f.text("split", split, "shares of training, validation and test rows cut from the training file")
+      .as("T,V,S")
+      .or_else("a fifth for testing, a third of the rest for validation");
+  f.heading(kModelGroup);
+  f.optional_choice("tune", tune, tune_kinds(), "what is learned")
+      .as("NAME")
+      .or_else("l2-per-feature; for token encoders l2");
+  model_fields(f, "common L2 strength to start from; bag and linear find their own where none is given");
+  f.number("spread", spread, kPositive,
+           "how far, in natural logarithms, strengths are expected to lie from the common one")
+      .as("S");
+  f.integer("upper_batch_size", upper_batch_size, kAtLeastOne, "validation rows a batch")
+      .as("N")
+      .or_else("batch_size where that is given, else for bag and linear all");
+  training_fields(f);
+  f.number("baseline_passes", baseline_passes, kNonNegative,
+           "passes of grid and random search, in multiples of those that learning took; 0: none")
+      .as("N");
+}
+
+TuneSetup::TuneSetup(TuneJobOptions options, const JobContext& context)
+    : JobSetup(context), o_(std::move(options)) {
+  o_.check();
+  if (o_.tune.empty()) {
+    const bool words = encoder_registry().at(o_.encoder).reads == Reads::words;
+    o_.tune = words ? "l2" : "l2-per-feature";
+  }
+  if (o_.l2 == 0) refuse_option("l2", "0", "must be positive: its logarithm is where learning starts");
+  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
+  cut();
+  NetworkOptions network = resolve_all();
+  const auto [features, fitted] =
+      files_.fit(feature_options(o_, o_.encoder, network.set.value("max_length", 256)), data_.train, o_.seed);
+  features_ = features;
+  data_.inputs = fitted.inputs;
+  shape_ = fitted.shape;
+  model_options_ = {.network = std::move(network),
+                    .kind = o_.tune,
+                    .l2 = o_.l2.value_or(defaults_.l2),
+                    .spread = o_.spread,
+                    .device = o_.torch_device()};
+  o_.note(model(o_.seed).network_options());
+}
+
+void TuneSetup::cut() {
+  labels_ = files_.classes(o_.label);
+  data_.classes = labels_.classes;
+  Streams streams(o_.seed);
+  // A third of the rest for validation, since many numbers are learned there.
+  RowParts parts =
+      cut_parts(files_, o_, o_.split, 1.0 / 3, labels_.classes, streams.stream("split"), labels_.names);
+  data_.train = std::move(parts.train);
+  data_.valid = std::move(parts.valid);
+  test_ = std::move(parts.test);
+  context_.say(fmt::format("{} rows to train, {} to validate, {} to test; classes: {}", data_.train.size(),
+                           data_.valid.size(), test_.size(), describe_classes(labels_)));
+}
+
+NetworkOptions TuneSetup::resolve_all() {
+  const auto n = static_cast<int64_t>(data_.train.size());
+  defaults_ = defaults_of(o_.encoder, o_.solver, n);
+  if (!o_.upper_batch_size && (o_.batch_size || !convex()))
+    o_.upper_batch_size = o_.batch_size.value_or(defaults_.batch_size);
+  if (!o_.upper_batch_size) o_.upper_batch_size = static_cast<int64_t>(data_.valid.size());
+  const std::optional<double> l2 = o_.l2;
+  NetworkOptions network = resolve(o_, defaults_);
+  if (convex()) o_.l2 = l2;  // none: found in `start`
+  steps_ = o_.steps_for(n, std::min(n, *o_.batch_size));
+  network.outputs = static_cast<int64_t>(labels_.names.size());
+  return network;
+}
+
+TuneModel TuneSetup::model(uint64_t seed) const {
+  TuneModelOptions options = model_options_;
+  options.seed = seed;
+  return {options, shape_, data_};
+}
+
+ProblemTraits TuneSetup::traits(const Problem& problem) const {
+  ProblemTraits traits{.noise = batch_noise(problem)};
+  if (!convex()) {
+    traits.convexity = Convexity::none;
+    traits.caveat =
+        fmt::format("the loss is not convex in the weights of a network (encoder {})", o_.encoder);
+  }
+  return traits;
+}
+
+std::unique_ptr<Solver> TuneSetup::solver(const std::string& name) const {
+  return make_job_solver(name, defaults_of(o_.encoder, name, 0).solver, convex());
+}
+
+double TuneSetup::start(TuneModel& model) const {
+  const std::vector<double> strengths =
+      o_.l2 ? std::vector<double>{*o_.l2} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
+  const int64_t evaluations = o_.l2 ? 2 * kStart : kStart;
+  double passes = 0, best = std::numeric_limits<double>::infinity();
+  torch::Tensor x, y;
+  for (const double strength : strengths) {
+    model.set_x(model.centred(strength));
+    passes += minimize_weights(model, evaluations) + measurement();
+    const double loss = scores(model, data_.valid).loss;
+    // Weights trained briefly at a weak strength look better than they are: being unfinished regularizes too.
+    if (x.defined() && !(loss < best)) break;
+    best = loss;
+    x = model.centred(strength);
+    y = model.flat_y();
+  }
+  model.set_x(x);
+  model.set_y(y);
+  context_.say(fmt::format("learning starts at the strength {:.0e}", std::exp(x[0].item<double>())));
+  return passes;
+}
+
+}  // namespace bilevel

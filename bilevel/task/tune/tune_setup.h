@@ -1,0 +1,83 @@
+// What `bilevel tune` starts from: options, data, and the strength at which learning starts.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/job_run.h"
+#include "bilevel/task/tune/tune_model.h"
+
+namespace bilevel {
+
+inline constexpr double kNetworkStep = 1e-3;  ///< of Adam on the weights of a network
+
+/// The options of `bilevel tune`.
+struct TuneJobOptions : JobOptions {
+  std::string tune;   ///< a name of `tune_kinds()`
+  std::string split;  ///< "T,V,S" shares of training, validation and test rows
+  double spread = 2;  ///< see TuneModel
+  std::optional<int64_t> upper_batch_size;
+  double baseline_passes =
+      1;  ///< of each baseline, in multiples of those that learning took; 0: no baselines
+
+  void fields(Fields& fields) override;
+};
+
+/// The task, ready to learn. As a contest learning alone, from the strength at which `bilevel tune` starts; the weights are
+/// not trained further at what was learned. Ranked by the test loss at the step of least validation loss, tuned by that.
+class TuneSetup : public JobSetup {
+ public:
+  TuneSetup(TuneJobOptions options, const JobContext& context);
+
+  const TuneJobOptions& options() const override { return o_; }
+  const TuneData& data() const { return data_; }
+  const std::vector<int64_t>& test() const { return test_; }
+  const std::vector<std::string>& class_names() const { return labels_.names; }
+  const Features& features() const { return *features_; }
+  int64_t default_steps() const override { return steps_; }
+  bool convex() const { return encoder_registry().at(o_.encoder).linear; }
+
+  /// As it is at first.
+  TuneModel model(uint64_t seed) const;
+  Problem problem(const TuneModel& model) const {
+    return model.problem(*o_.batch_size, *o_.upper_batch_size);
+  }
+  ProblemTraits traits(const Problem& problem) const;
+  /// With the job's defaults. Throws InputError for an unknown name.
+  std::unique_ptr<Solver> solver(const std::string& name) const override;
+  ClassScores scores(const TuneModel& model, const std::vector<int64_t>& rows) const {
+    return class_scores(model.probabilities(rows), classes_at(data_.classes, rows));
+  }
+  /// Passes that measuring on the validation rows takes.
+  double measurement() const {
+    return static_cast<double>(data_.valid.size()) / static_cast<double>(data_.train.size());
+  }
+
+  /// Convex models: trains the weights at weaker and weaker strengths, each from those of the one before, until the
+  /// validation loss rises, and leaves the model at the best. Returns the passes.
+  double start(TuneModel& model) const;
+
+  void prepare_contest() override;
+  std::unique_ptr<Attempt> attempt(uint64_t seed) override;
+
+ private:
+  void describe(ContestFacts& facts) const override;
+  void cut();
+  NetworkOptions resolve_all();
+
+  TuneJobOptions o_;
+  JobDefaults defaults_;
+  ClassLabels labels_;
+  TuneData data_;
+  std::vector<int64_t> test_;
+  std::shared_ptr<const Features> features_;
+  InputShape shape_;
+  TuneModelOptions model_options_;
+  int64_t steps_ = 0;
+  std::optional<TuneModel> started_;  // of a contest
+};
+
+}  // namespace bilevel
