@@ -1,4 +1,4 @@
-// Text and bytes made safe for HTML and SVG.
+// Text and bytes made safe for HTML, SVG and a shell.
 #pragma once
 
 #include <string>
@@ -13,6 +13,9 @@ std::string clean_utf8(std::string_view text);
 /// `clean_utf8(text)` with & < > " ' as character references: text for HTML or XML, also inside quoted
 /// attributes.
 std::string escape_markup(std::string_view text);
+
+/// The text as one word for a POSIX shell, in quotes where it needs them.
+std::string shell_word(const std::string& text);
 
 /// The bytes in base64, without line breaks.
 std::string base64(std::string_view bytes);

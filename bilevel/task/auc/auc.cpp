@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "bilevel/model/logistic_regression.h"
+#include "bilevel/report/escape.h"
 #include "bilevel/task/auc/auc_report.h"
 #include "bilevel/task/job/saved_model.h"
 

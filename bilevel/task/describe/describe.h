@@ -117,10 +117,6 @@ struct DataDescription {
 /// Throws InputError as the readers do, for an unknown column and for a label column in which every cell is missing.
 /// Cost: one pass over the cells and one sort a column.
 DataDescription describe_data(const std::string& path, const DescribeOptions& options = {});
-
-/// A word of a command line, quoted where a shell needs it.
-std::string shell_word(const std::string& word);
-
 /// The description as a page of plain text for a terminal, at most about 110 columns wide.
 std::string text_of(const DataDescription& description);
 

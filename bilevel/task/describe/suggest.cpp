@@ -1,21 +1,11 @@
 #include <algorithm>
 #include <cctype>
 
+#include "bilevel/report/escape.h"
 #include "bilevel/task/describe/describer.h"
 #include "bilevel/task/job/job_entry.h"
 
 namespace bilevel {
-
-std::string shell_word(const std::string& word) {
-  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c >= 0x80 ||
-           std::string_view("_-./,:=+@%").find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  if (plain) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
 
 std::string Describer::words_of_data() const {
   std::string words = shell_word(d_.file) + (o_.read.format == "automatic" ? "" : " --format " + d_.format) +

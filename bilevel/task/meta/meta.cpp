@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "bilevel/report/escape.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/meta/meta_report.h"
 
