@@ -3,21 +3,12 @@
 #include <fmt/format.h>
 
 #include "bilevel/report/escape.h"
+#include "bilevel/task/describe/describe.h"
 
 namespace bilevel {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// A word for a POSIX shell.
-std::string shell_word(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./+=:,@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 Json member(const Json& object, const char* key) {
   return object.is_object() ? object.value(key, Json()) : Json();
