@@ -7,20 +7,7 @@ TASK = pathlib.Path(__file__).resolve().parent.parent / "bilevel" / "task"
 MOST_LINES, MOST_FUNCTION_LINES = 300, 60
 
 # Path below bilevel/task/ (and the function): the reason.
-EXCEPTIONS = {
-    "compare/comparison.cpp": "not split yet",
-    "compare/comparison.cpp parse_competitors": "not split yet",
-    "compare/contest.cpp": "not split yet",
-    "compare/results.cpp notes_of": "not split yet",
-    "compare/results.cpp summarize": "not split yet",
-    "describe/describe.cpp": "not split yet",
-    "describe/describe.cpp describe_matrix": "not split yet",
-    "features.cpp Features::fit": "not split yet",
-    "generate/generate.cpp": "not split yet",
-    "generate/generate.cpp imbalanced": "not split yet",
-    "solve_job.cpp": "not split yet",
-    "solve_job.cpp finish": "not split yet",
-}
+EXCEPTIONS = {}
 
 
 def without_texts(source):

@@ -138,6 +138,19 @@ namespace {
 
 constexpr double kShift = 1.5;  // between the two classes of imbalanced columns
 
+/// A random vector of length kShift.
+std::vector<double> direction_of_shift(int64_t columns, uint64_t seed) {
+  Random model(seed, "model");
+  std::vector<double> direction;
+  double norm = 0;
+  for (int64_t i = 0; i < columns; ++i) {
+    direction.push_back(model.normal());
+    norm += direction.back() * direction.back();
+  }
+  for (double& part : direction) part *= kShift / std::sqrt(norm);
+  return direction;
+}
+
 }  // namespace
 
 GeneratedSet generate_imbalanced(const GenerateOptions& o) {
@@ -160,14 +173,7 @@ GeneratedSet generate_imbalanced(const GenerateOptions& o) {
     }
     return GeneratedFile{file + ".tsv", content};
   };
-  Random model(o.seed, "model");
-  std::vector<double> direction;
-  double norm = 0;
-  for (int64_t i = 0; i < *o.columns; ++i) {
-    direction.push_back(model.normal());
-    norm += direction.back() * direction.back();
-  }
-  for (double& part : direction) part *= kShift / std::sqrt(norm);
+  const std::vector<double> direction = direction_of_shift(*o.columns, o.seed);
   const auto columns = [&](const std::string& file, int64_t rows, int64_t count) {
     Random random(o.seed, file);
     const std::vector<bool> positive = random.choose_rows(std::min(count, rows), rows);

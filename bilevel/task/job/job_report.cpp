@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "bilevel/report/escape.h"
+#include "bilevel/task/describe/describe.h"
 
 namespace bilevel {
 namespace {
