@@ -55,10 +55,9 @@ void measure(const std::string& encoder, const std::string& head, int64_t shots,
   const EpisodeSource source({group}, {.ways = kWays, .shots = shots, .queries = kQueries}, "training", 1);
   const InputShape shape{
       .kind = InputKind::tokens, .width = kWords, .pretrained = torch::randn({kWords, kDimension})};
-  MetaModel model(
-      {.network = {.encoder = encoder, .set = {{"hidden", kHidden}, {"layers", 1}, {"token_mean", true}}},
-       .head = head},
-      shape, 0, 1, torch::kCPU);
+  const NetworkOptions network{.encoder = encoder,
+                               .set = {{"hidden", kHidden}, {"layers", 1}, {"token_mean", true}}};
+  MetaModel model({.network = network, .head = head}, shape, 0, 1, torch::kCPU);
   model.set_head(rows, source);
   Oracles oracles(model.problem(rows, source, kTasks, 10000), 1);
   const auto parameters = model.network()->encoder_parameters();

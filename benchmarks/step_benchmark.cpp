@@ -50,7 +50,7 @@ AucData random_rows(uint64_t seed) {
   return data;
 }
 
-void measure(const std::string& encoder, const std::string& samples, int pairs) {
+void measure(const std::string& encoder, Samples samples, int pairs) {
   const AucData data = random_rows(1);
   const InputShape shape{
       .kind = InputKind::tokens, .width = kWords, .pretrained = torch::randn({kWords, kDimension})};
@@ -73,7 +73,7 @@ void measure(const std::string& encoder, const std::string& samples, int pairs) 
       const torch::Tensor sum = bare.network()->forward(batch(next++)).sum();
       torch::autograd::grad({sum}, parameters);
     }
-    if (samples == "independent") {
+    if (samples == Samples::independent) {
       const torch::NoGradGuard no_grad;
       bare.network()->forward(batch(next++));
     }
@@ -99,7 +99,7 @@ void measure(const std::string& encoder, const std::string& samples, int pairs) 
   };
   fmt::print(
       "{:<12} {:<12} step / bare passes: median {:.3f} (quartiles {:.3f} to {:.3f}), bare passes {:.1f} ms\n",
-      encoder, samples, at(0.5), at(0.25), at(0.75), 1e3 * bare_seconds[bare_seconds.size() / 2]);
+      encoder, name_of(samples), at(0.5), at(0.25), at(0.75), 1e3 * bare_seconds[bare_seconds.size() / 2]);
 }
 
 }  // namespace
@@ -111,7 +111,8 @@ int main(int argc, char** argv) {
   fmt::print("hidden {}, batch {}, 10 to {} tokens, {} pairs, {} thread(s)\n", bilevel::kHidden,
              bilevel::kBatch, bilevel::kLength, pairs, at::get_num_threads());
   for (const char* encoder : {"rnn", "lstm", "gru", "transformer"}) {
-    for (const char* samples : {"shared", "independent"}) bilevel::measure(encoder, samples, pairs);
+    for (const auto samples : {bilevel::Samples::shared, bilevel::Samples::independent})
+      bilevel::measure(encoder, samples, pairs);
   }
   return 0;
 }
