@@ -38,8 +38,9 @@ struct ElementType {
   unsigned char code;
   torch::ScalarType type;
 };
-constexpr ElementType kTypes[] = {{0x08, torch::kUInt8}, {0x09, torch::kInt8},    {0x0B, torch::kInt16},
-                                  {0x0C, torch::kInt32}, {0x0D, torch::kFloat32}, {0x0E, torch::kFloat64}};
+constexpr ElementType kElementTypes[] = {{0x08, torch::kUInt8},   {0x09, torch::kInt8},
+                                         {0x0B, torch::kInt16},   {0x0C, torch::kInt32},
+                                         {0x0D, torch::kFloat32}, {0x0E, torch::kFloat64}};
 
 /// An array and where its elements begin in the file.
 struct Parsed {
@@ -61,9 +62,9 @@ Parsed parse(const std::string& path) {
          fmt::format("the magic number is 0x{:08X}, but an IDX file begins with two zero bytes",
                      big_endian(bytes, 0)));
   }
-  const auto* const type = std::find_if(std::begin(kTypes), std::end(kTypes),
+  const auto* const type = std::find_if(std::begin(kElementTypes), std::end(kElementTypes),
                                         [&](const ElementType& known) { return known.code == byte(2); });
-  if (type == std::end(kTypes)) {
+  if (type == std::end(kElementTypes)) {
     fail(path, 2, fmt::format("0x{:02X} is no element type of an IDX file", byte(2)));
   }
   const size_t dimensions = byte(3);

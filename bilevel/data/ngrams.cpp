@@ -43,7 +43,7 @@ void check_range(const char* what, int64_t low, int64_t high) {
   }
 }
 
-struct Entry {
+struct BucketValue {
   uint32_t bucket;
   float value;
 };
@@ -188,7 +188,7 @@ SparseRows NgramHasher::apply(const std::vector<std::string_view>& texts) const 
 
   SparseRowsBuilder builder;
   Counts counts;
-  std::vector<Entry> row;
+  std::vector<BucketValue> row;
   for (const std::string_view text : texts) {
     count(text, counts);
     row.clear();
@@ -210,7 +210,7 @@ SparseRows NgramHasher::apply(const std::vector<std::string_view>& texts) const 
     }
     // Both blocks are sorted; a bucket that both have gets their sum.
     std::stable_sort(row.begin(), row.end(),
-                     [](const Entry& a, const Entry& b) { return a.bucket < b.bucket; });
+                     [](const BucketValue& a, const BucketValue& b) { return a.bucket < b.bucket; });
     for (size_t i = 0; i < row.size(); ++i) {
       float value = row[i].value;
       if (i + 1 < row.size() && row[i + 1].bucket == row[i].bucket) value += row[++i].value;

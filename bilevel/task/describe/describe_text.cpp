@@ -16,16 +16,17 @@ using Json = nlohmann::ordered_json;
 
 // ---- JSON ----
 
-Json number(double value) {
+/// Whole where it is.
+Json json_number(double value) {
   if (value == std::floor(value) && std::abs(value) < 1e15) return static_cast<int64_t>(value);
   return value;
 }
 
 Json json_of(const Spread& s) {
-  return {{"min", number(s.least)},     {"q25", number(s.lower_quartile)},
-          {"median", number(s.median)}, {"q75", number(s.upper_quartile)},
-          {"max", number(s.most)},      {"mean", number(s.mean)},
-          {"mad", number(s.deviation)}, {"whole", s.whole}};
+  return {{"min", json_number(s.least)},     {"q25", json_number(s.lower_quartile)},
+          {"median", json_number(s.median)}, {"q75", json_number(s.upper_quartile)},
+          {"max", json_number(s.most)},      {"mean", json_number(s.mean)},
+          {"mad", json_number(s.deviation)}, {"whole", s.whole}};
 }
 
 Json json_of(const std::vector<LabelCount>& counts, int64_t rows) {
@@ -254,11 +255,16 @@ std::string doubts_text(const DataDescription& d) {
 nlohmann::ordered_json DataDescription::to_json() const {
   Json json{{"file", file}, {"format", format}, {"gzipped", gzipped}, {"bytes", bytes}, {"rows", rows}};
   if (matrix) {
-    json["matrix"] = {{"columns", matrix->width},    {"entries", matrix->entries},
-                      {"unused", matrix->unused},    {"constant", matrix->constant},
-                      {"binary", matrix->binary},    {"whole", matrix->whole},
-                      {"real", matrix->real},        {"min", number(matrix->least)},
-                      {"max", number(matrix->most)}, {"entries_a_row", json_of(matrix->entries_a_row)}};
+    json["matrix"] = {{"columns", matrix->width},
+                      {"entries", matrix->entries},
+                      {"unused", matrix->unused},
+                      {"constant", matrix->constant},
+                      {"binary", matrix->binary},
+                      {"whole", matrix->whole},
+                      {"real", matrix->real},
+                      {"min", json_number(matrix->least)},
+                      {"max", json_number(matrix->most)},
+                      {"entries_a_row", json_of(matrix->entries_a_row)}};
   } else {
     json["columns"] = Json::array();
     for (const DescribedColumn& column : columns) json["columns"].push_back(json_of(column, rows));

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
 #include "bilevel/core/streams.h"
 
 namespace bilevel {
@@ -49,12 +50,6 @@ std::optional<int64_t> whole_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
-}
-
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  return text;
 }
 
 }  // namespace
