@@ -50,7 +50,7 @@ std::pair<MetaRows, TaskGroup> random_rows() {
           group};
 }
 
-void measure(const std::string& encoder, const std::string& head, int64_t shots, int pairs) {
+void measure(const std::string& encoder, HeadKind head, int64_t shots, int pairs) {
   const auto [rows, group] = random_rows();
   const EpisodeSource source({group}, {.ways = kWays, .shots = shots, .queries = kQueries}, "training", 1);
   const InputShape shape{
@@ -88,7 +88,8 @@ void measure(const std::string& encoder, const std::string& head, int64_t shots,
       "{:<12} {:<8} {} shots, {} rows: meta-batch / encoder pass: median {:.3f} (quartiles {:.3f} to "
       "{:.3f}), "
       "encoder pass {:.1f} ms\n",
-      encoder, head, shots, sample.batch.size(), at(0.5), at(0.25), at(0.75), 1e3 * times[times.size() / 2]);
+      encoder, name_of(head), shots, sample.batch.size(), at(0.5), at(0.25), at(0.75),
+      1e3 * times[times.size() / 2]);
 }
 
 }  // namespace
@@ -100,7 +101,7 @@ int main(int argc, char** argv) {
   fmt::print("{} tasks, {} ways, {} queries, hidden {}, {} pairs, {} thread(s)\n", bilevel::kTasks,
              bilevel::kWays, bilevel::kQueries, bilevel::kHidden, pairs, at::get_num_threads());
   for (const char* encoder : {"rnn", "transformer"}) {
-    for (const char* head : {"ridge", "softmax"}) {
+    for (const auto head : {bilevel::HeadKind::ridge, bilevel::HeadKind::softmax}) {
       for (const int64_t shots : {1, 5}) bilevel::measure(encoder, head, shots, pairs);
     }
   }

@@ -54,7 +54,8 @@ TEST_F(DataCliTest, DescribesEveryFormat) {
   Arguments arguments{std::istream_iterator<std::string>(words), {}};
   arguments.erase(arguments.begin());
   arguments.insert(arguments.end(), {"--steps", "5", "--quiet", "--out", path("run")});
-  EXPECT_EQ(bilevel_program(arguments).code, 0);
+  const Outcome suggested = bilevel_program(arguments);
+  EXPECT_EQ(suggested.code, 0) << suggested.err;
 
   const Outcome page = bilevel_program({"data", "describe", path("a.csv")});
   EXPECT_EQ(page.code, 0);

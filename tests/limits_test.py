@@ -1,4 +1,6 @@
-"""No file of bilevel/task/ is longer than 300 lines and no function there longer than 60, but for those named here."""
+"""No file of bilevel/task/ is longer than 300 lines and no function there longer than 60, but for those named here; and no two
+headers define a type of the same name, of which the linker would silently take one for both."""
+import collections
 import pathlib
 import re
 import unittest
@@ -53,6 +55,14 @@ class Limits(unittest.TestCase):
             beyond.update((f"{name} {function}", lines) for function, lines in functions(source) if lines > MOST_FUNCTION_LINES)
         self.assertEqual({what: lines for what, lines in beyond.items() if what not in EXCEPTIONS}, {}, "split these")
         self.assertEqual([what for what in EXCEPTIONS if what not in beyond], [], "no exceptions any more")
+
+    def test_every_type_name_stands_in_one_header(self):
+        headers = collections.defaultdict(set)
+        for path in TASK.parent.rglob("*.h"):
+            for name in re.findall(r"^(?:struct|class|enum class) (\w+)(?![\w<])[^;{]*\{", path.read_text(), re.M):
+                headers[name].add(path.relative_to(TASK.parent).as_posix())
+        self.assertGreater(len(headers), 200)
+        self.assertEqual({name: sorted(where) for name, where in headers.items() if len(where) > 1}, {}, "rename one")
 
     def test_functions_are_found(self):
         source = """namespace a {

@@ -80,9 +80,12 @@ TEST(CheckJobs, NothingIsWrongWithAuc) {
 TEST(CheckJobs, NothingIsWrongWithTune) {
   const Rows rows;
   const TuneData data{rows.inputs, rows.classes, range(0, 90), range(90, kRows)};
-  for (const std::string& kind : tune_kinds()) {
-    TuneModel model({.network = network("linear", kClasses), .kind = kind, .l2 = 0.05, .seed = 2}, kShape,
-                    data);
+  for (const std::string& kind : names_of<TuneKind>()) {
+    TuneModel model({.network = network("linear", kClasses),
+                     .kind = value_named<TuneKind>(kind, "tune"),
+                     .l2 = 0.05,
+                     .seed = 2},
+                    kShape, data);
     move_off({model.x()});
     expect_right(model.problem(kBatch), kind);
   }
@@ -112,10 +115,10 @@ TEST(CheckJobs, NothingIsWrongWithMeta) {
     }
   }
   const EpisodeSource source({group}, {.ways = 3, .shots = 2, .queries = 3}, "training", 1);
-  for (const char* head : {"ridge", "softmax", "shared"}) {
+  for (const HeadKind head : {HeadKind::ridge, HeadKind::softmax, HeadKind::shared}) {
     MetaModel model({.network = network("mlp", 0), .head = head}, kShape, kClasses, 1, torch::kCPU);
     model.set_head({rows.inputs}, source);
-    expect_right(model.problem({rows.inputs}, source, 4, 30, rows.classes), head);
+    expect_right(model.problem({rows.inputs}, source, 4, 30, rows.classes), name_of(head));
   }
 }
 

@@ -58,8 +58,8 @@ bool DerivativeTests::run(const std::vector<TestPoint>& points) {
 
 /// The derivative along d against differences. The whole of which it is a part is the gradient, or, where that
 /// vanishes, a thousandth of the value.
-Judgement DerivativeTests::derivative(Parameters& variable, const Tensor& at, const Tensor& d, bool upper,
-                                      double found, double overall) {
+Ruling DerivativeTests::derivative(Parameters& variable, const Tensor& at, const Tensor& d, bool upper,
+                                   double found, double overall) {
   const auto value_of = [&] { return upper ? s_.upper_value() : s_.lower_value(); };
   variable.assign(at);
   overall = std::max(overall, 1e-3 * std::abs(value_of()));
@@ -78,7 +78,7 @@ Judgement DerivativeTests::derivative(Parameters& variable, const Tensor& at, co
   };
   Difference expected = differences.best(s_.step_along(&variable == &s_.oracles.x(), at, d), s_.tolerance,
                                          (found == 0 ? 1 : 1e-2) * s_.tolerance * overall);
-  Judgement judgement = judged(expected);
+  Ruling judgement = judged(expected);
   if (judgement.verdict == Verdict::wrong && std::isfinite(found))
     judgement = judged(differences.confirmed(expected));
   variable.assign(at);
@@ -104,7 +104,7 @@ void DerivativeTests::one_gradient(const TestPoint& point, bool of_x, const Bloc
                                    const Tensor& gradient) {
   Parameters& variable = of_x ? s_.oracles.x() : s_.oracles.y();
   const Tensor d = s_.direction_in(block, gradient);
-  Judgement judgement =
+  Ruling judgement =
       derivative(variable, of_x ? point.x : point.y, d, upper, dot_of(gradient, d), norm_of(gradient));
   const bool absent = block.of(gradient).count_nonzero().item<int64_t>() == 0;
   if (judgement.verdict == Verdict::wrong && absent) {
@@ -130,7 +130,7 @@ void DerivativeTests::zero_coordinates(const TestPoint& point, bool of_x, const 
     Tensor d = torch::zeros_like(gradient);
     const int64_t number = zeros[order[k].item<int64_t>()].item<int64_t>();
     d[block.offset + number] = 1;
-    Judgement judgement = derivative(variable, of_x ? point.x : point.y, d, upper, 0, 0);
+    Ruling judgement = derivative(variable, of_x ? point.x : point.y, d, upper, 0, 0);
     if (judgement.verdict != Verdict::wrong) continue;
     judgement.message = fmt::format("the loss changes with number {} of it, whose gradient is zero", number);
     s_.collect("gradients", fmt::format("{} of single numbers of {}", upper ? "f" : "g", block.name),
@@ -215,7 +215,7 @@ bool DerivativeTests::products(const TestPoint& at) {
     };
     const bool agree = compare(at, std::string(whose) + " in ", s_.y_blocks, hv, along_v(difference_hvp));
     compare(at, "J v of g in ", s_.x_blocks, jv, along_v(difference_cross));
-    Judgement symmetry = judge({.gap = std::abs(left - right), .scale = product_scale}, s_.tolerance);
+    Ruling symmetry = judge({.gap = std::abs(left - right), .scale = product_scale}, s_.tolerance);
     if (symmetry.verdict == Verdict::wrong) symmetry.message = "the lower Hessian must be symmetric";
     s_.collect("second derivatives", fmt::format("symmetry <Hu,w> = <u,Hw> of {}", whose), symmetry, at);
     adjoint(at, jv, v, u, step);
@@ -241,7 +241,7 @@ bool DerivativeTests::compare(const TestPoint& at, const std::string& what, cons
                     .overall = overall},
                    s_.tolerance);
     };
-    Judgement judgement = judged(once);
+    Ruling judgement = judged(once);
     if (judgement.verdict == Verdict::wrong) judgement = judged(differences.confirmed(once));
     if (judgement.verdict == Verdict::wrong && judgement.message.empty()) {
       judgement.message =
@@ -279,7 +279,7 @@ void DerivativeTests::adjoint(const TestPoint& at, const Tensor& jz, const Tenso
                  s_.tolerance);
   };
   const VectorDifference once = differences.once();
-  Judgement judgement = judged(once);
+  Ruling judgement = judged(once);
   if (judgement.verdict == Verdict::wrong) judgement = judged(differences.confirmed(once));
   s_.collect("second derivatives", "adjoint <Jz,u> = <z,J'u> of g", judgement, at);
 }

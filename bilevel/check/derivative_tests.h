@@ -29,8 +29,8 @@ class DerivativeTests {
   void adjoint(const TestPoint& point, const torch::Tensor& jz, const torch::Tensor& z,
                const torch::Tensor& u, double step);
   void reach();
-  Judgement derivative(Parameters& variable, const torch::Tensor& at, const torch::Tensor& d, bool upper,
-                       double found, double overall);
+  Ruling derivative(Parameters& variable, const torch::Tensor& at, const torch::Tensor& d, bool upper,
+                    double found, double overall);
 
   Session& s_;
   std::vector<std::string> detached_;

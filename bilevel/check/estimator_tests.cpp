@@ -176,7 +176,7 @@ void EstimatorTests::differentiate_phi() {
   }
 }
 
-Judgement EstimatorTests::along(const Direction& direction, double value, double error) const {
+Ruling EstimatorTests::along(const Direction& direction, double value, double error) const {
   return judge({.gap = std::isfinite(direction.phi.error) ? std::abs(value - direction.phi.value) : 0,
                 .scale = std::max({std::abs(value), std::abs(direction.phi.value), kZero * overall_}),
                 .noise = direction.phi.error,
@@ -186,8 +186,8 @@ Judgement EstimatorTests::along(const Direction& direction, double value, double
 }
 
 /// The same; a difference that would count as wrong only after other steps have given it too.
-Judgement EstimatorTests::confirmed(Direction& direction, double value, double error) {
-  const Judgement found = along(direction, value, error);
+Ruling EstimatorTests::confirmed(Direction& direction, double value, double error) {
+  const Ruling found = along(direction, value, error);
   if (found.verdict != Verdict::wrong || !std::isfinite(value)) return found;
   Differentiator differences([&](double t) { return phi(direction.d, t); });
   direction.phi = differences.confirmed(direction.phi);
@@ -384,7 +384,7 @@ EstimatorCheck EstimatorTests::examine(const EstimatorEntry& entry) {
   std::string reason;
   for (Direction& direction : directions_) {
     const double value = dot_of(estimate.value, direction.d);
-    const Judgement judgement = confirmed(direction, value, made.error);
+    const Ruling judgement = confirmed(direction, value, made.error);
     const double gap = std::abs(value - direction.phi.value);
     const double own = std::max(std::abs(value), std::abs(direction.phi.value));
     if (std::isfinite(direction.phi.error)) {
@@ -416,12 +416,12 @@ EstimatorCheck EstimatorTests::examine(const EstimatorEntry& entry) {
     Verdict by_dense = Verdict::ok;
     std::string dense_reason;
     const auto compare = [&](double part_gap, double scale) {
-      const Judgement judgement = judge({.gap = part_gap,
-                                         .scale = std::max(scale, kZero * overall),
-                                         .noise = dense_->error,
-                                         .own = made.error,
-                                         .overall = std::max(scale, kZero * overall)},
-                                        s_.tolerance);
+      const Ruling judgement = judge({.gap = part_gap,
+                                      .scale = std::max(scale, kZero * overall),
+                                      .noise = dense_->error,
+                                      .own = made.error,
+                                      .overall = std::max(scale, kZero * overall)},
+                                     s_.tolerance);
       if (judgement.verdict == Verdict::wrong) {
         by_dense = Verdict::wrong;
         dense_reason = "differs from the exact dense solution";

@@ -39,8 +39,8 @@ class EstimatorTests {
   std::vector<EstimatorEntry> entries() const;
   void dense_solution();
   void differentiate_phi();
-  Judgement along(const Direction& direction, double value, double error) const;
-  Judgement confirmed(Direction& direction, double value, double error);
+  Ruling along(const Direction& direction, double value, double error) const;
+  Ruling confirmed(Direction& direction, double value, double error);
   NoisyValue phi(const torch::Tensor& d, double t);
   void optimistic_solution();
   int64_t terms() const;

@@ -44,10 +44,10 @@ double norm_of(const Tensor& t) { return t.norm().item<double>(); }
 double dot_of(const Tensor& a, const Tensor& b) { return a.dot(b).item<double>(); }
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-Judgement judge(const Comparison& c, double tolerance) {
+Ruling judge(const Sides& c, double tolerance) {
   // Below what the reference resolves, or a hundredth of the tolerance of the whole, a side is as good as zero.
   const bool absolute = c.scale <= std::max(5 * c.noise, 1e-2 * tolerance * c.overall);
-  Judgement found{.error = c.gap == 0 || absolute ? c.gap : c.gap / c.scale, .absolute = absolute};
+  Ruling found{.error = c.gap == 0 || absolute ? c.gap : c.gap / c.scale, .absolute = absolute};
   const double whole = std::max(c.scale, c.overall);
   const auto relative = [&](double error) { return whole > 0 ? error / whole : error; };
   if (!std::isfinite(c.gap)) {
@@ -104,7 +104,7 @@ CheckItem& Session::note(const std::string& group, const std::string& name, Verd
   return report.items.back();
 }
 
-void Session::collect(const std::string& group, const std::string& name, const Judgement& judgement,
+void Session::collect(const std::string& group, const std::string& name, const Ruling& judgement,
                       const TestPoint& point) {
   auto found = std::find_if(collected_.begin(), collected_.end(),
                             [&](const Collected& c) { return c.group == group && c.name == name; });
@@ -117,7 +117,7 @@ void Session::note_collected() {
   for (const Collected& c : collected_) {
     const auto count = [&](Verdict v) {
       return std::count_if(c.judgements.begin(), c.judgements.end(),
-                           [v](const Judgement& j) { return j.verdict == v; });
+                           [v](const Ruling& j) { return j.verdict == v; });
     };
     const auto all = static_cast<int64_t>(c.judgements.size());
     const Verdict verdict = count(Verdict::wrong) > 0       ? Verdict::wrong
@@ -127,17 +127,17 @@ void Session::note_collected() {
     size_t chosen = c.judgements.size();
     bool away = verdict == Verdict::wrong;
     for (size_t i = 0; i < c.judgements.size(); ++i) {
-      const Judgement& j = c.judgements[i];
+      const Ruling& j = c.judgements[i];
       if (j.verdict != verdict) continue;
       if (c.at_start[i]) away = false;
       if (chosen == c.judgements.size()) {
         chosen = i;
         continue;
       }
-      const Judgement& best = c.judgements[chosen];
+      const Ruling& best = c.judgements[chosen];
       if (best.absolute != j.absolute ? best.absolute : !(j.error <= best.error)) chosen = i;
     }
-    const Judgement& shown = c.judgements[chosen];
+    const Ruling& shown = c.judgements[chosen];
     CheckItem& item =
         note(c.group, c.name, verdict, shown.error,
              away ? "not at the start, but away from it" + (shown.message.empty() ? "" : ": " + shown.message)

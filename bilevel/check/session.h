@@ -22,7 +22,7 @@ struct Block {
 };
 
 /// Two sides of what should be equal.
-struct Comparison {
+struct Sides {
   double gap = 0;      ///< |one - other|
   double scale = 0;    ///< the larger side
   double noise = 0;    ///< error of the reference
@@ -31,7 +31,7 @@ struct Comparison {
 };
 
 /// How a comparison ends.
-struct Judgement {
+struct Ruling {
   Verdict verdict = Verdict::ok;
   double error = kNoNumber;
   bool absolute = false;  ///< the error is the gap itself: both sides are zero as far as can be told
@@ -44,7 +44,7 @@ std::string first_line(const std::string& text);
 
 /// ok: equal to the tolerance, and the reference is accurate enough to tell. wrong: they differ by more than the
 /// tolerance and by more than five times both sides' errors. unsure: neither.
-Judgement judge(const Comparison& c, double tolerance);
+Ruling judge(const Sides& c, double tolerance);
 
 /// A point of the tests of derivatives.
 struct TestPoint {
@@ -69,7 +69,7 @@ class Session {
                   double error = kNoNumber, const std::string& message = "");
   /// The same test at several points becomes one item when all have been collected: wrong where one is, ok where at
   /// least half are.
-  void collect(const std::string& group, const std::string& name, const Judgement& judgement,
+  void collect(const std::string& group, const std::string& name, const Ruling& judgement,
                const TestPoint& point);
   void note_collected();
 
@@ -97,7 +97,7 @@ class Session {
 
   struct Collected {
     std::string group, name;
-    std::vector<Judgement> judgements;
+    std::vector<Ruling> judgements;
     std::vector<bool> at_start;
   };
   std::vector<Collected> collected_;

@@ -8,8 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <type_traits>
 #include <vector>
+
+#include "bilevel/core/names.h"
 
 namespace bilevel {
 
@@ -39,16 +40,6 @@ inline constexpr Range kPositive{.low = 0, .low_open = true};
 inline constexpr Range kNonNegative{.low = 0};
 inline constexpr Range kAtLeastOne{.low = 1};
 inline constexpr Range kWeight{.low = 0, .high = 1, .low_open = true};
-
-/// The names of an enumeration's values, from 0 in their order: specialized, with `value`, a list of texts, for every
-/// enumeration that is an option.
-template <typename E>
-struct NamesOf;
-
-template <typename E>
-requires std::is_enum_v<E> std::string name_of(E value) {
-  return NamesOf<E>::value[static_cast<size_t>(value)];
-}
 
 /// Where a random search looks for a value: uniformly in the logarithm.
 struct SearchRange {
@@ -117,9 +108,8 @@ class Fields {
   /// One of an enumeration's values, by its name (`NamesOf`).
   template <typename E>
   requires std::is_enum_v<E> Field& choice(const std::string& name, E& value, const std::string& meaning) {
-    const std::vector<std::string> names(std::begin(NamesOf<E>::value), std::end(NamesOf<E>::value));
     return choice_by_number(
-        name, names, meaning, [&value] { return static_cast<size_t>(value); },
+        name, names_of<E>(), meaning, [&value] { return static_cast<size_t>(value); },
         [&value](size_t number) { value = static_cast<E>(number); });
   }
   /// One of `choices`, or empty: not given.

@@ -239,6 +239,13 @@ TEST(Fields, AnEnumerationIsGivenByItsNames) {
   EXPECT_EQ(message_of<InputError>([&] { fields.validate(); }), "colour = 7: must be one of red, dark-blue");
 }
 
+TEST(Names, GoBothWays) {
+  EXPECT_EQ(name_of(Colour::dark_blue), "dark-blue");
+  EXPECT_EQ(value_named<Colour>("dark-blue", "colour"), Colour::dark_blue);
+  EXPECT_EQ(message_of<InputError>([] { value_named<Colour>("Red", "colour"); }),
+            "colour = Red: must be one of red, dark-blue");
+}
+
 /// Options of which nothing need be given.
 struct Sparse {
   std::optional<double> l2, epochs;

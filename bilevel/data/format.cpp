@@ -12,10 +12,6 @@
 namespace bilevel {
 namespace {
 
-constexpr std::pair<Format, std::string_view> kFormatNames[] = {
-    {Format::automatic, "automatic"}, {Format::csv, "csv"},       {Format::tsv, "tsv"},
-    {Format::jsonl, "jsonl"},         {Format::libsvm, "libsvm"}, {Format::idx, "idx"}};
-
 constexpr std::pair<std::string_view, Format> kSuffixes[] = {
     {".csv", Format::csv},      {".tsv", Format::tsv},        {".jsonl", Format::jsonl},
     {".ndjson", Format::jsonl}, {".libsvm", Format::libsvm},  {".svm", Format::libsvm},
@@ -31,21 +27,6 @@ std::optional<Format> format_by_ending(std::string_view name) {
 }
 
 }  // namespace
-
-std::string name_of(Format format) {
-  for (const auto& [known, name] : kFormatNames) {
-    if (known == format) return std::string(name);
-  }
-  throw InputError("unknown format");
-}
-
-Format format_named(const std::string& name) {
-  for (const auto& [format, known] : kFormatNames) {
-    if (known == name) return format;
-  }
-  throw InputError(
-      fmt::format("unknown format '{}'; the formats are automatic, csv, tsv, jsonl, libsvm and idx", name));
-}
 
 Format format_of(const std::string& path, Format format) {
   if (format != Format::automatic) return format;

@@ -3,16 +3,18 @@
 
 #include <string>
 
+#include "bilevel/core/names.h"
+
 namespace bilevel {
 
 /// How a data file is written. `automatic` goes by the file's name: .csv, .tsv, .jsonl or .ndjson, .libsvm or
 /// .svm, .idx or IDX's customary endings (-idx3-ubyte, .idx3-ubyte), each also with .gz behind it. Whether a file is
 /// gzipped is seen from its content.
 enum class Format { automatic, csv, tsv, jsonl, libsvm, idx };
-
-/// "automatic", "csv", ... and back. `format_named` throws InputError that lists the names.
-std::string name_of(Format format);
-Format format_named(const std::string& name);
+template <>
+struct NamesOf<Format> {
+  static constexpr const char* value[] = {"automatic", "csv", "tsv", "jsonl", "libsvm", "idx"};
+};
 
 /// `format`, or where that is `automatic` the format that the name of `path` tells. InputError when it tells
 /// none.

@@ -64,7 +64,7 @@ TEST_F(IdxRowsTest, TheNameTellsTheFormat) {
                            "t10k-images.idx3-ubyte", "x-idx3-ubyte,y-idx1-ubyte", "a.idx,b.idx.gz"}) {
     EXPECT_EQ(format_of(name), Format::idx) << name;
   }
-  EXPECT_EQ(format_named("idx"), Format::idx);
+  EXPECT_EQ(value_named<Format>("idx", "format"), Format::idx);
   EXPECT_EQ(name_of(Format::idx), "idx");
   const std::string images = folder_.write_gzip("my-images-idx3-ubyte.gz", images_);
   folder_.write_gzip("my-labels-idx1-ubyte.gz", labels_);

@@ -47,9 +47,9 @@ TEST_F(TableTest, FormatComesFromTheName) {
   EXPECT_EQ(input_error([] { format_of("a.txt"); }),
             "a.txt: the format does not show in the file's name; give it (--format csv, tsv, jsonl, libsvm "
             "or idx)");
-  EXPECT_EQ(format_named("tsv"), Format::tsv);
+  EXPECT_EQ(value_named<Format>("tsv", "format"), Format::tsv);
   EXPECT_EQ(name_of(Format::jsonl), "jsonl");
-  EXPECT_NE(input_error([] { format_named("xml"); }), "");
+  EXPECT_NE(input_error([] { value_named<Format>("xml", "format"); }), "");
 }
 
 TEST_F(TableTest, GzipIsSeenFromTheContent) {

@@ -8,38 +8,21 @@
 
 namespace bilevel {
 
-std::string to_string(InputKind kind) {
-  switch (kind) {
-    case InputKind::tokens:
-      return "tokens";
-    case InputKind::dense:
-      return "dense";
-    case InputKind::sparse:
-      return "sparse";
-  }
-  return "unknown";
-}
-
-InputKind input_kind_from_string(const std::string& name, const std::string& field) {
-  for (const InputKind kind : {InputKind::tokens, InputKind::dense, InputKind::sparse}) {
-    if (to_string(kind) == name) return kind;
-  }
-  throw InputError(fmt::format("{} = '{}': must be tokens, dense or sparse.", field, name));
-}
-
 void to_json(nlohmann::json& json, const InputShape& input) {
-  json = {{"kind", to_string(input.kind)}, {"width", input.width}};
+  json = {{"kind", name_of(input.kind)}, {"width", input.width}};
 }
 
 void from_json(const nlohmann::json& json, InputShape& input) {
-  input = {input_kind_from_string(json.at("kind").get<std::string>()), json.at("width").get<int64_t>(), {}};
+  input = {value_named<InputKind>(json.at("kind").get<std::string>(), "kind"),
+           json.at("width").get<int64_t>(),
+           {}};
 }
 
 std::shared_ptr<Encoder> prepared_encoder(const std::string& name, const nlohmann::json& set,
                                           const InputShape& input) {
   const EncoderEntry& entry = encoder_registry().at(name);
   if (!std::ranges::count(entry.inputs, input.kind))
-    throw InputError(fmt::format("encoder = '{}': does not read {} inputs.", name, to_string(input.kind)));
+    throw InputError(fmt::format("encoder = '{}': does not read {} inputs.", name, name_of(input.kind)));
   if (input.width < 1) throw InputError(fmt::format("width = {}: must be at least 1.", input.width));
   if (input.pretrained.defined() && (input.kind != InputKind::tokens || input.pretrained.dim() != 2))
     throw InputError("pretrained embedding: must be a matrix [vocabulary, width], for token inputs only.");

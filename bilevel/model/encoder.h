@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "bilevel/core/fields.h"
+#include "bilevel/core/names.h"
 #include "bilevel/core/registry.h"
 
 namespace bilevel {
@@ -27,11 +28,10 @@ namespace bilevel {
 ///   up).
 enum class InputKind { tokens, dense, sparse };
 
-/// "tokens", "dense" or "sparse".
-std::string to_string(InputKind kind);
-
-/// The kind with that name. Throws InputError naming `field`.
-InputKind input_kind_from_string(const std::string& name, const std::string& field = "kind");
+template <>
+struct NamesOf<InputKind> {
+  static constexpr const char* value[] = {"tokens", "dense", "sparse"};
+};
 
 /// What a network reads. `width`: for tokens the vocabulary size (padding included), for dense and sparse the
 /// columns.

@@ -72,7 +72,7 @@ std::vector<Case> cases() {
     variants["all"] = all;
     for (const InputKind kind : entry.inputs) {
       for (const auto& [variant, options] : variants) {
-        std::string name = entry.name + "_" + to_string(kind) + "_" + variant;
+        std::string name = entry.name + "_" + name_of(kind) + "_" + variant;
         std::replace(name.begin(), name.end(), '-', '_');
         found.push_back({name, options, kind});
       }

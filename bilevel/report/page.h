@@ -21,6 +21,12 @@ struct Figure {
   std::string caption;
 };
 
+/// A figure and the name of its picture's file.
+struct NamedFigure {
+  std::string file;  ///< "steps.svg"
+  Figure figure;
+};
+
 /// A complete page, HTML5 in UTF-8 without scripts and outside resources, around `body` (markup).
 /// @param title plain text, also the heading.
 std::string html_page(const std::string& title, const std::string& body);

@@ -213,26 +213,6 @@ class Run {
 
 }  // namespace
 
-std::string to_string(StopReason reason) {
-  switch (reason) {
-    case StopReason::converged:
-      return "converged";
-    case StopReason::max_steps:
-      return "max_steps";
-    case StopReason::max_seconds:
-      return "max_seconds";
-    case StopReason::stopped_by_callback:
-      return "stopped_by_callback";
-    case StopReason::interrupted:
-      return "interrupted";
-    case StopReason::nonfinite:
-      return "nonfinite";
-    case StopReason::linear_solve_failed:
-      return "linear_solve_failed";
-  }
-  return "unknown";
-}
-
 bool Result::usable() const {
   return reason != StopReason::nonfinite && reason != StopReason::linear_solve_failed &&
          std::isfinite(end.upper) && std::isfinite(end.lower);
@@ -243,7 +223,7 @@ nlohmann::ordered_json Result::json() const {
     return nlohmann::ordered_json{{"upper", o.upper}, {"lower", o.lower}};
   };
   return {{"solver", solver},
-          {"stop_reason", to_string(reason)},
+          {"stop_reason", name_of(reason)},
           {"message", message},
           {"usable", usable()},
           {"steps", steps},
@@ -258,7 +238,7 @@ nlohmann::ordered_json Result::json() const {
 
 std::string Result::brief() const {
   const std::string loss = trace.empty() ? "" : fmt::format(", upper loss {:.6g}", trace.back().upper_loss);
-  return fmt::format("{}: {} steps in {:.1f} s{} ({})", solver, steps, seconds, loss, to_string(reason));
+  return fmt::format("{}: {} steps in {:.1f} s{} ({})", solver, steps, seconds, loss, name_of(reason));
 }
 
 Result run(const Problem& problem, Solver& solver, const RunOptions& options) {

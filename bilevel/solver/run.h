@@ -25,8 +25,12 @@ enum class StopReason {
   linear_solve_failed,
 };
 
-/// "max_steps", "nonfinite", ...
-std::string to_string(StopReason reason);
+template <>
+struct NamesOf<StopReason> {
+  static constexpr const char* value[] = {"converged",           "max_steps",   "max_seconds",
+                                          "stopped_by_callback", "interrupted", "nonfinite",
+                                          "linear_solve_failed"};
+};
 
 /// What is known after one step.
 struct TraceRow {

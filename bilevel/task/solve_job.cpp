@@ -188,7 +188,7 @@ class SolveRun {
     }
     if (trace_) trace_->flush();
 
-    result.summary = summary_of(run, to_string(result.reason), seconds);
+    result.summary = summary_of(run, name_of(result.reason), seconds);
     if (result.finished) result.text = solution_text(result.summary);
     if (!out_.empty() && result.finished) {
       write_solve_report(out_, result.summary);

@@ -71,7 +71,7 @@ void AucJobOptions::fields(Fields& f) {
       .or_else("as it is");
   model_fields(f, "strength of the L2 term, in rows");
   f.choice("loss", loss, {"libauc", "ppd", "authors"}, "form of the AUC-margin loss").as("NAME");
-  f.choice("levels", levels, {"train", "papers"},
+  f.choice("levels", levels,
            "train: both levels on training rows; papers: upper level on validation rows, without refit");
   training_fields(f);
   f.flag("refit", refit, "train again with the validation rows too, for the chosen number of steps");

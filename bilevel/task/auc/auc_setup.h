@@ -12,10 +12,18 @@
 
 namespace bilevel {
 
+/// Whose rows the upper level reads: the training rows, or the validation rows as in the papers, without refit.
+enum class AucLevels { train, papers };
+template <>
+struct NamesOf<AucLevels> {
+  static constexpr const char* value[] = {"train", "papers"};
+};
+
 /// The options of `bilevel auc`.
 struct AucJobOptions : JobOptions {
   std::string positive;  ///< the label value of the positive class
-  std::string loss = "libauc", levels = "train";
+  std::string loss = "libauc";
+  AucLevels levels = AucLevels::train;
   std::optional<double> positive_fraction;  ///< thin the training part to this positive share
   std::string split;                        ///< "T,V,S" shares of training, validation and test rows
   bool refit = true;
@@ -40,7 +48,7 @@ class AucSetup : public JobSetup {
   /// float32 [rows] of the given rows, 0 or 1.
   torch::Tensor labels_of(const std::vector<int64_t>& rows) const { return at_rows(parts_.labels, rows); }
   /// f on the validation rows, g on the training rows; implies no refit.
-  bool papers() const { return o_.levels == "papers"; }
+  bool papers() const { return o_.levels == AucLevels::papers; }
   bool refit() const { return o_.refit && !papers(); }
   int64_t default_steps() const override;  ///< of the first pass; the horizon of step-size schedules
   std::unique_ptr<AucModel> model(const InputShape& shape, uint64_t seed) const;

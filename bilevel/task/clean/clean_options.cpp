@@ -18,9 +18,7 @@ void CleanOptions::fields(Fields& f) {
            "replace this share of the training labels by another class, to see whether that is found")
       .as("R");
   model_fields(f, "strength of the L2 term, in rows");
-  f.choice("weight_per", weight_per, {"row", "group", "class-pair"},
-           "what has a weight of its own in the bilevel run")
-      .as("NAME");
+  f.choice("weight_per", weight_per, "what has a weight of its own in the bilevel run").as("NAME");
   f.text("group", group, "with --weight-per group: the column that holds the groups").as("COL");
   training_fields(f);
   f.flag("baselines", baselines, "measure the usual methods beside it");

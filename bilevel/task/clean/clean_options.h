@@ -11,14 +11,20 @@
 
 namespace bilevel {
 
+/// What has a weight logit of its own: each row, each value of the group column, each pair of given and trusted class.
+enum class WeightPer { row, group, class_pair };
+template <>
+struct NamesOf<WeightPer> {
+  static constexpr const char* value[] = {"row", "group", "class-pair"};
+};
+
 /// The options of `bilevel clean`.
 struct CleanOptions : JobOptions {
-  std::string trusted;  ///< file of rows whose labels are right; empty: see `CleanSetup`
-  std::string weight_per =
-      "row";                ///< row | group | class-pair: what has a weight logit of its own, see WeightUnits
-  std::string group;        ///< column whose values are the groups
-  double inject_noise = 0;  ///< share of training labels to be replaced by another class, at random
-  bool baselines = true;    ///< measure the usual methods beside it
+  std::string trusted;                    ///< file of rows whose labels are right; empty: see `CleanSetup`
+  WeightPer weight_per = WeightPer::row;  ///< what has a weight logit of its own, see WeightUnits
+  std::string group;                      ///< column whose values are the groups
+  double inject_noise = 0;            ///< share of training labels to be replaced by another class, at random
+  bool baselines = true;              ///< measure the usual methods beside it
   std::optional<double> baseline_l2;  ///< kappa of the usual methods, which are linear whatever the encoder
 
   void fields(Fields& fields) override;

@@ -60,9 +60,9 @@ InjectedFlips inject_noise(std::vector<int64_t>& labels, int64_t rows, int64_t c
 CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
     : JobSetup(context), o_(std::move(options)) {
   o_.check();
-  if (o_.weight_per == "group" && o_.group.empty())
+  if (o_.weight_per == WeightPer::group && o_.group.empty())
     throw InputError("--weight-per group needs --group COL: which column holds the groups?");
-  if (o_.weight_per != "group" && !o_.group.empty())
+  if (o_.weight_per != WeightPer::group && !o_.group.empty())
     refuse_option("group", o_.group, "serves --weight-per group only");
   defaults_ = clean_defaults(o_.encoder);
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);

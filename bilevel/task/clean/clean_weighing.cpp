@@ -108,13 +108,13 @@ void Weighing::choose_judges(CleanPart& part) {
 void Weighing::make_units(CleanPart& part) {
   part.unit_of = torch::zeros({files_.rows()}, torch::kInt64);
   auto* unit = part.unit_of.data_ptr<int64_t>();
-  if (o_.weight_per == "row") {
+  if (o_.weight_per == WeightPer::row) {
     for (size_t i = 0; i < part.lower.size(); ++i) unit[part.lower[i]] = static_cast<int64_t>(i);
     part.units = static_cast<int64_t>(part.lower.size());
     return;
   }
   unit_names_.clear();
-  if (o_.weight_per == "group") {
+  if (o_.weight_per == WeightPer::group) {
     std::map<std::string, int64_t> numbers;
     for (const int64_t row : train()) {
       const auto [found, fresh] = numbers.emplace(group_of(row), static_cast<int64_t>(unit_names_.size()));

@@ -97,7 +97,7 @@ CompareResult write_results(const std::string& out, const Json& saved) {
     write_file_atomically((fs::path(out) / name).string(), content);
   };
   for (const NamedFigure& figure : figures) {
-    if (!figure.figure.plot.svg.empty()) write(figure.name + ".svg", figure.figure.plot.svg);
+    if (!figure.figure.plot.svg.empty()) write(figure.file, figure.figure.plot.svg);
   }
   write("table.tsv", table_tsv(result.summary));
   write("report.html", compare_report_html(comparison, result.summary, figures));

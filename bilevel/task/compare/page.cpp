@@ -86,7 +86,7 @@ std::vector<NamedFigure> curves(const Comparison& comparison, const Json& summar
     plot.height += static_cast<int>(20 * (plot.series.size() / 4));  // room for the names
     const std::string seeds =
         comparison.options.seeds > 1 ? "median of the seeds, with all of them in the band" : "";
-    return NamedFigure{name, {draw(plot), seeds}};
+    return NamedFigure{name + ".svg", {draw(plot), seeds}};
   };
   const Measure& metric = comparison.facts.metric;
   std::vector<NamedFigure> figures{picture("steps", metric, "/step", "steps"),

@@ -16,12 +16,6 @@ namespace bilevel {
 Series median_and_band(const std::vector<const Trace*>& runs, const std::string& x_key,
                        const std::string& y_key, const std::string& label);
 
-/// A picture with the name of its file.
-struct NamedFigure {
-  std::string name;  ///< "steps" of steps.svg
-  Figure figure;
-};
-
 /// The metric against steps, samples, oracle calls and seconds, and the further measures against steps.
 std::vector<NamedFigure> curves(const Comparison& comparison, const nlohmann::ordered_json& summary);
 

@@ -155,7 +155,7 @@ class Play {
 
   void finish(const Result& result) {
     played_.interrupted = result.reason == StopReason::interrupted;
-    std::string reason = to_string(result.reason), message = result.message, status = "finished";
+    std::string reason = name_of(result.reason), message = result.message, status = "finished";
     Json outcome = nullptr, swing = nullptr, rise = nullptr;
     OracleCounts counts = last_.counts;
     if (over_ && last_.row.step == 0) {

@@ -62,24 +62,6 @@ Spread spread_of(std::vector<double>& values) {
   return spread;
 }
 
-std::string name_of(ColumnType type) {
-  switch (type) {
-    case ColumnType::number:
-      return "number";
-    case ColumnType::category:
-      return "category";
-    case ColumnType::text:
-      return "text";
-    case ColumnType::identifier:
-      return "identifier";
-    case ColumnType::constant:
-      return "constant";
-    case ColumnType::empty:
-      return "empty";
-  }
-  throw InputError("unknown column type");
-}
-
 void DescribeOptions::fields(Fields& f) {
   f.text("label", label, "the column that holds the class").as("COL").or_else("a guess");
   f.text("text", text, "a column that holds a text").as("COL").or_else("those that look like one");

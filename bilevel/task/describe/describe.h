@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/core/names.h"
 #include "bilevel/data/labels.h"
 #include "bilevel/task/job/job_options.h"
 
@@ -30,7 +31,10 @@ enum class ColumnType {
   constant,    ///< one value in every row: no feature
   empty,       ///< missing in every row
 };
-std::string name_of(ColumnType type);
+template <>
+struct NamesOf<ColumnType> {
+  static constexpr const char* value[] = {"number", "category", "text", "identifier", "constant", "empty"};
+};
 
 /// Order statistics of the finite numbers of a column (quantiles interpolate linearly between ranks), or of the
 /// lengths of its texts.

@@ -68,7 +68,7 @@ Json summary_of(const JobContext& context, const JobOptions& options, const Pass
           {"seed", options.seed},
           {"steps", passes.steps()},
           {"seconds", passes.seconds()},
-          {"stop_reason", to_string(passes.reason())},
+          {"stop_reason", name_of(passes.reason())},
           {"metrics", nullptr},
           {"oracle_calls", calls.steps.to_json()},
           {"oracle_calls_apart",
@@ -96,7 +96,7 @@ JobResult interrupted(const JobContext& context, const JobOptions& options, cons
                       const std::string& message) {
   JobResult result = unfinished(context, options, passes);
   result.reason = StopReason::interrupted;
-  result.summary["stop_reason"] = to_string(result.reason);
+  result.summary["stop_reason"] = name_of(result.reason);
   result.message = message;
   return result;
 }

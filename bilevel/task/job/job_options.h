@@ -29,7 +29,7 @@ struct ReadOptions {
   std::optional<bool> header;        ///< not given: seen from the first row
 
   void fields(Fields& fields);
-  TableOptions table() const { return {.format = format_named(format), .header = header}; }
+  TableOptions table() const { return {.format = value_named<Format>(format, "format"), .header = header}; }
 };
 
 /// What a job uses where nothing is given.

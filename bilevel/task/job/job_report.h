@@ -12,13 +12,7 @@
 
 namespace bilevel {
 
-/// A figure and the name that its picture has in the job's folder.
-struct NamedFigure {
-  const char* file;
-  Figure figure;
-};
-
-/// Writes the pictures that could be drawn.
+/// Writes the pictures that could be drawn into the job's folder.
 std::vector<Figure> write_figures(const JobContext& context, const std::vector<NamedFigure>& figures);
 
 /// The rows that a pass wrote.

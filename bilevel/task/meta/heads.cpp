@@ -1,11 +1,10 @@
 #include "bilevel/task/meta/heads.h"
 
-#include <fmt/format.h>
 #include <torch/autograd.h>
 
 #include <limits>
+#include <stdexcept>
 
-#include "bilevel/core/error.h"
 #include "bilevel/task/meta/episodes.h"
 
 namespace bilevel {
@@ -117,15 +116,6 @@ struct SoftmaxDual : torch::autograd::Function<SoftmaxDual> {
 
 }  // namespace
 
-std::string to_string(HeadKind kind) { return kind == HeadKind::ridge ? "ridge" : "softmax"; }
-
-HeadKind head_named(const std::string& name) {
-  for (const HeadKind kind : {HeadKind::ridge, HeadKind::softmax}) {
-    if (to_string(kind) == name) return kind;
-  }
-  throw InputError(fmt::format("head = '{}': must be ridge, softmax or shared", name));
-}
-
 torch::Tensor regularized_solve(const torch::Tensor& m, const torch::Tensor& b, const torch::Tensor& shift) {
   return RegularizedSolve::apply(m, b, shift);
 }
@@ -137,6 +127,7 @@ torch::Tensor softmax_dual(const torch::Tensor& k, const torch::Tensor& y, const
 torch::Tensor head_scores(HeadKind kind, const torch::Tensor& support, const torch::Tensor& targets,
                           const torch::Tensor& query, const torch::Tensor& lambda,
                           const torch::Tensor& scale) {
+  if (kind == HeadKind::shared) throw std::logic_error("a shared head is not solved for each task");
   const torch::Tensor centre = support.mean(1, true);
   const torch::Tensor h = support - centre, q = query - centre;
   const int64_t rows = h.size(1), width = h.size(2);

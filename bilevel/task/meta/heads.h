@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "bilevel/core/names.h"
+
 namespace bilevel {
 
 /// What a task's lower level is. Both heads are linear maps W [F, C] of the features h, centred at the mean of the
@@ -13,11 +15,12 @@ namespace bilevel {
 ///   solves it); it has a closed form.
 /// - `softmax`: g(W) = 1/S sum_s CE(W' [h_s, 1], y_s) + lambda/2 ||W||^2, by Newton's method.
 /// with S support rows whose targets y_s are one-hot.
-enum class HeadKind { ridge, softmax };
-
-/// "ridge" or "softmax", and back; `head_named` throws InputError.
-std::string to_string(HeadKind kind);
-HeadKind head_named(const std::string& name);
+/// `shared` is no head of a task, but one linear head for all, the lower variable of the problem (see MetaModel).
+enum class HeadKind { ridge, softmax, shared };
+template <>
+struct NamesOf<HeadKind> {
+  static constexpr const char* value[] = {"ridge", "softmax", "shared"};
+};
 
 /// Scores [T, Q, C] of the query rows under each task's own optimal head, all T tasks in batched linear algebra:
 /// scale * W*' h. Differentiable in features, lambda and scale, by the implicit function theorem: the backward pass

@@ -201,15 +201,15 @@ TEST(HeadScores, ATaskThatIsNotFiniteGivesNanThereAndOnlyThere) {
   for (const HeadKind kind : {HeadKind::ridge, HeadKind::softmax}) {
     const torch::Tensor scores =
         head_scores(kind, data.support, data.targets, data.query, data.log_lambda.exp(), data.scale);
-    EXPECT_TRUE(scores[1].isnan().all().item<bool>()) << to_string(kind);
-    EXPECT_TRUE(scores[0].isfinite().all().item<bool>()) << to_string(kind);
-    EXPECT_TRUE(scores[2].isfinite().all().item<bool>()) << to_string(kind);
+    EXPECT_TRUE(scores[1].isnan().all().item<bool>()) << name_of(kind);
+    EXPECT_TRUE(scores[0].isfinite().all().item<bool>()) << name_of(kind);
+    EXPECT_TRUE(scores[2].isfinite().all().item<bool>()) << name_of(kind);
   }
 }
 
-TEST(HeadNamed, RefusesOtherNames) {
-  EXPECT_EQ(head_named("softmax"), HeadKind::softmax);
-  EXPECT_CONTAINS(message_of<InputError>([] { head_named("mlp"); }), "head = 'mlp'");
+TEST(HeadScores, ASharedHeadIsNotSolvedForEachTask) {
+  const torch::Tensor h = torch::ones({1, 2, 3}), one = torch::ones({});
+  EXPECT_THROW(head_scores(HeadKind::shared, h, torch::ones({1, 2, 2}), h, one, one), std::logic_error);
 }
 
 }  // namespace heads_test

@@ -41,7 +41,7 @@ void describe(const MetaSetup& setup, const MetaModel& model, Json& summary) {
       }
     }
   }
-  summary["head"] = {{"kind", o.head}};
+  summary["head"] = {{"kind", name_of(o.head)}};
   if (model.shared()) {
     summary["head"]["l2"] = *o.l2;
   } else {
@@ -55,7 +55,7 @@ void save(const MetaSetup& setup, const MetaModel& model) {
   std::map<std::string, torch::Tensor> head = model.tensors();
   std::erase_if(head, [](const auto& item) { return !item.first.starts_with("task_head."); });
   save_model(setup.context(), o, *model.network(), setup.features(), head,
-             {{"head", o.head},
+             {{"head", name_of(o.head)},
               {"pair", !o.pair.empty()},
               {"l2", *o.l2},
               {"adapt_steps", o.adapt_steps},

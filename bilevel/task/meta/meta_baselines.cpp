@@ -62,16 +62,16 @@ std::optional<nlohmann::ordered_json> measure_baselines(MetaSetup& setup) {
   }
   if (setup.measures("untrained")) {
     // The head of the untrained encoder is solved in every case: a shared one would be of no use.
-    const bool shared = o.head == "shared";
+    const bool shared = o.head == HeadKind::shared;
     const std::unique_ptr<MetaModel> model =
-        shared ? setup.model("ridge", 0, head_l2(*o.ways * o.shots)) : setup.model(o.head, 0, *o.l2);
+        shared ? setup.model(HeadKind::ridge, 0, head_l2(*o.ways * o.shots)) : setup.model(o.head, 0, *o.l2);
     baselines["untrained"] = accuracy_json(setup.test_accuracy(*model));
   }
   for (const bool maml : {false, true}) {
     const std::string method = maml ? "maml" : "anil";
     if (!setup.measures(method)) continue;
     setup.context().say(fmt::format("training {}", maml ? "first-order MAML" : "ANIL"));
-    const std::unique_ptr<MetaModel> model = setup.model("shared", *o.ways, 0);
+    const std::unique_ptr<MetaModel> model = setup.model(HeadKind::shared, *o.ways, 0);
     const InnerLoopOptions inner{.method = method,
                                  .steps = setup.default_steps(),
                                  .meta_batch = maml ? 4 : o.meta_batch,

@@ -54,7 +54,6 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
                     "take rnn, lstm, gru, transformer or mlp",
                     encoder));
   }
-  if (!shared()) head_named(options.head);
   options_.network.outputs = 1;
   if (entry.reads == Reads::columns) options_.network.prefer("linear_skip", false);
   network_ = seeded_network(options_.network, shape, seed, device);
@@ -86,7 +85,7 @@ void MetaModel::set_head(const MetaRows& rows, const EpisodeSource& source) {
       features(rows, some.support).view({some.tasks, source.options().ways * source.options().shots, -1});
   const double square = (h - h.mean(1, true)).square().sum(2).mean().item<double>();
   log_lambda_.fill_(std::log(options_.l2 * std::max(square, 1e-6)));
-  log_scale_.fill_(options_.head == "ridge" ? std::log(10.0) : 0.0);
+  log_scale_.fill_(options_.head == HeadKind::ridge ? std::log(10.0) : 0.0);
 }
 
 Problem MetaModel::problem(const MetaRows& rows, const EpisodeSource& source, int64_t meta_batch,
@@ -164,7 +163,7 @@ torch::Tensor MetaModel::features(const MetaRows& rows, const std::vector<int64_
 torch::Tensor MetaModel::task_scores(const torch::Tensor& support, const torch::Tensor& targets,
                                      const torch::Tensor& query, int64_t adapt_steps) const {
   if (!shared()) {
-    return head_scores(head_named(options_.head), support, targets, query, log_lambda_.exp().squeeze(),
+    return head_scores(options_.head, support, targets, query, log_lambda_.exp().squeeze(),
                        log_scale_.exp().squeeze());
   }
   return with_one(query).matmul(adapted_heads(weight_, bias_, support, targets, adapt_steps, options_.l2));

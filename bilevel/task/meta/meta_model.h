@@ -26,9 +26,9 @@ struct MetaRows {
 
 struct MetaModelOptions {
   NetworkOptions network;
-  std::string head = "ridge";  ///< ridge | softmax | shared
-  bool pair = false;           ///< features [u, v, |u - v|, u * v] of the two texts
-  double l2 = 0.1;             ///< see `MetaModel::set_head`
+  HeadKind head = HeadKind::ridge;  ///< ridge | softmax | shared
+  bool pair = false;                ///< features [u, v, |u - v|, u * v] of the two texts
+  double l2 = 0.1;                  ///< see `MetaModel::set_head`
 };
 
 /// Accuracy over tasks.
@@ -59,7 +59,7 @@ class MetaModel {
   MetaModel(const MetaModelOptions& options, const InputShape& shape, int64_t outputs, uint64_t seed,
             const torch::Device& device);
 
-  bool shared() const { return options_.head == "shared"; }
+  bool shared() const { return options_.head == HeadKind::shared; }
   const MetaModelOptions& options() const { return options_; }
   const std::shared_ptr<Network>& network() const { return network_; }
 

@@ -36,7 +36,7 @@ void MetaJobOptions::fields(Fields& f) {
       .as("LIST")
       .or_else("a fifth, drawn from the seed");
   f.choice(
-       "head", head, {"ridge", "softmax", "shared"},
+       "head", head,
        "ridge or softmax: a head per task, solved inside; shared: one head of all tasks, the lower variable")
       .as("NAME");
   count("meta_batch", meta_batch, "tasks a step");

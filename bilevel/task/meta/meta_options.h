@@ -15,7 +15,7 @@ struct MetaJobOptions : JobOptions {
   std::optional<int64_t> ways;  ///< classes of a task
   int64_t shots = 5, queries = 10;
   std::string train_classes, valid_classes, test_classes;  ///< see `meta_parts`
-  std::string head = "ridge";                              ///< ridge | softmax | shared
+  HeadKind head = HeadKind::ridge;                         ///< ridge | softmax | shared
   int64_t meta_batch = 20;                                 ///< tasks a step
   int64_t episodes = 20000;                                ///< different training tasks
   int64_t valid_episodes = 200, test_episodes = 600;

@@ -9,7 +9,7 @@ namespace bilevel {
 Prediction predict_meta(const PredictRequest& request) {
   const SavedModel saved = load_model(request.model);
   const MetaModelOptions options{.network = saved.network,
-                                 .head = saved.at<std::string>("head"),
+                                 .head = value_named<HeadKind>(saved.at<std::string>("head"), "head"),
                                  .pair = saved.at<bool>("pair"),
                                  .l2 = saved.at<double>("l2")};
   const auto label = saved.at<std::string>("label");

@@ -10,7 +10,7 @@ namespace {
 
 bool reads_words(const std::string& encoder) { return encoder_registry().at(encoder).reads == Reads::words; }
 
-JobDefaults meta_defaults(const std::string& encoder, const std::string& head, const std::string& solver) {
+JobDefaults meta_defaults(const std::string& encoder, HeadKind head, const std::string& solver) {
   const bool adaptive = solver_registry().at(solver).movement == Movement::adaptive;
   const bool delicate = encoder_registry().at(encoder).delicate;
   JobDefaults defaults{.steps = 300, .threads = 1};
@@ -18,7 +18,7 @@ JobDefaults meta_defaults(const std::string& encoder, const std::string& head, c
                      {"schedule", "cosine"},
                      {"lower_schedule", "constant"}};
   if (reads_words(encoder)) defaults.network = {{"layers", 1}};
-  if (head == "shared") {
+  if (head == HeadKind::shared) {
     defaults.solver["neumann_terms"] = 5;
     defaults.solver["warm_start_steps"] = 20;
   }
@@ -67,21 +67,21 @@ void MetaSetup::check_options() {
     }
   }
   defaults_ = meta_defaults(o_.encoder, o_.head, o_.solver);
-  if (o_.l2 == 0 && o_.head != "shared")
+  if (o_.l2 == 0 && o_.head != HeadKind::shared)
     refuse_option("l2", "0", "must be > 0: it makes the head's problem strongly convex");
 }
 
 void MetaSetup::divide() {
   const bool all_classes = !o_.domain.empty() || !o_.test.empty();
   if (!o_.ways) o_.ways = all_classes ? static_cast<int64_t>(files_.classes(o_.label).names.size()) : 5;
-  defaults_.l2 = o_.head == "shared" ? 1e-3 : head_l2(*o_.ways * o_.shots);
+  defaults_.l2 = o_.head == HeadKind::shared ? 1e-3 : head_l2(*o_.ways * o_.shots);
   defaults_.batch_size = o_.meta_batch;  // of tasks
   network_ = resolve(o_, defaults_);
   if (reads_words(o_.encoder)) {
     network_.prefer("token_mean", o_.token_mean);
     network_.prefer("max_length", o_.max_length);
   }
-  if (o_.head == "shared" && !all_classes) {
+  if (o_.head == HeadKind::shared && !all_classes) {
     throw InputError(
         "head = shared: one head for all tasks needs classes that all tasks share; give --domain, or a "
         "test file "
@@ -117,12 +117,11 @@ std::unique_ptr<MetaModel> MetaSetup::model(uint64_t seed) const {
   return make(o_.head, static_cast<int64_t>(parts_.classes.size()), *o_.l2, seed);
 }
 
-std::unique_ptr<MetaModel> MetaSetup::model(const std::string& head, int64_t outputs, double l2) const {
+std::unique_ptr<MetaModel> MetaSetup::model(HeadKind head, int64_t outputs, double l2) const {
   return make(head, outputs, l2, o_.seed);
 }
 
-std::unique_ptr<MetaModel> MetaSetup::make(const std::string& head, int64_t outputs, double l2,
-                                           uint64_t seed) const {
+std::unique_ptr<MetaModel> MetaSetup::make(HeadKind head, int64_t outputs, double l2, uint64_t seed) const {
   const MetaModelOptions options{.network = network_, .head = head, .pair = !o_.pair.empty(), .l2 = l2};
   auto model = std::make_unique<MetaModel>(options, shape_, outputs, seed, o_.torch_device());
   model->set_head(rows_, train_);
@@ -135,7 +134,7 @@ Problem MetaSetup::problem(const MetaModel& model) const {
 
 ProblemTraits MetaSetup::traits(const Problem& problem) const {
   ProblemTraits traits{.noise = batch_noise(problem)};
-  if (o_.head == "shared" && o_.l2 == 0) {
+  if (o_.head == HeadKind::shared && o_.l2 == 0) {
     traits.convexity = Convexity::mere;
     traits.caveat = "l2 = 0 leaves the shared head's loss merely convex";
   }

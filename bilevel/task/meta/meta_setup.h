@@ -35,7 +35,7 @@ class MetaSetup : public JobSetup {
 
   /// The job's own, and any other on the same inputs.
   std::unique_ptr<MetaModel> model(uint64_t seed) const;
-  std::unique_ptr<MetaModel> model(const std::string& head, int64_t outputs, double l2) const;
+  std::unique_ptr<MetaModel> model(HeadKind head, int64_t outputs, double l2) const;
   Problem problem(const MetaModel& model) const;
   ProblemTraits traits(const Problem& problem) const;
   /// With the job's defaults. Throws InputError for an unknown name.
@@ -54,7 +54,7 @@ class MetaSetup : public JobSetup {
   void check_options();
   void divide();
   void fit();
-  std::unique_ptr<MetaModel> make(const std::string& head, int64_t outputs, double l2, uint64_t seed) const;
+  std::unique_ptr<MetaModel> make(HeadKind head, int64_t outputs, double l2, uint64_t seed) const;
 
   MetaJobOptions o_;
   JobDefaults defaults_;

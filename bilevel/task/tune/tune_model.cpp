@@ -37,18 +37,8 @@ torch::Tensor quarter_squares(const Inputs& inputs, const std::vector<int64_t>& 
 
 }  // namespace
 
-const std::vector<std::string>& tune_kinds() {
-  static const std::vector<std::string> kinds{"l2-per-feature", "l2-per-class", "l2", "label-smoothing",
-                                              "class-weights"};
-  return kinds;
-}
-
 TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, const TuneData& data)
     : options_(options), data_(data), classes_(options.network.outputs) {
-  const auto& kinds = tune_kinds();
-  if (std::find(kinds.begin(), kinds.end(), options.kind) == kinds.end()) {
-    throw InputError(fmt::format("tune = {}: must be one of {}", options.kind, fmt::join(kinds, ", ")));
-  }
   if (!(options.l2 > 0) || !std::isfinite(options.l2))
     throw InputError(fmt::format("l2 = {:g}: must be a positive number", options.l2));
   if (!(options.spread > 0) || !std::isfinite(options.spread))
@@ -75,10 +65,11 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
                 .to(torch::device(options.device).dtype(torch::get_default_dtype()));
 
   group_weights(shape);
-  int64_t rest = options.kind == "l2-per-feature" || options.kind == "l2-per-class" ? groups_ : 0;
-  if (options.kind == "label-smoothing") rest = 1;
-  if (options.kind == "class-weights") rest = classes_;
-  centre_ = torch::full({rest}, options.kind == "label-smoothing" ? kSmoothingCentre : 0.0,
+  int64_t rest =
+      options.kind == TuneKind::l2_per_feature || options.kind == TuneKind::l2_per_class ? groups_ : 0;
+  if (options.kind == TuneKind::label_smoothing) rest = 1;
+  if (options.kind == TuneKind::class_weights) rest = classes_;
+  centre_ = torch::full({rest}, options.kind == TuneKind::label_smoothing ? kSmoothingCentre : 0.0,
                         torch::device(options.device).dtype(torch::get_default_dtype()));
   x_ = centred(options.l2);
   x_.requires_grad_();
@@ -86,7 +77,8 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
 
 /// Which group of strengths every weight belongs to.
 void TuneModel::group_weights(const InputShape& shape) {
-  const bool by_feature = options_.kind == "l2-per-feature", by_class = options_.kind == "l2-per-class";
+  const bool by_feature = options_.kind == TuneKind::l2_per_feature,
+             by_class = options_.kind == TuneKind::l2_per_class;
   const int64_t shared = by_feature ? shape.width : by_class ? classes_ : 1;
   groups_ = shared;
   bool found = false;
@@ -144,7 +136,7 @@ torch::Tensor TuneModel::flat_y() const {
 void TuneModel::reset_y() { set_y(initial_); }
 
 torch::Tensor TuneModel::neutral(double l2) const {
-  const double rest = options_.kind == "label-smoothing" ? kNoSmoothing : 0;
+  const double rest = options_.kind == TuneKind::label_smoothing ? kNoSmoothing : 0;
   return bounded(
       torch::cat({torch::full({1}, std::log(l2), centre_.options()), torch::full_like(centre_, rest)}));
 }
@@ -163,7 +155,7 @@ torch::Tensor TuneModel::random(double low, double high, at::Generator& generato
 
 torch::Tensor TuneModel::log_strengths() const {
   const torch::Tensor common = x_.narrow(0, 0, 1);
-  const bool grouped = options_.kind == "l2-per-feature" || options_.kind == "l2-per-class";
+  const bool grouped = options_.kind == TuneKind::l2_per_feature || options_.kind == TuneKind::l2_per_class;
   const auto [low, high] = strength_range();
   return (grouped ? common + x_.slice(0, 1) : common).clamp(std::log(low), std::log(high));
 }
@@ -178,13 +170,13 @@ torch::Tensor TuneModel::used_features() const {
 }
 
 double TuneModel::smoothing() const {
-  if (options_.kind != "label-smoothing") return 0;
+  if (options_.kind != TuneKind::label_smoothing) return 0;
   return 1 / (1 + std::exp(-x_[1].item<double>()));
 }
 
 torch::Tensor TuneModel::class_weights() const {
   const torch::NoGradGuard no_grad;
-  if (options_.kind != "class-weights") return torch::ones({classes_}, torch::kFloat64);
+  if (options_.kind != TuneKind::class_weights) return torch::ones({classes_}, torch::kFloat64);
   const torch::Tensor w = x_.slice(0, 1).to(torch::kCPU, torch::kFloat64).exp();
   return w / w.dot(shares_.to(torch::kCPU, torch::kFloat64));
 }
@@ -212,11 +204,11 @@ torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
   const torch::Tensor& classes = batch.targets();
   const torch::Tensor log_p = logits(batch.inputs()).log_softmax(1);
   torch::Tensor loss = picked(log_p, classes);
-  if (options_.kind == "label-smoothing") {
+  if (options_.kind == TuneKind::label_smoothing) {
     const torch::Tensor eps = x_.narrow(0, 1, 1).sigmoid();
     loss = (1 - eps) * loss - eps * log_p.mean(1);
   }
-  if (options_.kind == "class-weights") {
+  if (options_.kind == TuneKind::class_weights) {
     const torch::Tensor w = x_.slice(0, 1).exp();
     loss = (w / w.dot(shares_)).index_select(0, classes) * loss;
   }

@@ -33,11 +33,16 @@
 namespace bilevel {
 
 /// l2-per-feature, l2-per-class, l2, label-smoothing, class-weights.
-const std::vector<std::string>& tune_kinds();
+enum class TuneKind { l2_per_feature, l2_per_class, l2, label_smoothing, class_weights };
+template <>
+struct NamesOf<TuneKind> {
+  static constexpr const char* value[] = {"l2-per-feature", "l2-per-class", "l2", "label-smoothing",
+                                          "class-weights"};
+};
 
 struct TuneModelOptions {
   NetworkOptions network;
-  std::string kind = "l2-per-feature";
+  TuneKind kind = TuneKind::l2_per_feature;
   double l2 = 1e-3;   ///< exp(m) at the start, > 0
   double spread = 2;  ///< s, > 0
   uint64_t seed = 0;  ///< of the initial weights

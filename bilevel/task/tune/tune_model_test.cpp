@@ -58,7 +58,11 @@ TuneModel model_of(const std::string& kind, const TuneData& data, double l2 = 0.
     network = {.encoder = encoder,
                .outputs = kClasses,
                .set = {{"hidden", 5}, {"layers", 2}, {"dropout", 0.0}, {"activation", "tanh"}}};
-  return TuneModel({.network = network, .kind = kind, .l2 = l2, .spread = spread, .seed = 2},
+  return TuneModel({.network = network,
+                    .kind = value_named<TuneKind>(kind, "tune"),
+                    .l2 = l2,
+                    .spread = spread,
+                    .seed = 2},
                    {.kind = InputKind::dense, .width = kWidth}, data);
 }
 
@@ -70,7 +74,7 @@ void move_x(TuneModel& model) {
 
 TEST_F(TuneModelTest, EveryKindsHypergradientIsTheSlopeOfTheSolvedProblem) {
   const TuneData data = small_data();
-  for (const std::string& kind : tune_kinds()) {
+  for (const std::string& kind : names_of<TuneKind>()) {
     SCOPED_TRACE(kind);
     TuneModel model = model_of(kind, data);
     move_x(model);
@@ -112,7 +116,7 @@ TEST_F(TuneModelTest, BatchesAverageToAllRowsWhereAClassIsRare) {
     for (const int64_t row : rows) ++sizes[static_cast<size_t>(data.classes[static_cast<size_t>(row)])];
     return sizes;
   };
-  for (const std::string& kind : tune_kinds()) {
+  for (const std::string& kind : names_of<TuneKind>()) {
     SCOPED_TRACE(kind);
     TuneModel model = model_of(kind, data);
     move_x(model);
@@ -172,7 +176,7 @@ TEST_F(TuneModelTest, LowerLossIsTheFormulaOfItsKind) {
 TEST_F(TuneModelTest, ValuesStayInTheirRanges) {
   const TuneData data = small_data();
   at::Generator generator = Streams(5).stream("test");
-  for (const std::string& kind : tune_kinds()) {
+  for (const std::string& kind : names_of<TuneKind>()) {
     TuneModel model = model_of(kind, data, 0.05, 30);
     const auto [low, high] = model.strength_range();
     const auto project = model.problem(10).upper.project;
@@ -228,14 +232,13 @@ TEST_F(TuneModelTest, RefusesWhatItCannotBe) {
   };
   const NetworkOptions linear{.encoder = "linear", .outputs = kClasses};
   const InputShape shape{.kind = InputKind::dense, .width = kWidth};
-  EXPECT_NE(message({.network = linear, .kind = "l1"}, shape).find("tune = l1"), std::string::npos);
   EXPECT_NE(message({.network = linear, .l2 = 0}, shape).find("l2 = 0"), std::string::npos);
   EXPECT_NE(message({.network = linear, .spread = -1}, shape).find("spread = -1"), std::string::npos);
   const std::string frozen =
       message({.network = {.encoder = "rnn",
                            .outputs = kClasses,
                            .set = {{"hidden", 4}, {"embedding_size", 3}, {"freeze_embedding", true}}},
-               .kind = "l2-per-feature"},
+               .kind = TuneKind::l2_per_feature},
               {.kind = InputKind::tokens, .width = 9});
   EXPECT_NE(frozen.find("--train-embedding"), std::string::npos) << frozen;
 }

@@ -107,23 +107,23 @@ std::vector<LearnedValue> learned_values(const TuneSetup& setup, const TuneModel
   std::vector<LearnedValue> values{{"strength", "common", std::exp(model.x()[0].item<double>())}};
   const torch::Tensor strengths = model.strengths().contiguous();
   const auto strength = [&](size_t i) { return strengths[static_cast<int64_t>(i)].item<double>(); };
-  const std::string& kind = setup.options().tune;
+  const TuneKind kind = value_named<TuneKind>(setup.options().tune, "tune");
   std::vector<std::string> names;
-  if (kind == "l2-per-feature") {
+  if (kind == TuneKind::l2_per_feature) {
     names = setup.features().names(setup.data_files().by_file(setup.data().train));
     const torch::Tensor used = model.used_features();
     for (size_t j = 0; j < names.size(); ++j) {
       if (used[static_cast<int64_t>(j)].item<bool>() && !names[j].empty())
         values.push_back({"strength", names[j], strength(j)});
     }
-  } else if (kind == "l2-per-class") {
+  } else if (kind == TuneKind::l2_per_class) {
     names = setup.class_names();
     for (size_t c = 0; c < names.size(); ++c) values.push_back({"strength", names[c], strength(c)});
   }
   for (size_t i = 0; i < model.other_groups().size(); ++i)
     values.push_back({"strength", model.other_groups()[i], strength(names.size() + i)});
-  if (kind == "label-smoothing") values.push_back({"smoothing", "epsilon", model.smoothing()});
-  if (kind == "class-weights") {
+  if (kind == TuneKind::label_smoothing) values.push_back({"smoothing", "epsilon", model.smoothing()});
+  if (kind == TuneKind::class_weights) {
     const torch::Tensor w = model.class_weights();
     for (size_t c = 0; c < setup.class_names().size(); ++c)
       values.push_back({"class_weight", setup.class_names()[c], w[static_cast<int64_t>(c)].item<double>()});

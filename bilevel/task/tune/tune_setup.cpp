@@ -79,7 +79,7 @@ void TuneJobOptions::fields(Fields& f) {
       .as("T,V,S")
       .or_else("a fifth for testing, a third of the rest for validation");
   f.heading(kModelGroup);
-  f.optional_choice("tune", tune, tune_kinds(), "what is learned")
+  f.optional_choice("tune", tune, names_of<TuneKind>(), "what is learned")
       .as("NAME")
       .or_else("l2-per-feature; for token encoders l2");
   model_fields(f, "common L2 strength to start from; bag and linear find their own where none is given");
@@ -112,7 +112,7 @@ TuneSetup::TuneSetup(TuneJobOptions options, const JobContext& context)
   data_.inputs = fitted.inputs;
   shape_ = fitted.shape;
   model_options_ = {.network = std::move(network),
-                    .kind = o_.tune,
+                    .kind = value_named<TuneKind>(o_.tune, "tune"),
                     .l2 = o_.l2.value_or(defaults_.l2),
                     .spread = o_.spread,
                     .device = o_.torch_device()};

@@ -16,7 +16,7 @@ inline constexpr double kNetworkStep = 1e-3;  ///< of Adam on the weights of a n
 
 /// The options of `bilevel tune`.
 struct TuneJobOptions : JobOptions {
-  std::string tune;   ///< a name of `tune_kinds()`
+  std::string tune;   ///< a `TuneKind`
   std::string split;  ///< "T,V,S" shares of training, validation and test rows
   double spread = 2;  ///< see TuneModel
   std::optional<int64_t> upper_batch_size;
