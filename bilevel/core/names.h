@@ -22,8 +22,7 @@ std::vector<std::string> names_of() {
 }
 
 template <typename E>
-  requires std::is_enum_v<E>
-std::string name_of(E value) {
+requires std::is_enum_v<E> std::string name_of(E value) {
   return NamesOf<E>::value[static_cast<size_t>(value)];
 }
 
