@@ -75,6 +75,16 @@ struct Net {
                       .batches = shuffled({data}, labels, {.batch_size = lower_batch})},
             .encode = encode()};
   }
+  /// All rows as one data set, which counts how often its inputs are gathered.
+  std::shared_ptr<const DataSet> counted_rows(int& gathers) const {
+    return std::make_shared<DataSet>(DataSet{
+        .inputs =
+            [x = data, &gathers](const Rows& rows) {
+              ++gathers;
+              return std::vector{x.index_select(0, torch::tensor(rows))};
+            },
+        .targets = [y = labels](const Rows& rows) { return y.index_select(0, torch::tensor(rows)); }});
+  }
   /// The same with plain losses.
   Problem plain(int64_t upper_batch = 4, int64_t lower_batch = 3) const {
     Problem problem = split(upper_batch, lower_batch);
@@ -593,13 +603,7 @@ TEST(Encoder, JoinedBatchesGiveTheSameAsSeparateOnes) {
   // One data set for both levels: its rows are gathered once.
   Problem shared = net.split();
   int gathers = 0;
-  const auto data = std::make_shared<DataSet>(
-      DataSet{.inputs =
-                  [&](const Rows& rows) {
-                    ++gathers;
-                    return std::vector{net.data.index_select(0, torch::tensor(rows))};
-                  },
-              .targets = [&](const Rows& rows) { return net.labels.index_select(0, torch::tensor(rows)); }});
+  const auto data = net.counted_rows(gathers);
   const Rows all{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
   shared.upper.batches = BatchSource(data, all, {.batch_size = 4});
   shared.lower.batches = BatchSource(data, all, {.batch_size = 3});
@@ -633,13 +637,7 @@ TEST(FullBatch, IsGatheredOnceARun) {
   const Net net;
   Problem problem = net.split();
   int gathers = 0;
-  const auto data = std::make_shared<DataSet>(
-      DataSet{.inputs =
-                  [&](const Rows& rows) {
-                    ++gathers;
-                    return std::vector{net.data.index_select(0, torch::tensor(rows))};
-                  },
-              .targets = [&](const Rows& rows) { return net.labels.index_select(0, torch::tensor(rows)); }});
+  const auto data = net.counted_rows(gathers);
   problem.lower.batches = BatchSource(data, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {.batch_size = 10});
   Oracles oracles(problem, 3);
   for (const char* stream : {"a", "b", "a"}) oracles.lower().gradient_in_y(oracles.lower().draw(stream));

@@ -24,19 +24,7 @@ shows(add-a-solver.md "${folder}" ${name}.h ${name}.cpp ${name}_test.cpp ${name}
 shows(add-a-job.md "${SOURCE}/tests/add_a_job/bilevel/task/ridge" ridge.h ridge.cpp)
 
 # ---- the folder is enough ----
-function(execute out)
-  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE errors)
-  if(NOT status EQUAL 0)
-    message(FATAL_ERROR "failed (${status}): ${ARGN}\n${output}\n${errors}")
-  endif()
-  set(${out} "${output}" PARENT_SCOPE)
-endfunction()
-function(expect text part)
-  string(FIND "${text}" "${part}" found)
-  if(found EQUAL -1)
-    message(FATAL_ERROR "missing: ${part}\nin: ${text}")
-  endif()
-endfunction()
+include("${CMAKE_CURRENT_LIST_DIR}/../execute.cmake")
 
 file(REMOVE_RECURSE "${WORK}")
 file(MAKE_DIRECTORY "${WORK}")
