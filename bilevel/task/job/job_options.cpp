@@ -19,9 +19,7 @@ void refuse_option(const std::string& field, const std::string& value, const std
 }
 
 void ReadOptions::fields(Fields& f) {
-  f.choice("format", format, {"automatic", "csv", "tsv", "jsonl", "libsvm", "idx"},
-           "format of the files; automatic: by their names")
-      .as("NAME");
+  f.choice("format", format, names_of<Format>(), "format of the files; automatic: by their names").as("NAME");
   f.flag("header", header, "take the first row as the names of the columns");
 }
 
