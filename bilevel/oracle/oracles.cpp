@@ -154,9 +154,8 @@ Sample LevelOracle::counted(Sample sample) {
 }
 
 Sample LevelOracle::draw(const std::string& stream) {
-  Batch batch = sampler(stream).next();
-  return counted({level_.batches.full_batch() ? all().batch : batch.to(oracles_.device()),
-                  oracles_.streams().draw(name_ + "." + stream + ".model")});
+  Batch batch = level_.batches.full_batch() ? all().batch : sampler(stream).next().to(oracles_.device());
+  return counted({std::move(batch), oracles_.streams().draw(name_ + "." + stream + ".model")});
 }
 
 Sample LevelOracle::all() {

@@ -54,13 +54,13 @@ std::shared_ptr<const DataSet> data_set(const std::vector<torch::Tensor>& inputs
 Batch::Batch(std::shared_ptr<const DataSet> data, Rows items, const RowsOf& rows_of, torch::Tensor weights)
     : data_(std::move(data)),
       rows_of_(rows_of),
-      items_(std::move(items)),
-      rows_(rows_of ? rows_of(items_) : items_) {
+      items_(std::make_shared<const Rows>(std::move(items))),
+      rows_(rows_of ? std::make_shared<const Rows>(rows_of(*items_)) : items_) {
   gathered_->weights = std::move(weights);
 }
 
 Batch::Batch(std::vector<torch::Tensor> inputs, torch::Tensor targets, Rows rows)
-    : items_(rows), rows_(std::move(rows)) {
+    : items_(std::make_shared<const Rows>(std::move(rows))), rows_(items_) {
   if (!inputs.empty()) device_ = inputs[0].device();
   gathered_->inputs = std::move(inputs);
   gathered_->targets = std::move(targets);
@@ -68,7 +68,7 @@ Batch::Batch(std::vector<torch::Tensor> inputs, torch::Tensor targets, Rows rows
 
 const std::vector<torch::Tensor>& Batch::inputs() const {
   if (!gathered_->inputs) {
-    std::vector<torch::Tensor> inputs = data_ ? data_->inputs(rows_) : std::vector<torch::Tensor>();
+    std::vector<torch::Tensor> inputs = data_ ? data_->inputs(*rows_) : std::vector<torch::Tensor>();
     for (torch::Tensor& input : inputs) input = input.to(device_);
     gathered_->inputs = std::move(inputs);
   }
@@ -81,14 +81,14 @@ bool Batch::has_targets() const {
 
 const torch::Tensor& Batch::targets() const {
   if (!has_targets()) throw InputError("a loss reads the targets of its batch, but its data set has none");
-  if (!gathered_->targets) gathered_->targets = data_->targets(rows_).to(device_);
+  if (!gathered_->targets) gathered_->targets = data_->targets(*rows_).to(device_);
   return *gathered_->targets;
 }
 
 const torch::Tensor& Batch::weights() const { return gathered_->weights; }
 
 const torch::Tensor& Batch::numbers() const {
-  if (!gathered_->numbers.defined()) gathered_->numbers = torch::tensor(rows_, torch::kInt64).to(device_);
+  if (!gathered_->numbers.defined()) gathered_->numbers = torch::tensor(*rows_, torch::kInt64).to(device_);
   return gathered_->numbers;
 }
 
@@ -113,8 +113,8 @@ Batch Batch::share(int64_t part, int64_t of) const {
   if (part < 0 || part >= of) throw InputError(fmt::format("share {} of {}: there is none", part, of));
   if (!data_) throw std::logic_error("a batch of tensors has no shares");
   Rows items, places;
-  for (int64_t i = part; i < static_cast<int64_t>(items_.size()); i += of) {
-    items.push_back(items_[static_cast<size_t>(i)]);
+  for (int64_t i = part; i < static_cast<int64_t>(items_->size()); i += of) {
+    items.push_back((*items_)[static_cast<size_t>(i)]);
     places.push_back(i);
   }
   const torch::Tensor& all = gathered_->weights;
@@ -124,7 +124,7 @@ Batch Batch::share(int64_t part, int64_t of) const {
 }
 
 std::optional<Batch> Batch::joined(const Batch& a, const Batch& b) {
-  Rows rows = concatenated(a.rows_, b.rows_);
+  Rows rows = concatenated(a.rows(), b.rows());
   if (a.data_ && a.data_ == b.data_) return Batch(a.data_, std::move(rows)).to(a.device_);
   if (a.inputs().size() != b.inputs().size()) return std::nullopt;
   std::vector<torch::Tensor> inputs;

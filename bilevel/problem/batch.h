@@ -29,7 +29,7 @@ std::shared_ptr<const DataSet> data_set(const std::vector<torch::Tensor>& inputs
                                         const torch::Tensor& targets = {});
 
 /// A mini-batch: rows of a data set, gathered and moved when something is first asked for. What was drawn, items, need not be
-/// rows: one drawn task may stand for many. Copies share what they have gathered.
+/// rows: one drawn task may stand for many. Copies share their rows and what they have gathered.
 class Batch {
  public:
   using RowsOf = std::function<Rows(const Rows& items)>;
@@ -43,10 +43,10 @@ class Batch {
   Batch(std::vector<torch::Tensor> inputs, torch::Tensor targets, Rows rows);
 
   /// What the source drew, and the rows of the data set that this is.
-  const Rows& items() const { return items_; }
-  const Rows& rows() const { return rows_; }
+  const Rows& items() const { return *items_; }
+  const Rows& rows() const { return *rows_; }
   /// Number of rows.
-  int64_t size() const { return static_cast<int64_t>(rows_.size()); }
+  int64_t size() const { return static_cast<int64_t>(rows_->size()); }
 
   const std::vector<torch::Tensor>& inputs() const;
   /// The i-th of the inputs. Throws std::out_of_range.
@@ -80,7 +80,7 @@ class Batch {
 
   std::shared_ptr<const DataSet> data_;  // null: `gathered_` has everything
   RowsOf rows_of_;
-  Rows items_, rows_;
+  std::shared_ptr<const Rows> items_ = std::make_shared<const Rows>(), rows_ = items_;
   torch::Device device_ = torch::kCPU;
   std::shared_ptr<Gathered> gathered_ = std::make_shared<Gathered>();
 };
