@@ -32,9 +32,9 @@ endfunction()
 # belongs to its floor; the first entry that fits counts, and what fits none is a source by itself.
 set(bilevel_floors
   core:ground data:ground model:ground report:ground
-  problem:method oracle:method linear:method hypergrad:method solver:method check:method
+  problem:method glm:method oracle:method linear:method hypergrad:method solver:method check:method
   task/auc:jobs task/clean:jobs task/job:jobs task/meta:jobs task/tune:jobs
-  task:desk cli:commands)
+  bench:desk task:desk cli:commands)
 
 # With BILEVEL_UNITY: the sources of a floor of a target are compiled as one.
 function(bilevel_unity_floors target)

@@ -63,7 +63,7 @@ int main() {
 
   // [shown]
   std::ofstream events(folder + "/events.jsonl");
-  const auto callback = [&](const bilevel::TraceRow& row, bilevel::Oracles& oracles) {
+  const auto callback = [&](const bilevel::MadeStep& row, bilevel::Oracles& oracles) {
     if (row.step % 100 != 0) return true;
     const auto [f, g] = oracles.full_losses();  // on all rows
     for (const auto& [tag, value] : {std::pair{"loss/upper", f}, {"loss/lower", g}})

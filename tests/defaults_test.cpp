@@ -38,7 +38,7 @@ TEST_P(Defaults, AreNearerAfterSomeThousandCalls) {
       const auto distance = [&] { return (known->x().detach() - solution).norm().item<double>(); };
       const double start = distance();
       double last = 0, mean = 0;  // over the last tenth: with noise no single step says much
-      const auto callback = [&](const TraceRow& row, Oracles&) {
+      const auto callback = [&](const MadeStep& row, Oracles&) {
         if (row.step > steps - last_ones) mean += (last = distance()) / static_cast<double>(last_ones);
         return true;
       };

@@ -199,7 +199,7 @@ double largest_difference(Solver& solver, Reference& reference, double noise, in
   reference.y = start(problem.y);
   reference.warm_start(samples);
   double worst = 0;
-  const auto compare = [&](const TraceRow&, Oracles& oracles) {
+  const auto compare = [&](const MadeStep&, Oracles& oracles) {
     reference.step(samples);
     for (size_t i = 0; i < reference.x.size(); ++i) {
       const auto at = static_cast<int64_t>(i);

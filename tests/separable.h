@@ -74,7 +74,7 @@ double worst_difference(const Problem& problem, Solver& solver, ScalarState& sca
       worst = std::max(worst, difference / std::max(1.0, std::abs(expected[i])));
     }
   };
-  const auto compare = [&](const TraceRow& row, Oracles& oracles) {
+  const auto compare = [&](const MadeStep& row, Oracles& oracles) {
     step(static_cast<int>(row.step) - 1);
     note(oracles.x().flat(), scalar.x);
     note(oracles.y().flat(), scalar.y);

@@ -45,7 +45,7 @@ double worst_difference(const Problem& problem, const torch::Tensor& start, Solv
   std::vector<decltype(make(0.0))> scalars;
   for (const double x : values(start.detach())) scalars.push_back(make(x));
   double worst = 0;
-  const auto compare = [&](const TraceRow&, Oracles& oracles) {
+  const auto compare = [&](const MadeStep&, Oracles& oracles) {
     const std::vector<double> x = values(oracles.x().flat()), y = values(oracles.y().flat());
     for (size_t i = 0; i < scalars.size(); ++i) {
       scalars[i].step();

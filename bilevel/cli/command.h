@@ -18,6 +18,7 @@ void add_predict(CLI::App& program, Body& body);
 void add_list(CLI::App& program, Body& body);
 void add_demo(CLI::App& program, Body& body);
 void add_check(CLI::App& program, Body& body);
+void add_bench(CLI::App& program, Body& body);
 void add_solve(CLI::App& program, Body& body);
 void add_compare(CLI::App& program, Body& body);
 void add_data(CLI::App& program, Body& body);

@@ -52,6 +52,7 @@ int run_program(int argc, char** argv) {
   add_list(program, body);
   add_demo(program, body);
   add_check(program, body);
+  add_bench(program, body);
   add_solve(program, body);
   add_compare(program, body);
   add_data(program, body);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/flat.h"
 
 namespace bilevel {
 
@@ -77,8 +78,7 @@ void Parameters::assign(const torch::Tensor& values) {
 }
 
 void Parameters::add(const torch::Tensor& direction, double scale) {
-  const torch::NoGradGuard no_grad;
-  flat_.add_(direction, scale);
+  add_scaled(flat_, direction, scale);
   ++version_;
 }
 

@@ -30,7 +30,7 @@ class Parameters {
   Parameters(const Parameters&) = delete;
   Parameters& operator=(const Parameters&) = delete;
 
-  /// The 1-D buffer. Change it only through `assign` and `add`.
+  /// The 1-D buffer. Change it only through `assign`, `add` and `change`.
   const torch::Tensor& flat() const { return flat_; }
   const std::vector<torch::Tensor>& tensors() const { return tensors_; }
   /// Name of the i-th tensor for messages: the given one, or "upper parameter 3 (64x300)".
@@ -46,6 +46,12 @@ class Parameters {
   void assign(const torch::Tensor& values);
   /// flat <- flat + scale * direction.
   void add(const torch::Tensor& direction, double scale);
+  /// Lets `f` change the buffer's numbers in place.
+  template <typename F>
+  void change(const F& f) {
+    f(flat_);
+    ++version_;
+  }
 
   /// One flat tensor from one tensor per parameter; an undefined one becomes zeros. Keeps the autograd graph,
   /// if any.

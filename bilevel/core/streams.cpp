@@ -26,8 +26,10 @@ at::Generator& Streams::stream(const std::string& name) {
   return found->second;
 }
 
-uint64_t Streams::draw(const std::string& name) {
-  return at::check_generator<at::CPUGeneratorImpl>(stream(name))->random64();
+uint64_t Streams::draw(const std::string& name) { return random_bits(stream(name)); }
+
+uint64_t random_bits(at::Generator& generator) {
+  return at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
 }
 
 void Streams::state(State& state) {
@@ -45,14 +47,20 @@ namespace {
 
 std::recursive_mutex default_generators;
 
+at::CPUGeneratorImpl& default_cpu() {
+  return *at::check_generator<at::CPUGeneratorImpl>(at::detail::getDefaultCPUGenerator());
+}
+
 }  // namespace
 
 DefaultGeneratorScope::DefaultGeneratorScope(uint64_t seed, const torch::Device& device)
     : alone_(default_generators), device_(device) {
-  at::Generator cpu = at::detail::getDefaultCPUGenerator();
+  at::CPUGeneratorImpl& cpu = default_cpu();
   {
-    const std::lock_guard<std::mutex> lock(cpu.mutex());
-    cpu_state_ = cpu.get_state();
+    const std::lock_guard<std::mutex> lock(cpu.mutex_);
+    cpu_engine_ = cpu.engine();
+    cpu_float_ = cpu.next_float_normal_sample();
+    cpu_double_ = cpu.next_double_normal_sample();
     cpu.set_current_seed(seed);
   }
   if (device_.is_cuda()) {
@@ -64,10 +72,12 @@ DefaultGeneratorScope::DefaultGeneratorScope(uint64_t seed, const torch::Device&
 }
 
 DefaultGeneratorScope::~DefaultGeneratorScope() {
-  at::Generator cpu = at::detail::getDefaultCPUGenerator();
+  at::CPUGeneratorImpl& cpu = default_cpu();
   {
-    const std::lock_guard<std::mutex> lock(cpu.mutex());
-    cpu.set_state(cpu_state_);
+    const std::lock_guard<std::mutex> lock(cpu.mutex_);
+    cpu.set_engine(cpu_engine_);
+    cpu.set_next_float_normal_sample(cpu_float_);
+    cpu.set_next_double_normal_sample(cpu_double_);
   }
   if (device_.is_cuda()) {
     at::Generator cuda = at::globalContext().defaultGenerator(device_);

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <ATen/core/Generator.h>
+#include <ATen/core/MT19937RNGEngine.h>
 #include <torch/types.h>
 
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "bilevel/core/state.h"
@@ -39,6 +41,9 @@ class Streams {
   std::map<std::string, at::Generator> generators_;
 };
 
+/// The next 64 bits of a generator on the CPU.
+uint64_t random_bits(at::Generator& generator);
+
 /// For its lifetime, LibTorch's default generators (the CPU's, and CUDA's when `device` is a CUDA device)
 /// start from `seed`; afterwards they are as they were. Dropout and the initializers of LibTorch read only
 /// these.
@@ -56,7 +61,9 @@ class DefaultGeneratorScope {
  private:
   std::unique_lock<std::recursive_mutex> alone_;
   torch::Device device_;
-  torch::Tensor cpu_state_;
+  at::mt19937 cpu_engine_;
+  std::optional<float> cpu_float_;  // of a pair of normal numbers the second one
+  std::optional<double> cpu_double_;
   torch::Tensor device_state_;
 };
 

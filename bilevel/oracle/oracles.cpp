@@ -1,6 +1,7 @@
 #include "bilevel/oracle/oracles.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ScalarOps.h>
 #include <fmt/format.h>
 #include <torch/autograd.h>
 
@@ -8,6 +9,7 @@
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/flat.h"
 
 namespace bilevel {
 namespace {
@@ -55,13 +57,21 @@ const Problem& checked(const Problem& problem) {
 
 // ---- points ----
 
-LossPoint::LossPoint(LevelOracle& level, torch::Tensor loss, Graph graph)
+LossPoint::LossPoint(LevelOracle& level, torch::Tensor loss, std::unique_ptr<PointDerivatives> own,
+                     Graph graph)
     : level_(&level),
       alive_(level.oracles_.alive_),
       loss_(std::move(loss)),
+      own_(std::move(own)),
       graph_(graph),
       x_version_(level.oracles_.x().version()),
       y_version_(level.oracles_.y().version()) {}
+
+torch::Tensor LossPoint::value() const {
+  return own_ ? at::detail::scalar_tensor_static(own_->value(), level_->variable_.flat().scalar_type(),
+                                                 torch::kCPU)
+              : loss_.detach();
+}
 
 void LossPoint::check_fresh() const {
   if (alive_.expired()) throw std::logic_error("a point was used after its oracles had ended");
@@ -92,6 +102,13 @@ const torch::Tensor& LossPoint::gradient() {
 torch::Tensor LossPoint::grad_y() {
   check_fresh();
   count(level_->kinds_.gradient_in_y);
+  if (own_) {
+    if (!gradient_.defined()) {
+      gradient_ = zeros_of(level_->oracles_.y().flat());
+      own_->gradient({}, {&gradient_});
+    }
+    return gradient_;
+  }
   const bool products_follow = level_ == &level_->oracles_.lower();
   if (!products_follow && !gradient_.defined())
     gradient_ = gradient_of(loss_, level_->oracles_.y(), true, false);
@@ -102,6 +119,11 @@ torch::Tensor LossPoint::grad_x() {
   check_fresh();
   check_graph_through_x();
   count(level_->kinds_.gradient);
+  if (own_) {
+    const torch::Tensor gradient = zeros_of(level_->oracles_.x().flat());
+    own_->gradient({&gradient}, {});
+    return gradient;
+  }
   return gradient_of(loss_, level_->oracles_.x(), true, false);
 }
 
@@ -109,23 +131,41 @@ torch::Tensor LossPoint::hvp(const torch::Tensor& v) {
   check_fresh();
   Oracles& oracles = level_->oracles_;
   if (level_ == &oracles.lower() && oracles.has_lower_hessian()) return oracles.lower_hessian(v);
-  const torch::Tensor product = (gradient() * v).sum();
   ++(oracles.counts().*level_->kinds_.hvp);
+  if (own_) {
+    const torch::Tensor hvp = zeros_of(oracles.y().flat());
+    own_->products(v, {}, {&hvp});
+    return hvp;
+  }
+  const torch::Tensor product = (gradient() * v).sum();
   return gradient_of(product, oracles.y(), true, false);
 }
 
 torch::Tensor LossPoint::cross_vjp(const torch::Tensor& v) {
+  check_fresh();
   check_graph_through_x();
-  const torch::Tensor product = (gradient() * v).sum();
   ++(level_->oracles_.counts().*level_->kinds_.cross_vjp);
+  if (own_) {
+    const torch::Tensor cross_vjp = zeros_of(level_->oracles_.x().flat());
+    own_->products(v, {&cross_vjp}, {});
+    return cross_vjp;
+  }
+  const torch::Tensor product = (gradient() * v).sum();
   return gradient_of(product, level_->oracles_.x(), true, false);
 }
 
 Products LossPoint::products(const torch::Tensor& v) {
+  check_fresh();
   check_graph_through_x();
-  const torch::Tensor product = (gradient() * v).sum();
   ++(level_->oracles_.counts().*level_->kinds_.hvp);
   ++(level_->oracles_.counts().*level_->kinds_.cross_vjp);
+  if (own_) {
+    const torch::Tensor hvp = zeros_of(level_->oracles_.y().flat()),
+                        cross_vjp = zeros_of(level_->oracles_.x().flat());
+    own_->products(v, {&cross_vjp}, {&hvp});
+    return {.hvp = hvp, .cross_vjp = cross_vjp};
+  }
+  const torch::Tensor product = (gradient() * v).sum();
   const auto [x, y] = level_->oracles_.gradient_in_both(product);
   return {.hvp = y, .cross_vjp = x};
 }
@@ -139,13 +179,15 @@ LevelOracle::LevelOracle(Oracles& oracles, const Level& level, std::string name,
       kinds_(kinds),
       variable_(level.parameters, level.parameters.names, name_) {}
 
-Sampler& LevelOracle::sampler(const std::string& stream) {
-  auto found = samplers_.find(stream);
-  if (found == samplers_.end()) {
-    at::Generator& generator = oracles_.streams().stream(name_ + "." + stream);
-    found = samplers_.emplace(stream, Sampler(level_.batches, generator)).first;
+LevelOracle::Stream& LevelOracle::stream(std::string_view name) {
+  for (Stream& one : streams_) {
+    if (one.name == name) return one;
   }
-  return found->second;
+  const std::string path = name_ + "." + std::string(name);
+  Streams& streams = oracles_.streams();
+  Stream& made = streams_.emplace_back(Stream{std::string(name), streams.stream(path + ".model"), {}});
+  if (!level_.batches.full_batch()) made.sampler.emplace(level_.batches, streams.stream(path));
+  return made;
 }
 
 Sample LevelOracle::counted(Sample sample) {
@@ -153,9 +195,10 @@ Sample LevelOracle::counted(Sample sample) {
   return sample;
 }
 
-Sample LevelOracle::draw(const std::string& stream) {
-  Batch batch = level_.batches.full_batch() ? all().batch : sampler(stream).next().to(oracles_.device());
-  return counted({std::move(batch), oracles_.streams().draw(name_ + "." + stream + ".model")});
+Sample LevelOracle::draw(std::string_view name) {
+  Stream& from = stream(name);
+  Batch batch = from.sampler ? from.sampler->next().to(oracles_.device()) : all().batch;
+  return counted({std::move(batch), random_bits(from.model_seeds)});
 }
 
 Sample LevelOracle::all() {
@@ -191,7 +234,9 @@ torch::Tensor LevelOracle::loss(const Sample& sample, const torch::Tensor& featu
   const torch::Tensor value = as_scalar(
       level_.feature_loss ? level_.feature_loss(features, sample.batch) : level_.loss(sample.batch), name_);
   if (oracles_.purpose_ == Purpose::steps || oracles_.purpose_ == Purpose::warm_start)
-    seen_ = seen_.defined() ? seen_ + value.detach() : value.detach();
+    value.is_cpu() ? static_cast<void>(seen_ += value.item<double>())
+                   : static_cast<void>(seen_there_ = seen_there_.defined() ? seen_there_ + value.detach()
+                                                                           : value.detach());
   return value;
 }
 
@@ -213,19 +258,38 @@ torch::Tensor LevelOracle::loss_in_y(const Sample& sample) {
   return loss(sample, features);
 }
 
+std::unique_ptr<PointDerivatives> LevelOracle::own(const Sample& sample) {
+  if (!derivatives_) return nullptr;
+  oracles_.x().check();
+  oracles_.y().check();
+  return derivatives_->at(sample.batch, oracles_.x().flat(), oracles_.y().flat());
+}
+
 LossPoint LevelOracle::point(const Sample& sample, Graph graph) {
-  return LossPoint(*this, graph == Graph::both ? loss(sample) : loss_in_y(sample), graph);
+  if (auto derivatives = own(sample)) return LossPoint(*this, {}, std::move(derivatives), graph);
+  return LossPoint(*this, graph == Graph::both ? loss(sample) : loss_in_y(sample), nullptr, graph);
 }
 
 torch::Tensor LevelOracle::gradient_in_y(const Sample& sample, Counted counted) {
-  const torch::Tensor value = loss_in_y(sample);
   if (counted == Counted::yes) ++(oracles_.counts().*kinds_.gradient_in_y);
+  if (const auto derivatives = own(sample)) {
+    const torch::Tensor gradient = zeros_of(oracles_.y().flat());
+    derivatives->gradient({}, {&gradient});
+    return gradient;
+  }
+  const torch::Tensor value = loss_in_y(sample);
   return gradient_of(value, oracles_.y(), false, false);
 }
 
 JointGradient LevelOracle::gradient(const Sample& sample) {
-  const torch::Tensor value = loss(sample);
   ++(oracles_.counts().*kinds_.gradient);
+  if (derivatives_) {
+    LossPoint at = point(sample);
+    const torch::Tensor x = zeros_of(oracles_.x().flat()), y = zeros_of(oracles_.y().flat());
+    at.own_->gradient({&x}, {&y});
+    return {.value = at.value(), .x = x, .y = y};
+  }
+  const torch::Tensor value = loss(sample);
   const auto [x, y] = oracles_.gradient_in_both(value);
   return {.value = value.detach(), .x = x, .y = y};
 }
@@ -242,8 +306,12 @@ void LevelOracle::project() {
 void LevelOracle::state(State& state) {
   if (state.loading()) dealt_.clear();  // they follow from the seed, which was restored
   state.scope(name_ + "_samplers", [&](State& inner) {
-    for (const std::string& stream : inner.names(samplers_))
-      inner.scope(stream, [&](State& one) { sampler(stream).state(one); });
+    std::map<std::string, Sampler*> samplers;
+    for (Stream& one : streams_) {
+      if (one.sampler) samplers[one.name] = &*one.sampler;
+    }
+    for (const std::string& name : inner.names(samplers))
+      inner.scope(name, [&](State& one) { stream(name).sampler->state(one); });
   });
 }
 
@@ -265,6 +333,9 @@ Oracles::Oracles(Problem problem, uint64_t seed)
               .hvp = &OracleCounts::hvp,
               .cross_vjp = &OracleCounts::cross_vjp}) {
   if (x().flat().device() != y().flat().device()) throw InputError("x and y must be on one device");
+  const bool fit = x().flat().is_cpu() && x().flat().scalar_type() == y().flat().scalar_type();
+  if (!fit || !problem_.upper.derivatives || !problem_.lower.derivatives) return;
+  for (LevelOracle* level : {&upper_, &lower_}) level->derivatives_ = level->level_.derivatives();
 }
 
 torch::Tensor Oracles::encode(const Sample& sample) {
@@ -275,9 +346,11 @@ torch::Tensor Oracles::encode(const Sample& sample) {
 const char* Oracles::nonfinite_loss() {
   const char* found = nullptr;
   for (auto [name, level] : {std::pair{"the lower loss", &lower_}, std::pair{"the upper loss", &upper_}}) {
-    torch::Tensor& seen = level->seen_;
-    if (seen.defined() && !std::isfinite(seen.item<double>())) found = name;
-    seen.reset();
+    torch::Tensor& there = level->seen_there_;
+    const double seen = level->seen_ + (there.defined() ? there.item<double>() : 0);
+    if (!std::isfinite(seen)) found = name;
+    level->seen_ = 0;
+    there.reset();
   }
   return found;
 }
@@ -295,20 +368,27 @@ std::pair<torch::Tensor, torch::Tensor> Oracles::encode_together(const Sample& u
 }
 
 std::pair<LossPoint, LossPoint> Oracles::points(const Sample& upper, const Sample& lower) {
-  if (!problem_.upper.feature_loss || !problem_.lower.feature_loss)
+  if (upper_.derivatives_ || !problem_.upper.feature_loss || !problem_.lower.feature_loss)
     return {upper_.point(upper), lower_.point(lower)};
   x().check();
   y().check();
   const auto [upper_features, lower_features] = encode_together(upper, lower);
-  return {LossPoint(upper_, upper_.loss(upper, upper_features), Graph::both),
-          LossPoint(lower_, lower_.loss(lower, lower_features), Graph::both)};
+  return {LossPoint(upper_, upper_.loss(upper, upper_features), nullptr, Graph::both),
+          LossPoint(lower_, lower_.loss(lower, lower_features), nullptr, Graph::both)};
 }
 
 torch::Tensor Oracles::hypergradient(LossPoint& upper, LossPoint& lower, const torch::Tensor& z) {
   upper.check_fresh();
+  lower.check_fresh();
   lower.check_graph_through_x();
   upper.count(upper_.kinds_.gradient);
   ++counts().cross_vjp;
+  if (upper.own_) {
+    const torch::Tensor value = zeros_of(x().flat());
+    upper.own_->gradient({&value}, {});
+    lower.own_->products(z, {&value, -1}, {});
+    return value;
+  }
   return gradient_of(upper.loss_ - (lower.gradient() * z).sum(), x(), false, false);
 }
 
@@ -322,26 +402,38 @@ std::pair<torch::Tensor, torch::Tensor> Oracles::gradient_in_both(const torch::T
   return {x().pack({parts.begin(), middle}), y().pack({middle, parts.end()})};
 }
 
-LinearStep Oracles::linear_step(LossPoint& upper, const torch::Tensor& gradient, const torch::Tensor& z) {
+LinearStep Oracles::own_linear_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z,
+                                    double weight) {
+  const LinearStep step{.hypergradient = zeros_of(x().flat()), .residual = zeros_of(y().flat())};
+  upper.own_->gradient({&step.hypergradient}, {&step.residual, -1});
+  lower.own_->products(z, {&step.hypergradient, weight - 1}, {&step.residual, 1 - weight});
+  if (weight != 0) upper.own_->products(z, {&step.hypergradient, -weight}, {&step.residual, weight});
+  return step;
+}
+
+LinearStep Oracles::linear_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z, double weight) {
+  upper.check_fresh();
+  lower.check_fresh();
+  lower.check_graph_through_x();
   upper.count(upper_.kinds_.gradient);
   ++counts().hvp;
   ++counts().cross_vjp;
+  if (upper.own_) return own_linear_step(upper, lower, z, weight);
+  const torch::Tensor gradient =
+      weight == 0 ? lower.gradient() : weight * upper.gradient() + (1 - weight) * lower.gradient();
   const auto [in_x, in_y] = gradient_in_both(upper.loss_ - (gradient * z).sum());
   return {.hypergradient = in_x, .residual = in_y.neg()};
 }
 
 LinearStep Oracles::hypergradient_and_residual(LossPoint& upper, LossPoint& lower, const torch::Tensor& z) {
-  upper.check_fresh();
-  lower.check_graph_through_x();
-  return linear_step(upper, lower.gradient(), z);
+  return linear_step(upper, lower, z, 0);
 }
 
 LinearStep Oracles::aggregated_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z,
                                     double weight) {
-  lower.check_graph_through_x();
   ++counts().upper_hvp;
   ++counts().upper_cross_vjp;
-  return linear_step(upper, weight * upper.gradient() + (1 - weight) * lower.gradient(), z);
+  return linear_step(upper, lower, z, weight);
 }
 
 torch::Tensor Oracles::lower_hessian(const torch::Tensor& v) {

@@ -3,10 +3,11 @@
 
 #include <torch/types.h>
 
-#include <map>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bilevel/core/parameters.h"
@@ -37,8 +38,8 @@ struct Products {
 /// forward pass without graph.
 enum class Graph { lower_only, both };
 
-/// F(x, y; xi) or G(x, y; zeta) at the present (x, y): one forward pass, whose graph its derivatives share. Owns the graph:
-/// move-only, frees it at the end of its scope. Every derivative throws std::logic_error after x or y has moved, because
+/// F(x, y; xi) or G(x, y; zeta) at the present (x, y): one forward pass, whose graph its derivatives share, or the problem's
+/// own derivatives. Owns them: move-only, frees them at the end of its scope. Every derivative throws std::logic_error after x or y has moved, because
 /// autograd cannot notice that through the flat buffers, and after its oracles have ended.
 class LossPoint {
  public:
@@ -46,7 +47,7 @@ class LossPoint {
   LossPoint& operator=(LossPoint&&) = default;
 
   /// The loss, a scalar without graph.
-  torch::Tensor value() const { return loss_.detach(); }
+  torch::Tensor value() const;
   /// Its gradient in y, flat [dim y]; a lower point's has its graph, which the products reuse.
   torch::Tensor grad_y();
   /// Its gradient in x, flat [dim x]. Needs Graph::both.
@@ -62,7 +63,7 @@ class LossPoint {
   friend class Oracles;
   friend class LevelOracle;
   friend std::vector<SecondDerivative> second_derivatives(Oracles& oracles, const Sample& lower);
-  LossPoint(LevelOracle& level, torch::Tensor loss, Graph graph);
+  LossPoint(LevelOracle& level, torch::Tensor loss, std::unique_ptr<PointDerivatives> own, Graph graph);
   void check_fresh() const;
   /// Throws std::logic_error for a point without a graph through x, whose derivatives in x would be zero in silence.
   void check_graph_through_x() const;
@@ -73,7 +74,8 @@ class LossPoint {
 
   LevelOracle* level_;
   std::weak_ptr<const void> alive_;
-  torch::Tensor loss_, gradient_;
+  torch::Tensor loss_, gradient_;          // with graphs
+  std::unique_ptr<PointDerivatives> own_;  // in place of `loss_`
   Graph graph_;
   bool gradient_has_graph_ = false;
   int64_t OracleCounts::*counted_ = nullptr;
@@ -109,7 +111,7 @@ class LevelOracle {
 
   /// The next sample for the consumer called `stream`. Streams of different names are independent; rows are counted where
   /// they are drawn.
-  Sample draw(const std::string& stream);
+  Sample draw(std::string_view stream);
   /// All rows, without randomness inside the loss. Not counted.
   Sample all();
 
@@ -147,8 +149,16 @@ class LevelOracle {
   };
   LevelOracle(Oracles& oracles, const Level& level, std::string name, const Kinds& kinds);
 
+  /// What one consumer draws from.
+  struct Stream {
+    std::string name;
+    at::Generator& model_seeds;
+    std::optional<Sampler> sampler;  // none where every batch is the whole data set
+  };
   Sample counted(Sample sample);
-  Sampler& sampler(const std::string& stream);
+  Stream& stream(std::string_view name);
+  /// The problem's own derivatives on a sample, or null.
+  std::unique_ptr<PointDerivatives> own(const Sample& sample);
   /// The items of the slots, dealt at the first use from the run's seed.
   const std::vector<Rows>& dealt();
   /// The loss on a sample; `features` may hold the batch's features already.
@@ -163,10 +173,12 @@ class LevelOracle {
   std::string name_;  // "upper", "lower"
   Kinds kinds_;
   Parameters variable_;
-  std::map<std::string, Sampler> samplers_;
+  std::unique_ptr<Derivatives> derivatives_;  // null: by autograd
+  std::deque<Stream> streams_;                // few: a search by name is quicker than a map
   std::optional<Batch> full_;  // where every batch is the whole data set: gathered and moved once
   std::vector<Rows> dealt_;    // follow from the seed: no state
-  torch::Tensor seen_;         // sum of the values of the loss, see Oracles::nonfinite_loss
+  double seen_ = 0;            // sum of the values of the loss, see Oracles::nonfinite_loss
+  torch::Tensor seen_there_;   // that of values on a device
 };
 
 /// A problem bound to flat variables, random streams and counters: what a solver sees.
@@ -250,7 +262,10 @@ class Oracles {
   torch::Device device() { return x().flat().device(); }
   /// Gradient of a scalar in x and y from one backward pass; frees the graph.
   std::pair<torch::Tensor, torch::Tensor> gradient_in_both(const torch::Tensor& scalar);
-  LinearStep linear_step(LossPoint& upper, const torch::Tensor& gradient, const torch::Tensor& z);
+  /// Both for weight F + (1 - weight) G in place of G.
+  LinearStep linear_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z, double weight);
+  /// The same from the problem's own derivatives.
+  LinearStep own_linear_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z, double weight);
 
   Problem problem_;
   Streams streams_;

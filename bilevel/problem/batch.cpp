@@ -51,81 +51,94 @@ std::shared_ptr<const DataSet> data_set(const std::vector<torch::Tensor>& inputs
   return data;
 }
 
+const std::shared_ptr<Batch::Contents>& Batch::nothing() {
+  static const auto empty = std::make_shared<Contents>();
+  return empty;
+}
+
 Batch::Batch(std::shared_ptr<const DataSet> data, Rows items, const RowsOf& rows_of, torch::Tensor weights)
-    : data_(std::move(data)),
-      rows_of_(rows_of),
-      items_(std::make_shared<const Rows>(std::move(items))),
-      rows_(rows_of ? std::make_shared<const Rows>(rows_of(*items_)) : items_) {
-  gathered_->weights = std::move(weights);
+    : contents_(std::make_shared<Contents>()) {
+  contents_->data = std::move(data);
+  contents_->items = std::move(items);
+  contents_->weights = std::move(weights);
+  if (!rows_of) return;
+  contents_->rows_of = rows_of;
+  contents_->rows = rows_of(contents_->items);
 }
 
 Batch::Batch(std::vector<torch::Tensor> inputs, torch::Tensor targets, Rows rows)
-    : items_(std::make_shared<const Rows>(std::move(rows))), rows_(items_) {
-  if (!inputs.empty()) device_ = inputs[0].device();
-  gathered_->inputs = std::move(inputs);
-  gathered_->targets = std::move(targets);
+    : contents_(std::make_shared<Contents>()) {
+  if (!inputs.empty()) contents_->device = inputs[0].device();
+  contents_->items = std::move(rows);
+  contents_->inputs = std::move(inputs);
+  contents_->targets = std::move(targets);
 }
 
 const std::vector<torch::Tensor>& Batch::inputs() const {
-  if (!gathered_->inputs) {
-    std::vector<torch::Tensor> inputs = data_ ? data_->inputs(*rows_) : std::vector<torch::Tensor>();
-    for (torch::Tensor& input : inputs) input = input.to(device_);
-    gathered_->inputs = std::move(inputs);
+  Contents& c = *contents_;
+  if (!c.inputs) {
+    std::vector<torch::Tensor> inputs = c.data ? c.data->inputs(rows()) : std::vector<torch::Tensor>();
+    for (torch::Tensor& input : inputs) input = input.to(c.device);
+    c.inputs = std::move(inputs);
   }
-  return *gathered_->inputs;
+  return *c.inputs;
 }
 
 bool Batch::has_targets() const {
-  return data_ ? static_cast<bool>(data_->targets) : gathered_->targets && gathered_->targets->defined();
+  const Contents& c = *contents_;
+  return c.data ? static_cast<bool>(c.data->targets) : c.targets && c.targets->defined();
 }
 
 const torch::Tensor& Batch::targets() const {
   if (!has_targets()) throw InputError("a loss reads the targets of its batch, but its data set has none");
-  if (!gathered_->targets) gathered_->targets = data_->targets(*rows_).to(device_);
-  return *gathered_->targets;
+  Contents& c = *contents_;
+  if (!c.targets) c.targets = c.data->targets(rows()).to(c.device);
+  return *c.targets;
 }
 
-const torch::Tensor& Batch::weights() const { return gathered_->weights; }
+const torch::Tensor& Batch::weights() const { return contents_->weights; }
 
 const torch::Tensor& Batch::numbers() const {
-  if (!gathered_->numbers.defined()) gathered_->numbers = torch::tensor(*rows_, torch::kInt64).to(device_);
-  return gathered_->numbers;
+  Contents& c = *contents_;
+  if (!c.numbers.defined()) c.numbers = torch::tensor(rows(), torch::kInt64).to(c.device);
+  return c.numbers;
 }
 
 Batch Batch::to(const torch::Device& device) const {
-  if (device == device_) return *this;
-  Batch moved = *this;
-  moved.device_ = device;
-  moved.gathered_ = std::make_shared<Gathered>();
-  const auto there = [&](const torch::Tensor& tensor) {
-    return tensor.defined() ? tensor.to(device) : tensor;
+  if (device == contents_->device) return *this;
+  Batch moved;
+  moved.contents_ = std::make_shared<Contents>(*contents_);
+  Contents& c = *moved.contents_;
+  c.device = device;
+  const auto move = [&](torch::Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.to(device);
   };
-  moved.gathered_->weights = there(gathered_->weights);
-  if (gathered_->targets) moved.gathered_->targets = there(*gathered_->targets);
-  if (gathered_->inputs) {
-    moved.gathered_->inputs.emplace();
-    for (const torch::Tensor& input : *gathered_->inputs) moved.gathered_->inputs->push_back(there(input));
-  }
+  move(c.weights);
+  move(c.numbers);
+  if (c.targets) move(*c.targets);
+  if (c.inputs) std::ranges::for_each(*c.inputs, move);
   return moved;
 }
 
 Batch Batch::share(int64_t part, int64_t of) const {
   if (part < 0 || part >= of) throw InputError(fmt::format("share {} of {}: there is none", part, of));
-  if (!data_) throw std::logic_error("a batch of tensors has no shares");
+  const Contents& c = *contents_;
+  if (!c.data) throw std::logic_error("a batch of tensors has no shares");
   Rows items, places;
-  for (int64_t i = part; i < static_cast<int64_t>(items_->size()); i += of) {
-    items.push_back((*items_)[static_cast<size_t>(i)]);
+  for (int64_t i = part; i < static_cast<int64_t>(c.items.size()); i += of) {
+    items.push_back(c.items[static_cast<size_t>(i)]);
     places.push_back(i);
   }
-  const torch::Tensor& all = gathered_->weights;
+  const torch::Tensor& all = c.weights;
   const torch::Tensor weights =
       all.defined() ? all.index_select(0, torch::tensor(places, torch::kInt64).to(all.device())) : all;
-  return Batch(data_, std::move(items), rows_of_, weights).to(device_);
+  return Batch(c.data, std::move(items), c.rows_of, weights).to(c.device);
 }
 
 std::optional<Batch> Batch::joined(const Batch& a, const Batch& b) {
   Rows rows = concatenated(a.rows(), b.rows());
-  if (a.data_ && a.data_ == b.data_) return Batch(a.data_, std::move(rows)).to(a.device_);
+  const Contents& c = *a.contents_;
+  if (c.data && c.data == b.contents_->data) return Batch(c.data, std::move(rows)).to(c.device);
   if (a.inputs().size() != b.inputs().size()) return std::nullopt;
   std::vector<torch::Tensor> inputs;
   for (size_t i = 0; i < a.inputs().size(); ++i) {

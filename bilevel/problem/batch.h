@@ -34,7 +34,7 @@ class Batch {
  public:
   using RowsOf = std::function<Rows(const Rows& items)>;
 
-  Batch() = default;
+  Batch() : contents_(nothing()) {}
   /// @param rows_of the rows of the items; null: an item is a row
   /// @param weights see `weights()`; [rows] or undefined
   Batch(std::shared_ptr<const DataSet> data, Rows items, const RowsOf& rows_of = nullptr,
@@ -43,10 +43,10 @@ class Batch {
   Batch(std::vector<torch::Tensor> inputs, torch::Tensor targets, Rows rows);
 
   /// What the source drew, and the rows of the data set that this is.
-  const Rows& items() const { return *items_; }
-  const Rows& rows() const { return *rows_; }
+  const Rows& items() const { return contents_->items; }
+  const Rows& rows() const { return contents_->rows ? *contents_->rows : contents_->items; }
   /// Number of rows.
-  int64_t size() const { return static_cast<int64_t>(rows_->size()); }
+  int64_t size() const { return static_cast<int64_t>(rows().size()); }
 
   const std::vector<torch::Tensor>& inputs() const;
   /// The i-th of the inputs. Throws std::out_of_range.
@@ -72,17 +72,19 @@ class Batch {
   static std::optional<Batch> joined(const Batch& a, const Batch& b);
 
  private:
-  struct Gathered {
-    std::optional<std::vector<torch::Tensor>> inputs;
+  struct Contents {
+    std::shared_ptr<const DataSet> data;  // null: what is gathered is everything
+    RowsOf rows_of;
+    Rows items;
+    std::optional<Rows> rows;  // none: the items
+    torch::Device device = torch::kCPU;
+    std::optional<std::vector<torch::Tensor>> inputs;  // this and what follows: once gathered
     std::optional<torch::Tensor> targets;
     torch::Tensor weights, numbers;
   };
+  static const std::shared_ptr<Contents>& nothing();
 
-  std::shared_ptr<const DataSet> data_;  // null: `gathered_` has everything
-  RowsOf rows_of_;
-  std::shared_ptr<const Rows> items_ = std::make_shared<const Rows>(), rows_ = items_;
-  torch::Device device_ = torch::kCPU;
-  std::shared_ptr<Gathered> gathered_ = std::make_shared<Gathered>();
+  std::shared_ptr<Contents> contents_;
 };
 
 /// mean_i(weights_i values_i), the sum divided by the number of rows, not by that of the weights; the plain mean

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "bilevel/problem/batches.h"
+#include "bilevel/problem/derivatives.h"
 #include "bilevel/problem/parameter_list.h"
 #include "bilevel/problem/sets.h"
 
@@ -28,6 +29,10 @@ struct Level {
   /// Upper level only: the nearest point of the feasible set to a flat x; every step on x ends with it. Not given: x is free.
   /// See sets.h for boxes, balls and simplices, and for sets of single parameters.
   Projection project = nullptr;
+  /// Makes the derivatives of `loss`, where they are known without autograd: see linear_model.h for linear models. They are
+  /// used where both levels have them, and x and y lie on the CPU in one dtype; `loss`, which must then draw no random numbers,
+  /// remains what they are checked against.
+  std::function<std::unique_ptr<Derivatives>()> derivatives = nullptr;
 };
 
 /// The two levels. When both objectives see x through one encoder, give `encode` and `feature_loss`es instead

@@ -67,7 +67,7 @@ using Path = std::vector<std::pair<torch::Tensor, torch::Tensor>>;
 
 Path path_of(const Problem& problem, Solver& solver, RunOptions options) {
   Path path;
-  options.callback = [&](const TraceRow&, Oracles& oracles) {
+  options.callback = [&](const MadeStep&, Oracles& oracles) {
     path.emplace_back(oracles.x().flat().clone(), oracles.y().flat().clone());
     return true;
   };
@@ -130,7 +130,7 @@ TEST_P(Conformance, ACheckpointContinuesBitForBit) {
   for (const int64_t k : {int64_t{0}, int64_t{1}, int64_t{2}, int64_t{5}, kSteps}) {
     std::atomic<bool> interrupt = k == 0;
     RunOptions options{.max_steps = kSteps, .seed = 4, .interrupt = &interrupt, .checkpoint = folder / "c"};
-    options.callback = [&](const TraceRow& row, Oracles&) { return row.step != k; };
+    options.callback = [&](const MadeStep& row, Oracles&) { return row.step != k; };
     const Ridge first;
     Result before = run(first.problem(), *make(), options);
     ASSERT_EQ(before.steps, k);
@@ -301,7 +301,7 @@ TEST_P(Conformance, TheDocumentedCallsAreThoseThatTheLossesSee) {
                           .lower = {.parameters = {y},
                                     .loss = [&](const Batch&) { return CountedValue::apply(x, y, &lower); },
                                     .batches = no_data()}};
-    run(problem, *solver, {.max_steps = steps, .callback = [&](const TraceRow& row, Oracles&) {
+    run(problem, *solver, {.max_steps = steps, .callback = [&](const MadeStep& row, Oracles&) {
                              if (row.step == 1) upper.seen = lower.seen = {};  // the probe and the start
                              return true;
                            }});

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "bilevel/core/flat.h"
 #include "bilevel/core/safetensors.h"
 
 namespace bilevel {
@@ -120,22 +121,19 @@ class Run {
       }
       return;
     }
-    TraceRow row{
-        .step = step_,
-        .seconds = seconds(),
-        .upper_loss = report.upper_loss.item<double>(),
-        .hypergradient_norm = report.hypergradient.norm().item<double>(),
-        .linear_residual = report.linear_residual.defined() ? report.linear_residual.item<double>() : 0,
-        .oracle_calls = oracles_.ledger().steps};
-    if (!finite(row)) return;
-    if (options_.hypergradient_tolerance > 0 && row.hypergradient_norm <= options_.hypergradient_tolerance) {
-      stop(StopReason::converged,
-           fmt::format("the hypergradient's norm fell to {:.3g} at step {}", row.hypergradient_norm, step_));
+    if (!finite(report)) return;
+    const MadeStep made(step_, seconds(), report, oracles_.ledger().steps);
+    if (options_.hypergradient_tolerance > 0) {
+      const double norm = report.hypergradient.norm().item<double>();
+      if (norm <= options_.hypergradient_tolerance) {
+        stop(StopReason::converged,
+             fmt::format("the hypergradient's norm fell to {:.3g} at step {}", norm, step_));
+      }
     }
-    const bool go_on = !options_.callback || options_.callback(row, oracles_);
+    const bool go_on = !options_.callback || options_.callback(made, oracles_);
     if (!go_on && !stopped_)
       stop(StopReason::stopped_by_callback, fmt::format("stopped by the caller after step {}", step_));
-    if (step_ % options_.trace_every == 0 || stopped()) result_.trace.push_back(row);
+    if (step_ % options_.trace_every == 0 || stopped()) result_.trace.push_back(made.row());
     if (!stopped_ && seconds_since(last_checkpoint_) >= options_.checkpoint_seconds) {
       save();
       last_checkpoint_ = Clock::now();
@@ -143,16 +141,20 @@ class Run {
   }
 
   /// Whether the step's numbers and both iterates are finite; otherwise stops and says what is not.
-  bool finite(const TraceRow& row) {
-    const char* what = !std::isfinite(row.upper_loss)           ? "the upper loss"
-                       : !std::isfinite(row.hypergradient_norm) ? "the hypergradient"
-                       : !std::isfinite(row.linear_residual)    ? "the residual of the linear system"
-                       : !std::isfinite(oracles_.x().flat().sum().item<double>()) ? "the upper variable"
-                       : !std::isfinite(oracles_.y().flat().sum().item<double>()) ? "the lower variable"
-                                                                                  : oracles_.nonfinite_loss();
-    if (what == nullptr) return true;
+  bool finite(const StepReport& report) {
+    const torch::Tensor &x = oracles_.x().flat(), &y = oracles_.y().flat();
+    const char* loss = oracles_.nonfinite_loss();
+    if (loss == nullptr &&
+        all_finite({report.upper_loss, report.hypergradient, report.linear_residual, x, y}))
+      return true;
+    const char* what = !all_finite({report.upper_loss})        ? "the upper loss"
+                       : !all_finite({report.hypergradient})   ? "the hypergradient"
+                       : !all_finite({report.linear_residual}) ? "the residual of the linear system"
+                       : !all_finite({x})                      ? "the upper variable"
+                       : !all_finite({y})                      ? "the lower variable"
+                                                               : loss;
     stop(StopReason::nonfinite, fmt::format("{} is not finite at step {}", what, step_));
-    result_.trace.push_back(row);
+    result_.trace.push_back(MadeStep(step_, seconds(), report, oracles_.ledger().steps).row());
     return false;
   }
 
@@ -212,6 +214,16 @@ class Run {
 };
 
 }  // namespace
+
+TraceRow MadeStep::row() const {
+  const auto norm = [](const torch::Tensor& t) { return t.defined() ? t.norm().item<double>() : 0; };
+  return {.step = step,
+          .seconds = seconds,
+          .upper_loss = report_.upper_loss.item<double>(),
+          .hypergradient_norm = norm(report_.hypergradient),
+          .linear_residual = norm(report_.linear_residual),
+          .oracle_calls = calls_};
+}
 
 bool Result::usable() const {
   return reason != StopReason::nonfinite && reason != StopReason::linear_solve_failed &&

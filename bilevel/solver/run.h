@@ -42,6 +42,34 @@ struct TraceRow {
   OracleCounts oracle_calls;      ///< of the steps so far
 };
 
+/// A step that has just been made.
+class MadeStep {
+ public:
+  MadeStep(int64_t number, double elapsed, const StepReport& report, const OracleCounts& calls)
+      : step(number), seconds(elapsed), report_(report), calls_(calls) {}
+  int64_t step;    ///< from 1
+  double seconds;  ///< as in TraceRow
+  /// All its numbers. Cost: two norms, and a wait for the device.
+  TraceRow row() const;
+
+ private:
+  const StepReport& report_;
+  const OracleCounts& calls_;
+};
+
+/// For callbacks that show a run to a person: lets through the first step, and then at most twenty a second.
+class Pace {
+ public:
+  bool due(const MadeStep& step) {
+    if (step.seconds < next_) return false;
+    next_ = step.seconds + 0.05;
+    return true;
+  }
+
+ private:
+  double next_ = 0;
+};
+
 struct RunOptions {
   int64_t max_steps = 1000;
   int64_t schedule_steps = 0;  ///< length of step-size schedules, which the run may end before; 0: max_steps
@@ -53,7 +81,7 @@ struct RunOptions {
   UnusedParameters unused_parameters = UnusedParameters::error;
   /// Sees every step, the last included, after x and y have moved; false stops the run. The oracles are the
   /// run's own: an evaluation belongs under `Purpose::evaluation`.
-  std::function<bool(const TraceRow&, Oracles&)> callback = nullptr;
+  std::function<bool(const MadeStep&, Oracles&)> callback = nullptr;
   /// Rows kept in `Result::trace`: every this many steps, and the last.
   int64_t trace_every = 1;
   /// Set from a signal handler or another thread to stop after the step at hand.

@@ -70,7 +70,7 @@ TEST_P(Resume, AtEveryStepEqualsTheUninterruptedRun) {
     const fs::path checkpoint = folder_ / fmt::format("stopped{}", k);
     std::atomic<bool> interrupt = k == 0;
     RunOptions options{.max_steps = kSteps, .seed = 3, .interrupt = &interrupt, .checkpoint = checkpoint};
-    options.callback = [&](const TraceRow& row, Oracles&) { return row.step != k; };
+    options.callback = [&](const MadeStep& row, Oracles&) { return row.step != k; };
     const Ridge first;
     AdamBO first_solver(GetParam());
     const Result before = run(first.problem(), first_solver, options);
@@ -98,7 +98,7 @@ TEST_P(Resume, FromWhateverCheckpointAKilledRunLeft) {
   AdamBO solver(GetParam());
   RunOptions options{.max_steps = kSteps, .seed = 3, .checkpoint = folder_ / "live", .checkpoint_seconds = 0};
   // What lies there when step k has just ended is what a kill at that moment leaves.
-  options.callback = [&](const TraceRow& row, Oracles&) {
+  options.callback = [&](const MadeStep& row, Oracles&) {
     fs::copy_file(folder_ / "live", folder_ / fmt::format("killed{}", row.step));
     return true;
   };
@@ -150,7 +150,7 @@ TEST(Checkpoint, HoldsTheCallersVariablesAndText) {
   int64_t best_step = 0;
   RunOptions options{.max_steps = 4, .checkpoint = folder / "c", .checkpoint_metadata = {{"note", "mine"}}};
   options.task_state = [&](State& state) { state.value("best_step", best_step); };
-  options.callback = [&](const TraceRow& row, Oracles&) {
+  options.callback = [&](const MadeStep& row, Oracles&) {
     best_step = 10 * row.step;
     return row.step < 2;
   };
@@ -159,7 +159,7 @@ TEST(Checkpoint, HoldsTheCallersVariablesAndText) {
   EXPECT_EQ(load_safetensors((folder / "c").string()).metadata.at("note"), "mine");
   best_step = -1;
   options.resume = true;
-  options.callback = [&](const TraceRow& row, Oracles&) {
+  options.callback = [&](const MadeStep& row, Oracles&) {
     if (row.step == 3) {
       EXPECT_EQ(best_step, 20);
     }
@@ -252,7 +252,7 @@ TEST(Checkpoint, AnImpossiblePlaceIsSaidBeforeAnyStep) {
   AdamBO solver(quick());
   int steps = 0;
   RunOptions options{.max_steps = 3, .checkpoint = folder / "missing" / "c"};
-  options.callback = [&](const TraceRow&, Oracles&) { return ++steps > 0; };
+  options.callback = [&](const MadeStep&, Oracles&) { return ++steps > 0; };
   EXPECT_THROW(run(ridge.problem(), solver, options), FileError);
   EXPECT_EQ(steps, 0);
 }
@@ -265,8 +265,8 @@ TEST(Run, DoesAllStepsAndShowsThemToTheCallback) {
   std::vector<TraceRow> seen;
   torch::Tensor x_seen, y_seen;
   RunOptions options{.max_steps = 7, .trace_every = 3};
-  options.callback = [&](const TraceRow& row, Oracles& oracles) {
-    seen.push_back(row);
+  options.callback = [&](const MadeStep& row, Oracles& oracles) {
+    seen.push_back(row.row());
     x_seen = oracles.x().flat().clone();
     y_seen = oracles.y().flat().clone();
     return true;
@@ -311,8 +311,8 @@ TEST(Run, StopsWhenTheHypergradientIsSmall) {
   AdamBO solver({.upper_step_size = 0.02});
   double norm = HUGE_VAL;
   RunOptions options{.max_steps = 5000, .hypergradient_tolerance = 1e-3};
-  options.callback = [&](const TraceRow& row, Oracles&) {
-    norm = row.hypergradient_norm;
+  options.callback = [&](const MadeStep& row, Oracles&) {
+    norm = row.row().hypergradient_norm;
     return true;
   };
   const Result result = run(p1.problem(), solver, options);
@@ -327,7 +327,7 @@ TEST(Run, StopsWhenTheTimeIsOver) {
   const Ridge ridge;
   AdamBO solver(quick());
   RunOptions options{.max_steps = 100000, .max_seconds = 0.1};
-  options.callback = [](const TraceRow&, Oracles&) {
+  options.callback = [](const MadeStep&, Oracles&) {
     std::this_thread::sleep_for(std::chrono::milliseconds(30));
     return true;
   };
@@ -343,7 +343,7 @@ TEST(Run, StopsWhenItsCallbackSaysSo) {
   const Ridge ridge;
   AdamBO solver(quick());
   RunOptions options{.max_steps = 100, .trace_every = 50, .checkpoint = folder / "c"};
-  options.callback = [](const TraceRow& row, Oracles&) { return row.step < 4; };
+  options.callback = [](const MadeStep& row, Oracles&) { return row.step < 4; };
   const Result result = run(ridge.problem(), solver, options);
   EXPECT_EQ(result.reason, StopReason::stopped_by_callback);
   EXPECT_EQ(result.steps, 4);
@@ -358,7 +358,7 @@ TEST(Run, StopsWhenInterrupted) {
   AdamBO solver(quick());
   std::atomic<bool> interrupt = false;
   RunOptions options{.max_steps = 100, .interrupt = &interrupt, .checkpoint = folder / "c"};
-  options.callback = [&](const TraceRow& row, Oracles&) {
+  options.callback = [&](const MadeStep& row, Oracles&) {
     if (row.step == 3) interrupt = true;
     return true;
   };
@@ -600,7 +600,7 @@ TEST(Run, ALossThatIsNotFiniteStopsItThoughItsGradientsAre) {
   const Shifted shifted;
   AdamBO solver(quick());
   const Result result =
-      run(shifted.problem(), solver, {.max_steps = 9, .callback = [&](const TraceRow& row, Oracles&) {
+      run(shifted.problem(), solver, {.max_steps = 9, .callback = [&](const MadeStep& row, Oracles&) {
                                         if (row.step == 3) shifted.c.fill_(std::nan(""));
                                         return true;
                                       }});
@@ -614,7 +614,7 @@ TEST(Run, AnEvaluationMayMeetWhatIsNotFinite) {
   const Shifted shifted;
   AdamBO solver(quick());
   const Result result =
-      run(shifted.problem(), solver, {.max_steps = 4, .callback = [&](const TraceRow&, Oracles& oracles) {
+      run(shifted.problem(), solver, {.max_steps = 4, .callback = [&](const MadeStep&, Oracles& oracles) {
                                         shifted.c.fill_(std::nan(""));
                                         oracles.full_losses();
                                         shifted.c.zero_();
@@ -694,7 +694,7 @@ TEST(Run, AnExceptionOfTheCallersPassesThrough) {
   const Ridge ridge;
   AdamBO solver(quick());
   RunOptions options{.max_steps = 3};
-  options.callback = [](const TraceRow&, Oracles&) -> bool { throw std::runtime_error("mine"); };
+  options.callback = [](const MadeStep&, Oracles&) -> bool { throw std::runtime_error("mine"); };
   EXPECT_EQ(message_of<std::runtime_error>([&] { run(ridge.problem(), solver, options); }), "mine");
 }
 

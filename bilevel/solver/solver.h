@@ -17,10 +17,11 @@ namespace bilevel {
 /// What a step tells about itself. Tensors are 0-dim and stay on the device, so that nobody waits for them in
 /// vain.
 struct StepReport {
-  torch::Tensor upper_loss;       ///< F on the step's upper sample
-  torch::Tensor hypergradient;    ///< the estimate, flat [dim x]
-  torch::Tensor linear_residual;  ///< residual norm of the linear system, as its method knows it
-  std::string failure = {};       ///< not empty: the linear solve failed, x was not updated
+  torch::Tensor upper_loss;     ///< F on the step's upper sample
+  torch::Tensor hypergradient;  ///< the estimate, flat [dim x]
+  torch::Tensor
+      linear_residual;  ///< residual of the linear system, as its method knows it, or the residual's norm
+  std::string failure = {};  ///< not empty: the linear solve failed, x was not updated
 };
 
 /// A bilevel algorithm. Between calls it may keep moments and linear-system variables, but no sample and no

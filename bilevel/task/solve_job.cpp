@@ -101,32 +101,33 @@ class SolveRun {
     if (!out_.empty()) options.checkpoint = path("checkpoint.safetensors");
     options.resume = resume_;
     options.task_state = [this](State& state) { task_state(state); };
-    options.callback = [this](const TraceRow& row, Oracles&) { return after_step(row); };
+    options.callback = [this](const MadeStep& made, Oracles&) { return after_step(made); };
     return options;
   }
 
   /// After every step; false ends the run.
-  bool after_step(const TraceRow& row) {
-    last_ = row;
-    last_.seconds -= evaluation_seconds_;
-    if (row.step % every_ == 0 || row.step == o_.steps) {
+  bool after_step(const MadeStep& made) {
+    const double seconds = made.seconds - evaluation_seconds_;
+    if (made.step % every_ == 0 || made.step == o_.steps) {
+      last_ = made.row();
+      last_.seconds = seconds;
       evaluate();
       write_row();
       if (o_.tolerance && KnownMetrics::stationarity(latest_) <= *o_.tolerance) {
         early_end_ = StopReason::converged;
         early_message_ = fmt::format("the true hypergradient's norm is {:.3g} at step {}",
-                                     KnownMetrics::stationarity(latest_), row.step);
+                                     KnownMetrics::stationarity(latest_), made.step);
       }
     }
-    if (callbacks_.progress) {
+    if (callbacks_.progress && pace_.due(made)) {
       callbacks_.progress({.pass = "solving",
-                           .step = row.step,
+                           .step = made.step,
                            .steps = o_.steps,
                            .upper_loss = latest_.at("upper").get<double>()});
     }
-    if (!early_end_ && o_.max_seconds && last_.seconds >= *o_.max_seconds && row.step < o_.steps) {
+    if (!early_end_ && o_.max_seconds && seconds >= *o_.max_seconds && made.step < o_.steps) {
       early_end_ = StopReason::max_seconds;
-      early_message_ = fmt::format("the time of {:g} s was over after step {}", *o_.max_seconds, row.step);
+      early_message_ = fmt::format("the time of {:g} s was over after step {}", *o_.max_seconds, made.step);
     }
     return !early_end_;
   }
@@ -249,9 +250,10 @@ class SolveRun {
   std::string outside_theory_;  // a warning, or empty
   std::optional<TraceWriter> trace_;
   int64_t trace_bytes_ = 0;
-  int64_t every_ = 1;          // steps between two evaluations
-  Json latest_;                // the latest metrics
-  TraceRow last_;              // the latest step; its seconds are without evaluations
+  int64_t every_ = 1;  // steps between two evaluations
+  Json latest_;        // the latest metrics
+  TraceRow last_;      // the latest step that was evaluated; its seconds are without evaluations
+  Pace pace_;
   int64_t written_step_ = -1;  // the last one in the trace
   double evaluation_seconds_ = 0;
   std::optional<StopReason> early_end_;

@@ -1,16 +1,17 @@
 #include "bilevel/linear/neumann/neumann.h"
 
+#include "bilevel/core/flat.h"
+
 namespace bilevel {
 
 LinearSolution neumann(const LinearOperator& hessian, const torch::Tensor& b, double step_size,
                        int64_t terms) {
-  torch::Tensor p = b;
-  torch::Tensor sum = b;
+  const torch::Tensor p = b.clone(), z = step_size * b;
   for (int64_t q = 1; q < terms; ++q) {
-    p = p - step_size * hessian(p);
-    sum = sum + p;
+    add_scaled(p, hessian(p), -step_size);
+    add_scaled(z, p, step_size);
   }
-  return {.z = step_size * sum, .residual = p.norm(), .products = terms - 1, .failed = false, .message = ""};
+  return {.z = z, .residual = flat_norm(p), .products = terms - 1, .failed = false, .message = ""};
 }
 
 LinearSolution neumann_doubly_indexed(const LinearOperator& hessian, const torch::Tensor& b, double step_size,

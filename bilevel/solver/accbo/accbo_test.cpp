@@ -111,7 +111,7 @@ TEST(AccBO, StepsHaveTheLengthOfTheStepSize) {
   const Ridge ridge;
   AccBO solver({.upper_step_size = 0.03});
   torch::Tensor before = ridge.x.detach().clone();
-  run(ridge.problem(), solver, {.max_steps = 30, .callback = [&](const TraceRow& row, Oracles& oracles) {
+  run(ridge.problem(), solver, {.max_steps = 30, .callback = [&](const MadeStep& row, Oracles& oracles) {
                                   const torch::Tensor after = oracles.x().flat().clone();
                                   EXPECT_NEAR((after - before).norm().item<double>(), 0.03, 1e-6)
                                       << "step " << row.step;

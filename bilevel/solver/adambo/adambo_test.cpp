@@ -62,7 +62,7 @@ void expect_scalar_trajectory(AdamBOOptions options, double eta_y, double eta_n)
     scalars.back().warm_start();
   }
   double worst = 0;
-  const auto compare = [&](const TraceRow&, Oracles& oracles) {
+  const auto compare = [&](const MadeStep&, Oracles& oracles) {
     for (size_t i = 0; i < scalars.size(); ++i) {
       scalars[i].step(kSteps);
       worst = std::max(worst,
@@ -159,7 +159,7 @@ double distance_to_adam_on_phi(int64_t exact_steps, int64_t terms) {
   torch::Tensor x = quadratic.x.detach().clone();
   torch::Tensor m = torch::zeros_like(x), v = torch::zeros_like(x);
   double worst = 0;
-  const auto compare = [&](const TraceRow& row, Oracles& oracles) {
+  const auto compare = [&](const MadeStep& row, Oracles& oracles) {
     const torch::Tensor g = quadratic.gradient(x);
     m = 0.9 * m + 0.1 * g;
     v = 0.999 * v + 0.001 * g * g;
@@ -197,7 +197,7 @@ TEST(AdamBO, WhereOneStepSolvesTheLowerLevelIsAdamOnPhi) {
   torch::Tensor x = p1.x.detach().clone();
   torch::Tensor m = torch::zeros_like(x), v = torch::zeros_like(x);
   double worst = 0;
-  const auto compare = [&](const TraceRow& row, Oracles& oracles) {
+  const auto compare = [&](const MadeStep& row, Oracles& oracles) {
     const torch::Tensor g = known.gradient(x);
     m = 0.9 * m + 0.1 * g;
     v = 0.999 * v + 0.001 * g * g;

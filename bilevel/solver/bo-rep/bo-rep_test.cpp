@@ -107,7 +107,7 @@ double first_update(const BOREPOptions& options, const Problem& problem) {
   torch::Tensor before;
   double moved = 0;
   BOREP solver(options);
-  const auto measure = [&](const TraceRow& row, Oracles& oracles) {
+  const auto measure = [&](const MadeStep& row, Oracles& oracles) {
     if (row.step == 2) moved = (oracles.y().flat() - before).norm().item<double>();
     before = oracles.y().flat().clone();
     return true;
@@ -138,7 +138,7 @@ TEST(BOREP, ALowerUpdateIsTheAverageOfItsIterates) {
                 .period = 3,
                 .refinement_stages = 0});
   std::vector<double> first;
-  const auto note = [&](const TraceRow&, Oracles& oracles) {
+  const auto note = [&](const MadeStep&, Oracles& oracles) {
     first.push_back(oracles.y().flat()[0].item<double>());
     return true;
   };
@@ -207,13 +207,13 @@ TEST(BOREP, WithoutPeriodRefinementAndBallIsSLIPWithYFirst) {
                  .order = Order::gauss_seidel,
                  .samples = samples});
       std::vector<torch::Tensor> path;
-      const auto record = [&](const TraceRow&, Oracles& oracles) {
+      const auto record = [&](const MadeStep&, Oracles& oracles) {
         path.push_back(torch::cat({oracles.x().flat(), oracles.y().flat()}));
         return true;
       };
       run(first, bo_rep, {.max_steps = 80, .callback = record});
       double worst = 0;
-      const auto compare = [&](const TraceRow& row, Oracles& oracles) {
+      const auto compare = [&](const MadeStep& row, Oracles& oracles) {
         worst = std::max(worst, distance(torch::cat({oracles.x().flat(), oracles.y().flat()}),
                                          path.at(static_cast<size_t>(row.step - 1))));
         return true;
@@ -237,7 +237,7 @@ TEST(BOREP, EveryStepHasTheLengthOfItsStepSize) {
   BOREP solver({.upper_step_size = 0.02});
   torch::Tensor before = ridge.x.detach().clone();
   double worst = 0;
-  const auto measure = [&](const TraceRow& row, Oracles& oracles) {
+  const auto measure = [&](const MadeStep& row, Oracles& oracles) {
     const double length = (oracles.x().flat() - before).norm().item<double>();
     // f knows no x and z_0 = 0, so the first momentum is 0.
     worst = std::max(worst, std::abs(length - (row.step == 1 ? 0 : 0.02)));

@@ -50,7 +50,7 @@ TEST(Mrbo, WithoutNoiseIsGradientDescentOnBothLevels) {
   torch::Tensor x = quadratic.x.detach().clone(), y = quadratic.y.detach().clone();
   double worst = 0;
   run(quadratic.problem(), solver,
-      {.max_steps = 100, .callback = [&](const TraceRow&, Oracles& oracles) {
+      {.max_steps = 100, .callback = [&](const MadeStep&, Oracles& oracles) {
          const torch::Tensor h = quadratic.hypergradient(x, y);
          y = y - 0.8 * (quadratic.A.mv(y) + quadratic.C.t().mv(x) + quadratic.a);
          x = x - 0.02 * h;

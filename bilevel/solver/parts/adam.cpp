@@ -1,8 +1,12 @@
 #include "bilevel/solver/parts/adam.h"
 
+#include <ATen/ops/_fused_adam.h>
 #include <torch/utils.h>
 
 #include <cmath>
+
+#include "bilevel/core/clones.h"
+#include "bilevel/core/flat.h"
 
 namespace bilevel {
 namespace {
@@ -10,6 +14,29 @@ namespace {
 /// 1 - (1-theta)^t without cancellation for a small theta; exactly 1 for theta = 1.
 double correction(double theta, int64_t t) {
   return -std::expm1(static_cast<double>(t) * std::log1p(-theta));
+}
+
+template <typename T>
+struct AdamNumbers {
+  T m, v, epsilon;  // the weights
+  T step, root;     // step size / correction of m; 1 / correction of v
+};
+template <typename T>
+BILEVEL_INLINE void adam_loop(T* __restrict w, T* __restrict m, T* __restrict v, const T* __restrict g,
+                              int64_t n, const AdamNumbers<T>& a) {
+  for (int64_t i = 0; i < n; ++i) {
+    m[i] = (1 - a.m) * m[i] + a.m * g[i];
+    v[i] = (1 - a.v) * v[i] + a.v * g[i] * g[i];
+    w[i] -= a.step * m[i] / (std::sqrt(v[i] * a.root) + a.epsilon);
+  }
+}
+BILEVEL_CLONES void adam_of(float* w, float* m, float* v, const float* g, int64_t n,
+                            const AdamNumbers<float>& a) {
+  adam_loop(w, m, v, g, n, a);
+}
+BILEVEL_CLONES void adam_of(double* w, double* m, double* v, const double* g, int64_t n,
+                            const AdamNumbers<double>& a) {
+  adam_loop(w, m, v, g, n, a);
 }
 
 }  // namespace
@@ -30,18 +57,35 @@ void SecondMoment::state(State& state) {
 }
 
 Adam::Adam(const AdamWeights& weights, const torch::Tensor& like)
-    : momentum_weight_(weights.momentum_weight), m_(torch::zeros_like(like)), second_(weights, like) {}
+    : weights_(weights), m_(torch::zeros_like(like)), v_(torch::zeros_like(like)) {}
 
 void Adam::step(Parameters& variable, const torch::Tensor& gradient, double step_size) {
-  const torch::NoGradGuard no_grad;
-  m_.mul_(1 - momentum_weight_).add_(gradient, momentum_weight_);
-  const torch::Tensor denominator = second_.update(gradient);
-  variable.add(m_ / denominator, -step_size / correction(momentum_weight_, second_.t()));
+  ++t_;
+  variable.change([&](const torch::Tensor& w) {
+    if (!short_alike({w, m_, v_, gradient})) {
+      const torch::NoGradGuard no_grad;
+      const torch::Tensor t = torch::full({}, t_, torch::kFloat32).to(w.device());
+      at::_fused_adam_({w}, {gradient}, {m_}, {v_}, {}, {t}, step_size, 1 - weights_.momentum_weight,
+                       1 - weights_.second_moment_weight, /*weight_decay=*/0, weights_.epsilon,
+                       /*amsgrad=*/false, /*maximize=*/false);
+      return;
+    }
+    with_type(w, [&](auto type) {
+      using T = decltype(type);
+      adam_of(w.data_ptr<T>(), m_.data_ptr<T>(), v_.data_ptr<T>(), gradient.const_data_ptr<T>(), w.numel(),
+              {.m = static_cast<T>(weights_.momentum_weight),
+               .v = static_cast<T>(weights_.second_moment_weight),
+               .epsilon = static_cast<T>(weights_.epsilon),
+               .step = static_cast<T>(step_size / correction(weights_.momentum_weight, t_)),
+               .root = static_cast<T>(1 / correction(weights_.second_moment_weight, t_))});
+    });
+  });
 }
 
 void Adam::state(State& state) {
   state.tensor("m", m_);
-  second_.state(state);
+  state.tensor("v", v_);
+  state.value("t", t_);
 }
 
 }  // namespace bilevel

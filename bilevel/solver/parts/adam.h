@@ -37,7 +37,7 @@ class SecondMoment {
   int64_t t_ = 0;
 };
 
-/// Adam (Kingma and Ba 2015) with both bias corrections on one flat variable. Four passes over memory a step.
+/// Adam (Kingma and Ba 2015) with both bias corrections on one flat variable. One pass over memory a step.
 class Adam {
  public:
   Adam() = default;
@@ -51,9 +51,9 @@ class Adam {
   void state(State& state);
 
  private:
-  double momentum_weight_ = 0;
-  torch::Tensor m_;
-  SecondMoment second_;
+  AdamWeights weights_;
+  torch::Tensor m_, v_;
+  int64_t t_ = 0;
 };
 
 }  // namespace bilevel

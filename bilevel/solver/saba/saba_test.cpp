@@ -164,7 +164,7 @@ TEST(SABA, EqualsAComputationFromTheDefinitionOnSeveralSlots) {
         {.upper_step_size = 0.03, .lower_step_size = 0.08, .linear_step_size = 0.06, .memory = memory});
     double worst = 0;
     std::set<std::vector<int64_t>> lower_slots, upper_slots;
-    const auto compare = [&](const TraceRow& row, Oracles& oracles) {
+    const auto compare = [&](const MadeStep& row, Oracles& oracles) {
       if (row.step == 1 && memory == SagaStart::full) {  // probe, 3 lower and 2 upper slots, the first step
         EXPECT_EQ(sum.lower_rows.size(), 2u + 3u + 1u);  // the probe and the objective at the start first
         EXPECT_EQ(sum.upper_rows.size(), 2u + 2u + 1u);
@@ -245,11 +245,11 @@ TEST(SABA, WithOneSlotAndAnEmptyMemoryIsSOBA) {
     SOBA soba({.upper_step_size = 0.1, .order = order});
     double worst = 0;
     std::vector<Tensor> path;
-    const auto record = [&](const TraceRow&, Oracles& oracles) {
+    const auto record = [&](const MadeStep&, Oracles& oracles) {
       path.push_back(torch::cat({oracles.x().flat(), oracles.y().flat()}));
       return true;
     };
-    const auto compare = [&](const TraceRow& row, Oracles& oracles) {
+    const auto compare = [&](const MadeStep& row, Oracles& oracles) {
       worst = std::max(worst, distance(torch::cat({oracles.x().flat(), oracles.y().flat()}),
                                        path[static_cast<size_t>(row.step - 1)]));
       return true;

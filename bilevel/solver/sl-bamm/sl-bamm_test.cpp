@@ -116,7 +116,7 @@ TEST(SLBAMM, ReachesTheSolutionOfAMerelyConvexProblemWithItsDefaults) {
   SLBAMM solver;
   // Beside it, one coordinate in scalar arithmetic.
   double x = 0.01, y1 = 0.01, y2 = 0.01, z1 = 0, z2 = 0, worst = 0;
-  const auto compare = [&](const TraceRow& row, Oracles& oracles) {
+  const auto compare = [&](const MadeStep& row, Oracles& oracles) {
     const auto k = static_cast<double>(row.step - 1);
     const double mu = 0.9 * std::pow(k + 1, -0.1);
     const double r1 = (mu + (1 - mu)) * z1 - (y1 - 1), r2 = mu * z2 - (y2 - x);

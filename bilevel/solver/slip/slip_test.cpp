@@ -101,7 +101,7 @@ TEST(SLIP, EveryStepHasTheLengthOfItsStepSize) {
     SLIP solver({.upper_step_size = 0.03, .samples = samples});
     torch::Tensor before = ridge.x.detach().clone();
     double worst = 0;
-    const auto measure = [&](const TraceRow& row, Oracles& oracles) {
+    const auto measure = [&](const MadeStep& row, Oracles& oracles) {
       const double length = (oracles.x().flat() - before).norm().item<double>();
       // f knows no x and z_0 = 0, so the first momentum is 0.
       worst = std::max(worst, std::abs(length - (row.step == 1 ? 0 : 0.03)));
@@ -158,7 +158,7 @@ TEST(SLIP, IndependentSamplesAreFiveAndSharedOnesTwo) {
                  .linear_step_size = 0.1,
                  .warm_start_steps = 0,
                  .samples = shared ? Samples::shared : Samples::independent});
-    const auto forget = [&](const TraceRow& row, Oracles&) {
+    const auto forget = [&](const MadeStep& row, Oracles&) {
       if (row.step == 1) upper.rows.clear(), lower.rows.clear();
       return true;
     };

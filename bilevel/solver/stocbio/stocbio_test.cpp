@@ -102,7 +102,7 @@ TEST(StocBiO, WithManyStepsAndTermsIsGradientDescentOnPhi) {
                     .neumann_terms = terms,
                     .lower_steps = steps});
     double worst = 0;
-    const auto compare = [&](const TraceRow&, Oracles& oracles) {
+    const auto compare = [&](const MadeStep&, Oracles& oracles) {
       x = x - 0.05 * quadratic.gradient(x);
       worst = std::max(worst, distance(oracles.x().flat(), x));
       return true;

@@ -106,7 +106,7 @@ TEST(VRAdamBO, WithoutALowerLevelIsVRAdam) {
 
   std::vector<double> w = start, w_old = start, m(3), v(3);
   double worst = 0;
-  const auto compare = [&](const TraceRow& row, Oracles& oracles) {
+  const auto compare = [&](const MadeStep& row, Oracles& oracles) {
     const torch::Tensor r = samples.upper().draw("upper_batches").batch.input()[0];
     const double scale = 1 + 0.3 * r[0].item<double>(), shift = 0.5 * r[1].item<double>();
     const auto gradient = [&](double at) { return scale * std::sinh(at) + shift; };

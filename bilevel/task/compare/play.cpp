@@ -76,7 +76,9 @@ class Play {
     run_options.max_steps = options_.budget.steps > 0 ? options_.budget.steps : kUnlimited;
     run_options.schedule_steps = schedule_;
     run_options.trace_every = kUnlimited;
-    run_options.callback = [&](const TraceRow& r, Oracles& oracles) { return after_step(r, oracles); };
+    run_options.callback = [&](const MadeStep& made, Oracles& oracles) {
+      return after_step(made.row(), oracles);
+    };
     const Result result = run(attempt_->problem(), *solver, run_options);
     finish(result);
   }

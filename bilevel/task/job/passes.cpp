@@ -95,17 +95,18 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
   const int64_t every_row = std::max<int64_t>(1, plan.steps / kTraceRows);
   const int64_t every_evaluation = std::max<int64_t>(1, plan.steps / std::max<int64_t>(1, plan.evaluations));
   int64_t evaluated = 0;
-  options.callback = [&](const TraceRow& row, Oracles& oracles) {
-    const bool last = row.step == plan.steps;
+  Pace pace;
+  options.callback = [&](const MadeStep& made, Oracles& oracles) {
+    const bool last = made.step == plan.steps;
     std::optional<Evaluation> evaluation;
-    if (evaluate && (last || row.step % every_evaluation == 0)) {
+    if (evaluate && (last || made.step % every_evaluation == 0)) {
       const auto purpose = oracles.counting(Purpose::evaluation);
       evaluation = evaluate();
-      take(*evaluation, row.step, problem);
-      evaluated = row.step;
+      take(*evaluation, made.step, problem);
+      evaluated = made.step;
     }
-    if (trace_ && (evaluation || last || row.step % every_row == 0)) write(row, evaluation);
-    if (files_.progress) report(plan, row);
+    if (trace_ && (evaluation || last || made.step % every_row == 0)) write(made.row(), evaluation);
+    if (files_.progress && (last || pace.due(made))) report(plan, made.row());
     return true;
   };
 

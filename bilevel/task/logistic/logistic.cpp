@@ -8,6 +8,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/glm/linear_loss.h"
 #include "bilevel/model/newton.h"
 #include "bilevel/task/problem_data.h"
 
@@ -62,10 +63,18 @@ class Logistic : public KnownProblem {
     const auto g = [x = x_, y = y_](const Batch& b) {
       return torch::softplus(-b.targets() * b.input().mv(y)).mean() + 0.5 * (x.exp() * y.square()).sum();
     };
+    const DesignRows valid({valid_}, y_.numel(), torch::kFloat64),
+        train({train_}, y_.numel(), torch::kFloat64);
     return {
-        .upper = {.parameters = {{"x", x_}}, .loss = f, .batches = shuffled({valid_}, valid_sign_, sampling)},
-        .lower = {
-            .parameters = {{"y", y_}}, .loss = g, .batches = shuffled({train_}, train_sign_, sampling)}};
+        .upper = {.parameters = {{"x", x_}},
+                  .loss = f,
+                  .batches = shuffled({valid_}, valid_sign_, sampling),
+                  .derivatives = derivatives_of({.rows = valid, .targets = valid_sign_})},
+        .lower = {.parameters = {{"y", y_}},
+                  .loss = g,
+                  .batches = shuffled({train_}, train_sign_, sampling),
+                  .derivatives = derivatives_of(
+                      {.rows = train, .targets = train_sign_, .strength_of = torch::arange(y_.numel())})}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

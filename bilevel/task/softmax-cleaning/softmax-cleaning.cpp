@@ -9,6 +9,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/glm/linear_loss.h"
 #include "bilevel/model/newton.h"
 #include "bilevel/task/problem_data.h"
 
@@ -75,12 +76,23 @@ class SoftmaxCleaning : public KnownProblem {
       return (torch::sigmoid(x.index_select(0, b.numbers())) * losses(b)).mean() +
              kStrength * y.square().sum();
     };
+    const auto softmax = [k = classes_](const LabelledRows& rows) {
+      return LinearLoss{.rows = DesignRows({rows.features}, rows.features.size(1), torch::kFloat64),
+                        .targets = rows.classes,
+                        .loss = RowLoss::softmax,
+                        .outputs = k};
+    };
+    LinearLoss weighted = softmax(train_);
+    weighted.unit_of = torch::arange(train_.rows());
+    weighted.strength = 2 * kStrength;
     return {.upper = {.parameters = {{"x", x_}},
                       .loss = f,
-                      .batches = shuffled({valid_.features}, valid_.classes, sampling)},
+                      .batches = shuffled({valid_.features}, valid_.classes, sampling),
+                      .derivatives = derivatives_of(softmax(valid_))},
             .lower = {.parameters = {{"y", y_}},
                       .loss = g,
-                      .batches = shuffled({train_.features}, train_.classes, sampling)}};
+                      .batches = shuffled({train_.features}, train_.classes, sampling),
+                      .derivatives = derivatives_of(weighted)}};
   }
   torch::Tensor x() const override { return x_; }
   torch::Tensor y() const override { return y_; }

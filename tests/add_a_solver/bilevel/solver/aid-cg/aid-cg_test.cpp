@@ -13,7 +13,7 @@ TEST(AidCg, IsGradientDescentOnPhiWhereBothSystemsAreSolved) {
   AidCg solver({.upper_step_size = 0.05, .lower_step_size = 1.0, .lower_steps = 50, .linear_steps = 10});
   torch::Tensor x = quadratic.x.detach().clone();
   double worst = 0;
-  const auto compare = [&](const TraceRow&, Oracles& oracles) {
+  const auto compare = [&](const MadeStep&, Oracles& oracles) {
     x = x - 0.05 * quadratic.gradient(x);
     worst = std::max(worst, (oracles.x().flat() - x).abs().max().item<double>());
     return true;

@@ -1,0 +1,37 @@
+// Updates of flat variables in one pass over memory each.
+#pragma once
+
+#include <torch/types.h>
+
+#include <initializer_list>
+
+namespace bilevel {
+
+// All tensors of a call are 1-D, of one length, dtype (float32 or float64) and device. On the CPU a short one costs a loop
+// over its numbers and nothing else; a long one or one on another device is left to LibTorch. No graph is recorded.
+
+/// Whether a call with these takes the loop.
+bool short_alike(std::initializer_list<torch::Tensor> tensors);
+
+/// f(float{}) or f(double{}), by the dtype of a tensor of either.
+template <typename F>
+auto with_type(const torch::Tensor& t, const F& f) {
+  return t.scalar_type() == torch::kFloat32 ? f(float{}) : f(double{});
+}
+
+/// Zeros of the length, dtype and device of a flat tensor.
+torch::Tensor zeros_of(const torch::Tensor& like);
+
+/// y <- y + a x.
+void add_scaled(const torch::Tensor& y, const torch::Tensor& x, double a);
+
+/// m <- (1 - weight) m + weight g.
+void average_into(const torch::Tensor& m, const torch::Tensor& g, double weight);
+
+/// The Euclidean norm, 0-dim.
+torch::Tensor flat_norm(const torch::Tensor& v);
+
+/// Whether no number of any of them (of any shape; undefined ones have none) is infinite or NaN. Waits once for a device.
+bool all_finite(std::initializer_list<torch::Tensor> tensors);
+
+}  // namespace bilevel

@@ -1,0 +1,160 @@
+#include "bilevel/glm/linear_loss.h"
+
+#include <gtest/gtest.h>
+#include <torch/autograd.h>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/flat.h"
+#include "bilevel/core/streams.h"
+#include "bilevel/glm/linear_model.h"
+
+namespace bilevel {
+namespace {
+
+constexpr int64_t kRows = 40, kClasses = 3;
+
+struct Form {
+  RowLoss loss;
+  int64_t width;
+  bool sparse, bias, units, weights;
+};
+
+std::string name_of_form(const testing::TestParamInfo<Form>& info) {
+  const Form& f = info.param;
+  return name_of(f.loss) + std::to_string(f.width) + (f.sparse ? "Sparse" : "") + (f.bias ? "Bias" : "") +
+         (f.units ? "Units" : "Strengths") + (f.weights ? "Weighted" : "");
+}
+
+/// Dense rows as compressed sparse ones.
+std::vector<torch::Tensor> compressed(const torch::Tensor& dense) {
+  const torch::Tensor places = dense.nonzero();
+  const torch::Tensor counts = (dense != 0).sum(1);
+  return {places.select(1, 1).contiguous(), dense.index({places.select(1, 0), places.select(1, 1)}),
+          torch::cat({torch::zeros({1}, torch::kInt64), counts.cumsum(0)})};
+}
+
+torch::Tensor targets_of(RowLoss loss, int64_t rows) {
+  if (loss == RowLoss::softmax) return torch::randint(kClasses, {rows}, torch::kInt64);
+  if (loss == RowLoss::squared) return torch::randn({rows}, torch::kFloat64);
+  return 2 * torch::randint(2, {rows}, torch::kFloat64) - 1;
+}
+
+torch::Tensor rows_of(int64_t rows, int64_t width) {
+  return torch::randn({rows, width}, torch::kFloat64) *
+         (torch::rand({rows, width}) < 0.4).to(torch::kFloat64);
+}
+
+class LinearLossTest : public testing::TestWithParam<Form> {
+ protected:
+  void SetUp() override {
+    const Form& f = GetParam();
+    const DefaultGeneratorScope randomness(3);
+    const torch::Tensor dense = rows_of(kRows, f.width);
+    const int64_t k = f.loss == RowLoss::softmax ? kClasses : 1, size = (f.width + (f.bias ? 1 : 0)) * k;
+    loss = {.rows = DesignRows(f.sparse ? compressed(dense) : std::vector{dense}, f.width, torch::kFloat64),
+            .targets = targets_of(f.loss, kRows),
+            .loss = f.loss,
+            .outputs = k,
+            .bias = f.bias,
+            .strength = 0.3};
+    if (f.units)
+      loss.unit_of = torch::randint(7, {kRows}, torch::kInt64);  // several rows have one weight
+    else
+      loss.strength_of = torch::randint(-1, 7, {size}, torch::kInt64);
+    x = torch::randn({7}, torch::kFloat64).requires_grad_();
+    y = torch::randn({size}, torch::kFloat64).requires_grad_();
+    v = torch::randn({size}, torch::kFloat64);
+    const torch::Tensor weights = f.weights ? torch::rand({6}, torch::kFloat64) : torch::Tensor();
+    batch = Batch(data_set({loss.targets}), {5, 31, 2, 2, 17, 39}, nullptr,
+                  weights);  // a row may stand there twice
+    derivatives = derivatives_of(loss)();
+    point = derivatives->at(batch, x.detach(), y.detach());
+  }
+  LinearLoss loss;
+  torch::Tensor x, y, v;
+  Batch batch;
+  std::unique_ptr<Derivatives> derivatives;
+  std::unique_ptr<PointDerivatives> point;
+};
+
+void expect_close(const torch::Tensor& found, const torch::Tensor& expected) {
+  EXPECT_LT((found - expected).abs().max().item<double>(), 1e-13 * (1 + expected.abs().max().item<double>()));
+}
+
+TEST_P(LinearLossTest, IsWhatAutogradFinds) {
+  const torch::Tensor value = loss.value(batch, x, y);
+  EXPECT_NEAR(point->value(), value.item<double>(), 1e-13 * (1 + std::abs(value.item<double>())));
+  const auto first = torch::autograd::grad({value}, {x, y}, {}, true, /*create_graph=*/true);
+  const auto second = torch::autograd::grad({(first[1] * v).sum()}, {x, y}, {}, true);
+  torch::Tensor in_x = zeros_of(x), in_y = zeros_of(y);
+  point->gradient({&in_x}, {&in_y});
+  expect_close(in_x, first[0].detach());
+  expect_close(in_y, first[1].detach());
+  torch::Tensor cross = zeros_of(x), hvp = zeros_of(y);
+  point->products(v, {&cross}, {&hvp});
+  expect_close(cross, second[0]);
+  expect_close(hvp, second[1]);
+  // Each by itself and with a factor, added to what is there.
+  point->gradient({&in_x, -1}, {});
+  point->gradient({}, {&in_y, -1});
+  point->products(v, {&cross, 2}, {});
+  point->products(v, {}, {&hvp, -3});
+  expect_close(in_x, torch::zeros_like(in_x));
+  expect_close(in_y, torch::zeros_like(in_y));
+  expect_close(cross, 3 * second[0]);
+  expect_close(hvp, -2 * second[1]);
+}
+
+TEST_P(LinearLossTest, FollowsX) {
+  const torch::Tensor elsewhere = (x.detach() + 0.5).requires_grad_();
+  const auto moved = derivatives->at(batch, elsewhere.detach(), y.detach());
+  const auto gradient = torch::autograd::grad({loss.value(batch, elsewhere, y)}, {elsewhere, y});
+  torch::Tensor in_x = zeros_of(x), in_y = zeros_of(y);
+  moved->gradient({&in_x}, {&in_y});
+  expect_close(in_x, gradient[0]);
+  expect_close(in_y, gradient[1]);
+}
+
+std::vector<Form> forms() {
+  std::vector<Form> all;
+  for (const RowLoss one : {RowLoss::logistic, RowLoss::squared, RowLoss::softmax})
+    for (const int64_t width : {5, 16, 37})
+      for (int bits = 0; bits < 16; ++bits)
+        all.push_back({one, width, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0});
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(All, LinearLossTest, testing::ValuesIn(forms()), name_of_form);
+
+TEST(LinearLossOfFloats, IsNearThatOfDoubles) {
+  const DefaultGeneratorScope randomness(4);
+  const torch::Tensor dense = rows_of(kRows, 123), targets = targets_of(RowLoss::logistic, kRows),
+                      y = torch::randn({123}, torch::kFloat64);
+  const Batch batch(data_set({targets}), {1, 2, 3, 4, 5, 6, 7});
+  const auto gradient = [&](torch::ScalarType dtype) {
+    const LinearLoss loss{.rows = DesignRows({dense}, 123, dtype), .targets = targets};
+    const torch::Tensor at = y.to(dtype), out = zeros_of(at);
+    derivatives_of(loss)()->at(batch, at, at)->gradient({}, {&out});
+    return out.to(torch::kFloat64);
+  };
+  const torch::Tensor exact = gradient(torch::kFloat64);
+  EXPECT_LT((gradient(torch::kFloat32) - exact).norm().item<double>(), 1e-6 * exact.norm().item<double>());
+}
+
+TEST(LinearLossBeyondTheLoops, IsWhatAutogradFindsOnManyRows) {
+  const DefaultGeneratorScope randomness(5);
+  const int64_t many = 5000;  // more than the loops take
+  const LinearLoss loss{.rows = DesignRows({rows_of(many, 9)}, 9, torch::kFloat64),
+                        .targets = targets_of(RowLoss::logistic, many)};
+  Rows shuffled_rows;
+  for (int64_t i = 0; i < many; ++i) shuffled_rows.push_back((i * 7) % many);
+  const torch::Tensor x = torch::zeros({1}, torch::kFloat64),
+                      y = torch::randn({9}, torch::kFloat64).requires_grad_();
+  const Batch batch(data_set({loss.targets}), shuffled_rows);
+  const auto gradient = torch::autograd::grad({loss.value(batch, x, y)}, {y});
+  const torch::Tensor out = zeros_of(y);
+  derivatives_of(loss)()->at(batch, x, y.detach())->gradient({}, {&out});
+  expect_close(out, gradient[0]);
+}
+
+}  // namespace
+}  // namespace bilevel

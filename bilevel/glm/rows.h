@@ -1,0 +1,52 @@
+// Rows of numbers, read where they lie: their products with the parameters of a linear model.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "bilevel/problem/batch.h"
+
+namespace bilevel {
+
+/// All rows of a data set, dense [n, width] or compressed sparse ones. Cheap to copy: it shares its tensors.
+class DesignRows {
+ public:
+  DesignRows() = default;
+  /// @param inputs dense {x [n, width]}, or sparse {indices [nnz] int64, values [nnz], offsets [n+1] int64}; on the CPU
+  /// @param dtype float32 or float64; the values are converted once where theirs is another
+  /// Throws InputError for inputs of another shape or an index outside of [0, width).
+  DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, torch::ScalarType dtype);
+
+  int64_t width() const { return width_; }
+  /// Number of rows.
+  int64_t count() const { return count_; }
+  bool sparse() const { return offsets_.defined(); }
+  torch::ScalarType dtype() const { return values_.scalar_type(); }
+
+  /// A W [rows, k] with its graph in W; `numbers` int64 [rows].
+  torch::Tensor product(const torch::Tensor& numbers, const torch::Tensor& w) const;
+
+  /// out [rows, k] <- A W for the given rows A and a matrix W [width, k], k columns side by side, plus `bias` [k] unless null.
+  /// T is the dtype. Cost: one multiplication for each number that a row has and each of the k; no copy of a row but for dense
+  /// ones with k > 1, which LibTorch multiplies.
+  template <typename T>
+  void multiply(const Rows& rows, const T* w, const T* bias, int64_t k, T* out) const;
+
+  /// out [width, k] <- out + A' R for R [rows, k]; `bias` [k], unless null, gets the sum of R's rows. Cost as above.
+  template <typename T>
+  void add_transposed(const Rows& rows, const T* r, int64_t k, T* out, T* bias) const;
+
+ private:
+  /// Whether `rows` are all of them in their order.
+  bool all(const Rows& rows) const;
+  /// Them as a matrix, without a copy where they are all.
+  torch::Tensor matrix(const Rows& rows) const;
+
+  torch::Tensor values_;             // [n, width] or [nnz]
+  torch::Tensor indices_, offsets_;  // sparse only
+  int64_t count_ = 0, width_ = 0;
+};
+
+}  // namespace bilevel
