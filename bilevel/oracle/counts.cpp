@@ -51,10 +51,10 @@ OracleCounts& OracleLedger::of(Purpose purpose) {
 }
 
 void OracleLedger::state(State& state) {
-  state.scope("steps", [&](State& inner) { steps.state(inner); });
-  state.scope("warm_start", [&](State& inner) { warm_start.state(inner); });
-  state.scope("automatic", [&](State& inner) { automatic.state(inner); });
-  state.scope("evaluation", [&](State& inner) { evaluation.state(inner); });
+  state.part("steps", steps);
+  state.part("warm_start", warm_start);
+  state.part("automatic", automatic);
+  state.part("evaluation", evaluation);
 }
 
 nlohmann::ordered_json OracleLedger::to_json() const {

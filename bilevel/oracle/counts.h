@@ -28,6 +28,14 @@ struct OracleCounts {
   nlohmann::ordered_json to_json() const;
 };
 
+/// `lower_gradients`, and `estimates` of the implicit hypergradient that take `products` Hessian-vector products in all.
+inline OracleCounts implicit_calls(int64_t lower_gradients, int64_t estimates, int64_t products) {
+  return {.lower_gradient = lower_gradients,
+          .upper_gradient = estimates,
+          .hvp = products,
+          .cross_vjp = estimates};
+}
+
 /// What a call was made for.
 enum class Purpose { steps, warm_start, automatic, evaluation };
 

@@ -211,7 +211,7 @@ void Passes::task_state(State& state) {
   });
   state.value("earlier_steps", earlier_.steps);
   state.value("earlier_seconds", earlier_.seconds);
-  state.scope("earlier_calls", [&](State& inner) { earlier_.calls.state(inner); });
+  state.part("earlier_calls", earlier_.calls);
   if (!state.loading()) trace_bytes_ = trace_ ? trace_->flush() : 0;
   state.value("trace_bytes", trace_bytes_);
 }
