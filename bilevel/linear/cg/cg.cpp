@@ -92,11 +92,10 @@ LinearSolution conjugate_gradients_normal(const LinearOperator& matrix, const Li
   for (int64_t k = 0; k < options.max_iterations && norm_r > goal; ++k) {
     if (!std::isfinite(ss)) return fail(kNotFinite);
     if (std::sqrt(ss) <= 8 * unit * scale * norm_r) {
-      return fail(
-          fmt::format("ended at a least-squares solution with a relative residual of {:.3g} after {} "
-                      "products: the lower Hessian is singular, or nearly so, and H z = b has no "
-                      "solution here",
-                      norm_r / norm_b, solution.products));
+      return fail(fmt::format(
+          "ended at a least-squares solution with a relative residual of {:.3g} after {} products: the lower "
+          "Hessian is singular, or nearly so, and H z = b has no solution here",
+          norm_r / norm_b, solution.products));
     }
     const torch::Tensor q = matrix(p);
     ++solution.products;

@@ -46,9 +46,8 @@ void AccBO::variables(State& state) {
 
 SolverEntry accbo_entry() {
   return solver_entry<AccBO>(
-      {.summary =
-           "normalized recursive momentum on x, accelerated and averaged steps on y; one loop, for upper "
-           "objectives of unbounded smoothness",
+      {.summary = "normalized recursive momentum on x, accelerated and averaged steps on y; one loop, for "
+                  "upper objectives of unbounded smoothness",
        .documented_calls = by_options<AccBO>([](const auto& o, int64_t steps) {
          return AveragedLower::calls(averaged_lower_options(o), o.neumann_terms, steps);
        }),

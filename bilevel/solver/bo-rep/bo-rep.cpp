@@ -88,8 +88,7 @@ void BOREP::variables(State& state) {
 SolverEntry bo_rep_entry() {
   return solver_entry<BOREP>(
       {.summary = "normalized momentum on x, SGD on the linear system, y refined once and then updated "
-                  "periodically; "
-                  "for upper objectives of unbounded smoothness",
+                  "periodically; for upper objectives of unbounded smoothness",
        .documented_calls = by_options<BOREP>([](const auto& o, int64_t steps) {
          const int64_t updates = steps > 0 ? (steps - 1) / o.period : 0;
          return implicit_calls(updates * o.lower_steps, steps, steps);

@@ -136,9 +136,8 @@ SolverEntry f2sa_entry() {
              if (given.automatic() || !(*given.value < least) || traits.convexity != Convexity::strong)
                return;
              assumptions.broken.push_back(
-                 fmt::format("it needs a multiplier of at least 2 l_f/mu = {:.3g}, l_f the largest "
-                             "curvature of f in y and mu the "
-                             "smallest of g, but multiplier = {:g}",
+                 fmt::format("it needs a multiplier of at least 2 l_f/mu = {:.3g}, l_f the largest curvature "
+                             "of f in y and mu the smallest of g, but multiplier = {:g}",
                              least, *given.value));
            }),
        .lower_descends_upper = true});

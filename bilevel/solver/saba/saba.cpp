@@ -54,10 +54,9 @@ void SagaMemory::state(State& state) {
 void SABAOptions::fields(Fields& f) {
   step_size_fields(f, *this);
   f.choice("memory", memory, "the memory's first content: zero, or the gradients of a pass over all slots");
-  f.number(
-      "memory_limit", memory_limit, kNonNegative,
-      "bytes that the memory may take: about the size of y twice and of x for every lower batch of the data "
-      "set, and of both once for every upper one");
+  f.number("memory_limit", memory_limit, kNonNegative,
+           "bytes that the memory may take: about the size of y twice and of x for every lower batch of the "
+           "data set, and of both once for every upper one");
   order_field(f, order);
   schedule_fields(f, *this);
 }

@@ -8,10 +8,9 @@ namespace bilevel {
 
 void SLBAMMOptions::fields(Fields& f) {
   step_size_fields(f, *this);
-  f.number(
-       "aggregation_weight", aggregation_weight, {.low = 0, .high = 1, .high_open = true},
-       "weight of the upper objective in the aggregated lower one (mu); 0: no aggregation, for a strongly "
-       "convex lower objective")
+  f.number("aggregation_weight", aggregation_weight, {.low = 0, .high = 1, .high_open = true},
+           "weight of the upper objective in the aggregated lower one (mu); 0: no aggregation, for a "
+           "strongly convex lower objective")
       .search(0.1, 0.9);
   order_field(f, order);
   schedule_fields(f, *this);
@@ -69,10 +68,8 @@ void SLBAMM::variables(State& state) {
 
 SolverEntry sl_bamm_entry() {
   return solver_entry<SLBAMM>(
-      {.summary =
-           "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one loop, "
-           "for "
-           "lower levels that are merely convex",
+      {.summary = "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one "
+                  "loop, for lower levels that are merely convex",
        .documented_calls = by_options<SLBAMM>([](const auto& options, int64_t steps) {
          OracleCounts calls = implicit_calls(steps, steps, steps);
          if (options.aggregation_weight > 0) {

@@ -44,9 +44,8 @@ void SLIP::variables(State& state) {
 
 SolverEntry slip_entry() {
   return solver_entry<SLIP>(
-      {.summary =
-           "normalized momentum on x, SGD on y and on the linear system; one loop, for upper objectives of "
-           "unbounded smoothness",
+      {.summary = "normalized momentum on x, SGD on y and on the linear system; one loop, for upper "
+                  "objectives of unbounded smoothness",
        .documented_calls = [](Solver&, int64_t steps) { return implicit_calls(steps, steps, steps); },
        .movement = Movement::normalized,
        .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}});

@@ -53,8 +53,7 @@ void VRAdamBO::variables(State& state) {
 SolverEntry vr_adambo_entry() {
   return solver_entry<VRAdamBO>(
       {.summary = "recursive momentum over Adam's denominator on x, AccBO's lower level; a reconstruction, "
-                  "for upper "
-                  "objectives of unbounded smoothness",
+                  "for upper objectives of unbounded smoothness",
        .documented_calls = by_options<VRAdamBO>([](const auto& o, int64_t steps) {
          return AveragedLower::calls(averaged_lower_options(o), o.neumann_terms, steps);
        }),

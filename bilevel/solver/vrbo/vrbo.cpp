@@ -11,8 +11,7 @@ void VrboOptions::fields(Fields& f) {
   f.integer("refresh_batches", refresh_batches, kAtLeastOne, "batches that a refresh averages over (S1)");
   f.choice("old_point", old_point,
            "old point of an iteration's first difference: the iteration's start (x_k, y_k), or where the "
-           "directions "
-           "were updated last");
+           "directions were updated last");
   schedule_fields(f, *this);
 }
 

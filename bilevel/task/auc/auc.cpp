@@ -97,8 +97,8 @@ void write_predictions(const AucSetup& setup, const AucFigures& figures) {
 std::string auc_text(const AucSetup& setup, const AucFigures& figures, const Json& summary) {
   const ScoredRows& test = figures.test;
   std::string text = fmt::format(
-      "\ntest AUC {:.4f} (95 % score interval {:.4f} to {:.4f}), average precision "
-      "{:.4f}\n{}: test AUC {:.4f}\n",
+      "\ntest AUC {:.4f} (95 % score interval {:.4f} to {:.4f}), average precision {:.4f}\n{}: test AUC "
+      "{:.4f}\n",
       figures.estimate.auc, figures.estimate.low, figures.estimate.high, average_precision(test),
       figures.baseline.name, figures.baseline.test.auc);
   for (const Json& warning : summary.at("warnings"))

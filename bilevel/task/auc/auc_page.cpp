@@ -102,20 +102,17 @@ class Page {
       const AucEstimate& test = *report_.test;
       out_ += "<div class=\"headline\">\n";
       add("<div><div class=\"figure-number\">{}</div><div class=\"subtle\">AUC on the test rows<br>95&nbsp;% "
-          "interval {} to "
-          "{}<br>(score interval after Newcombe and DeLong)</div></div>\n",
+          "interval {} to {}<br>(score interval after Newcombe and DeLong)</div></div>\n",
           metric_text(test.auc), metric_text(test.low), metric_text(test.high));
       if (report_.baseline) {
         const AucEstimate& base = report_.baseline->test;
         add("<div><div class=\"figure-number second\">{}</div><div class=\"subtle\">baseline: "
-            "{}<br>95&nbsp;% score interval {} to "
-            "{}</div></div>\n",
+            "{}<br>95&nbsp;% score interval {} to {}</div></div>\n",
             metric_text(base.auc), escape_markup(report_.baseline->name), metric_text(base.low),
             metric_text(base.high));
       }
       add("</div>\n<p class=\"sentence\">A random positive row ({}) is ranked above a random negative one in "
-          "<b>{}</b> of the "
-          "cases. A random ranking would reach 50&nbsp;%, a perfect one 100&nbsp;%.</p>\n",
+          "<b>{}</b> of the cases. A random ranking would reach 50&nbsp;%, a perfect one 100&nbsp;%.</p>\n",
           positive_name(), percent(test.auc));
       if (report_.baseline) out_ += "<p>" + comparison(report_.baseline->difference) + "</p>\n";
     } else {
@@ -145,8 +142,8 @@ class Page {
     if (!report_.threshold) return;
     const ReportThreshold& t = *report_.threshold;
     add("<section>\n<h2>When a decision is needed</h2>\n<p>Call a row {} when its score is at least "
-        "<b>{:.6g}</b>. This threshold "
-        "has the highest F1 on the validation rows; the test rows had no part in the choice.</p>\n",
+        "<b>{:.6g}</b>. This threshold has the highest F1 on the validation rows; the test rows had no part "
+        "in the choice.</p>\n",
         positive_name(), t.valid.threshold);
     std::vector<std::vector<std::string>> rows;
     for (const auto& [name, c] : {std::pair("validation", t.valid), std::pair("test", t.test)}) {

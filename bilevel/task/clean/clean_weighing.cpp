@@ -84,9 +84,9 @@ std::vector<int64_t> Weighing::judges_by_agreement(CleanPart& part) {
   }
   if (trusted().empty()) {
     note(
-        "no --trusted file: the training rows whose labels an out-of-fold model agrees with most judge "
-        "the others; this assumes that labels are right more often than wrong, and not wrong in a way "
-        "that a model can learn; the probabilities and the share of wrong labels are not calibrated");
+        "no --trusted file: the training rows whose labels an out-of-fold model agrees with most judge the "
+        "others; this assumes that labels are right more often than wrong, and not wrong in a way that a "
+        "model can learn; the probabilities and the share of wrong labels are not calibrated");
   }
   return judges;
 }

@@ -168,8 +168,8 @@ std::string table_text(const Json& summary) {
 
 std::string table_tsv(const Json& summary) {
   std::string text =
-      "rank\tcompetitor\tsolver\tmean\tlow\thigh\tfinished\tdiverged\tfailed\tout_of_theory\tsteps\tsamples\t"
-      "oracle_calls\tseconds\tswing\tno_nearer\toscillating\n";
+      "rank\tcompetitor\tsolver\tmean\tlow\thigh\tfinished\tdiverged\tfailed\tout_of_"
+      "theory\tsteps\tsamples\toracle_calls\tseconds\tswing\tno_nearer\toscillating\n";
   const auto cell = [](const Json& value) {
     return value.is_null() ? std::string() : value.is_string() ? value.get<std::string>() : value.dump();
   };

@@ -83,9 +83,8 @@ void MetaSetup::divide() {
   }
   if (o_.head == HeadKind::shared && !all_classes) {
     throw InputError(
-        "head = shared: one head for all tasks needs classes that all tasks share; give --domain, or a "
-        "test file "
-        "(--test) with the same classes, or take --head ridge");
+        "head = shared: one head for all tasks needs classes that all tasks share; give --domain, or a test "
+        "file (--test) with the same classes, or take --head ridge");
   }
   parts_ = meta_parts(o_, files_);
   const EpisodeOptions episodes{.ways = *o_.ways, .shots = o_.shots, .queries = o_.queries};

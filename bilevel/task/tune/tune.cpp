@@ -40,10 +40,10 @@ const PassOutcome* learn(TuneSetup& setup, TuneModel& model, const Problem& prob
   const TuneJobOptions& o = setup.options();
   setup.note(out_of_theory(method, setup.traits(problem)));
   if (!setup.convex() && solver_registry().at(o.solver).lower_descends_upper) {
-    setup.note(fmt::format(
-        "{} moves the weights down the validation loss too: the validation figures are those of rows "
-        "that were fitted",
-        o.solver));
+    setup.note(
+        fmt::format("{} moves the weights down the validation loss too: the validation figures are those of "
+                    "rows that were fitted",
+                    o.solver));
   }
   if (setup.convex()) spent.start = setup.start(model);
   const PassOutcome* learned = passes.run({.name = "learn",

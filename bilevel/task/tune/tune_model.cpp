@@ -104,8 +104,7 @@ void TuneModel::group_weights(const InputShape& shape) {
   if (by_feature && !found) {
     throw InputError(
         "tune = l2-per-feature: the features of this encoder are its token vectors, which are not trained; "
-        "add "
-        "--train-embedding, or take l2 or l2-per-class");
+        "add --train-embedding, or take l2 or l2-per-class");
   }
 }
 
