@@ -1,7 +1,6 @@
 // Verdicts need a reference that is more accurate than the error they claim.
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <algorithm>
 #include <cmath>
 #include <memory>
 

@@ -1,8 +1,6 @@
 // Losses whose minibatches are not what they should be.
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <cmath>
-
 #include "bilevel/check/check_support.h"
 #include "tests/problems.h"
 

@@ -1,8 +1,6 @@
 // Verdicts do not depend on the units of x and y.
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <cmath>
-
 #include "bilevel/check/check_support.h"
 
 namespace bilevel {

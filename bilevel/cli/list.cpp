@@ -1,7 +1,6 @@
 // `bilevel list`: what there is.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <iostream>
 #include <memory>
 

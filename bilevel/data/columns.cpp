@@ -1,9 +1,7 @@
 #include "bilevel/data/columns.h"
 
 #include <fmt/format.h>
-#include <torch/types.h>
 
-#include <algorithm>
 #include <numeric>
 
 #include "bilevel/core/error.h"

@@ -1,7 +1,5 @@
 #include "bilevel/data/idx_rows.h"
 
-#include <filesystem>
-
 #include "bilevel/data/test_files.h"
 #include "bilevel/task/features.h"
 

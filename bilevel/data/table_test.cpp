@@ -2,9 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <fstream>
-
 #include "bilevel/data/test_files.h"
 
 namespace bilevel {

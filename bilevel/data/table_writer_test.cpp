@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-#include <limits>
 #include <stdexcept>
 
 #include "bilevel/data/table.h"

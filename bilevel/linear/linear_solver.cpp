@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "bilevel/linear/cg/cg.h"
 #include "bilevel/linear/exact/exact.h"
 #include "bilevel/linear/fixed_point/fixed_point.h"

@@ -15,7 +15,6 @@
 #include "bilevel/core/threads.h"
 #include "bilevel/report/trace.h"
 #include "bilevel/solver/registry.h"
-#include "bilevel/task/job/job.h"
 #include "bilevel/task/known_metrics.h"
 #include "bilevel/task/run_folder.h"
 #include "bilevel/task/solve_report.h"

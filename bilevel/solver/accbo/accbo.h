@@ -67,6 +67,4 @@ class AccBO : public SteppedSolver<AccBOOptions> {
   Point before_;                // (x_{t-1}, yhat_{t-1})
 };
 
-SolverEntry accbo_entry();
-
 }  // namespace bilevel

@@ -62,6 +62,4 @@ class AdamBO : public SteppedSolver<AdamBOOptions> {
   Adam adam_;
 };
 
-SolverEntry adambo_entry();
-
 }  // namespace bilevel

@@ -52,6 +52,4 @@ class AmIGO : public SteppedSolver<AmIGOOptions> {
   torch::Tensor z_;
 };
 
-SolverEntry amigo_entry();
-
 }  // namespace bilevel

@@ -63,6 +63,4 @@ class BOREP : public SteppedSolver<BOREPOptions> {
   torch::Tensor z_, m_;
 };
 
-SolverEntry bo_rep_entry();
-
 }  // namespace bilevel

@@ -78,6 +78,4 @@ class F2SA : public SteppedSolver<F2SAOptions> {
   torch::Tensor w_;
 };
 
-SolverEntry f2sa_entry();
-
 }  // namespace bilevel

@@ -53,6 +53,4 @@ class MASOBA : public SteppedSolver<MASOBAOptions> {
   torch::Tensor z_, h_;
 };
 
-SolverEntry ma_soba_entry();
-
 }  // namespace bilevel

@@ -34,6 +34,4 @@ class Mrbo : public Storm<Series::sum> {
   std::string name() const override { return "mrbo"; }
 };
 
-SolverEntry mrbo_entry();
-
 }  // namespace bilevel

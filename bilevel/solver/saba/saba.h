@@ -86,6 +86,4 @@ class SABA : public SteppedSolver<SABAOptions> {
   torch::Tensor z_;
 };
 
-SolverEntry saba_entry();
-
 }  // namespace bilevel

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 namespace bilevel {
 
 void SLBAMMOptions::fields(Fields& f) {

@@ -58,6 +58,4 @@ class SLBAMM : public SteppedSolver<SLBAMMOptions> {
   torch::Tensor z_;
 };
 
-SolverEntry sl_bamm_entry();
-
 }  // namespace bilevel

@@ -49,6 +49,4 @@ class SLIP : public SteppedSolver<SLIPOptions> {
   torch::Tensor z_, m_;
 };
 
-SolverEntry slip_entry();
-
 }  // namespace bilevel

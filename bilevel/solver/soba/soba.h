@@ -50,6 +50,4 @@ class SOBA : public SteppedSolver<SOBAOptions> {
   torch::Tensor z_;
 };
 
-SolverEntry soba_entry();
-
 }  // namespace bilevel

@@ -50,6 +50,4 @@ class StocBiO : public SteppedSolver<StocBiOOptions> {
   NeumannEstimator estimator_;
 };
 
-SolverEntry stocbio_entry();
-
 }  // namespace bilevel

@@ -32,6 +32,4 @@ class Sustain : public Storm<Series::one_summand> {
   std::string name() const override { return "sustain"; }
 };
 
-SolverEntry sustain_entry();
-
 }  // namespace bilevel

@@ -49,6 +49,4 @@ class TTSA : public SteppedSolver<TTSAOptions> {
   NeumannEstimator estimator_;
 };
 
-SolverEntry ttsa_entry();
-
 }  // namespace bilevel

@@ -65,6 +65,4 @@ class VRAdamBO : public SteppedSolver<VRAdamBOOptions> {
   Point before_;                // (x_{t-1}, yhat_{t-1})
 };
 
-SolverEntry vr_adambo_entry();
-
 }  // namespace bilevel

@@ -73,6 +73,4 @@ class Vrbo : public SteppedSolver<VrboOptions> {
   Point last_;  // where d_x and d_y were updated last
 };
 
-SolverEntry vrbo_entry();
-
 }  // namespace bilevel

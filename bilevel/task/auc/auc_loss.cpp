@@ -1,7 +1,5 @@
 #include "bilevel/task/auc/auc_loss.h"
 
-#include <torch/types.h>
-
 #include "bilevel/problem/batch.h"
 
 namespace bilevel {

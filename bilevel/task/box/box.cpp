@@ -1,13 +1,16 @@
-#include "bilevel/task/box/box.h"
-
+// Quadratics with x in a box.
+//
+// The random quadratics of `Quadratic` with low <= x_i <= high (float64). Phi is a strongly convex
+// quadratic, so x* is its minimizer in the box, found by coordinate descent to round-off. x starts at the
+// nearest point of the box to 1, y at 1.
 #include <fmt/format.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "bilevel/core/error.h"
 #include "bilevel/problem/sets.h"
+#include "bilevel/task/known_problem.h"
 #include "bilevel/task/quadratic/quadratic.h"
 
 namespace bilevel {

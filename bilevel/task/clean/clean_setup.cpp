@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
-#include <algorithm>
-#include <cmath>
 #include <unordered_map>
 
 #include "bilevel/core/error.h"

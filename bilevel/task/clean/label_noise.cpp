@@ -1,7 +1,6 @@
 #include "bilevel/task/clean/label_noise.h"
 
 #include <ATen/ops/special_gammaincc.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

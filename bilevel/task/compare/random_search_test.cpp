@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <set>
 
 #include "bilevel/core/streams.h"
 #include "bilevel/solver/registry.h"

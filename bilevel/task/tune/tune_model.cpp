@@ -4,9 +4,7 @@
 #include <fmt/ranges.h>
 #include <torch/types.h>
 
-#include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "bilevel/core/error.h"
 #include "bilevel/model/sparse.h"

@@ -41,6 +41,4 @@ class AidCg : public SteppedSolver<AidCgOptions> {
   StepReport iterate(Oracles& oracles) override;
 };
 
-SolverEntry aid_cg_entry();
-
 }  // namespace bilevel
