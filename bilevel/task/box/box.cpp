@@ -49,16 +49,17 @@ class Box : public KnownProblem {
     f.number("low", low_, kAny, "smallest allowed x_i");
     f.number("high", high_, kAny, "largest allowed x_i");
   }
-  void build(uint64_t seed) override {
-    fields_of(*this).validate();
+  void make(uint64_t seed) override {
     if (low_ > high_) {
       throw InputError(fmt::format("low = {:g}: must be at most high = {:g}", low_, high_));
     }
     options_.seed = seed;
     quadratic_ = std::make_unique<Quadratic>(options_);
     quadratic_->make_convex();
+    x_ = quadratic_->x;
+    y_ = quadratic_->y;
     const torch::NoGradGuard no_grad;
-    quadratic_->x.clamp_(low_, high_);
+    x_.clamp_(low_, high_);
     solution_ = minimize_in_box(quadratic_->curvature(), gradient(torch::zeros_like(x())), low_, high_);
   }
   Problem problem() const override {
@@ -66,8 +67,6 @@ class Box : public KnownProblem {
     problem.upper.project = box(low_, high_);
     return problem;
   }
-  torch::Tensor x() const override { return quadratic_->x; }
-  torch::Tensor y() const override { return quadratic_->y; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return quadratic_->best_lower(x); }
   torch::Tensor gradient(const torch::Tensor& x) const override { return quadratic_->gradient(x); }
   torch::Tensor solution() const override { return solution_; }

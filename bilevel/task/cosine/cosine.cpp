@@ -11,8 +11,7 @@ namespace {
 class Cosine : public KnownProblem {
  public:
   void fields(Fields& f) override { f.integer("dim", dim_, kAtLeastOne, "dimension of x and y"); }
-  void build(uint64_t) override {
-    fields_of(*this).validate();
+  void make(uint64_t) override {
     x_ = torch::full({dim_}, 2.0, torch::kFloat64).requires_grad_();
     y_ = torch::zeros({dim_}, torch::kFloat64).requires_grad_();
   }
@@ -24,8 +23,6 @@ class Cosine : public KnownProblem {
     return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
             .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return x; }
   torch::Tensor gradient(const torch::Tensor& x) const override { return x - torch::sin(x); }
   torch::Tensor solution() const override { return torch::zeros({dim_}, torch::kFloat64); }
@@ -35,7 +32,6 @@ class Cosine : public KnownProblem {
 
  private:
   int64_t dim_ = 1;
-  torch::Tensor x_, y_;
 };
 
 }  // namespace

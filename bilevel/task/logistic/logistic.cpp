@@ -32,8 +32,7 @@ class Logistic : public KnownProblem {
               "use at most so many validation rows; 0: all, or a fifth of train");
     f.integer("batch_size", batch_size_, kNonNegative, "rows a batch; 0: all, every oracle is exact");
   }
-  void build(uint64_t seed) override {
-    fields_of(*this).validate();
+  void make(uint64_t seed) override {
     options_.seed = seed;
     ProblemData data;
     if (options_.train.empty()) {
@@ -73,8 +72,6 @@ class Logistic : public KnownProblem {
         .lower = {
             .parameters = {{"y", y_}}, .loss = g, .batches = shuffled({train_}, train_sign_, sampling)}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override {
     return minimize(lower(x), torch::zeros_like(x));
   }
@@ -116,7 +113,7 @@ class Logistic : public KnownProblem {
 
   ProblemDataOptions options_;
   int64_t batch_size_ = 0;
-  torch::Tensor train_, train_sign_, valid_, valid_sign_, x_, y_;
+  torch::Tensor train_, train_sign_, valid_, valid_sign_;
 };
 
 }  // namespace

@@ -15,8 +15,7 @@ class ManyMinimizers : public KnownProblem {
   void fields(Fields& f) override {
     f.integer("dim", dim_, kAtLeastOne, "dimension of x; y has twice as many");
   }
-  void build(uint64_t) override {
-    fields_of(*this).validate();
+  void make(uint64_t) override {
     x_ = torch::zeros({dim_}, torch::kFloat64).requires_grad_();
     y_ = torch::zeros({2 * dim_}, torch::kFloat64).requires_grad_();
   }
@@ -30,8 +29,6 @@ class ManyMinimizers : public KnownProblem {
     return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
             .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override {
     return torch::cat({-0.5 * (x + 1), 0.5 * (3 * x + 1)});
   }
@@ -47,7 +44,6 @@ class ManyMinimizers : public KnownProblem {
 
  private:
   int64_t dim_ = 10;
-  torch::Tensor x_, y_;
 };
 
 }  // namespace

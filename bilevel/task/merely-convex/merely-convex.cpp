@@ -13,8 +13,7 @@ class MerelyConvex : public KnownProblem {
   void fields(Fields& f) override {
     f.integer("dim", dim_, kAtLeastOne, "dimension of x; y has twice as many");
   }
-  void build(uint64_t) override {
-    fields_of(*this).validate();
+  void make(uint64_t) override {
     x_ = torch::full({dim_}, 0.01, torch::kFloat64).requires_grad_();
     y_ = torch::full({2 * dim_}, 0.01, torch::kFloat64).requires_grad_();
   }
@@ -29,8 +28,6 @@ class MerelyConvex : public KnownProblem {
     return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
             .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return torch::cat({x, x}); }
   torch::Tensor gradient(const torch::Tensor& x) const override { return x - 1; }
   torch::Tensor solution() const override { return torch::ones({dim_}, torch::kFloat64); }
@@ -45,7 +42,6 @@ class MerelyConvex : public KnownProblem {
 
  private:
   int64_t dim_ = 100;
-  torch::Tensor x_, y_;
 };
 
 }  // namespace

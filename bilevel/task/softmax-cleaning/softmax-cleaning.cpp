@@ -41,8 +41,7 @@ class SoftmaxCleaning : public KnownProblem {
            "give every feature mean 0 and standard deviation 1 on the training rows");
     f.integer("batch_size", batch_size_, kNonNegative, "rows a batch; 0: all, every oracle is exact");
   }
-  void build(uint64_t seed) override {
-    fields_of(*this).validate();
+  void make(uint64_t seed) override {
     data_.seed = seed;
     ProblemData data;
     if (data_.train.empty()) {
@@ -89,8 +88,6 @@ class SoftmaxCleaning : public KnownProblem {
                       .loss = g,
                       .batches = shuffled({train_.features}, train_.classes, sampling)}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override {
     return minimize(lower(x), torch::zeros_like(y_).detach());
   }
@@ -166,7 +163,6 @@ class SoftmaxCleaning : public KnownProblem {
   LabelledRows train_, valid_;
   torch::Tensor recorded_;                     // the classes of the training rows before some were replaced
   torch::Tensor train_target_, valid_target_;  // one-hot
-  torch::Tensor x_, y_;
 };
 
 }  // namespace

@@ -18,8 +18,7 @@ class StronglyConvex : public KnownProblem {
     f.integer("dim", dim_, kAtLeastOne, "dimension of x and y");
     f.choice("form", form_, {"identity", "general"}, "whether A, B, D are the identity or random matrices");
   }
-  void build(uint64_t seed) override {
-    fields_of(*this).validate();
+  void make(uint64_t seed) override {
     a_ = b_ = d_ = torch::eye(dim_, torch::kFloat64);
     if (form_ == "general") {
       at::Generator random = at::make_generator<at::CPUGeneratorImpl>(derive_seed(seed, "strongly-convex"));
@@ -45,8 +44,6 @@ class StronglyConvex : public KnownProblem {
     return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
             .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override {
     return at::linalg_solve(a_, b_.t().mv(x));
   }
@@ -66,7 +63,7 @@ class StronglyConvex : public KnownProblem {
  private:
   int64_t dim_ = 100;
   std::string form_ = "identity";
-  torch::Tensor a_, b_, d_, x_, y_;
+  torch::Tensor a_, b_, d_;
 };
 
 }  // namespace
