@@ -16,8 +16,7 @@ LinearSolution fixed_point(const LinearOperator& hessian, const torch::Tensor& b
     throw InputError(fmt::format("the step size of the fixed-point iteration is {:g}, but must be > 0",
                                  options.step_size));
   }
-  const double unit = b.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
-                                                         : std::numeric_limits<float>::epsilon();
+  const double unit = unit_round_off(b.scalar_type());
   LinearSolution solution;
   solution.z = options.start.defined() ? options.start.clone() : torch::zeros_like(b);
   solution.residual = b.norm();

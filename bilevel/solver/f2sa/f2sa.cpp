@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <limits>
 
 #include "bilevel/linear/lanczos/lanczos.h"
 
@@ -12,17 +11,11 @@ namespace {
 
 constexpr int64_t kProducts = 20;  // of either Lanczos iteration
 
-/// The distance of numbers near 1.
-double unit_of(const torch::Tensor& y) {
-  return y.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
-                                            : std::numeric_limits<float>::epsilon();
-}
-
 /// The curvatures in y of the function with this gradient at the present y, from central differences: known to a share of
 /// about unit^(2/3) of the largest.
 ExtremeEigenvalues curvatures(Oracles& oracles, const std::function<torch::Tensor()>& gradient) {
   const torch::Tensor x = oracles.x().flat().clone(), y = oracles.y().flat().clone();
-  const double step = std::cbrt(unit_of(y)) * (1 + y.norm().item<double>());
+  const double step = std::cbrt(unit_round_off(y.scalar_type())) * (1 + y.norm().item<double>());
   const auto gradient_at = [&](const torch::Tensor& point) {
     const PointScope scope(oracles, x, point);
     return gradient();
@@ -42,7 +35,7 @@ double automatic_multiplier(Oracles& oracles) {
   const Sample xi = oracles.upper().draw("multiplier"), zeta = oracles.lower().draw("multiplier");
   const ExtremeEigenvalues f = curvatures(oracles, [&] { return oracles.upper().gradient_in_y(xi); });
   const ExtremeEigenvalues g = curvatures(oracles, [&] { return oracles.lower().gradient_in_y(zeta); });
-  const double flat = 10 * std::pow(unit_of(oracles.y().flat()), 2.0 / 3) * g.largest;
+  const double flat = 10 * std::pow(unit_round_off(oracles.y().flat().scalar_type()), 2.0 / 3) * g.largest;
   if (!(g.smallest > flat) || !std::isfinite(f.smallest)) return 1;
   return std::max(1.0, 2 * std::max(std::abs(f.smallest), std::abs(f.largest)) / g.smallest);
 }

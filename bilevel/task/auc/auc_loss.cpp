@@ -17,12 +17,4 @@ torch::Tensor AucLoss::value(const torch::Tensor& scores, const torch::Tensor& l
   return (spread + 2 * multiplier * bracket - rho * (1 - rho) * alpha.square()).reshape({});
 }
 
-double AucLoss::best_alpha(const torch::Tensor& scores, const torch::Tensor& labels) const {
-  const double rho = positive_share;
-  const torch::Tensor s = scores.to(torch::kFloat64);
-  const torch::Tensor t = labels.to(torch::kFloat64);
-  const double q = ((rho * (1 - t) - (1 - rho) * t) * s).mean().item<double>() / (rho * (1 - rho));
-  return form == "ppd" ? q : q + margin;
-}
-
 }  // namespace bilevel

@@ -172,15 +172,14 @@ void Passes::open_trace() {
 }
 
 void Passes::write(const TraceRow& row, const std::optional<Evaluation>& evaluation) {
-  nlohmann::ordered_json line{
-      {"phase", current_.name},
-      {"step", row.step},
-      {"seconds", earlier_.seconds + row.seconds},
-      {"upper_loss", row.upper_loss},
-      {"hypergradient_norm", row.hypergradient_norm},
-      {"linear_residual", row.linear_residual},
-      {"oracle_calls", row.oracle_calls.to_json()},
-      {"samples", {{"upper", row.oracle_calls.upper_samples}, {"lower", row.oracle_calls.lower_samples}}}};
+  nlohmann::ordered_json line{{"phase", current_.name},
+                              {"step", row.step},
+                              {"seconds", earlier_.seconds + row.seconds},
+                              {"upper_loss", row.upper_loss},
+                              {"hypergradient_norm", row.hypergradient_norm},
+                              {"linear_residual", row.linear_residual},
+                              {"oracle_calls", row.oracle_calls.to_json()},
+                              {"samples", row.oracle_calls.samples()}};
   if (evaluation && evaluation->fields.is_object()) line.update(evaluation->fields);
   trace_->append(line);
 }
