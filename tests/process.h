@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "bilevel/cli/program.h"
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 #include "tests/support.h"
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>

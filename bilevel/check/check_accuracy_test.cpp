@@ -4,9 +4,9 @@
 #include <cmath>
 #include <memory>
 
-#include "bilevel/check/check_support.h"
 #include "bilevel/task/known_problem.h"
 #include "bilevel/task/quadratic/quadratic.h"
+#include "tests/checks.h"
 
 namespace bilevel {
 namespace check_accuracy_test {

@@ -1,7 +1,7 @@
 // Verdicts do not depend on the units of x and y.
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "bilevel/check/check_support.h"
+#include "tests/checks.h"
 
 namespace bilevel {
 namespace check_units_test {

@@ -8,7 +8,7 @@
 
 #include "bilevel/data/libsvm.h"
 #include "bilevel/data/sparse_transform.h"
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <set>
 
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {

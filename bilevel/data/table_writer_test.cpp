@@ -6,7 +6,7 @@
 #include <stdexcept>
 
 #include "bilevel/data/table.h"
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace table_writer_test {
