@@ -53,9 +53,10 @@ auto by_options(Function function) {
   };
 }
 
-/// The entry of `Method`: `entry` with its name and how it is made.
+/// The entry of `Method`: `given` with its name and how it is made.
 template <typename Method>
-SolverEntry solver_entry(SolverEntry entry) {
+SolverEntry solver_entry(const SolverEntry& given) {
+  SolverEntry entry = given;
   entry.name = Method().name();
   entry.make = [] { return std::make_unique<Method>(); };
   return entry;
