@@ -1,8 +1,6 @@
 // `bilevel check`, run as a person runs it.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <nlohmann/json.hpp>
 #include <random>
 
 #include "bilevel/task/known_problem.h"

@@ -1,7 +1,6 @@
 // `bilevel compare`, run as a person runs it.
 #include <signal.h>
 
-#include <cmath>
 #include <random>
 
 #include "tests/process.h"

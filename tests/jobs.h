@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "bilevel/data/test_files.h"
 #include "bilevel/task/job/job_entry.h"
+#include "tests/files.h"
 #include "tests/support.h"
 
 namespace bilevel {

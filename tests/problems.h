@@ -4,7 +4,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/types.h>
 
-#include <cmath>
 #include <memory>
 
 #include "bilevel/problem/problem.h"

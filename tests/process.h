@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -24,7 +23,7 @@
 #include <vector>
 
 #include "bilevel/cli/program.h"
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 #include "tests/support.h"
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>

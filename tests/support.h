@@ -10,7 +10,7 @@
 #include <string>
 
 #include "bilevel/core/parameters.h"
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 

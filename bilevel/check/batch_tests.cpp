@@ -223,8 +223,7 @@ class LevelBatches {
     const Apart first = difference();
     const std::string fault = fmt::format(
         "minibatches give {:.3g} times the loss of the same rows in one batch: a sum instead of a mean, or "
-        "rows "
-        "that influence each other, as in batch normalization",
+        "rows that influence each other, as in batch normalization",
         ratio_);
     settle(name, first, false, difference, fault);
   }
@@ -247,8 +246,8 @@ class LevelBatches {
     };
     settle(name, difference(), !random_, difference,
            "its batches hold the classes in other shares than the data and carry weights for it "
-           "(Batch::weights), but "
-           "rows that stand in a batch twice and count half are not what they are once: use weighted_mean");
+           "(Batch::weights), but rows that stand in a batch twice and count half are not what they are "
+           "once: use weighted_mean");
   }
 
   Session& s_;

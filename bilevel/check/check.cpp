@@ -43,10 +43,9 @@ bool test_losses(Session& s) {
     const bool same = error <= 100 * s.unit;
     s.note("losses", std::string(name) + " is a function of its sample", same ? Verdict::ok : Verdict::wrong,
            error,
-           same
-               ? ""
-               : "evaluated twice on the same rows with the same seed it differs: randomness inside the loss "
-                 "must come from LibTorch's default generator");
+           same ? ""
+                : "evaluated twice on the same rows with the same seed it differs: randomness inside the "
+                  "loss must come from LibTorch's default generator");
     usable = usable && same;
   }
   if (!usable) {

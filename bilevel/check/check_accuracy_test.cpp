@@ -1,13 +1,12 @@
 // Verdicts need a reference that is more accurate than the error they claim.
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <algorithm>
 #include <cmath>
 #include <memory>
 
-#include "bilevel/check/check_support.h"
 #include "bilevel/task/known_problem.h"
 #include "bilevel/task/quadratic/quadratic.h"
+#include "tests/checks.h"
 
 namespace bilevel {
 namespace check_accuracy_test {

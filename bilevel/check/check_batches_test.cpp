@@ -1,9 +1,7 @@
 // Losses whose minibatches are not what they should be.
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <cmath>
-
-#include "bilevel/check/check_support.h"
+#include "tests/checks.h"
 #include "tests/problems.h"
 
 namespace bilevel {

@@ -2,12 +2,12 @@
 // network as y has many, and `check` says so).
 #include <numeric>
 
-#include "bilevel/check/check_support.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/task/auc/auc_model.h"
 #include "bilevel/task/clean/clean_model.h"
 #include "bilevel/task/meta/meta_model.h"
 #include "bilevel/task/tune/tune_model.h"
+#include "tests/checks.h"
 
 namespace bilevel {
 namespace check_jobs_test {

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "bilevel/check/check_support.h"
 #include "bilevel/task/known_problem.h"
+#include "tests/checks.h"
 
 namespace bilevel {
 namespace check_mistakes_test {

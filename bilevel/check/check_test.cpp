@@ -5,11 +5,11 @@
 
 #include <cmath>
 
-#include "bilevel/check/check_support.h"
 #include "bilevel/check/differences.h"
 #include "bilevel/core/error.h"
 #include "bilevel/task/p1/p1.h"
 #include "bilevel/task/quadratic/quadratic.h"
+#include "tests/checks.h"
 #include "tests/problems.h"
 #include "tests/support.h"
 

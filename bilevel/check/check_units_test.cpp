@@ -1,9 +1,7 @@
 // Verdicts do not depend on the units of x and y.
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <cmath>
-
-#include "bilevel/check/check_support.h"
+#include "tests/checks.h"
 
 namespace bilevel {
 namespace check_units_test {

@@ -244,11 +244,10 @@ bool DerivativeTests::compare(const TestPoint& at, const std::string& what, cons
     Ruling judgement = judged(once);
     if (judgement.verdict == Verdict::wrong) judgement = judged(differences.confirmed(once));
     if (judgement.verdict == Verdict::wrong && judgement.message.empty()) {
-      judgement.message =
-          s_.oracles.has_lower_hessian() && what.starts_with("Problem")
-              ? "differs from the differences of grad_y g"
-              : "differs from the differences of the gradient: a backward pass that is not itself "
-                "differentiable?";
+      judgement.message = s_.oracles.has_lower_hessian() && what.starts_with("Problem")
+                              ? "differs from the differences of grad_y g"
+                              : "differs from the differences of the gradient: a backward pass that is not "
+                                "itself differentiable?";
     }
     agree = agree && judgement.verdict != Verdict::wrong;
     s_.collect("second derivatives", what + block.name, judgement, at);
@@ -293,8 +292,7 @@ void DerivativeTests::reach() {
     if (unseen <= 1) continue;
     s_.report.remarks.push_back(
         fmt::format("beyond reach: of the {} numbers of {}, a wrong derivative in fewer than about {:.0f} is "
-                    "less than {:g} of "
-                    "the whole and need not show{}",
+                    "less than {:g} of the whole and need not show{}",
                     largest->size, largest->name, std::ceil(unseen), s_.tolerance,
                     s_.unit > 1e-12 ? "; in float64 a part of 1e-05 does" : ""));
   }

@@ -11,12 +11,6 @@
 
 namespace bilevel {
 
-/// Unit of rounding of a floating-point type.
-inline double unit_round_off(torch::ScalarType type) {
-  return type == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
-                                 : std::numeric_limits<float>::epsilon();
-}
-
 /// A value and how far it may be from the true one: rounding, and an inner problem solved inexactly.
 struct NoisyValue {
   double value = 0, noise = 0;

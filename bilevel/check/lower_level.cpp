@@ -223,11 +223,10 @@ void LowerLevel::other_starts() {
   const double away = norm_of(lowest.y - solution_);
   // A network has many minima, and none of them is its solution.
   const bool network = s_.y.numel() > s_.options.dense_limit;
-  s_.note(
-      "lower level", name, network ? Verdict::warning : Verdict::wrong, kNoNumber,
-      fmt::format("g = {:.6g} at the y found, but {:.6g} at a distance of {:.2g}: the y given leads to a {}, "
-                  "not to y*(x)",
-                  value_, lowest.value, away, "minimum that is not the lowest"));
+  s_.note("lower level", name, network ? Verdict::warning : Verdict::wrong, kNoNumber,
+          fmt::format("g = {:.6g} at the y found, but {:.6g} at a distance of {:.2g}: the y given leads to a "
+                      "{}, not to y*(x)",
+                      value_, lowest.value, away, "minimum that is not the lowest"));
 }
 
 void LowerLevel::curvature(bool products_agree) {

@@ -3,7 +3,6 @@
 
 #include <torch/types.h>
 
-#include <functional>
 #include <string>
 #include <vector>
 

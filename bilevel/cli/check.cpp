@@ -2,11 +2,8 @@
 #include "bilevel/check/check.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <fmt/format.h>
 #include <torch/types.h>
 
-#include <algorithm>
-#include <cmath>
 #include <iostream>
 #include <memory>
 

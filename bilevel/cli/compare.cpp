@@ -1,7 +1,6 @@
 // `bilevel compare`: solvers on one task, with the same data, the same starts and the same budgets.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <optional>

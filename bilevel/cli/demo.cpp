@@ -10,7 +10,6 @@
 #include "bilevel/cli/jobs.h"
 #include "bilevel/core/files.h"
 #include "bilevel/data/catalogue.h"
-#include "bilevel/task/auc/auc.h"
 
 namespace bilevel::cli {
 namespace {
@@ -59,7 +58,7 @@ void add_demo(CLI::App& program, Body& body) {
       create_folder(out);
       const std::string data = out + "/packages.tsv";
       write_file_atomically(data, table);
-      const JobEntry entry = auc_entry();
+      const JobEntry& entry = job_registry().at("auc");
       const std::unique_ptr<Job> job = entry.make();
       fields_of(*job).from_json({{"train", data},
                                  {"text", "description"},

@@ -1,7 +1,6 @@
 // `bilevel list`: what there is.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <iostream>
 #include <memory>
 
@@ -124,8 +123,7 @@ void add_list(CLI::App& program, Body& body) {
       "list", "list solvers and problems (with their options), what theories assume, encoders or jobs");
   c->add_option("what", given->what,
                 "solvers, options (of the solver or job NAME), assumptions (of the solvers' theories), "
-                "encoders, jobs or "
-                "problems; all when left out")
+                "encoders, jobs or problems; all when left out")
       ->check(CLI::IsMember({"solvers", "options", "assumptions", "encoders", "jobs", "problems"}));
   c->add_option("name", given->name, "the solver or job whose options are listed");
   c->add_flag("--markdown", given->markdown,

@@ -1,6 +1,4 @@
 // `bilevel solve`: a solver on a problem whose answer is known.
-#include <fmt/format.h>
-
 #include <memory>
 
 #include "bilevel/cli/command.h"

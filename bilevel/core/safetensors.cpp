@@ -1,7 +1,6 @@
 #include "bilevel/core/safetensors.h"
 
 #include <fmt/format.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <array>

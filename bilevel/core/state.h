@@ -66,6 +66,12 @@ class State {
     prefix_ = outer;
   }
 
+  /// Saves or restores an object by its own `state`, under `name` + "/".
+  template <typename Part>
+  void part(const std::string& name, Part& part) {
+    scope(name, [&](State& inner) { part.state(inner); });
+  }
+
   /// The names directly under the current scope: those of `map` when saving, those that were saved when
   /// loading.
   template <typename Map>

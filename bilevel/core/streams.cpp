@@ -4,8 +4,6 @@
 #include <ATen/Context.h>
 #include <ATen/Utils.h>
 
-#include <mutex>
-
 namespace bilevel {
 
 uint64_t derive_seed(uint64_t seed, const std::string& name) {

@@ -20,8 +20,7 @@ TEST(Catalogue, ParsesStanzas) {
       "contrib/games\n\n"
       "Package: b\nSection: libs\n\n"                        // no description
       "Package: a\nSection: libs\nDescription: again\n\n\n"  // repeated
-      "Package: c\nSection: net\nDescription-en: in \xFF"
-      "English\n");
+      "Package: c\nSection: net\nDescription-en: in \xFFEnglish\n");
   ASSERT_EQ(packages.size(), 2U);
   EXPECT_EQ(packages[0].name, "a");
   EXPECT_EQ(packages[0].section, "games");

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 #include "tests/support.h"
 
 namespace bilevel {

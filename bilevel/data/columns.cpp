@@ -1,9 +1,7 @@
 #include "bilevel/data/columns.h"
 
 #include <fmt/format.h>
-#include <torch/types.h>
 
-#include <algorithm>
 #include <numeric>
 
 #include "bilevel/core/error.h"
@@ -36,11 +34,10 @@ bool decide_categorical(const Table& table, size_t column) {
     }
     if (first_word != kNone && first_number != kNone) {
       fail_at(table.position(first_word, column),
-              fmt::format(
-                  "'{}' in column '{}' is not a number, but the column also holds numbers ('{}' on line {}); "
-                  "if they are categories, name the column categorical (--categorical {})",
-                  table.cell(first_word, column), name, table.cell(first_number, column),
-                  table.position(first_number, column).line, name));
+              fmt::format("'{}' in column '{}' is not a number, but the column also holds numbers ('{}' on "
+                          "line {}); if they are categories, name the column categorical (--categorical {})",
+                          table.cell(first_word, column), name, table.cell(first_number, column),
+                          table.position(first_number, column).line, name));
     }
   }
   return first_word != kNone;
@@ -167,10 +164,9 @@ void ColumnTransform::fill(const Table& table, const std::vector<int64_t>& rows,
     } else {
       if (number.kind == CellKind::word) {
         fail_at(table.position(row, table_column),
-                fmt::format(
-                    "'{}' in column '{}' is not a number, but the training rows hold numbers there; if they "
-                    "are categories, name the column categorical (--categorical {})",
-                    text, column.name, column.name));
+                fmt::format("'{}' in column '{}' is not a number, but the training rows hold numbers there; "
+                            "if they are categories, name the column categorical (--categorical {})",
+                            text, column.name, column.name));
       }
       if (column.scaler.width() >= 1) out[0] = column.scaler.scaled(number.value);
       if (column.scaler.width() >= 2) out[1] = column.scaler.rank_score(number.value);

@@ -8,7 +8,7 @@
 
 #include "bilevel/data/libsvm.h"
 #include "bilevel/data/sparse_transform.h"
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {
@@ -101,8 +101,7 @@ TEST_F(ColumnsTest, MixedColumnsAreErrorsUnlessNamed) {
   const char* text = "x,y\n1,3\n,2\nb,1\n4,5\n";
   EXPECT_EQ(fit_error(text),
             "a.csv:4:1: 'b' in column 'x' is not a number, but the column also holds numbers ('1' on line "
-            "2); if they "
-            "are categories, name the column categorical (--categorical x)");
+            "2); if they are categories, name the column categorical (--categorical x)");
   const ColumnTransform named =
       fit(read(text), {.categorical = {"x"}, .numbers = {.rank = false, .clip = 0}});
   EXPECT_EQ(named.feature_names(), (Names{"x=1", "x=4", "x=b", "x:missing", "y"}));

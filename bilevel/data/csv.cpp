@@ -59,8 +59,8 @@ class CsvReader {
     const std::string opened =
         field_line_ == lines_.number() ? "" : fmt::format(" (the field began on line {})", field_line_);
     fail_at({lines_.path(), lines_.number(), at},
-            "a misplaced quote in a csv field: a field with quotes inside must be "
-            "quoted, and its inner quotes doubled" +
+            "a misplaced quote in a csv field: a field with quotes inside must be quoted, and its inner "
+            "quotes doubled" +
                 opened);
   }
 

@@ -1,7 +1,5 @@
 #include "bilevel/data/format.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <optional>
 #include <string_view>

@@ -1,7 +1,6 @@
 #include "bilevel/data/glove.h"
 
 #include <fmt/format.h>
-#include <torch/types.h>
 #include <torch/utils.h>
 
 #include <algorithm>

@@ -1,9 +1,7 @@
 #include "bilevel/data/idx_rows.h"
 
-#include <filesystem>
-
-#include "bilevel/data/test_files.h"
 #include "bilevel/task/features.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {

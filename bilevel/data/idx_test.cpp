@@ -1,6 +1,6 @@
 #include "bilevel/data/idx.h"
 
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {

@@ -116,10 +116,11 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
   }
 
   [[noreturn]] void nested(const char* what) const {
-    lines_.fail(value_column_,
-                fmt::format("the value of \"{}\" is {}; only strings, numbers, true, false and null "
-                            "can be cells of a table",
-                            key_, what));
+    lines_.fail(
+        value_column_,
+        fmt::format(
+            "the value of \"{}\" is {}; only strings, numbers, true, false and null can be cells of a table",
+            key_, what));
   }
 
   [[noreturn]] void not_an_object() const { lines_.fail(1, "not a JSON object; each line must hold one"); }

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/data/table.h"
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {

@@ -1,7 +1,6 @@
 #include "bilevel/data/sparse_rows.h"
 
 #include <fmt/format.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cstddef>

@@ -1,7 +1,5 @@
 #include "bilevel/data/sparse_transform.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>

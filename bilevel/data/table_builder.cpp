@@ -110,11 +110,10 @@ void TableBuilder::name_columns(bool header) {
     if (name.empty()) name = std::to_string(i + 1);
     const auto [found, added] = first.try_emplace(name, i);
     if (!added) {
-      fail_at(
-          {table_.path_, row_lines_[i], row_[i].column},
-          fmt::format("the header names column '{}' twice (columns {} and {}); if the first row is data, say "
-                      "that the file has no header",
-                      name, found->second + 1, i + 1));
+      fail_at({table_.path_, row_lines_[i], row_[i].column},
+              fmt::format("the header names column '{}' twice (columns {} and {}); if the first row is data, "
+                          "say that the file has no header",
+                          name, found->second + 1, i + 1));
     }
     table_.names_.push_back(std::move(name));
   }

@@ -2,10 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
-#include <fstream>
-
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {
@@ -96,10 +93,9 @@ TEST_F(TableTest, CsvErrorsHaveAPosition) {
   EXPECT_EQ(error("a.csv", "a,b\n1,2\n13"), "a.csv:3:3: the row has 1 field, but 2 are expected");
   EXPECT_EQ(error("a.csv", "a,b\r\n1,2\r\n13\r\n"), "a.csv:3:3: the row has 1 field, but 2 are expected");
   EXPECT_EQ(error("a.csv", "a,b\nx, \"yz\nu,v\n"), "a.csv:2:4: the quote that opens here is never closed");
-  EXPECT_EQ(
-      error("a.csv", "a,b\nx,y\"z\n"),
-      "a.csv:2:4: a misplaced quote in a csv field: a field with quotes inside must be quoted, and its inner "
-      "quotes doubled");
+  EXPECT_EQ(error("a.csv", "a,b\nx,y\"z\n"),
+            "a.csv:2:4: a misplaced quote in a csv field: a field with quotes inside must be quoted, and its "
+            "inner quotes doubled");
   EXPECT_EQ(error("a.csv", "a,b\nx,\"y\"z\n").substr(0, 27), "a.csv:2:6: a misplaced quot");
   EXPECT_NE(error("a.csv", "a,b\n\"x,y\nu,\"v\"\n").find("a.csv:3:4: "), std::string::npos);
   EXPECT_NE(error("a.csv", "a,b\n\"x,y\nu,\"v\"\n").find("(the field began on line 2)"), std::string::npos);
@@ -157,8 +153,7 @@ TEST_F(TableTest, ColumnsAreFoundByNameAndThenByNumber) {
 TEST_F(TableTest, NamesMustDiffer) {
   EXPECT_EQ(error("a.csv", "x,y,x\na,b,c\n"),
             "a.csv:1:5: the header names column 'x' twice (columns 1 and 3); if the first row is data, say "
-            "that the "
-            "file has no header");
+            "that the file has no header");
 }
 
 // ---- tsv ----
@@ -196,16 +191,14 @@ TEST_F(TableTest, JsonRowsMayLackKeys) {
 TEST_F(TableTest, JsonErrorsHaveAPosition) {
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1}\n{\"a\": \"xy"),
             "a.jsonl:2:10: broken JSON: syntax error while parsing value - invalid string: missing closing "
-            "quote; last "
-            "read: '\"xy'");
+            "quote; last read: '\"xy'");
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1}\n{\"a\": 2").substr(0, 25), "a.jsonl:2:8: broken JSON:");
   EXPECT_EQ(error("a.jsonl", "{\"a\": tru}\n").substr(0, 26), "a.jsonl:1:10: broken JSON:");
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1} x\n").substr(0, 26), "a.jsonl:1:10: broken JSON:");
   EXPECT_EQ(error("a.jsonl", "{\"a\": NaN}\n").substr(0, 25), "a.jsonl:1:7: broken JSON:");
   EXPECT_EQ(error("a.jsonl", "{\"b\": 1, \"a\": [1]}\n"),
             "a.jsonl:1:15: the value of \"a\" is a list; only strings, numbers, true, false and null can be "
-            "cells of a "
-            "table");
+            "cells of a table");
   EXPECT_EQ(error("a.jsonl", "{\"a\": {}}\n").substr(0, 44),
             "a.jsonl:1:7: the value of \"a\" is an object; ");
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1}\n[1]\n"), "a.jsonl:2:1: not a JSON object; each line must hold one");

@@ -3,11 +3,10 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
-#include <limits>
 #include <stdexcept>
 
 #include "bilevel/data/table.h"
-#include "bilevel/data/test_files.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace table_writer_test {

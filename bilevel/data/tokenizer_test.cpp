@@ -6,8 +6,8 @@
 #include "bilevel/core/error.h"
 #include "bilevel/data/glove.h"
 #include "bilevel/data/table.h"
-#include "bilevel/data/test_files.h"
 #include "bilevel/data/vocabulary.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace {

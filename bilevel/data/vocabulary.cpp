@@ -1,7 +1,6 @@
 #include "bilevel/data/vocabulary.h"
 
 #include <fmt/format.h>
-#include <torch/types.h>
 
 #include <algorithm>
 

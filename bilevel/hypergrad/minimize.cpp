@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "bilevel/linear/linear.h"
+
 namespace bilevel {
 namespace {
 
@@ -17,8 +19,7 @@ class Minimizer {
  public:
   Minimizer(const ValueAndGradient& function, const Tensor& start, const MinimizeOptions& options)
       : function_(function), options_(options), y_(start.clone()) {
-    unit_ = start.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
-                                                   : std::numeric_limits<float>::epsilon();
+    unit_ = unit_round_off(start.scalar_type());
     bound_ = 1e10 * size();
   }
 

@@ -4,9 +4,16 @@
 #include <torch/types.h>
 
 #include <functional>
+#include <limits>
 #include <string>
 
 namespace bilevel {
+
+/// Unit of rounding of a floating-point type.
+inline double unit_round_off(torch::ScalarType type) {
+  return type == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
+                                 : std::numeric_limits<float>::epsilon();
+}
 
 /// v -> H v for flat v. A stochastic operator may use a fresh sample at every call.
 using LinearOperator = std::function<torch::Tensor(const torch::Tensor& v)>;

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "bilevel/linear/cg/cg.h"
 #include "bilevel/linear/exact/exact.h"
 #include "bilevel/linear/fixed_point/fixed_point.h"
@@ -23,8 +21,7 @@ LinearSolution noticing_divergence(LinearSolution solution, const torch::Tensor&
     solution.failed = true;
     solution.message = fmt::format(
         "{} diverges: its residual {:.3g} is larger than ||b|| = {:.3g}. The step size {:g} is too large for "
-        "the "
-        "lower Hessian, or it has negative curvature",
+        "the lower Hessian, or it has negative curvature",
         name, residual, norm_b, step_size);
   }
   return solution;

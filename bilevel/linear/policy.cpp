@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 namespace bilevel {
@@ -48,10 +47,9 @@ LinearSolution damped(const LinearMethod& method, const LinearOperator& hessian,
 }  // namespace
 
 void LinearPolicy::fields(Fields& f) {
-  f.choice(
-      "on_failure", on_failure,
-      "when the linear system cannot be solved: error: no estimate; warn: the last iterate is used; damp: "
-      "H + damping I is solved instead");
+  f.choice("on_failure", on_failure,
+           "when the linear system cannot be solved: error: no estimate; warn: the last iterate is used; "
+           "damp: H + damping I is solved instead");
   f.number("damping", damping, kPositive, "first damping, relative to ||H b||/||b||");
   f.number("damping_growth", damping_growth, {.low = 1, .low_open = true},
            "factor from one damping to the next");

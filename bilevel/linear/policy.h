@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <string>
 
 #include "bilevel/core/fields.h"
 #include "bilevel/linear/linear.h"

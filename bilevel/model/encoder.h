@@ -1,6 +1,6 @@
 // What every model that turns a batch of inputs into feature vectors looks like. Encoders know no solver, no
-// task and no file. A new one is a folder bilevel/model/encoder/<name>/ whose <name>.h declares
-// `EncoderEntry <name>_entry();`.
+// task and no file. A new one is a folder bilevel/model/encoder/<name>/ whose <name>.cpp defines
+// `EncoderEntry <name>_entry()`.
 #pragma once
 
 #include <torch/nn/module.h>

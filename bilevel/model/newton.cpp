@@ -1,7 +1,5 @@
 #include "bilevel/model/newton.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 #include <cmath>
 

@@ -1,40 +1,54 @@
 #include "bilevel/oracle/counts.h"
 
 namespace bilevel {
+namespace {
+
+struct Kind {
+  const char* name;
+  int64_t OracleCounts::*count;
+};
+constexpr Kind kCalls[] = {{"lower_gradient", &OracleCounts::lower_gradient},
+                           {"lower_joint_gradient", &OracleCounts::lower_joint_gradient},
+                           {"upper_gradient", &OracleCounts::upper_gradient},
+                           {"hvp", &OracleCounts::hvp},
+                           {"cross_vjp", &OracleCounts::cross_vjp},
+                           {"upper_hvp", &OracleCounts::upper_hvp},
+                           {"upper_cross_vjp", &OracleCounts::upper_cross_vjp}};
+constexpr Kind kSamples[] = {{"upper_samples", &OracleCounts::upper_samples},
+                             {"lower_samples", &OracleCounts::lower_samples}};
+
+template <typename Visit>
+void for_each_kind(const Visit& visit) {
+  for (const Kind& kind : kCalls) visit(kind);
+  for (const Kind& kind : kSamples) visit(kind);
+}
+
+}  // namespace
 
 void OracleCounts::state(State& state) {
-  state.value("lower_gradient", lower_gradient);
-  state.value("lower_joint_gradient", lower_joint_gradient);
-  state.value("upper_gradient", upper_gradient);
-  state.value("hvp", hvp);
-  state.value("cross_vjp", cross_vjp);
-  state.value("upper_hvp", upper_hvp);
-  state.value("upper_cross_vjp", upper_cross_vjp);
-  state.value("upper_samples", upper_samples);
-  state.value("lower_samples", lower_samples);
+  for_each_kind([&](const Kind& kind) { state.value(kind.name, this->*kind.count); });
 }
 
 nlohmann::ordered_json OracleCounts::to_json() const {
-  return {{"lower_gradient", lower_gradient},
-          {"lower_joint_gradient", lower_joint_gradient},
-          {"upper_gradient", upper_gradient},
-          {"hvp", hvp},
-          {"cross_vjp", cross_vjp},
-          {"upper_hvp", upper_hvp},
-          {"upper_cross_vjp", upper_cross_vjp}};
+  nlohmann::ordered_json json;
+  for (const Kind& kind : kCalls) json[kind.name] = this->*kind.count;
+  return json;
 }
 
 OracleCounts& OracleCounts::operator+=(const OracleCounts& other) {
-  lower_gradient += other.lower_gradient;
-  lower_joint_gradient += other.lower_joint_gradient;
-  upper_gradient += other.upper_gradient;
-  hvp += other.hvp;
-  cross_vjp += other.cross_vjp;
-  upper_hvp += other.upper_hvp;
-  upper_cross_vjp += other.upper_cross_vjp;
-  upper_samples += other.upper_samples;
-  lower_samples += other.lower_samples;
+  for_each_kind([&](const Kind& kind) { this->*kind.count += other.*kind.count; });
   return *this;
+}
+
+OracleCounts& OracleCounts::operator-=(const OracleCounts& other) {
+  for_each_kind([&](const Kind& kind) { this->*kind.count -= other.*kind.count; });
+  return *this;
+}
+
+int64_t OracleCounts::calls() const {
+  int64_t sum = 0;
+  for (const Kind& kind : kCalls) sum += this->*kind.count;
+  return sum;
 }
 
 OracleCounts& OracleLedger::of(Purpose purpose) {
@@ -51,15 +65,20 @@ OracleCounts& OracleLedger::of(Purpose purpose) {
 }
 
 void OracleLedger::state(State& state) {
-  state.scope("steps", [&](State& inner) { steps.state(inner); });
-  state.scope("warm_start", [&](State& inner) { warm_start.state(inner); });
-  state.scope("automatic", [&](State& inner) { automatic.state(inner); });
-  state.scope("evaluation", [&](State& inner) { evaluation.state(inner); });
+  state.part("steps", steps);
+  state.part("warm_start", warm_start);
+  state.part("automatic", automatic);
+  state.part("evaluation", evaluation);
 }
 
 nlohmann::ordered_json OracleLedger::to_json() const {
-  return {{"steps", steps.to_json()},
-          {"warm_start", warm_start.to_json()},
+  nlohmann::ordered_json json{{"steps", steps.to_json()}};
+  json.update(apart());
+  return json;
+}
+
+nlohmann::ordered_json OracleLedger::apart() const {
+  return {{"warm_start", warm_start.to_json()},
           {"automatic", automatic.to_json()},
           {"evaluation", evaluation.to_json()}};
 }

@@ -23,10 +23,23 @@ struct OracleCounts {
 
   bool operator==(const OracleCounts&) const = default;
   OracleCounts& operator+=(const OracleCounts& other);
+  OracleCounts& operator-=(const OracleCounts& other);
+  /// All of the seven kinds, without the samples.
+  int64_t calls() const;
   void state(State& state);
   /// The seven kinds, without the samples.
   nlohmann::ordered_json to_json() const;
+  /// {"upper", "lower"}: the rows drawn.
+  nlohmann::ordered_json samples() const { return {{"upper", upper_samples}, {"lower", lower_samples}}; }
 };
+
+/// `lower_gradients`, and `estimates` of the implicit hypergradient that take `products` Hessian-vector products in all.
+inline OracleCounts implicit_calls(int64_t lower_gradients, int64_t estimates, int64_t products) {
+  return {.lower_gradient = lower_gradients,
+          .upper_gradient = estimates,
+          .hvp = products,
+          .cross_vjp = estimates};
+}
 
 /// What a call was made for.
 enum class Purpose { steps, warm_start, automatic, evaluation };
@@ -38,6 +51,8 @@ struct OracleLedger {
   OracleCounts& of(Purpose purpose);
   void state(State& state);
   nlohmann::ordered_json to_json() const;
+  /// The same without the steps.
+  nlohmann::ordered_json apart() const;
 };
 
 }  // namespace bilevel

@@ -40,10 +40,10 @@ Curvature largest_curvature(Oracles& oracles) {
 
 double automatic_step_size(const Curvature& curvature, const std::string& field) {
   if (!(curvature.largest > 0) || !std::isfinite(curvature.largest)) {
-    throw InputError(fmt::format(
-        "{} = auto: the lower objective's curvature of largest size at the start is {:g}, from which "
-        "no step size follows; give {} as a number",
-        field, curvature.largest, field));
+    throw InputError(
+        fmt::format("{} = auto: the lower objective's curvature of largest size at the start is {:g}, from "
+                    "which no step size follows; give {} as a number",
+                    field, curvature.largest, field));
   }
   return 1 / curvature.largest;
 }

@@ -499,7 +499,7 @@ void Oracles::state(State& state) {
   streams_.state(state);
   upper_.state(state);
   lower_.state(state);
-  state.scope("oracle_calls", [&](State& inner) { ledger_.state(inner); });
+  state.part("oracle_calls", ledger_);
 }
 
 }  // namespace bilevel

@@ -1,6 +1,5 @@
 #include "bilevel/report/intervals.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>

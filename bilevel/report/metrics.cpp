@@ -1,13 +1,11 @@
 #include "bilevel/report/metrics.h"
 
 #include <fmt/format.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <string>
 #include <utility>
 
 #include "bilevel/core/error.h"

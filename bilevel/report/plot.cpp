@@ -227,8 +227,7 @@ PlotResult draw(const LinePlot& plot, const std::string& gnuplot) {
     if (!band.empty()) {
       bands += fmt::format(
           "{}$band{} using 1:2:3 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.14 "
-          "noborder "
-          "notitle",
+          "noborder notitle",
           bands.empty() ? "" : ", \\\n  ", index, kColours[index % kColours.size()]);
     }
     lines += fmt::format("{}$data{} using 1:2 with {} {} title {}", lines.empty() ? "" : ", \\\n  ", index,

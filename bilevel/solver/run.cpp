@@ -160,7 +160,7 @@ class Run {
 
   void state(State& state) {
     oracles_.state(state);
-    state.scope("solver", [&](State& inner) { solver_.state(inner); });
+    state.part("solver", solver_);
     state.value("step", step_);
     state.value("upper_at_start", result_.start.upper);
     state.value("lower_at_start", result_.start.lower);

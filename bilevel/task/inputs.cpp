@@ -1,7 +1,5 @@
 #include "bilevel/task/inputs.h"
 
-#include <torch/types.h>
-
 #include <algorithm>
 
 #include "bilevel/core/error.h"

@@ -27,14 +27,17 @@ class KnownProblem {
 
   /// Checks the options and makes data and variables, x and y at their starts. Throws InputError or
   /// FileError.
-  virtual void build(uint64_t seed) = 0;
+  void build(uint64_t seed) {
+    fields_of(*this).validate();
+    make(seed);
+  }
 
   /// The problem over x() and y(), which it shares. Every oracle is exact (every batch is the whole data set)
   /// unless an option `batch_size` says otherwise. See `with_noise`.
   virtual Problem problem() const = 0;
 
-  virtual torch::Tensor x() const = 0;  ///< leaf [dim x], float64
-  virtual torch::Tensor y() const = 0;  ///< leaf [dim y], float64
+  const torch::Tensor& x() const { return x_; }  ///< leaf [dim x], float64
+  const torch::Tensor& y() const { return y_; }  ///< leaf [dim y], float64
 
   /// y*(x) for a flat x, flat; where it is not unique, one that the upper level likes best. NaN where it
   /// could not be computed to full precision.
@@ -51,6 +54,12 @@ class KnownProblem {
   virtual std::string table_of_x() const { return ""; }
   /// How often a run should evaluate `gradient` for its trace, at most: less where it costs more than a step.
   virtual int64_t evaluations() const { return 2000; }
+
+ protected:
+  /// `build` with options that are valid by themselves; sets x_ and y_ too.
+  virtual void make(uint64_t seed) = 0;
+
+  torch::Tensor x_, y_;
 };
 
 /// The problem with additive Gaussian noise of standard deviation `noise` per coordinate in every first

@@ -15,7 +15,6 @@
 #include "bilevel/core/threads.h"
 #include "bilevel/report/trace.h"
 #include "bilevel/solver/registry.h"
-#include "bilevel/task/job/job.h"
 #include "bilevel/task/known_metrics.h"
 #include "bilevel/task/run_folder.h"
 #include "bilevel/task/solve_report.h"
@@ -154,8 +153,7 @@ class SolveRun {
       row["linear_residual"] = last_.linear_residual;
     }
     row["oracle_calls"] = last_.oracle_calls.to_json();
-    row["samples"] = {{"upper", last_.oracle_calls.upper_samples},
-                      {"lower", last_.oracle_calls.lower_samples}};
+    row["samples"] = last_.oracle_calls.samples();
     trace_->append(row);
   }
 
@@ -221,11 +219,8 @@ class SolveRun {
             {"problem_options", fields_of(*known_).to_json()},
             {"noise", o_.noise},
             {"oracle_calls", calls.steps.to_json()},
-            {"oracle_calls_apart",
-             {{"warm_start", calls.warm_start.to_json()},
-              {"automatic", calls.automatic.to_json()},
-              {"evaluation", calls.evaluation.to_json()}}},
-            {"samples", {{"upper", calls.steps.upper_samples}, {"lower", calls.steps.lower_samples}}},
+            {"oracle_calls_apart", calls.apart()},
+            {"samples", calls.steps.samples()},
             {"solver_options", run.options},
             {"chosen_step_sizes", run.chosen},
             {"within_theory", outside_theory_.empty()},

@@ -1,10 +1,7 @@
 // The job behind `bilevel solve`: a solver on a problem whose answer is known.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <functional>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>

@@ -1,8 +1,10 @@
 // Adds the job of docs/add-a-job.md to the registry of the program that this object is linked into.
-#include "bilevel/task/ridge/ridge.h"
+#include "bilevel/task/job/job_entry.h"
 
-namespace {
+namespace bilevel {
 
-[[maybe_unused]] const bool added = (bilevel::job_registry().add(bilevel::ridge_entry()), true);
+JobEntry ridge_entry();
 
-}  // namespace
+[[maybe_unused]] static const bool added = (job_registry().add(ridge_entry()), true);
+
+}  // namespace bilevel

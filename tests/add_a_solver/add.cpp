@@ -1,8 +1,10 @@
 // Adds the solver of docs/add-a-solver.md to the registry of the program that this object is linked into.
-#include "bilevel/solver/aid-cg/aid-cg.h"
+#include "bilevel/solver/registry.h"
 
-namespace {
+namespace bilevel {
 
-[[maybe_unused]] const bool added = (bilevel::solver_registry().add(bilevel::aid_cg_entry()), true);
+SolverEntry aid_cg_entry();
 
-}  // namespace
+[[maybe_unused]] static const bool added = (solver_registry().add(aid_cg_entry()), true);
+
+}  // namespace bilevel

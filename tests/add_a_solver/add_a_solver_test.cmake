@@ -21,7 +21,7 @@ function(shows page folder)
   endforeach()
 endfunction()
 shows(add-a-solver.md "${folder}" ${name}.h ${name}.cpp ${name}_test.cpp ${name}.md)
-shows(add-a-job.md "${SOURCE}/tests/add_a_job/bilevel/task/ridge" ridge.h ridge.cpp)
+shows(add-a-job.md "${SOURCE}/tests/add_a_job/bilevel/task/ridge" ridge.cpp)
 
 # ---- the folder is enough ----
 include("${CMAKE_CURRENT_LIST_DIR}/../execute.cmake")
@@ -36,7 +36,7 @@ file(WRITE "${WORK}/tree/CMakeLists.txt" "cmake_minimum_required(VERSION 3.25)\n
   "bilevel_generate_registry(task job JobEntry bilevel/task/job/job_entry.h job_registry source)\n")
 execute(configured "${CMAKE_COMMAND}" -S "${WORK}/tree" -B "${WORK}/tree/build")
 file(READ "${WORK}/tree/build/generated/solver_registry.cpp" registry)
-expect("${registry}" "#include \"bilevel/solver/aid-cg/aid-cg.h\"")
+expect("${registry}" "SolverEntry aid_cg_entry();\n")
 expect("${registry}" "    aid_cg_entry(),\n")
 file(READ "${WORK}/tree/build/generated/job_registry.cpp" registry)
 expect("${registry}" "    ridge_entry(),\n")

@@ -1,8 +1,10 @@
 // Adds the encoder of this folder to the registry of the program that this object is linked into.
-#include "bilevel/model/encoder/fourier/fourier.h"
+#include "bilevel/model/encoder.h"
 
-namespace {
+namespace bilevel {
 
-[[maybe_unused]] const bool added = (bilevel::encoder_registry().add(bilevel::fourier_entry()), true);
+EncoderEntry fourier_entry();
 
-}  // namespace
+[[maybe_unused]] static const bool added = (encoder_registry().add(fourier_entry()), true);
+
+}  // namespace bilevel

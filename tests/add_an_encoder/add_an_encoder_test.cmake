@@ -14,7 +14,7 @@ file(WRITE "${WORK}/tree/CMakeLists.txt" "cmake_minimum_required(VERSION 3.25)\n
   "bilevel_generate_registry(model/encoder encoder EncoderEntry bilevel/model/encoder.h encoder_registry source)\n")
 execute(configured "${CMAKE_COMMAND}" -S "${WORK}/tree" -B "${WORK}/tree/build")
 file(READ "${WORK}/tree/build/generated/encoder_registry.cpp" registry)
-expect("${registry}" "#include \"bilevel/model/encoder/${name}/${name}.h\"")
+expect("${registry}" "EncoderEntry ${name}_entry();\n")
 expect("${registry}" "    ${name}_entry(),\n")
 
 execute(encoders "${PROGRAM}" list encoders)

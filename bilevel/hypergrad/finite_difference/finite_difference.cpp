@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <functional>
-#include <limits>
 
 namespace bilevel {
 namespace {
@@ -16,10 +15,7 @@ Tensor central_difference(Oracles& oracles, const Tensor& v, double step, const 
   if (length == 0) return zero;
   const Tensor x = oracles.x().flat().clone();
   const Tensor y = oracles.y().flat().clone();
-  if (step == 0) {
-    step = std::cbrt(y.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
-                                                        : std::numeric_limits<float>::epsilon());
-  }
+  if (step == 0) step = std::cbrt(unit_round_off(y.scalar_type()));
   const double eps = step * (1 + y.norm().item<double>()) / length;
   const auto at = [&](double shift) {
     const PointScope moved(oracles, x, y + shift * v);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace bilevel {
 namespace {
@@ -26,8 +25,7 @@ double squared_length(const torch::Tensor& t) {
 
 LinearSolution conjugate_gradients(const LinearOperator& hessian, const torch::Tensor& b,
                                    const CgOptions& options) {
-  LinearSolution solution{
-      .z = torch::zeros_like(b), .residual = b.norm(), .products = 0, .failed = false, .message = ""};
+  LinearSolution solution{.z = torch::zeros_like(b), .residual = b.norm()};
   torch::Tensor r = b.clone();
   torch::Tensor p = r.clone();
   double rr = r.dot(r).item<double>();
@@ -69,8 +67,7 @@ LinearSolution conjugate_gradients(const LinearOperator& hessian, const torch::T
 LinearSolution conjugate_gradients_normal(const LinearOperator& matrix, const LinearOperator& transposed,
                                           const torch::Tensor& b, const CgOptions& options) {
   constexpr const char* kName = "conjugate gradients on the normal equations";
-  LinearSolution solution{
-      .z = torch::zeros_like(b), .residual = b.norm(), .products = 0, .failed = false, .message = ""};
+  LinearSolution solution{.z = torch::zeros_like(b), .residual = b.norm()};
   const auto fail = [&](const std::string& message) {
     solution.failed = true;
     solution.message = fmt::format("{} {}", kName, message);
@@ -86,17 +83,15 @@ LinearSolution conjugate_gradients_normal(const LinearOperator& matrix, const Li
   ++solution.products;
   torch::Tensor p = s.clone();
   double ss = squared_length(s);
-  const double unit = b.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
-                                                         : std::numeric_limits<float>::epsilon();
+  const double unit = unit_round_off(b.scalar_type());
   double scale = std::sqrt(ss) / norm_b;  // a lower bound of ||H||
   for (int64_t k = 0; k < options.max_iterations && norm_r > goal; ++k) {
     if (!std::isfinite(ss)) return fail(kNotFinite);
     if (std::sqrt(ss) <= 8 * unit * scale * norm_r) {
-      return fail(
-          fmt::format("ended at a least-squares solution with a relative residual of {:.3g} after {} "
-                      "products: the lower Hessian is singular, or nearly so, and H z = b has no "
-                      "solution here",
-                      norm_r / norm_b, solution.products));
+      return fail(fmt::format(
+          "ended at a least-squares solution with a relative residual of {:.3g} after {} products: the lower "
+          "Hessian is singular, or nearly so, and H z = b has no solution here",
+          norm_r / norm_b, solution.products));
     }
     const torch::Tensor q = matrix(p);
     ++solution.products;

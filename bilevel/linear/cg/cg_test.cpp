@@ -3,7 +3,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
-#include <cmath>
 #include <limits>
 
 #include "tests/support.h"

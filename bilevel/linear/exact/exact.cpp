@@ -15,7 +15,7 @@ LinearSolution exact_solve(const LinearOperator& hessian, const torch::Tensor& b
   const torch::Tensor rhs = b.to(torch::kFloat64);
   // Until there is a solution there are no numbers: a zero would pass for one.
   const torch::Tensor none = torch::full_like(b, std::numeric_limits<double>::quiet_NaN());
-  LinearSolution solution{.z = none, .residual = b.norm(), .products = n, .failed = false, .message = ""};
+  LinearSolution solution{.z = none, .residual = b.norm(), .products = n};
   const auto [lu, pivots, info] = at::linalg_lu_factor_ex(h);
   const torch::Tensor z = at::linalg_lu_solve(lu, pivots, rhs.unsqueeze(1)).squeeze(1);
   const torch::Tensor u = lu.diagonal().abs();

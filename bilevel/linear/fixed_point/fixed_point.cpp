@@ -16,8 +16,7 @@ LinearSolution fixed_point(const LinearOperator& hessian, const torch::Tensor& b
     throw InputError(fmt::format("the step size of the fixed-point iteration is {:g}, but must be > 0",
                                  options.step_size));
   }
-  const double unit = b.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
-                                                         : std::numeric_limits<float>::epsilon();
+  const double unit = unit_round_off(b.scalar_type());
   LinearSolution solution;
   solution.z = options.start.defined() ? options.start.clone() : torch::zeros_like(b);
   solution.residual = b.norm();
@@ -44,10 +43,10 @@ LinearSolution fixed_point(const LinearOperator& hessian, const torch::Tensor& b
     // The residual's own round-off, with ||H|| at most 2 / step_size.
     const double round_off = 32 * unit * (norm_b + 2 / options.step_size * solution.z.norm().item<double>());
     if (norm > 2 * smallest && norm > round_off) {
-      return fail(fmt::format(
-          "diverges: the residual grew from {:.3g} to {:.3g} ({} products). The step size {:g} is too "
-          "large for the lower Hessian, or it has negative curvature",
-          smallest, norm, solution.products, options.step_size));
+      return fail(
+          fmt::format("diverges: the residual grew from {:.3g} to {:.3g} ({} products). The step size {:g} "
+                      "is too large for the lower Hessian, or it has negative curvature",
+                      smallest, norm, solution.products, options.step_size));
     }
     if (k == options.max_iterations) break;
     solution.z = solution.z - options.step_size * r;
@@ -56,8 +55,7 @@ LinearSolution fixed_point(const LinearOperator& hessian, const torch::Tensor& b
   }
   solution.message = fmt::format(
       "the fixed-point iteration stopped at a relative residual of {:.3g} after {} products, falling by a "
-      "factor of "
-      "{:.6f} an iteration",
+      "factor of {:.6f} an iteration",
       norm / norm_b, solution.products, previous > 0 ? norm / previous : 1.0);
   return solution;
 }

@@ -17,11 +17,6 @@ namespace bilevel {
 LinearSolution neumann(const LinearOperator& hessian, const torch::Tensor& b, double step_size,
                        int64_t terms);
 
-/// The same sum with doubly indexed samples: every factor of every summand calls `hessian` anew, as the papers
-/// write it. Q(Q-1)/2 products; same expectation as `neumann`, another variance.
-LinearSolution neumann_doubly_indexed(const LinearOperator& hessian, const torch::Tensor& b, double step_size,
-                                      int64_t terms);
-
 /// One summand in place of the sum (Ghadimi and Wang 2018): z = Q step_size prod_{j=1}^{p} (I - step_size H_j) b
 /// for a p that the caller drew uniformly from {0, ..., Q-1}. The factor Q makes the mean that of `neumann`.
 /// p products. `residual` is not known: undefined.

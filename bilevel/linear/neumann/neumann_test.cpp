@@ -10,6 +10,24 @@
 namespace bilevel {
 namespace neumann_test {
 
+/// The sum with doubly indexed samples: every factor of every summand calls `hessian` anew, as the papers write it.
+/// Q(Q-1)/2 products.
+LinearSolution neumann_doubly_indexed(const LinearOperator& hessian, const torch::Tensor& b, double step_size,
+                                      int64_t terms) {
+  torch::Tensor p = b;
+  torch::Tensor sum = b;
+  for (int64_t q = 1; q < terms; ++q) {
+    p = b;
+    for (int64_t j = 1; j <= q; ++j) p = p - step_size * hessian(p);
+    sum = sum + p;
+  }
+  return {.z = step_size * sum,
+          .residual = p.norm(),
+          .products = terms * (terms - 1) / 2,
+          .failed = false,
+          .message = ""};
+}
+
 /// A symmetric matrix with eigenvalues from low to high (log-spaced when positive), and a right-hand side.
 struct System {
   torch::Tensor h, b;

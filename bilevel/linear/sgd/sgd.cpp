@@ -11,7 +11,7 @@ LinearSolution linear_sgd(const LinearOperator& hessian, const torch::Tensor& b,
     residual = r.norm();
     z = z - step_size * r;
   }
-  return {.z = z, .residual = residual, .products = steps, .failed = false, .message = ""};
+  return {.z = z, .residual = residual, .products = steps};
 }
 
 }  // namespace bilevel

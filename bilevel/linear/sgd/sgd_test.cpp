@@ -2,8 +2,6 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <cmath>
-
 #include "bilevel/linear/neumann/neumann.h"
 #include "tests/support.h"
 

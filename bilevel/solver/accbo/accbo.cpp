@@ -13,21 +13,18 @@ void AccBOOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void AccBO::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
+void AccBO::begin(Oracles& oracles) {
   lower_ = AveragedLower(averaged_lower_options(options_), oracles.y().flat());
   estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms, /*random_truncation=*/false);
   momentum_ = RecursiveMomentum(oracles.x().flat());
   before_ = Point::present(oracles);
-  k_ = 0;
 }
 
 void AccBO::warm_start(Oracles& oracles) {
   lower_.warm_start(oracles, options_.warm_start_steps, steps_.lower());
 }
 
-StepReport AccBO::step(Oracles& oracles) {
+StepReport AccBO::iterate(Oracles& oracles) {
   const EstimateSample xi = estimator_.draw(oracles);
   const Point here{.x = oracles.x().flat().clone(), .y = lower_.averaged()};  // (x_t, yhat_t)
   const Hypergradient h = hypergradient_at(oracles, estimator_, xi, here);
@@ -37,32 +34,25 @@ StepReport AccBO::step(Oracles& oracles) {
   before_ = here;
   lower_.advance(oracles, k_, steps_.lower(k_));                  // y_{t+1} and yhat_{t+1}, at x_t
   normalized_step(oracles, momentum_.value(), steps_.upper(k_));  // x_{t+1}
-  ++k_;
   return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
-void AccBO::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
-  state.scope("lower", [&](State& inner) { lower_.state(inner); });
-  state.scope("estimator", [&](State& inner) { estimator_.state(inner); });
-  state.scope("momentum", [&](State& inner) { momentum_.state(inner); });
-  state.scope("before", [&](State& inner) { before_.state(inner); });
+void AccBO::variables(State& state) {
+  state.part("lower", lower_);
+  state.part("estimator", estimator_);
+  state.part("momentum", momentum_);
+  state.part("before", before_);
 }
 
 SolverEntry accbo_entry() {
-  return {.name = "accbo",
-          .summary =
-              "normalized recursive momentum on x, accelerated and averaged steps on y; one loop, for upper "
-              "objectives of unbounded smoothness",
-          .make = [] { return std::make_unique<AccBO>(); },
-          .documented_calls =
-              [](Solver& solver, int64_t steps) {
-                const AccBOOptions& options = dynamic_cast<AccBO&>(solver).options();
-                return AveragedLower::calls(averaged_lower_options(options), options.neumann_terms, steps);
-              },
-          .movement = Movement::normalized,
-          .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::mean_square}};
+  return solver_entry<AccBO>(
+      {.summary = "normalized recursive momentum on x, accelerated and averaged steps on y; one loop, for "
+                  "upper objectives of unbounded smoothness",
+       .documented_calls = by_options<AccBO>([](const auto& o, int64_t steps) {
+         return AveragedLower::calls(averaged_lower_options(o), o.neumann_terms, steps);
+       }),
+       .movement = Movement::normalized,
+       .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::mean_square}});
 }
 
 }  // namespace bilevel

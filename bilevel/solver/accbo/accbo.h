@@ -21,7 +21,7 @@
 
 #include "bilevel/solver/parts/averaged_lower.h"
 #include "bilevel/solver/parts/two_point.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -50,26 +50,21 @@ struct AccBOOptions {
 /// cross product, Q-1 for the products (none for a data-free lower Hessian), one for each step on y. Both
 /// points are evaluated in turn, so that no two graphs are held. Memory: m, the previous x and yhat, yhat and
 /// y_before.
-class AccBO : public SolverWith<AccBOOptions> {
+class AccBO : public SteppedSolver<AccBOOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "accbo"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
   void warm_start(Oracles& oracles) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   AveragedLower lower_;  // y_before, yhat
   NeumannEstimator estimator_;
   RecursiveMomentum momentum_;  // m
   Point before_;                // (x_{t-1}, yhat_{t-1})
-  int64_t k_ = 0;               // iterations done
 };
-
-SolverEntry accbo_entry();
 
 }  // namespace bilevel

@@ -154,7 +154,7 @@ TEST(AccBO, CountsOfBothOptions) {
     const Ridge ridge;
     AccBO solver(options);
     const Result result = run(ridge.problem(), solver, {.max_steps = 7});
-    const OracleCounts documented = accbo_entry().documented_calls(solver, 7);
+    const OracleCounts documented = solver_registry().at("accbo").documented_calls(solver, 7);
     EXPECT_EQ(result.oracle_calls.steps.lower_gradient, documented.lower_gradient);
     EXPECT_EQ(result.oracle_calls.steps.upper_gradient, 13);
     EXPECT_EQ(result.oracle_calls.warm_start.lower_gradient, options.warm_start_steps);

@@ -22,16 +22,17 @@ void AdamBOOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void AdamBO::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
+StepSizeOptions AdamBO::step_sizes() const {
   StepSizeOptions sizes = step_size_options(options_);
   if (options_.lower_rule == LowerStep::adam && options_.lower_step_size.automatic())
     sizes.lower = 10 * options_.upper_step_size;
-  steps_ = StepSizes(oracles, sizes, max_steps);
+  return sizes;
+}
+
+void AdamBO::begin(Oracles& oracles) {
   const AdamWeights weights{options_.momentum_weight, options_.second_moment_weight, options_.epsilon};
   lower_rule_ = LowerRule(options_.lower_rule, options_.lower_steps, weights, oracles.y().flat());
   adam_ = Adam(weights, oracles.x().flat());
-  k_ = 0;
 }
 
 void AdamBO::warm_start(Oracles& oracles) {
@@ -41,7 +42,7 @@ void AdamBO::warm_start(Oracles& oracles) {
   }
 }
 
-StepReport AdamBO::step(Oracles& oracles) {
+StepReport AdamBO::iterate(Oracles& oracles) {
   const bool shared = options_.samples == Samples::shared;
   const Sample xi = oracles.upper().draw("upper_batches");
   const Sample zeta = shared ? oracles.lower().draw("lower_batches") : Sample{};
@@ -68,42 +69,30 @@ StepReport AdamBO::step(Oracles& oracles) {
   if (options_.order == Order::simultaneous) update_lower();
   adam_.step(oracles.x(), g.value, steps_.upper(k_));  // m_t, v_t, x_{t+1}
   oracles.upper().project();
-  ++k_;
   return {.upper_loss = g.upper_loss, .hypergradient = g.value, .linear_residual = g.linear.residual};
 }
 
-void AdamBO::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
-  state.scope("adam", [&](State& inner) { adam_.state(inner); });
-  state.scope("lower_rule", [&](State& inner) { lower_rule_.state(inner); });
+void AdamBO::variables(State& state) {
+  state.part("adam", adam_);
+  state.part("lower_rule", lower_rule_);
 }
 
 SolverEntry adambo_entry() {
-  return {.name = "adambo",
-          .summary =
-              "Adam on x, SGD on y, Neumann hypergradient; one loop, for upper objectives of unbounded "
-              "smoothness",
-          .make = [] { return std::make_unique<AdamBO>(); },
-          .documented_calls =
-              [](Solver& solver, int64_t steps) {
-                const AdamBOOptions& options = dynamic_cast<AdamBO&>(solver).options();
-                OracleCounts calls;
-                calls.lower_gradient = steps * options.lower_steps;
-                calls.upper_gradient = steps;
-                calls.hvp = steps * (options.neumann_terms - 1);
-                calls.cross_vjp = steps;
-                return calls;
-              },
-          .movement = Movement::adaptive,
-          .assumptions = {.smoothness = Smoothness::unbounded,
-                          .sampling = Sampling::independent,
-                          .of_options = "`lower_rule = sgd`"},
-          .under_options =
-              [](Solver& solver, const ProblemTraits&, Assumptions& assumptions) {
-                if (dynamic_cast<AdamBO&>(solver).options().lower_rule != LowerStep::sgd)
-                  assumptions.broken.emplace_back("it moves y by SGD, but lower_rule = adam does not");
-              }};
+  return solver_entry<AdamBO>(
+      {.summary = "Adam on x, SGD on y, Neumann hypergradient; one loop, for upper objectives of unbounded "
+                  "smoothness",
+       .documented_calls = by_options<AdamBO>([](const auto& o, int64_t steps) {
+         return implicit_calls(steps * o.lower_steps, steps, steps * (o.neumann_terms - 1));
+       }),
+       .movement = Movement::adaptive,
+       .assumptions = {.smoothness = Smoothness::unbounded,
+                       .sampling = Sampling::independent,
+                       .of_options = "`lower_rule = sgd`"},
+       .under_options =
+           by_options<AdamBO>([](const auto& options, const ProblemTraits&, Assumptions& assumptions) {
+             if (options.lower_rule != LowerStep::sgd)
+               assumptions.broken.emplace_back("it moves y by SGD, but lower_rule = adam does not");
+           })});
 }
 
 }  // namespace bilevel

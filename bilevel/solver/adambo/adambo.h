@@ -17,8 +17,7 @@
 
 #include "bilevel/solver/parts/adam.h"
 #include "bilevel/solver/parts/lower_rule.h"
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -47,24 +46,20 @@ struct AdamBOOptions {
 /// data-free lower Hessian); with `samples = shared`, one upper and one lower batch. Encoder passes, when y
 /// is a head on an encoder in x and the lower Hessian needs no data: independent 3 forward (one of them
 /// without graph) and 2 backward, shared 2 and 2; the two with a graph run as one over the joined batch.
-class AdamBO : public SolverWith<AdamBOOptions> {
+class AdamBO : public SteppedSolver<AdamBOOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "adambo"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
   void warm_start(Oracles& oracles) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  StepSizeOptions step_sizes() const override;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   LowerRule lower_rule_;
   Adam adam_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry adambo_entry();
 
 }  // namespace bilevel

@@ -12,15 +12,12 @@ void AmIGOOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void AmIGO::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
+void AmIGO::begin(Oracles& oracles) {
   lower_rule_ = LowerRule(LowerStep::sgd, options_.lower_steps, {}, oracles.y().flat());
   z_ = torch::zeros_like(oracles.y().flat());
-  k_ = 0;
 }
 
-StepReport AmIGO::step(Oracles& oracles) {
+StepReport AmIGO::iterate(Oracles& oracles) {
   lower_rule_.advance(oracles.y(), steps_.lower(k_), [&] {  // y_{k+1}
     return oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches"));
   });
@@ -32,31 +29,18 @@ StepReport AmIGO::step(Oracles& oracles) {
   });
   z_ = h.linear.z;                                   // z_{k+1}
   oracles.upper().move(h.value, -steps_.upper(k_));  // x_{k+1}
-  ++k_;
   return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
-void AmIGO::state(State& state) {
-  state.value("k", k_);
-  state.tensor("z", z_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
-}
+void AmIGO::variables(State& state) { state.tensor("z", z_); }
 
 SolverEntry amigo_entry() {
-  return {.name = "amigo",
-          .summary = "several SGD steps on y, then on z with grad_y F held fixed, one step on x (AmIGO)",
-          .make = [] { return std::make_unique<AmIGO>(); },
-          .documented_calls =
-              [](Solver& solver, int64_t steps) {
-                const AmIGOOptions& options = dynamic_cast<AmIGO&>(solver).options();
-                OracleCounts calls;
-                calls.lower_gradient = steps * options.lower_steps;
-                calls.upper_gradient = steps;
-                calls.hvp = steps * options.linear_steps;
-                calls.cross_vjp = steps;
-                return calls;
-              },
-          .assumptions = {.sampling = Sampling::independent}};
+  return solver_entry<AmIGO>(
+      {.summary = "several SGD steps on y, then on z with grad_y F held fixed, one step on x (AmIGO)",
+       .documented_calls = by_options<AmIGO>([](const auto& o, int64_t steps) {
+         return implicit_calls(steps * o.lower_steps, steps, steps * o.linear_steps);
+       }),
+       .assumptions = {.sampling = Sampling::independent}});
 }
 
 }  // namespace bilevel

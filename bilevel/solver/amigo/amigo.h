@@ -14,8 +14,7 @@
 #pragma once
 
 #include "bilevel/solver/parts/lower_rule.h"
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -36,26 +35,21 @@ struct AmIGOOptions {
 /// upper batch and N + M + 1 lower batches (N + 1 where the lower Hessian needs no data), all independent.
 /// Memory beside the variables: z, of the size of y, and the graph of one upper and one lower batch. The
 /// reported residual of the linear system is that before the last step on z.
-class AmIGO : public SolverWith<AmIGOOptions> {
+class AmIGO : public SteppedSolver<AmIGOOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "amigo"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
   /// z, flat [dim y].
   const torch::Tensor& z() const { return z_; }
 
  private:
-  StepSizes steps_;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   LowerRule lower_rule_;
   torch::Tensor z_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry amigo_entry();
 
 }  // namespace bilevel

@@ -49,12 +49,9 @@ void BOREPOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void BOREP::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
+void BOREP::begin(Oracles& oracles) {
   z_ = torch::zeros_like(oracles.y().flat());
   m_ = torch::zeros_like(oracles.x().flat());
-  k_ = 0;
 }
 
 void BOREP::warm_start(Oracles& oracles) {  // initialization refinement
@@ -66,7 +63,7 @@ void BOREP::warm_start(Oracles& oracles) {  // initialization refinement
   }
 }
 
-StepReport BOREP::step(Oracles& oracles) {
+StepReport BOREP::iterate(Oracles& oracles) {
   const double theta = options_.momentum_weight;
   if (k_ > 0 && k_ % options_.period == 0) {  // y_k; else it stays
     averaged_sgd(oracles, {.stream = "lower_batches",
@@ -79,34 +76,25 @@ StepReport BOREP::step(Oracles& oracles) {
   z_ = z_ - steps_.linear(k_) * at.residual;         // z_{k+1}
   m_ = (1 - theta) * m_ + theta * at.hypergradient;  // m_{k+1}, from z_k
   normalized_step(oracles, m_, steps_.upper(k_));    // x_{k+1}
-  ++k_;
   return {
       .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
-void BOREP::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+void BOREP::variables(State& state) {
   state.tensor("z", z_);
   state.tensor("m", m_);
 }
 
 SolverEntry bo_rep_entry() {
-  return {
-      .name = "bo-rep",
-      .summary =
-          "normalized momentum on x, SGD on the linear system, y refined once and then updated periodically; "
-          "for upper objectives of unbounded smoothness",
-      .make = [] { return std::make_unique<BOREP>(); },
-      .documented_calls =
-          [](Solver& solver, int64_t steps) {
-            const BOREPOptions& options = dynamic_cast<BOREP&>(solver).options();
-            OracleCounts calls = single_loop_calls(steps);
-            calls.lower_gradient = steps > 0 ? options.lower_steps * ((steps - 1) / options.period) : 0;
-            return calls;
-          },
-      .movement = Movement::normalized,
-      .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}};
+  return solver_entry<BOREP>(
+      {.summary = "normalized momentum on x, SGD on the linear system, y refined once and then updated "
+                  "periodically; for upper objectives of unbounded smoothness",
+       .documented_calls = by_options<BOREP>([](const auto& o, int64_t steps) {
+         const int64_t updates = steps > 0 ? (steps - 1) / o.period : 0;
+         return implicit_calls(updates * o.lower_steps, steps, steps);
+       }),
+       .movement = Movement::normalized,
+       .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}});
 }
 
 }  // namespace bilevel

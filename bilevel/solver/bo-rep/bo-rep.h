@@ -22,8 +22,7 @@
 // - `samples = shared` and the schedules are variants.
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -50,23 +49,18 @@ struct BOREPOptions {
 /// the refinement, counted as warm start: (2^S - 1) n_0 lower_gradient. Every lower gradient has a batch of
 /// its own; the rest of a step takes two upper and two lower batches (one where the lower Hessian needs no
 /// data); shared: one of each. Memory: m of the size of x, z and an average of the size of y.
-class BOREP : public SolverWith<BOREPOptions> {
+class BOREP : public SteppedSolver<BOREPOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "bo-rep"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
   void warm_start(Oracles& oracles) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   torch::Tensor z_, m_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry bo_rep_entry();
 
 }  // namespace bilevel

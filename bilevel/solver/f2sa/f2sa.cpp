@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <limits>
 
 #include "bilevel/linear/lanczos/lanczos.h"
 
@@ -12,17 +11,11 @@ namespace {
 
 constexpr int64_t kProducts = 20;  // of either Lanczos iteration
 
-/// The distance of numbers near 1.
-double unit_of(const torch::Tensor& y) {
-  return y.scalar_type() == torch::kFloat64 ? std::numeric_limits<double>::epsilon()
-                                            : std::numeric_limits<float>::epsilon();
-}
-
 /// The curvatures in y of the function with this gradient at the present y, from central differences: known to a share of
 /// about unit^(2/3) of the largest.
 ExtremeEigenvalues curvatures(Oracles& oracles, const std::function<torch::Tensor()>& gradient) {
   const torch::Tensor x = oracles.x().flat().clone(), y = oracles.y().flat().clone();
-  const double step = std::cbrt(unit_of(y)) * (1 + y.norm().item<double>());
+  const double step = std::cbrt(unit_round_off(y.scalar_type())) * (1 + y.norm().item<double>());
   const auto gradient_at = [&](const torch::Tensor& point) {
     const PointScope scope(oracles, x, point);
     return gradient();
@@ -42,7 +35,7 @@ double automatic_multiplier(Oracles& oracles) {
   const Sample xi = oracles.upper().draw("multiplier"), zeta = oracles.lower().draw("multiplier");
   const ExtremeEigenvalues f = curvatures(oracles, [&] { return oracles.upper().gradient_in_y(xi); });
   const ExtremeEigenvalues g = curvatures(oracles, [&] { return oracles.lower().gradient_in_y(zeta); });
-  const double flat = 10 * std::pow(unit_of(oracles.y().flat()), 2.0 / 3) * g.largest;
+  const double flat = 10 * std::pow(unit_round_off(oracles.y().flat().scalar_type()), 2.0 / 3) * g.largest;
   if (!(g.smallest > flat) || !std::isfinite(f.smallest)) return 1;
   return std::max(1.0, 2 * std::max(std::abs(f.smallest), std::abs(f.largest)) / g.smallest);
 }
@@ -66,13 +59,10 @@ void F2SAOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void F2SA::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ = StepSizes(oracles, step_size_options(options_, {.upper = 5.0 / 7, .lower = 4.0 / 7}), max_steps);
+void F2SA::begin(Oracles& oracles) {
   first_multiplier_ =
       options_.multiplier.automatic() ? automatic_multiplier(oracles) : *options_.multiplier.value;
   w_ = oracles.y().flat().clone();
-  k_ = 0;
 }
 
 double F2SA::multiplier() const {
@@ -93,7 +83,7 @@ void F2SA::lower_step(Oracles& oracles, double lambda) {
   oracles.y().add(of_f + lambda * oracles.lower().gradient_in_y(zeta), -steps_.lower(k_) / (1 + lambda));
 }
 
-StepReport F2SA::step(Oracles& oracles) {
+StepReport F2SA::iterate(Oracles& oracles) {
   const double lambda = multiplier();
   for (int64_t n = 0; n < options_.lower_steps; ++n) lower_step(oracles, lambda);
 
@@ -107,14 +97,11 @@ StepReport F2SA::step(Oracles& oracles) {
   }
   const torch::Tensor h = f.x + lambda * (at_y - at_w);
   oracles.upper().move(h, -steps_.upper(k_));  // x_{k+1}
-  ++k_;                                        // lambda_{k+1}
   return {.upper_loss = f.value, .hypergradient = h, .linear_residual = {}};
 }
 
-void F2SA::state(State& state) {
-  state.value("k", k_);
+void F2SA::variables(State& state) {
   state.tensor("w", w_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
   state.value("multiplier", first_multiplier_);
 }
 
@@ -125,34 +112,28 @@ nlohmann::ordered_json F2SA::chosen() const {
 }
 
 SolverEntry f2sa_entry() {
-  return {.name = "f2sa",
-          .summary = "first derivatives only: a growing penalty and two copies of y (F2SA)",
-          .make = [] { return std::make_unique<F2SA>(); },
-          .documented_calls =
-              [](Solver& solver, int64_t steps) {
-                const F2SAOptions& options = dynamic_cast<F2SA&>(solver).options();
-                OracleCounts calls;
-                calls.lower_gradient = 2 * steps * options.lower_steps;
-                calls.upper_gradient = steps * (options.lower_steps + 1);
-                calls.lower_joint_gradient = 2 * steps;
-                return calls;
-              },
-          .assumptions = {.of_options = "`multiplier` >= 2 l_f/mu"},
-          .under_options =
-              [](Solver& solver, const ProblemTraits& traits, Assumptions& assumptions) {
-                const StepSize& given = dynamic_cast<F2SA&>(solver).options().multiplier;
-                const double least =
-                    2 * std::max(std::abs(traits.upper_curvature_min), std::abs(traits.upper_curvature_max)) /
-                    traits.lower_curvature_min;
-                if (given.automatic() || !(*given.value < least) || traits.convexity != Convexity::strong)
-                  return;
-                assumptions.broken.push_back(
-                    fmt::format("it needs a multiplier of at least 2 l_f/mu = {:.3g}, l_f the largest "
-                                "curvature of f in y and mu the "
-                                "smallest of g, but multiplier = {:g}",
-                                least, *given.value));
-              },
-          .lower_descends_upper = true};
+  return solver_entry<F2SA>(
+      {.summary = "first derivatives only: a growing penalty and two copies of y (F2SA)",
+       .documented_calls = by_options<F2SA>([](const auto& o, int64_t steps) {
+         return OracleCounts{.lower_gradient = 2 * steps * o.lower_steps,
+                             .lower_joint_gradient = 2 * steps,
+                             .upper_gradient = steps * (o.lower_steps + 1)};
+       }),
+       .assumptions = {.of_options = "`multiplier` >= 2 l_f/mu"},
+       .under_options =
+           by_options<F2SA>([](const auto& options, const ProblemTraits& traits, Assumptions& assumptions) {
+             const StepSize& given = options.multiplier;
+             const double least =
+                 2 * std::max(std::abs(traits.upper_curvature_min), std::abs(traits.upper_curvature_max)) /
+                 traits.lower_curvature_min;
+             if (given.automatic() || !(*given.value < least) || traits.convexity != Convexity::strong)
+               return;
+             assumptions.broken.push_back(
+                 fmt::format("it needs a multiplier of at least 2 l_f/mu = {:.3g}, l_f the largest curvature "
+                             "of f in y and mu the smallest of g, but multiplier = {:g}",
+                             least, *given.value));
+           }),
+       .lower_descends_upper = true});
 }
 
 }  // namespace bilevel

@@ -29,8 +29,7 @@
 // - `samples = shared` is a variant that does the same for the steps on y and w.
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -53,14 +52,11 @@ struct F2SAOptions {
 /// Calls a step: 2N lower_gradient, N + 1 upper_gradient, 2 lower_joint_gradient. Samples a step: N + 1 upper
 /// and 2N + 1 lower batches (N + 1 when shared). Memory beside the variables: w, of the size of y, and the
 /// graph of one batch; no second derivative is taken.
-class F2SA : public SolverWith<F2SAOptions> {
+class F2SA : public SteppedSolver<F2SAOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "f2sa"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
   nlohmann::ordered_json chosen() const override;
 
   /// w, flat [dim y]: the estimate of argmin_y g.
@@ -69,15 +65,17 @@ class F2SA : public SolverWith<F2SAOptions> {
   double multiplier() const;
 
  private:
+  StepSizeOptions step_sizes() const override {
+    return step_size_options(options_, {.upper = 5.0 / 7, .lower = 4.0 / 7});
+  }
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   /// One step on w and one on y.
   void lower_step(Oracles& oracles, double lambda);
 
-  StepSizes steps_;
   double first_multiplier_ = 1;  // lambda_0
   torch::Tensor w_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry f2sa_entry();
 
 }  // namespace bilevel

@@ -14,15 +14,12 @@ void MASOBAOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void MASOBA::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
+void MASOBA::begin(Oracles& oracles) {
   z_ = torch::zeros_like(oracles.y().flat());
   h_ = torch::zeros_like(oracles.x().flat());
-  k_ = 0;
 }
 
-StepReport MASOBA::step(Oracles& oracles) {
+StepReport MASOBA::iterate(Oracles& oracles) {
   const double theta = options_.momentum_weight;
   const SingleLoopStep at = single_loop_step(oracles, z_,
                                              {.lower_step_size = steps_.lower(k_),  // y_{k+1}
@@ -32,23 +29,19 @@ StepReport MASOBA::step(Oracles& oracles) {
   z_ = z_ - steps_.linear(k_) * at.residual;         // z_{k+1}
   h_ = (1 - theta) * h_ + theta * at.hypergradient;  // h_{k+1}, from z_k
   oracles.upper().move(options_.average == MovingAverage::before ? old : h_, -steps_.upper(k_));  // x_{k+1}
-  ++k_;
   return {
       .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
-void MASOBA::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+void MASOBA::variables(State& state) {
   state.tensor("z", z_);
   state.tensor("h", h_);
 }
 
 SolverEntry ma_soba_entry() {
-  return {.name = "ma-soba",
-          .summary = "SOBA whose x follows a moving average of the hypergradients",
-          .make = [] { return std::make_unique<MASOBA>(); },
-          .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); }};
+  return solver_entry<MASOBA>(
+      {.summary = "SOBA whose x follows a moving average of the hypergradients",
+       .documented_calls = [](Solver&, int64_t steps) { return implicit_calls(steps, steps, steps); }});
 }
 
 }  // namespace bilevel

@@ -13,8 +13,7 @@
 //   The default `shared` takes SOBA's pattern of one lower and one upper batch a step.
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -41,22 +40,17 @@ struct MASOBAOptions {
 };
 
 /// The algorithm. Calls, samples and passes as SOBA. Memory: h of the size of x, z of the size of y.
-class MASOBA : public SolverWith<MASOBAOptions> {
+class MASOBA : public SteppedSolver<MASOBAOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "ma-soba"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   torch::Tensor z_, h_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry ma_soba_entry();
 
 }  // namespace bilevel

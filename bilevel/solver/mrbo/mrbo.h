@@ -18,41 +18,20 @@
 #pragma once
 
 #include "bilevel/solver/parts/storm.h"
-#include "bilevel/solver/registry.h"
 
 namespace bilevel {
 
-struct MrboOptions {
-  double upper_step_size = 1e-2;       ///< eta_x
-  StepSize lower_step_size = {};       ///< eta_y; auto: 1/(2l)
-  StepSize neumann_step_size = {};     ///< eta_N; auto: 1/l
-  int64_t neumann_terms = 11;          ///< Q + 1, the summands; Q Hessian-vector products
-  double momentum_weight = 0.1;        ///< theta_x
-  double lower_momentum_weight = 0.1;  ///< theta_y
-  std::string schedule = "constant";   ///< course of eta_x and, unless it has its own, of eta_y
-  std::string lower_schedule = "same";
-
-  void fields(Fields& fields);
-};
+using MrboOptions = StormOptions<Series::sum>;
 
 /// The algorithm. The report's hypergradient and loss are h(x_t, y_t; xi_t) and F there. Calls of T
 /// iterations: 2T - 1 each of lower_gradient, upper_gradient and cross_vjp, and (2T-1) Q hvp. Samples an
 /// iteration: one upper batch and 2 + Q lower batches (2 for a data-free lower Hessian). Memory: d_x, d_y and
 /// the previous x and y.
-class Mrbo : public SolverWith<MrboOptions> {
+class Mrbo : public Storm<Series::sum> {
  public:
-  using SolverWith::SolverWith;
+  using Storm::Storm;
 
   std::string name() const override { return "mrbo"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override { return storm_.step(oracles); }
-  void state(State& state) override { storm_.state(state); }
-  nlohmann::ordered_json chosen() const override { return storm_.chosen(); }
-
- private:
-  Storm storm_;
 };
-
-SolverEntry mrbo_entry();
 
 }  // namespace bilevel

@@ -33,11 +33,7 @@ int64_t AveragedLower::gradients(const AveragedLowerOptions& options, int64_t it
 OracleCounts AveragedLower::calls(const AveragedLowerOptions& options, int64_t neumann_terms,
                                   int64_t iterations) {
   const int64_t evaluations = iterations > 0 ? 2 * iterations - 1 : 0;
-  OracleCounts calls;
-  calls.lower_gradient = gradients(options, iterations);
-  calls.upper_gradient = calls.cross_vjp = evaluations;
-  calls.hvp = evaluations * (neumann_terms - 1);
-  return calls;
+  return implicit_calls(gradients(options, iterations), evaluations, evaluations * (neumann_terms - 1));
 }
 
 }  // namespace bilevel

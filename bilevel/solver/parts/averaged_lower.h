@@ -55,10 +55,9 @@ class AveragedLower {
 /// The fields of AveragedLowerOptions, for option structs that hold the same members.
 template <typename Options>
 void averaged_lower_fields(Fields& f, Options& o) {
-  f.choice(
-      "option", o.option,
-      "I: one accelerated step on y every iteration; II: lower_steps of them every `period` iterations, none "
-      "between");
+  f.choice("option", o.option,
+           "I: one accelerated step on y every iteration; II: lower_steps of them every `period` iterations, "
+           "none between");
   f.integer("period", o.period, kAtLeastOne,
             "iterations from one group of steps on y to the next (option II)");
   f.integer("lower_steps", o.lower_steps, kAtLeastOne, "accelerated steps on y in a group (option II)");

@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <optional>
-#include <string>
 
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/state.h"

@@ -46,10 +46,6 @@ SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const 
   return result;
 }
 
-OracleCounts single_loop_calls(int64_t steps) {
-  return {.lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
-}
-
 void single_loop_samples_field(Fields& f, Samples& value) {
   f.choice(
       "samples", value,

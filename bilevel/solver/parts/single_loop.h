@@ -28,9 +28,6 @@ struct SingleLoopStep {
 /// graph in each batch, and ONE backward pass for both directions.
 SingleLoopStep single_loop_step(Oracles& oracles, const torch::Tensor& z, const SingleLoopOptions& options);
 
-/// What documents those calls, for `steps` steps in which y moves.
-OracleCounts single_loop_calls(int64_t steps);
-
 /// The field `samples` of these methods.
 void single_loop_samples_field(Fields& f, Samples& value);
 

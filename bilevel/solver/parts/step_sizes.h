@@ -73,6 +73,8 @@ class StepSizes {
   /// Before their courses.
   double lower() const { return lower_; }
   double neumann() const { return neumann_; }
+  /// The length of the run.
+  int64_t steps() const { return steps_; }
 
   void state(State& state);
   /// {"lower_step_size": ..., "linear_step_size": ..., "neumann_step_size": ...}: those that the method has.

@@ -10,28 +10,49 @@ Course weight_course(const std::string& schedule) {
   return {schedule == "paper" ? "paper" : "constant", kWeightExponent};
 }
 
-StepSizeOptions with_exponents(StepSizeOptions options) {
-  options.paper.upper = options.paper.lower = kStepExponent;
-  return options;
-}
-
 }  // namespace
 
-Storm::Storm(Oracles& oracles, const StormOptions& options, int64_t max_steps)
-    : step_sizes_(oracles, with_exponents(options.step_sizes), max_steps),
-      upper_weight_(weight_course(options.step_sizes.schedule)),
-      lower_weight_(weight_course(options.step_sizes.lower_schedule == "same"
-                                      ? options.step_sizes.schedule
-                                      : options.step_sizes.lower_schedule)),
-      theta_x_(options.momentum_weight),
-      theta_y_(options.lower_momentum_weight),
-      estimator_(step_sizes_.neumann(), options.summands, options.random_truncation),
-      upper_(oracles.x().flat()),
-      lower_(oracles.y().flat()),
-      before_(Point::present(oracles)),
-      steps_(max_steps) {}
+template <Series series>
+void StormOptions<series>::fields(Fields& f) {
+  step_size_fields(f, *this);
+  neumann_fields(f, neumann_step_size, neumann_terms,
+                 series == Series::sum ? "summands of the Neumann series (Q + 1): Q Hessian-vector products"
+                                       : "summands of the Neumann series, of which one stands for all (Q)");
+  momentum_weight_field(f, momentum_weight,
+                        "weight of the new hypergradient in the recursive momentum (theta_x)");
+  f.number("lower_momentum_weight", lower_momentum_weight, kWeight,
+           "weight of the new lower gradient in the recursive momentum (theta_y)")
+      .search(0.01, 1);
+  schedule_fields(f, *this);
+}
 
-StepReport Storm::step(Oracles& oracles) {
+template <Series series>
+OracleCounts Storm<series>::calls(const StormOptions<series>& options, int64_t steps) {
+  const int64_t evaluations = steps > 0 ? 2 * steps - 1 : 0;
+  // Of one summand with p factors, p is uniform in {0, ..., neumann_terms - 1}.
+  const int64_t products = evaluations * (options.neumann_terms - 1) / (series == Series::sum ? 1 : 2);
+  return implicit_calls(evaluations, evaluations, products);
+}
+
+template <Series series>
+StepSizeOptions Storm<series>::step_sizes() const {
+  return step_size_options(options_, {.upper = kStepExponent, .lower = kStepExponent});
+}
+
+template <Series series>
+void Storm<series>::begin(Oracles& oracles) {
+  const auto& o = options_;
+  upper_weight_ = weight_course(o.schedule);
+  lower_weight_ = weight_course(o.lower_schedule == "same" ? o.schedule : o.lower_schedule);
+  estimator_ = NeumannEstimator(steps_.neumann(), o.neumann_terms, series == Series::one_summand);
+  upper_ = RecursiveMomentum(oracles.x().flat());
+  lower_ = RecursiveMomentum(oracles.y().flat());
+  before_ = Point::present(oracles);
+  length_ = steps_.steps();
+}
+
+template <Series series>
+StepReport Storm<series>::iterate(Oracles& oracles) {
   const Sample zeta = oracles.lower().draw("lower_batches");
   const EstimateSample xi = estimator_.draw(oracles);
   const torch::Tensor g = oracles.lower().gradient_in_y(zeta);
@@ -42,22 +63,25 @@ StepReport Storm::step(Oracles& oracles) {
     h_before = hypergradient_at(oracles, estimator_, xi, before_).value;
   }
   before_ = Point::present(oracles);
-  lower_.update(g, g_before, theta_y_ * lower_weight_.at(k_, steps_));        // d_y
-  upper_.update(h.value, h_before, theta_x_ * upper_weight_.at(k_, steps_));  // d_x
-  oracles.y().add(lower_.value(), -step_sizes_.lower(k_));                    // y_{t+1}
-  oracles.upper().move(upper_.value(), -step_sizes_.upper(k_));               // x_{t+1}
-  ++k_;
+  lower_.update(g, g_before, options_.lower_momentum_weight * lower_weight_.at(k_, length_));  // d_y
+  upper_.update(h.value, h_before, options_.momentum_weight * upper_weight_.at(k_, length_));  // d_x
+  oracles.y().add(lower_.value(), -steps_.lower(k_));                                          // y_{t+1}
+  oracles.upper().move(upper_.value(), -steps_.upper(k_));                                     // x_{t+1}
   return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
-void Storm::state(State& state) {
-  state.value("k", k_);
-  state.value("steps", steps_);
-  state.scope("step_sizes", [&](State& inner) { step_sizes_.state(inner); });
-  state.scope("estimator", [&](State& inner) { estimator_.state(inner); });
-  state.scope("upper", [&](State& inner) { upper_.state(inner); });
-  state.scope("lower", [&](State& inner) { lower_.state(inner); });
-  state.scope("before", [&](State& inner) { before_.state(inner); });
+template <Series series>
+void Storm<series>::variables(State& state) {
+  state.value("steps", length_);
+  state.part("estimator", estimator_);
+  state.part("upper", upper_);
+  state.part("lower", lower_);
+  state.part("before", before_);
 }
+
+template struct StormOptions<Series::sum>;
+template struct StormOptions<Series::one_summand>;
+template class Storm<Series::sum>;
+template class Storm<Series::one_summand>;
 
 }  // namespace bilevel

@@ -1,18 +1,26 @@
 // The recursion of SUSTAIN and MRBO: STORM on both levels, both moving from (x_t, y_t).
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
 #include "bilevel/solver/parts/two_point.h"
-#include "bilevel/solver/solver.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
+/// What an estimate of the hypergradient takes of the Neumann series: the sum, or one random summand for all.
+enum class Series { sum, one_summand };
+
+template <Series series>
 struct StormOptions {
-  StepSizeOptions step_sizes;
-  double momentum_weight = 0.1;        ///< theta_x
-  double lower_momentum_weight = 0.1;  ///< theta_y
-  int64_t summands = 10;               ///< of the Neumann series
-  bool random_truncation = true;       ///< false: the full sum
+  double upper_step_size = 1e-2;                            ///< eta_x
+  StepSize lower_step_size = {};                            ///< eta_y; auto: 1/(2l)
+  StepSize neumann_step_size = {};                          ///< eta_N; auto: 1/l
+  int64_t neumann_terms = series == Series::sum ? 11 : 10;  ///< summands; the sum has one product less
+  double momentum_weight = 0.1;                             ///< theta_x
+  double lower_momentum_weight = 0.1;                       ///< theta_y
+  std::string schedule = "constant";  ///< course of eta_x and, unless it has its own, of eta_y
+  std::string lower_schedule = "same";
+
+  void fields(Fields& fields);
 };
 
 /// Iteration t = 0, 1, ... reads x_t and y_t only, each level with a sample for both of its points:
@@ -21,34 +29,27 @@ struct StormOptions {
 ///   y_{t+1} = y_t - eta_y,t d_y,     x_{t+1} = x_t - eta_x,t d_x
 /// At t = 0 both are the plain estimates. Under the course `paper` of a level its step size falls as
 /// (t+1)^(-1/3) and its weight as (t+1)^(-2/3), the square; under every other course the weight is constant.
-class Storm {
+template <Series series>
+class Storm : public SteppedSolver<StormOptions<series>> {
  public:
-  Storm() = default;
-  Storm(Oracles& oracles, const StormOptions& options, int64_t max_steps);
+  using SteppedSolver<StormOptions<series>>::SteppedSolver;
 
-  StepReport step(Oracles& oracles);
-
-  nlohmann::ordered_json chosen() const { return step_sizes_.chosen(); }
-  void state(State& state);
+  /// Calls of `steps` steps: the first evaluates one point, every other two; of a random summand the expected products.
+  static OracleCounts calls(const StormOptions<series>& options, int64_t steps);
 
  private:
-  StepSizes step_sizes_;
+  StepSizeOptions step_sizes() const override;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
+
+  using SteppedSolver<StormOptions<series>>::options_, SteppedSolver<StormOptions<series>>::steps_,
+      SteppedSolver<StormOptions<series>>::k_;
   Course upper_weight_, lower_weight_;  // factors on the two weights
-  double theta_x_ = 0, theta_y_ = 0;
   NeumannEstimator estimator_;
   RecursiveMomentum upper_, lower_;  // d_x, d_y
   Point before_;                     // (x_{t-1}, y_{t-1})
-  int64_t k_ = 0, steps_ = 0;        // iterations done; length of the run
+  int64_t length_ = 0;               // of the run
 };
-
-/// The fields of the two weights, for option structs that hold them.
-template <typename Options>
-void storm_weight_fields(Fields& f, Options& o) {
-  momentum_weight_field(f, o.momentum_weight,
-                        "weight of the new hypergradient in the recursive momentum (theta_x)");
-  f.number("lower_momentum_weight", o.lower_momentum_weight, kWeight,
-           "weight of the new lower gradient in the recursive momentum (theta_y)")
-      .search(0.01, 1);
-}
 
 }  // namespace bilevel

@@ -54,16 +54,14 @@ void SagaMemory::state(State& state) {
 void SABAOptions::fields(Fields& f) {
   step_size_fields(f, *this);
   f.choice("memory", memory, "the memory's first content: zero, or the gradients of a pass over all slots");
-  f.number(
-      "memory_limit", memory_limit, kNonNegative,
-      "bytes that the memory may take: about the size of y twice and of x for every lower batch of the data "
-      "set, and of both once for every upper one");
+  f.number("memory_limit", memory_limit, kNonNegative,
+           "bytes that the memory may take: about the size of y twice and of x for every lower batch of the "
+           "data set, and of both once for every upper one");
   order_field(f, order);
   schedule_fields(f, *this);
 }
 
-void SABA::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
+void SABA::begin(Oracles& oracles) {
   const int64_t n = oracles.lower().slots(), m = oracles.upper().slots();
   const torch::Tensor &x = oracles.x().flat(), &y = oracles.y().flat();
   const double numbers = static_cast<double>(n + 1) * static_cast<double>(2 * y.numel() + x.numel()) +
@@ -74,7 +72,6 @@ void SABA::start(Oracles& oracles, int64_t max_steps) {
         fmt::format("memory_limit = {:.0f}: the memory of {} lower and {} upper slots needs {:.0f} bytes",
                     options_.memory_limit, n, m, bytes));
   }
-  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
   lower_weights_ = slot_weights(n, oracles.lower().batches().size(),
                                 [&](int64_t slot) { return oracles.lower().slot_size(slot); });
   upper_weights_ = slot_weights(m, oracles.upper().batches().size(),
@@ -85,7 +82,6 @@ void SABA::start(Oracles& oracles, int64_t max_steps) {
   upper_gradient_y_ = SagaMemory(upper_weights_, y);
   upper_gradient_x_ = SagaMemory(upper_weights_, x);
   z_ = torch::zeros_like(y);
-  k_ = 0;
 }
 
 void SABA::warm_start(Oracles& oracles) {
@@ -100,7 +96,7 @@ void SABA::warm_start(Oracles& oracles) {
   }
 }
 
-StepReport SABA::step(Oracles& oracles) {
+StepReport SABA::iterate(Oracles& oracles) {
   const int64_t i = draw_slot(oracles, "lower_slot", lower_weights_);
   const int64_t j = draw_slot(oracles, "upper_slot", upper_weights_);
   const Sample zeta = oracles.lower().slot(i);
@@ -124,33 +120,24 @@ StepReport SABA::step(Oracles& oracles) {
   if (!gauss_seidel) step_y(lower_gradient);
   z_ = z_ - steps_.linear(k_) * residual;                  // z_{k+1}
   oracles.upper().move(hypergradient, -steps_.upper(k_));  // x_{k+1}
-  ++k_;
   return {.upper_loss = f.value, .hypergradient = hypergradient, .linear_residual = residual.norm()};
 }
 
-void SABA::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+void SABA::variables(State& state) {
   state.tensor("z", z_);
-  for (auto [name, memory] :
-       {std::pair{"lower_gradient", &lower_gradient_}, std::pair{"hvp", &hvp_},
-        std::pair{"cross_vjp", &cross_vjp_}, std::pair{"upper_gradient_y", &upper_gradient_y_},
-        std::pair{"upper_gradient_x", &upper_gradient_x_}}) {
-    state.scope(name, [&, kept = memory](State& inner) { kept->state(inner); });
-  }
+  state.part("lower_gradient", lower_gradient_);
+  state.part("hvp", hvp_);
+  state.part("cross_vjp", cross_vjp_);
+  state.part("upper_gradient_y", upper_gradient_y_);
+  state.part("upper_gradient_x", upper_gradient_x_);
 }
 
 SolverEntry saba_entry() {
-  return {
-      .name = "saba",
-      .summary = "SOBA with SAGA's memory of every derivative: no noise left at the solution of a finite sum",
-      .make = [] { return std::make_unique<SABA>(); },
-      .documented_calls =
-          [](Solver&, int64_t steps) {
-            return OracleCounts{
-                .lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
-          },
-      .assumptions = {.noise = Noise::finite_sum}};
+  return solver_entry<SABA>(
+      {.summary =
+           "SOBA with SAGA's memory of every derivative: no noise left at the solution of a finite sum",
+       .documented_calls = [](Solver&, int64_t steps) { return implicit_calls(steps, steps, steps); },
+       .assumptions = {.noise = Noise::finite_sum}});
 }
 
 }  // namespace bilevel

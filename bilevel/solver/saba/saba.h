@@ -21,8 +21,7 @@
 // - `order = gauss_seidel` (z and x read y_{k+1}) and the schedules are variants.
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -69,27 +68,22 @@ class SagaMemory {
 /// one forward pass of either batch, the upper and the lower one apart, one gradient of F in (x, y), one of G
 /// in y with graph, one backward pass for both products. Memory: n (2 dim y + dim x) + m (dim y + dim x)
 /// numbers, and five means.
-class SABA : public SolverWith<SABAOptions> {
+class SABA : public SteppedSolver<SABAOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "saba"; }
-  /// Throws InputError, with the bytes needed, where the memory does not fit memory_limit.
-  void start(Oracles& oracles, int64_t max_steps) override;
   void warm_start(Oracles& oracles) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  /// Throws InputError, with the bytes needed, where the memory does not fit memory_limit.
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   std::vector<double> lower_weights_, upper_weights_;  // w of every slot
   SagaMemory lower_gradient_, hvp_, cross_vjp_;        // of lower slots
   SagaMemory upper_gradient_y_, upper_gradient_x_;     // of upper slots
   torch::Tensor z_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry saba_entry();
 
 }  // namespace bilevel

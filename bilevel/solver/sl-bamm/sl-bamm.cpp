@@ -2,16 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 namespace bilevel {
 
 void SLBAMMOptions::fields(Fields& f) {
   step_size_fields(f, *this);
-  f.number(
-       "aggregation_weight", aggregation_weight, {.low = 0, .high = 1, .high_open = true},
-       "weight of the upper objective in the aggregated lower one (mu); 0: no aggregation, for a strongly "
-       "convex lower objective")
+  f.number("aggregation_weight", aggregation_weight, {.low = 0, .high = 1, .high_open = true},
+           "weight of the upper objective in the aggregated lower one (mu); 0: no aggregation, for a "
+           "strongly convex lower objective")
       .search(0.1, 0.9);
   order_field(f, order);
   schedule_fields(f, *this);
@@ -19,20 +16,19 @@ void SLBAMMOptions::fields(Fields& f) {
            "course of aggregation_weight");
 }
 
-void SLBAMM::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
+StepSizeOptions SLBAMM::step_sizes() const {
   const bool aggregates = options_.aggregation_weight > 0;
   const double tau = aggregates ? 1.0 / 40 : 1.0 / 1000;
-  steps_ = StepSizes(
-      oracles, step_size_options(options_, {.upper = aggregates ? 1.5 * tau : tau, .linear = 0.5 * tau}),
-      max_steps);
-  aggregation_course_ = Course(options_.aggregation_schedule, 0.1);
-  total_steps_ = max_steps;
-  z_ = torch::zeros_like(oracles.y().flat());
-  k_ = 0;
+  return step_size_options(options_, {.upper = aggregates ? 1.5 * tau : tau, .linear = 0.5 * tau});
 }
 
-StepReport SLBAMM::step(Oracles& oracles) {
+void SLBAMM::begin(Oracles& oracles) {
+  aggregation_course_ = Course(options_.aggregation_schedule, 0.1);
+  total_steps_ = steps_.steps();
+  z_ = torch::zeros_like(oracles.y().flat());
+}
+
+StepReport SLBAMM::iterate(Oracles& oracles) {
   const bool aggregates = options_.aggregation_weight > 0;
   const bool gauss_seidel = options_.order == Order::gauss_seidel;
   const double mu = options_.aggregation_weight * aggregation_course_.at(k_, total_steps_);
@@ -60,54 +56,44 @@ StepReport SLBAMM::step(Oracles& oracles) {
   if (!gauss_seidel) oracles.y().add(gradient, -beta);  // y_{k+1}
   z_ = z_ - eta * at.residual;                          // z_{k+1}
   oracles.upper().move(at.hypergradient, -alpha);       // x_{k+1}, projected
-  ++k_;
   return {.upper_loss = upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
-void SLBAMM::state(State& state) {
-  state.value("k", k_);
+void SLBAMM::variables(State& state) {
   state.value("total_steps", total_steps_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
   state.tensor("z", z_);
 }
 
 SolverEntry sl_bamm_entry() {
-  return {
-      .name = "sl-bamm",
-      .summary =
-          "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one loop, "
-          "for "
-          "lower levels that are merely convex",
-      .make = [] { return std::make_unique<SLBAMM>(); },
-      .documented_calls =
-          [](Solver& solver, int64_t steps) {
-            const SLBAMMOptions& options = dynamic_cast<SLBAMM&>(solver).options();
-            OracleCounts calls{
-                .lower_gradient = steps, .upper_gradient = steps, .hvp = steps, .cross_vjp = steps};
-            if (options.aggregation_weight > 0) {
-              calls.upper_hvp = calls.upper_cross_vjp = steps;
-              if (options.order == Order::gauss_seidel) calls.upper_gradient += steps;
-            }
-            return calls;
-          },
-      .assumptions = {.convexity = Convexity::mere,
-                      .noise = Noise::none,
-                      .of_options =
-                          "g strongly convex if `aggregation_weight = 0`, else f so in y where g is flat"},
-      .under_options =
-          [](Solver& solver, const ProblemTraits& traits, Assumptions& assumptions) {
-            const double mu = dynamic_cast<SLBAMM&>(solver).options().aggregation_weight;
-            if (mu == 0) {
-              assumptions.convexity = Convexity::strong;
-            } else if (mu * traits.upper_curvature_min + (1 - mu) * traits.lower_curvature_min <= 0) {
-              assumptions.broken.push_back(
-                  fmt::format("with aggregation_weight = {:g} y minimizes {:g} f + {:g} g, which is not "
-                              "strongly convex in y: f bends down by {:g}",
-                              mu, mu, 1 - mu, -traits.upper_curvature_min));
-            }
-          },
-      .strongly_convex_options = {{"aggregation_weight", 0}},
-      .lower_descends_upper = true};
+  return solver_entry<SLBAMM>(
+      {.summary = "SGD on x, y and the linear system of a lower objective aggregated with the upper one; one "
+                  "loop, for lower levels that are merely convex",
+       .documented_calls = by_options<SLBAMM>([](const auto& options, int64_t steps) {
+         OracleCounts calls = implicit_calls(steps, steps, steps);
+         if (options.aggregation_weight > 0) {
+           calls.upper_hvp = calls.upper_cross_vjp = steps;
+           if (options.order == Order::gauss_seidel) calls.upper_gradient += steps;
+         }
+         return calls;
+       }),
+       .assumptions = {.convexity = Convexity::mere,
+                       .noise = Noise::none,
+                       .of_options =
+                           "g strongly convex if `aggregation_weight = 0`, else f so in y where g is flat"},
+       .under_options =
+           by_options<SLBAMM>([](const auto& options, const ProblemTraits& traits, Assumptions& assumptions) {
+             const double mu = options.aggregation_weight;
+             if (mu == 0) {
+               assumptions.convexity = Convexity::strong;
+             } else if (mu * traits.upper_curvature_min + (1 - mu) * traits.lower_curvature_min <= 0) {
+               assumptions.broken.push_back(
+                   fmt::format("with aggregation_weight = {:g} y minimizes {:g} f + {:g} g, which is not "
+                               "strongly convex in y: f bends down by {:g}",
+                               mu, mu, 1 - mu, -traits.upper_curvature_min));
+             }
+           }),
+       .strongly_convex_options = {{"aggregation_weight", 0}},
+       .lower_descends_upper = true});
 }
 
 }  // namespace bilevel

@@ -20,8 +20,7 @@
 //   of its own, `aggregation_schedule`. `order = gauss_seidel` (z and x read y_{k+1}) is a variant.
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -43,24 +42,20 @@ struct SLBAMMOptions {
 /// upper_cross_vjp for f's share of phi (none with aggregation_weight 0); with order = gauss_seidel one
 /// upper_gradient more. Passes a step: a forward pass and a gradient with graph in either batch, and one
 /// backward pass for both directions. Memory: z of the size of y.
-class SLBAMM : public SolverWith<SLBAMMOptions> {
+class SLBAMM : public SteppedSolver<SLBAMMOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "sl-bamm"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  StepSizeOptions step_sizes() const override;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   Course aggregation_course_;
   int64_t total_steps_ = 0;
   torch::Tensor z_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry sl_bamm_entry();
 
 }  // namespace bilevel

@@ -13,12 +13,9 @@ void SLIPOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void SLIP::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
+void SLIP::begin(Oracles& oracles) {
   z_ = torch::zeros_like(oracles.y().flat());
   m_ = torch::zeros_like(oracles.x().flat());
-  k_ = 0;
 }
 
 void SLIP::warm_start(Oracles& oracles) {
@@ -27,7 +24,7 @@ void SLIP::warm_start(Oracles& oracles) {
   }
 }
 
-StepReport SLIP::step(Oracles& oracles) {
+StepReport SLIP::iterate(Oracles& oracles) {
   const double theta = options_.momentum_weight;
   const SingleLoopStep at = single_loop_step(oracles, z_,
                                              {.lower_step_size = steps_.lower(k_),  // y_{t+1}
@@ -36,28 +33,22 @@ StepReport SLIP::step(Oracles& oracles) {
   z_ = z_ - steps_.linear(k_) * at.residual;         // z_{t+1}
   m_ = (1 - theta) * m_ + theta * at.hypergradient;  // m_{t+1}, from z_t
   normalized_step(oracles, m_, steps_.upper(k_));    // x_{t+1}
-  ++k_;
   return {
       .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
-void SLIP::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
+void SLIP::variables(State& state) {
   state.tensor("z", z_);
   state.tensor("m", m_);
 }
 
 SolverEntry slip_entry() {
-  return {
-      .name = "slip",
-      .summary =
-          "normalized momentum on x, SGD on y and on the linear system; one loop, for upper objectives of "
-          "unbounded smoothness",
-      .make = [] { return std::make_unique<SLIP>(); },
-      .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); },
-      .movement = Movement::normalized,
-      .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}};
+  return solver_entry<SLIP>(
+      {.summary = "normalized momentum on x, SGD on y and on the linear system; one loop, for upper "
+                  "objectives of unbounded smoothness",
+       .documented_calls = [](Solver&, int64_t steps) { return implicit_calls(steps, steps, steps); },
+       .movement = Movement::normalized,
+       .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::independent}});
 }
 
 }  // namespace bilevel

@@ -13,8 +13,7 @@
 //   defaults are the paper's form. With shared samples the noise of y and z is no longer independent of that of x.
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -36,23 +35,18 @@ struct SLIPOptions {
 /// The algorithm. Calls a step: 1 lower_gradient, 1 upper_gradient, 1 hvp, 1 cross_vjp. Samples a step: two
 /// upper batches and three lower ones (two where the lower Hessian needs no data); shared: one of each.
 /// Memory: m of the size of x, z of the size of y.
-class SLIP : public SolverWith<SLIPOptions> {
+class SLIP : public SteppedSolver<SLIPOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "slip"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
   void warm_start(Oracles& oracles) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   torch::Tensor z_, m_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry slip_entry();
 
 }  // namespace bilevel

@@ -11,37 +11,25 @@ void SOBAOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void SOBA::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ =
-      StepSizes(oracles, step_size_options(options_, {.upper = 0.5, .lower = 0.5, .linear = 0.5}), max_steps);
-  z_ = torch::zeros_like(oracles.y().flat());
-  k_ = 0;
-}
+void SOBA::begin(Oracles& oracles) { z_ = torch::zeros_like(oracles.y().flat()); }
 
-StepReport SOBA::step(Oracles& oracles) {
+StepReport SOBA::iterate(Oracles& oracles) {
   const SingleLoopStep at = single_loop_step(oracles, z_,
                                              {.lower_step_size = steps_.lower(k_),  // y_{k+1}
                                               .gauss_seidel = options_.order == Order::gauss_seidel,
                                               .shared = options_.samples == Samples::shared});
   z_ = z_ - steps_.linear(k_) * at.residual;                  // z_{k+1}
   oracles.upper().move(at.hypergradient, -steps_.upper(k_));  // x_{k+1}
-  ++k_;
   return {
       .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
 }
 
-void SOBA::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
-  state.tensor("z", z_);
-}
+void SOBA::variables(State& state) { state.tensor("z", z_); }
 
 SolverEntry soba_entry() {
-  return {.name = "soba",
-          .summary = "SGD on x, y and the linear system from one lower and one upper batch; one loop",
-          .make = [] { return std::make_unique<SOBA>(); },
-          .documented_calls = [](Solver&, int64_t steps) { return single_loop_calls(steps); }};
+  return solver_entry<SOBA>(
+      {.summary = "SGD on x, y and the linear system from one lower and one upper batch; one loop",
+       .documented_calls = [](Solver&, int64_t steps) { return implicit_calls(steps, steps, steps); }});
 }
 
 }  // namespace bilevel

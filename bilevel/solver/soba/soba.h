@@ -14,8 +14,7 @@
 // - `order = gauss_seidel` (z and x read y_{k+1}) and `samples = independent` are variants.
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -35,22 +34,20 @@ struct SOBAOptions {
 /// The algorithm. Calls a step: 1 lower_gradient, 1 upper_gradient, 1 hvp, 1 cross_vjp. Samples a step: one
 /// upper and one lower batch, each with one forward and one gradient with graph; one backward pass then gives
 /// both directions, of z and of x (independent: see SLIP). Memory: z of the size of y.
-class SOBA : public SolverWith<SOBAOptions> {
+class SOBA : public SteppedSolver<SOBAOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "soba"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  StepSizeOptions step_sizes() const override {
+    return step_size_options(options_, {.upper = 0.5, .lower = 0.5, .linear = 0.5});
+  }
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   torch::Tensor z_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry soba_entry();
 
 }  // namespace bilevel

@@ -17,8 +17,7 @@
 
 #include "bilevel/solver/parts/lower_rule.h"
 #include "bilevel/solver/parts/neumann_estimator.h"
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -37,23 +36,18 @@ struct StocBiOOptions {
 /// The algorithm. Calls a step: N lower_gradient, 1 upper_gradient, Q hvp, 1 cross_vjp. Samples a step: one
 /// upper batch and N + Q + 1 lower batches (N + 1 where the lower Hessian needs no data), all independent.
 /// Memory beside the variables: one vector of the size of y, the graph of one upper and one lower batch.
-class StocBiO : public SolverWith<StocBiOOptions> {
+class StocBiO : public SteppedSolver<StocBiOOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "stocbio"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   LowerRule lower_rule_;
   NeumannEstimator estimator_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry stocbio_entry();
 
 }  // namespace bilevel

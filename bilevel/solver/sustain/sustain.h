@@ -16,41 +16,20 @@
 #pragma once
 
 #include "bilevel/solver/parts/storm.h"
-#include "bilevel/solver/registry.h"
 
 namespace bilevel {
 
-struct SustainOptions {
-  double upper_step_size = 1e-2;       ///< eta_x
-  StepSize lower_step_size = {};       ///< eta_y; auto: 1/(2l)
-  StepSize neumann_step_size = {};     ///< eta_N; auto: 1/l
-  int64_t neumann_terms = 10;          ///< Q
-  double momentum_weight = 0.1;        ///< theta_x
-  double lower_momentum_weight = 0.1;  ///< theta_y
-  std::string schedule = "constant";   ///< course of eta_x and, unless it has its own, of eta_y
-  std::string lower_schedule = "same";
-
-  void fields(Fields& fields);
-};
+using SustainOptions = StormOptions<Series::one_summand>;
 
 /// The algorithm. The report's hypergradient and loss are h(x_t, y_t; xi_t) and F there; the residual of a
 /// single summand is not known. Calls of T iterations: 2T - 1 each of lower_gradient, upper_gradient and
 /// cross_vjp, and p hvp an evaluation (documented: the expected (Q-1)/2). Samples an iteration: one upper batch and 2 + p
 /// lower batches (2 for a data-free lower Hessian). Memory: d_x, d_y and the previous x and y.
-class Sustain : public SolverWith<SustainOptions> {
+class Sustain : public Storm<Series::one_summand> {
  public:
-  using SolverWith::SolverWith;
+  using Storm::Storm;
 
   std::string name() const override { return "sustain"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override { return storm_.step(oracles); }
-  void state(State& state) override { storm_.state(state); }
-  nlohmann::ordered_json chosen() const override { return storm_.chosen(); }
-
- private:
-  Storm storm_;
 };
-
-SolverEntry sustain_entry();
 
 }  // namespace bilevel

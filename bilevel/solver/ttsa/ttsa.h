@@ -14,8 +14,7 @@
 #pragma once
 
 #include "bilevel/solver/parts/neumann_estimator.h"
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -34,22 +33,20 @@ struct TTSAOptions {
 /// the expected (Q-1)/2), 1 cross_vjp. Samples a step: one upper batch and 2 + p lower batches (2 where the lower Hessian
 /// needs no data), all independent. p comes from the stream "truncation". Memory beside the variables: one
 /// vector of the size of y, the graph of one upper and one lower batch.
-class TTSA : public SolverWith<TTSAOptions> {
+class TTSA : public SteppedSolver<TTSAOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "ttsa"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  StepSizeOptions step_sizes() const override {
+    return step_size_options(options_, {.upper = 3.0 / 5, .lower = 2.0 / 5});
+  }
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   NeumannEstimator estimator_;
-  int64_t k_ = 0;  // iterations done
 };
-
-SolverEntry ttsa_entry();
 
 }  // namespace bilevel

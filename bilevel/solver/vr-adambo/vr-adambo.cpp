@@ -14,9 +14,7 @@ void VRAdamBOOptions::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-void VRAdamBO::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
+void VRAdamBO::begin(Oracles& oracles) {
   lower_ = AveragedLower(averaged_lower_options(options_), oracles.y().flat());
   estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms, /*random_truncation=*/false);
   momentum_ = RecursiveMomentum(oracles.x().flat());
@@ -24,14 +22,13 @@ void VRAdamBO::start(Oracles& oracles, int64_t max_steps) {
       SecondMoment({.second_moment_weight = options_.second_moment_weight, .epsilon = options_.epsilon},
                    oracles.x().flat());
   before_ = Point::present(oracles);
-  k_ = 0;
 }
 
 void VRAdamBO::warm_start(Oracles& oracles) {
   lower_.warm_start(oracles, options_.warm_start_steps, steps_.lower());
 }
 
-StepReport VRAdamBO::step(Oracles& oracles) {
+StepReport VRAdamBO::iterate(Oracles& oracles) {
   const EstimateSample xi = estimator_.draw(oracles);
   const Point here{.x = oracles.x().flat().clone(), .y = lower_.averaged()};  // (x_t, yhat_t)
   const Hypergradient h = hypergradient_at(oracles, estimator_, xi, here);    // h_t
@@ -42,34 +39,26 @@ StepReport VRAdamBO::step(Oracles& oracles) {
   before_ = here;
   lower_.advance(oracles, k_, steps_.lower(k_));                             // y_{t+1} and yhat_{t+1}, at x_t
   oracles.upper().move(momentum_.value() / denominator, -steps_.upper(k_));  // x_{t+1}
-  ++k_;
   return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
-void VRAdamBO::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
-  state.scope("lower", [&](State& inner) { lower_.state(inner); });
-  state.scope("estimator", [&](State& inner) { estimator_.state(inner); });
-  state.scope("momentum", [&](State& inner) { momentum_.state(inner); });
-  state.scope("second_moment", [&](State& inner) { second_moment_.state(inner); });
-  state.scope("before", [&](State& inner) { before_.state(inner); });
+void VRAdamBO::variables(State& state) {
+  state.part("lower", lower_);
+  state.part("estimator", estimator_);
+  state.part("momentum", momentum_);
+  state.part("second_moment", second_moment_);
+  state.part("before", before_);
 }
 
 SolverEntry vr_adambo_entry() {
-  return {
-      .name = "vr-adambo",
-      .summary =
-          "recursive momentum over Adam's denominator on x, AccBO's lower level; a reconstruction, for upper "
-          "objectives of unbounded smoothness",
-      .make = [] { return std::make_unique<VRAdamBO>(); },
-      .documented_calls =
-          [](Solver& solver, int64_t steps) {
-            const VRAdamBOOptions& options = dynamic_cast<VRAdamBO&>(solver).options();
-            return AveragedLower::calls(averaged_lower_options(options), options.neumann_terms, steps);
-          },
-      .movement = Movement::adaptive,
-      .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::mean_square}};
+  return solver_entry<VRAdamBO>(
+      {.summary = "recursive momentum over Adam's denominator on x, AccBO's lower level; a reconstruction, "
+                  "for upper objectives of unbounded smoothness",
+       .documented_calls = by_options<VRAdamBO>([](const auto& o, int64_t steps) {
+         return AveragedLower::calls(averaged_lower_options(o), o.neumann_terms, steps);
+       }),
+       .movement = Movement::adaptive,
+       .assumptions = {.smoothness = Smoothness::unbounded, .sampling = Sampling::mean_square}});
 }
 
 }  // namespace bilevel

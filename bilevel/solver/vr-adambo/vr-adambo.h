@@ -21,7 +21,7 @@
 #include "bilevel/solver/parts/adam.h"
 #include "bilevel/solver/parts/averaged_lower.h"
 #include "bilevel/solver/parts/two_point.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -47,27 +47,22 @@ struct VRAdamBOOptions {
 
 /// The algorithm. y, the report, calls and samples as for AccBO. Memory: m, v, the previous x and yhat, yhat
 /// and y_before.
-class VRAdamBO : public SolverWith<VRAdamBOOptions> {
+class VRAdamBO : public SteppedSolver<VRAdamBOOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "vr-adambo"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
   void warm_start(Oracles& oracles) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   AveragedLower lower_;  // y_before, yhat
   NeumannEstimator estimator_;
   RecursiveMomentum momentum_;  // m
   SecondMoment second_moment_;  // v
   Point before_;                // (x_{t-1}, yhat_{t-1})
-  int64_t k_ = 0;               // iterations done
 };
-
-SolverEntry vr_adambo_entry();
 
 }  // namespace bilevel

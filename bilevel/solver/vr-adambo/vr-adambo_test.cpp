@@ -128,7 +128,9 @@ TEST(VRAdamBO, WithoutALowerLevelIsVRAdam) {
   EXPECT_GT(std::abs(w[0] - start[0]), 0.5);
 }
 
-TEST(VRAdamBO, SaysThatItIsAReconstruction) { EXPECT_CONTAINS(vr_adambo_entry().summary, "reconstruction"); }
+TEST(VRAdamBO, SaysThatItIsAReconstruction) {
+  EXPECT_CONTAINS(solver_registry().at("vr-adambo").summary, "reconstruction");
+}
 
 }  // namespace vr_adambo_test
 }  // namespace bilevel

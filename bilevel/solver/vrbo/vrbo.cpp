@@ -11,19 +11,15 @@ void VrboOptions::fields(Fields& f) {
   f.integer("refresh_batches", refresh_batches, kAtLeastOne, "batches that a refresh averages over (S1)");
   f.choice("old_point", old_point,
            "old point of an iteration's first difference: the iteration's start (x_k, y_k), or where the "
-           "directions "
-           "were updated last");
+           "directions were updated last");
   schedule_fields(f, *this);
 }
 
-void Vrbo::start(Oracles& oracles, int64_t max_steps) {
-  fields_of(options_).validate();
-  steps_ = StepSizes(oracles, step_size_options(options_), max_steps);
+void Vrbo::begin(Oracles& oracles) {
   estimator_ = NeumannEstimator(steps_.neumann(), options_.neumann_terms, /*random_truncation=*/false);
   d_x_ = torch::zeros_like(oracles.x().flat());
   d_y_ = torch::zeros_like(oracles.y().flat());
   last_ = Point::present(oracles);
-  k_ = 0;
 }
 
 void Vrbo::refresh(Oracles& oracles) {
@@ -47,7 +43,7 @@ Hypergradient Vrbo::update(Oracles& oracles, const Point& old) {
   return h;
 }
 
-StepReport Vrbo::step(Oracles& oracles) {
+StepReport Vrbo::iterate(Oracles& oracles) {
   if (k_ % options_.period == 0) refresh(oracles);
   const Point start = options_.old_point == OldPoint::iteration_start ? Point::present(oracles) : last_;
   oracles.upper().move(d_x_, -steps_.upper(k_));  // x_{k+1}
@@ -56,35 +52,25 @@ StepReport Vrbo::step(Oracles& oracles) {
     h = update(oracles, t == 0 ? start : last_);  // d_y and d_x at (x_{k+1}, y_t)
     oracles.y().add(d_y_, -steps_.lower(k_));     // y_{t+1}
   }
-  ++k_;
   return {.upper_loss = h.upper_loss, .hypergradient = d_x_, .linear_residual = h.linear.residual};
 }
 
-void Vrbo::state(State& state) {
-  state.value("k", k_);
-  state.scope("step_sizes", [&](State& inner) { steps_.state(inner); });
-  state.scope("estimator", [&](State& inner) { estimator_.state(inner); });
+void Vrbo::variables(State& state) {
+  state.part("estimator", estimator_);
   state.tensor("d_x", d_x_);
   state.tensor("d_y", d_y_);
-  state.scope("last", [&](State& inner) { last_.state(inner); });
+  state.part("last", last_);
 }
 
 SolverEntry vrbo_entry() {
-  return {.name = "vrbo",
-          .summary = "SPIDER on x and y with periodic refreshes, Neumann hypergradient; double loop",
-          .make = [] { return std::make_unique<Vrbo>(); },
-          .documented_calls =
-              [](Solver& solver, int64_t steps) {
-                const VrboOptions& options = dynamic_cast<Vrbo&>(solver).options();
-                const int64_t refreshes = (steps + options.period - 1) / options.period;
-                const int64_t evaluations =
-                    refreshes * options.refresh_batches + 2 * options.lower_steps * steps;
-                OracleCounts calls;
-                calls.lower_gradient = calls.upper_gradient = calls.cross_vjp = evaluations;
-                calls.hvp = evaluations * (options.neumann_terms - 1);
-                return calls;
-              },
-          .assumptions = {.sampling = Sampling::mean_square}};
+  return solver_entry<Vrbo>(
+      {.summary = "SPIDER on x and y with periodic refreshes, Neumann hypergradient; double loop",
+       .documented_calls = by_options<Vrbo>([](const auto& o, int64_t steps) {
+         const int64_t refreshes = (steps + o.period - 1) / o.period;
+         const int64_t evaluations = refreshes * o.refresh_batches + 2 * o.lower_steps * steps;
+         return implicit_calls(evaluations, evaluations, evaluations * (o.neumann_terms - 1));
+       }),
+       .assumptions = {.sampling = Sampling::mean_square}});
 }
 
 }  // namespace bilevel

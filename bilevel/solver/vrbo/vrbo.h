@@ -22,9 +22,8 @@
 // - Every factor has a batch of the ordinary size, and the Neumann sum is nested (see adambo.h).
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
 #include "bilevel/solver/parts/two_point.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -55,28 +54,23 @@ struct VrboOptions {
 /// evaluations: E each of lower_gradient, upper_gradient and cross_vjp, and E Q hvp. Samples: R S1 + m K
 /// times one upper batch and 2 + Q lower batches (2 for a data-free lower Hessian). Memory: d_x, d_y and one
 /// earlier x and y.
-class Vrbo : public SolverWith<VrboOptions> {
+class Vrbo : public SteppedSolver<VrboOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "vrbo"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
+  void begin(Oracles& oracles) override;
+  StepReport iterate(Oracles& oracles) override;
+  void variables(State& state) override;
   void refresh(Oracles& oracles);
   /// Adds both differences between the present point and `old`; returns the estimate at the present point.
   Hypergradient update(Oracles& oracles, const Point& old);
 
-  StepSizes steps_;
   NeumannEstimator estimator_;
   torch::Tensor d_x_, d_y_;
-  Point last_;     // where d_x and d_y were updated last
-  int64_t k_ = 0;  // iterations done
+  Point last_;  // where d_x and d_y were updated last
 };
-
-SolverEntry vrbo_entry();
 
 }  // namespace bilevel

@@ -1,7 +1,5 @@
 #include "bilevel/task/auc/auc_loss.h"
 
-#include <torch/types.h>
-
 #include "bilevel/problem/batch.h"
 
 namespace bilevel {
@@ -17,14 +15,6 @@ torch::Tensor AucLoss::value(const torch::Tensor& scores, const torch::Tensor& l
   const torch::Tensor spread = weighted_mean(
       (1 - rho) * labels * (scores - a).square() + rho * negatives * (scores - b).square(), weights);
   return (spread + 2 * multiplier * bracket - rho * (1 - rho) * alpha.square()).reshape({});
-}
-
-double AucLoss::best_alpha(const torch::Tensor& scores, const torch::Tensor& labels) const {
-  const double rho = positive_share;
-  const torch::Tensor s = scores.to(torch::kFloat64);
-  const torch::Tensor t = labels.to(torch::kFloat64);
-  const double q = ((rho * (1 - t) - (1 - rho) * t) * s).mean().item<double>() / (rho * (1 - rho));
-  return form == "ppd" ? q : q + margin;
 }
 
 }  // namespace bilevel

@@ -34,9 +34,6 @@ struct AucLoss {
 
   /// d2(-A)/dalpha2 = 2 rho (1 - rho): constant, whatever the data.
   double lower_curvature() const { return 2 * positive_share * (1 - positive_share); }
-
-  /// The alpha that maximizes A for fixed scores.
-  double best_alpha(const torch::Tensor& scores, const torch::Tensor& labels) const;
 };
 
 }  // namespace bilevel

@@ -35,6 +35,14 @@ double by_hand(const Data& d, const AucLoss& loss, double alpha) {
   return sum - rho * (1 - rho) * alpha * alpha;
 }
 
+/// The alpha that maximizes A for fixed scores.
+double best_alpha(const AucLoss& loss, const Data& d) {
+  const double rho = loss.positive_share;
+  const double q =
+      ((rho * (1 - d.labels) - (1 - rho) * d.labels) * d.scores).mean().item<double>() / (rho * (1 - rho));
+  return loss.form == "ppd" ? q : q + loss.margin;
+}
+
 TEST(AucLoss, EqualsItsDefinition) {
   const Data d;
   for (const std::string form : {"libauc", "ppd", "authors"}) {
@@ -53,7 +61,7 @@ TEST(AucLoss, BestAlphaMaximizesAndCurvatureIsConstant) {
   const Data d;
   for (const std::string form : {"libauc", "ppd", "authors"}) {
     const AucLoss loss{form, 0.4, 1.0};
-    const double best = loss.best_alpha(d.scores, d.labels);
+    const double best = best_alpha(loss, d);
     torch::Tensor alpha = torch::tensor({best}, torch::kFloat64).requires_grad_();
     const torch::Tensor value = loss.value(d.scores, d.labels, d.a, d.b, alpha);
     const torch::Tensor gradient = torch::autograd::grad({value}, {alpha}, {}, true, true)[0];
@@ -85,7 +93,7 @@ TEST(AucLoss, MaximizedValueOfEachForm) {
   const double rho = 0.4, q = (-0.3 + 0.4 - 0.8) / 3 - (0.9 + 0.2) / 2;
   const auto maximum = [&](const std::string& form) {
     const AucLoss loss{form, rho, 1.0};
-    const torch::Tensor alpha = torch::tensor({loss.best_alpha(d.scores, d.labels)}, torch::kFloat64);
+    const torch::Tensor alpha = torch::tensor({best_alpha(loss, d)}, torch::kFloat64);
     const torch::Tensor spread =
         ((1 - rho) * d.labels * (d.scores - d.a).square() + rho * (1 - d.labels) * (d.scores - d.b).square())
             .mean();

@@ -140,8 +140,7 @@ std::string warning_of_scores(const ScoredRows& rows) {
   if (saturated < kMost) return {};
   return fmt::format(
       "{:.3g} % of the test rows have scores beyond +-{}, where rows can hardly be told apart: the network "
-      "saturates; "
-      "try a smaller step size (--set upper_step_size=...) or a larger --l2",
+      "saturates; try a smaller step size (--set upper_step_size=...) or a larger --l2",
       100 * saturated, kEdge);
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,37 +35,30 @@ struct ReportPart {
 
 /// A row of the data, shown with its score.
 struct ReportRow {
-  std::vector<std::string> cells;  ///< one per name in `AucReport::columns`; long ones are cut at 300 bytes
+  std::string text;  ///< cut at 300 bytes
   bool positive;
   double score;
 };
 
-/// Everything the page says. Nothing is read from files. Texts may hold anything: they are escaped, and
-/// invalid UTF-8 is replaced. What is empty or absent is left out of the page.
+/// What the page says beside the summary. Nothing is read from files. Texts may hold anything: they are escaped, and
+/// invalid UTF-8 is replaced.
 struct AucReport {
-  std::string title;     ///< what was learned, for example "sms.tsv: label spam"
-  std::string positive;  ///< what a positive row is called, for example "spam"
-  /// The object of `--json`: command, solver, encoder, seed, steps, seconds, stop_reason, best_step,
-  /// metrics.{train,valid,test}.{auc,average_precision,loss}, oracle_calls, samples, peak_rss_bytes, out.
-  /// Missing keys show as "–".
-  nlohmann::ordered_json summary;
-  nlohmann::ordered_json options;  ///< all options of the run; nested objects are shown as "outer.inner"
-  std::optional<AucEstimate> test;
-  std::optional<ReportBaseline> baseline = {};
-  std::optional<ReportThreshold> threshold = {};
+  std::string title;               ///< what was learned, for example "sms.tsv: label spam"
+  std::string positive;            ///< what a positive row is called, for example "spam"
+  nlohmann::ordered_json summary;  ///< the object of `--json`
+  AucEstimate test;
+  ReportBaseline baseline;
+  ReportThreshold threshold;
   std::vector<ReportPart> parts = {};
-  std::vector<std::pair<std::string, std::string>> data_facts =
-      {};                                   ///< name and value: columns, missing values, ...
-  std::vector<std::string> columns = {};    ///< names of the cells of the rows below
+  std::vector<std::pair<std::string, std::string>>
+      data_facts;                           ///< name and value: columns, missing values, ...
+  std::string row_name;                     ///< the heading of the rows below
   std::vector<ReportRow> best_ranked = {};  ///< test rows with the highest scores, best first
   std::vector<ReportRow> doubtful = {};     ///< test rows whose scores lie nearest to the threshold
-  std::vector<Figure> figures = {};
-  std::vector<std::string> notes = {};          ///< warnings and departures that a reader must know
-  std::string predict_input = "NEW_ROWS_FILE";  ///< the file name in the example of `bilevel predict`
+  std::vector<Figure> figures;
 };
 
 /// The page: self-contained HTML5 in UTF-8 without scripts and outside resources (pictures are embedded).
-/// Throws InputError when a row has another number of cells than there are columns.
 std::string auc_report_html(const AucReport& report);
 
 }  // namespace bilevel

@@ -44,7 +44,7 @@ void add_rows(AucReport& report, const AucSetup& setup, const AucFigures& figure
   const std::vector<int64_t>& rows = setup.parts().test;
   const auto row = [&](int64_t at) {
     const auto i = static_cast<size_t>(at);
-    return ReportRow{{setup.row_text(rows[i])}, test.positive(at), test.scores()[i]};
+    return ReportRow{setup.row_text(rows[i]), test.positive(at), test.scores()[i]};
   };
   const size_t shown = std::min<size_t>(12, rows.size());
   for (size_t i = 0; i < shown; ++i) report.best_ranked.push_back(row(test.order()[i]));
@@ -67,14 +67,12 @@ void write_auc_report(const AucSetup& setup, const AucOutcome& outcome, const Au
       .title = title_of(o, o.label.empty() ? o.positive : fmt::format("{} = {}", o.label, o.positive)),
       .positive = o.positive,
       .summary = summary,
-      .options = o.to_json(),
       .test = figures.estimate,
       .baseline = figures.baseline,
       .threshold = figures.threshold,
       .data_facts = outcome.fitted->facts(),
-      .columns = {o.text.empty() ? "row" : o.text},
-      .figures = auc_figures(setup, outcome, figures),
-      .notes = summary.at("warnings").get<std::vector<std::string>>()};
+      .row_name = o.text.empty() ? "row" : o.text,
+      .figures = auc_figures(setup, outcome, figures)};
   const auto part = [&](const char* name, const std::vector<int64_t>& rows, const std::string& file) {
     report.parts.push_back({name, static_cast<int64_t>(rows.size()),
                             static_cast<int64_t>(setup.labels_of(rows).sum().item<double>()),

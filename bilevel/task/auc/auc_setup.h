@@ -79,10 +79,4 @@ class AucSetup : public JobSetup {
   std::pair<std::shared_ptr<const Features>, FittedInputs> first_;
 };
 
-/// See `auc_entry`.
-Prediction predict_auc(const PredictRequest& request);
-
-/// What is said of every row, by the model's run and by `predict`: score, and predicted, 1 from the threshold on.
-std::vector<Column> score_columns(const torch::Tensor& scores, double threshold);
-
 }  // namespace bilevel

@@ -1,13 +1,16 @@
-#include "bilevel/task/box/box.h"
-
+// Quadratics with x in a box.
+//
+// The random quadratics of `Quadratic` with low <= x_i <= high (float64). Phi is a strongly convex
+// quadratic, so x* is its minimizer in the box, found by coordinate descent to round-off. x starts at the
+// nearest point of the box to 1, y at 1.
 #include <fmt/format.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "bilevel/core/error.h"
 #include "bilevel/problem/sets.h"
+#include "bilevel/task/known_problem.h"
 #include "bilevel/task/quadratic/quadratic.h"
 
 namespace bilevel {
@@ -46,16 +49,17 @@ class Box : public KnownProblem {
     f.number("low", low_, kAny, "smallest allowed x_i");
     f.number("high", high_, kAny, "largest allowed x_i");
   }
-  void build(uint64_t seed) override {
-    fields_of(*this).validate();
+  void make(uint64_t seed) override {
     if (low_ > high_) {
       throw InputError(fmt::format("low = {:g}: must be at most high = {:g}", low_, high_));
     }
     options_.seed = seed;
     quadratic_ = std::make_unique<Quadratic>(options_);
     quadratic_->make_convex();
+    x_ = quadratic_->x;
+    y_ = quadratic_->y;
     const torch::NoGradGuard no_grad;
-    quadratic_->x.clamp_(low_, high_);
+    x_.clamp_(low_, high_);
     solution_ = minimize_in_box(quadratic_->curvature(), gradient(torch::zeros_like(x())), low_, high_);
   }
   Problem problem() const override {
@@ -63,8 +67,6 @@ class Box : public KnownProblem {
     problem.upper.project = box(low_, high_);
     return problem;
   }
-  torch::Tensor x() const override { return quadratic_->x; }
-  torch::Tensor y() const override { return quadratic_->y; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return quadratic_->best_lower(x); }
   torch::Tensor gradient(const torch::Tensor& x) const override { return quadratic_->gradient(x); }
   torch::Tensor solution() const override { return solution_; }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "bilevel/report/metrics.h"
 #include "bilevel/task/clean/clean_model.h"

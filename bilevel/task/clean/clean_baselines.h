@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "bilevel/task/clean/clean_setup.h"
 

@@ -95,22 +95,22 @@ class Cleaning {
       setup_.note("wrong labels cannot be told from none here: the intervals reach down to 0 %");
     }
     if (result_.intervals && result_.intervals->share.second - result_.intervals->share.first > 2 * kUnsure) {
-      setup_.note(fmt::format(
-          "the share of wrong labels is known within wide bounds only, {}{}; the probabilities follow "
-          "the estimate, and are as far off as it is; more trusted rows tell more",
-          percent_text(result_.noise.share),
-          interval_text(result_.intervals->share.first, result_.intervals->share.second)));
+      setup_.note(
+          fmt::format("the share of wrong labels is known within wide bounds only, {}{}; the probabilities "
+                      "follow the estimate, and are as far off as it is; more trusted rows tell more",
+                      percent_text(result_.noise.share),
+                      interval_text(result_.intervals->share.first, result_.intervals->share.second)));
     }
     result_.judgement = judge(result_.noise, train);
     result_.weights = weight_of(result_.judgement.right, setup_.classes());
     if (result_.noise.trusted_shift.defined() || result_.noise.class_counts < kContradiction)
       setup_.note(other_shares(trusted));
     if (result_.noise.same_beta < kContradiction) {
-      setup_.note(fmt::format(
-          "the trusted rows contradict the estimated noise: predictions that fit them do not fit the given "
-          "labels (p = {:.1g}); do labels of some rows go wrong more often than others of their class, or "
-          "are the trusted rows of another kind?",
-          result_.noise.same_beta));
+      setup_.note(
+          fmt::format("the trusted rows contradict the estimated noise: predictions that fit them do not fit "
+                      "the given labels (p = {:.1g}); do labels of some rows go wrong more often than others "
+                      "of their class, or are the trusted rows of another kind?",
+                      result_.noise.same_beta));
     }
   }
 

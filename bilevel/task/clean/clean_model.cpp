@@ -1,7 +1,6 @@
 #include "bilevel/task/clean/clean_model.h"
 
 #include <ATen/ops/cross_entropy_loss.h>
-#include <torch/types.h>
 
 #include "bilevel/core/parameters.h"
 #include "bilevel/task/job/seeded_network.h"

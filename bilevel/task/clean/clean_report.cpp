@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 
 #include "bilevel/report/escape.h"
 #include "bilevel/task/job/job_report.h"

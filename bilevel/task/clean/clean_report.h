@@ -1,7 +1,6 @@
 // The page of a finished `bilevel clean` run, its pictures, and what the terminal shows.
 #pragma once
 
-#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 

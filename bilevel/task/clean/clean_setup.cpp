@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
-#include <algorithm>
-#include <cmath>
 #include <unordered_map>
 
 #include "bilevel/core/error.h"
@@ -102,8 +100,8 @@ void CleanSetup::check_classes() const {
   for (size_t c = 0; c < counts.size(); ++c) {
     if (counts[c] < 2) {
       throw InputError(
-          fmt::format("{}: the class '{}' has one row; a class needs at least two, so that a row "
-                      "can be compared with others of its class",
+          fmt::format("{}: the class '{}' has one row; a class needs at least two, so that a row can be "
+                      "compared with others of its class",
                       o_.train, labels_.names[c]));
     }
     if (!trusted_.empty() && trusted_counts[c] == 0) {
@@ -140,8 +138,8 @@ void CleanSetup::refuse_shared_rows() const {
   }
   if (shared > 0) {
     throw InputError(fmt::format(
-        "{} trusted row{} also stand{} in the training file ({}{}); a row that trains cannot judge: take "
-        "it out of one of the two",
+        "{} trusted row{} also stand{} in the training file ({}{}); a row that trains cannot judge: take it "
+        "out of one of the two",
         shared, shared == 1 ? "" : "s", shared == 1 ? "s" : "", shared == 1 ? "" : "the first: ", first));
   }
 }

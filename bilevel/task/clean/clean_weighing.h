@@ -1,7 +1,6 @@
 // The bilevel part of `bilevel clean`: the folds, and the weights that are learned without each of them.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "bilevel/core/error.h"
 #include "bilevel/task/clean/noise_likelihood.h"
@@ -85,6 +86,134 @@ Judgement judge(const LabelNoise& noise, const LabelledPredictions& train) {
 torch::Tensor weight_of(const torch::Tensor& right, int64_t classes) {
   const double chance = 1 / static_cast<double>(classes);
   return torch::maximum((right - chance) / (1 - chance), right / 100);
+}
+
+namespace {
+
+constexpr double kDrop = 1.9207;      // of the log likelihood at the ends of a 95 % interval: 1.96^2 / 2
+constexpr int64_t kMostClasses = 20;  // with intervals of single rates
+constexpr double kAtZero = 1;         // row expected: a rate of less lies at 0 where the likelihood falls
+
+/// One end of the profile interval, the lower for `side` -1, the upper for 1: the share is moved away from the most
+/// likely one until the likelihood has dropped by kDrop.
+double share_bound(const LabelNoise& noise, const LabelledPredictions& train,
+                   const LabelledPredictions& trusted, double side) {
+  NoiseLikelihood model(train, trusted);
+  model.set(noise);
+  const auto how =
+      noise.trusted_shift.defined() ? NoiseLikelihood::Trusted::own_shares : NoiseLikelihood::Trusted::same;
+  const double best = model.fit(how);
+  const double most = side < 0 ? noise.share : 1 - noise.share;
+  double inside = 0, outside = most, distance = std::min(0.01, most / 2);
+  for (int i = 0; i < 30 && outside - inside > 1e-5; ++i) {
+    const double drop = best - model.fit(how, noise.share + side * distance);
+    if (std::abs(drop - kDrop) < 0.01) {
+      outside = distance;
+      break;
+    }
+    (drop < kDrop ? inside : outside) = distance;
+    // Near the top the drop is a square of the distance.
+    const double next = distance * std::clamp(std::sqrt(kDrop / std::max(drop, 1e-6)), 0.25, 4.0);
+    distance = next > inside && next < outside ? next : (inside + outside) / 2;
+  }
+  const double bound = noise.share + side * outside;
+  // Less than the pseudo rows is not told from nothing.
+  const bool nothing = bound * static_cast<double>(train.labels.numel()) <
+                       kPseudoRows * static_cast<double>(train.probabilities.size(1));
+  return side < 0 && nothing ? 0 : bound;
+}
+
+/// Intervals of sums of rates, from the slope and the information of the likelihood at its maximum.
+class RateIntervals {
+ public:
+  RateIntervals(const LabelNoise& noise, const LabelledPredictions& train, const LabelledPredictions& trusted)
+      : noise_(noise), classes_(train.probabilities.size(1)) {
+    NoiseLikelihood model(train, trusted);
+    model.set(noise);
+    const torch::Tensor scores = model.scores(noise.trusted_shift.defined());
+    slope_ = scores.sum(0);
+    information_ = scores.t().mm(scores) + model.prior_information(scores.size(1)).diag();
+    held_.resize(static_cast<size_t>(scores.size(1)));
+    const auto rows = static_cast<double>(train.labels.numel());
+    for (int64_t j = 0; j < classes_; ++j) {
+      for (int64_t k = 0; k < classes_; ++k) {
+        held_[static_cast<size_t>(entry(j, k))] =
+            j == k ||
+            (rows * noise.class_shares[j].item<double>() * noise.transition[j][k].item<double>() < kAtZero &&
+             slope_[entry(j, k)].item<double>() < 0);
+      }
+    }
+  }
+
+  /// Of class j recorded as k.
+  std::pair<double, double> of_rate(int64_t j, int64_t k) const {
+    return interval({entry(j, k)}, noise_.transition[j][k].item<double>());
+  }
+
+  /// Of class j recorded as any other.
+  std::pair<double, double> of_wrong(int64_t j) const {
+    std::vector<int64_t> free, all;
+    for (int64_t k = 0; k < classes_; ++k) {
+      if (k == j) continue;
+      all.push_back(entry(j, k));
+      if (!held_[static_cast<size_t>(entry(j, k))]) free.push_back(entry(j, k));
+    }
+    return interval(free.empty() ? all : free, 1 - noise_.transition[j][j].item<double>());
+  }
+
+ private:
+  int64_t entry(int64_t j, int64_t k) const { return j * classes_ + k; }
+
+  /// From `value`, how far a sum of rates can rise or fall until the likelihood has dropped by kDrop.
+  std::pair<double, double> interval(const std::vector<int64_t>& summed, double value) const {
+    const int64_t parameters = slope_.numel();
+    std::vector<int64_t> free;
+    torch::Tensor direction = torch::zeros({parameters}, torch::kFloat64);
+    for (const int64_t i : summed) direction[i] = 1;
+    for (int64_t i = 0; i < parameters; ++i) {
+      if (!held_[static_cast<size_t>(i)] || direction[i].item<double>() > 0) free.push_back(i);
+    }
+    const torch::Tensor at = torch::tensor(free, torch::kInt64);
+    const torch::Tensor along = direction.index_select(0, at);
+    const torch::Tensor inverse =
+        torch::linalg_pinv(information_.index_select(0, at).index_select(1, at), 1e-14, /*hermitian=*/true);
+    const torch::Tensor moved = inverse.mv(along);
+    const double variance = along.dot(moved).item<double>();
+    // At an optimum inside, the slope is 0; at the boundary it is negative.
+    const double rise = std::min(0.0, moved.dot(slope_.index_select(0, at)).item<double>());
+    const double root = std::sqrt(rise * rise + 2 * kDrop * variance);
+    return {std::max(0.0, value - rise - root), std::min(1.0, value + rise + root)};
+  }
+
+  const LabelNoise& noise_;
+  int64_t classes_;
+  torch::Tensor slope_, information_;
+  std::vector<bool> held_;  // at the boundary: they do not move with the others
+};
+
+}  // namespace
+
+NoiseIntervals noise_intervals(const LabelNoise& noise, const LabelledPredictions& train,
+                               const LabelledPredictions& trusted) {
+  NoiseIntervals result;
+  result.share = {share_bound(noise, train, trusted, -1), share_bound(noise, train, trusted, 1)};
+  const int64_t classes = train.probabilities.size(1);
+  result.low = torch::full({classes, classes}, std::nan(""), torch::kFloat64);
+  result.high = result.low.clone();
+  if (classes > kMostClasses) return result;
+  const RateIntervals intervals(noise, train, trusted);
+  for (int64_t j = 0; j < classes; ++j) {
+    for (int64_t k = 0; k < classes; ++k) {
+      if (k == j) continue;
+      const auto [low, high] = intervals.of_rate(j, k);
+      result.low[j][k] = low;
+      result.high[j][k] = high;
+    }
+    const auto [low, high] = intervals.of_wrong(j);
+    result.low[j][j] = 1 - high;
+    result.high[j][j] = 1 - low;
+  }
+  return result;
 }
 
 }  // namespace bilevel

@@ -1,7 +1,5 @@
 #include "bilevel/task/clean/shared_columns.h"
 
-#include <torch/types.h>
-
 #include <numeric>
 
 namespace bilevel {

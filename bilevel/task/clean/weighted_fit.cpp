@@ -2,7 +2,6 @@
 
 #include <torch/optim/adam.h>
 #include <torch/optim/lbfgs.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

@@ -33,7 +33,7 @@ double samples_per_call(const std::vector<TraceRow>& trace) {
   std::vector<std::pair<double, double>> steps;
   for (size_t k = 1; k < trace.size(); ++k) {
     const OracleCounts &now = trace[k].oracle_calls, &before = trace[k - 1].oracle_calls;
-    steps.emplace_back(all_calls(now) - all_calls(before), all_samples(now) - all_samples(before));
+    steps.emplace_back(now.calls() - before.calls(), all_samples(now) - all_samples(before));
   }
   double calls = 0, samples = 0, squares = 0, products = 0;
   for (const auto& [c, s] : steps) {
@@ -48,11 +48,6 @@ double samples_per_call(const std::vector<TraceRow>& trace) {
 }
 
 }  // namespace
-
-int64_t all_calls(const OracleCounts& c) {
-  return c.lower_gradient + c.lower_joint_gradient + c.upper_gradient + c.hvp + c.cross_vjp + c.upper_hvp +
-         c.upper_cross_vjp;
-}
 
 int64_t all_samples(const OracleCounts& c) { return c.upper_samples + c.lower_samples; }
 
@@ -69,7 +64,7 @@ int64_t planned_steps(Contest& contest, const SolverEntry& entry, Solver& solver
   before += short_run.oracle_calls.automatic;
   const auto documented = [&](int64_t steps) {
     const double calls =
-        entry.documented_calls ? static_cast<double>(all_calls(entry.documented_calls(solver, steps))) : 0;
+        entry.documented_calls ? static_cast<double>(entry.documented_calls(solver, steps).calls()) : 0;
     return calls > 0 ? calls : static_cast<double>(steps);
   };
   // The first step may differ; what the others cost grows as the documented calls do. A random cost counts as what
@@ -78,7 +73,7 @@ int64_t planned_steps(Contest& contest, const SolverEntry& entry, Solver& solver
   const double later = documented(last.step) - documented(1);
   const double surplus =
       entry.random_estimate
-          ? later - static_cast<double>(all_calls(last.oracle_calls) - all_calls(first.oracle_calls))
+          ? later - static_cast<double>(last.oracle_calls.calls() - first.oracle_calls.calls())
           : 0;
   int64_t planned = budget.steps > 0 ? budget.steps : kUnlimited;
   const auto limit = [&](double given, double fixed, double first_cost, double last_cost) {
@@ -93,8 +88,8 @@ int64_t planned_steps(Contest& contest, const SolverEntry& entry, Solver& solver
   const auto number = [](int64_t count) { return static_cast<double>(count); };
   limit(number(budget.samples), number(all_samples(before)), number(all_samples(first.oracle_calls)),
         number(all_samples(last.oracle_calls)) + surplus * samples_per_call(short_run.trace));
-  limit(number(budget.oracle_calls), number(all_calls(before)), number(all_calls(first.oracle_calls)),
-        number(all_calls(last.oracle_calls)) + surplus);
+  limit(number(budget.oracle_calls), number(before.calls()), number(first.oracle_calls.calls()),
+        number(last.oracle_calls.calls()) + surplus);
   if (!counted) limit(budget.max_seconds, 0, first.seconds, short_run.seconds);
   return planned == kUnlimited ? 1 : planned;
 }
@@ -106,7 +101,7 @@ double used_share(const Budget& budget, int64_t step, const OracleCounts& counts
   };
   add(static_cast<double>(budget.steps), static_cast<double>(step));
   add(static_cast<double>(budget.samples), static_cast<double>(all_samples(counts)));
-  add(static_cast<double>(budget.oracle_calls), static_cast<double>(all_calls(counts)));
+  add(static_cast<double>(budget.oracle_calls), static_cast<double>(counts.calls()));
   add(budget.max_seconds, seconds);
   return share;
 }

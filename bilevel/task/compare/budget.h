@@ -8,8 +8,7 @@ namespace bilevel {
 /// A step count that stands for no limit.
 inline constexpr int64_t kUnlimited = int64_t{1} << 50;
 
-/// All calls of all kinds, and all rows that they drew.
-int64_t all_calls(const OracleCounts& c);
+/// All rows drawn.
 int64_t all_samples(const OracleCounts& c);
 
 /// The share of the budget that is used.

@@ -67,8 +67,8 @@ Comparison read_comparison(const std::string& out, const Json& saved) {
     const fs::path path = trace_path(out, label, run);
     if (!fs::exists(path)) {
       throw InputError(
-          fmt::format("{}: the comparison is not complete ({} of {} is missing); finish it with "
-                      "'bilevel compare --resume {}'",
+          fmt::format("{}: the comparison is not complete ({} of {} is missing); finish it with 'bilevel "
+                      "compare --resume {}'",
                       out, run, label, out));
     }
     return read_trace(path.string());

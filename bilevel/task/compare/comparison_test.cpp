@@ -6,11 +6,11 @@
 #include <cmath>
 #include <limits>
 
-#include "bilevel/data/test_files.h"
 #include "bilevel/task/compare/known_contest.h"
 #include "bilevel/task/compare/page.h"
 #include "bilevel/task/compare/results.h"
 #include "bilevel/task/compare/table.h"
+#include "tests/files.h"
 #include "tests/support.h"
 
 namespace bilevel {

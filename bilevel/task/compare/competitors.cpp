@@ -14,9 +14,9 @@ namespace bilevel {
 namespace {
 
 bool is_label(const std::string& text) {
-  return !text.empty() && text.find_first_not_of(
-                              "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                              "0123456789-_") == std::string::npos;
+  return !text.empty() &&
+         text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+             std::string::npos;
 }
 
 bool has_option(const std::string& solver, const std::string& name) {
@@ -87,10 +87,9 @@ std::vector<Competitor> parse_competitors(const std::string& solvers, const std:
   std::set<std::string> labels;
   for (const Competitor& c : competitors) {
     if (!labels.insert(c.label).second) {
-      throw InputError(
-          fmt::format("solvers: '{}' stands there twice; give one of them a name of its own, as in "
-                      "'other={}'",
-                      c.label, c.solver));
+      throw InputError(fmt::format(
+          "solvers: '{}' stands there twice; give one of them a name of its own, as in 'other={}'", c.label,
+          c.solver));
     }
   }
   for (const std::string& given : set) assign(competitors, labels, given);

@@ -62,13 +62,11 @@ ContestFacts KnownContest::facts() const {
                      .further = {},
                      .traits = traits_of(*problem_, options_.noise),
                      .seeds_mean = ""};
-  facts.seeds_mean = exact()
-                         ? "Every oracle is exact and the problem the same in all runs: but for what a "
-                           "solver draws by itself, "
-                           "nothing is random. Seeds after the first move the start by a billionth, which "
-                           "shows the digits of a "
-                           "result that such a change decides; those are not printed."
-                         : "The seeds change noise and batches; problem and start are the same in all runs.";
+  facts.seeds_mean =
+      exact() ? "Every oracle is exact and the problem the same in all runs: but for what a solver draws by "
+                "itself, nothing is random. Seeds after the first move the start by a billionth, which shows "
+                "the digits of a result that such a change decides; those are not printed."
+              : "The seeds change noise and batches; problem and start are the same in all runs.";
   if (metrics_->solution().defined()) {
     facts.further.push_back({.key = "distance", .name = "distance to the solution", .log_scale = true});
   }

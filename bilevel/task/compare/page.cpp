@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "bilevel/task/compare/table.h"
+#include "bilevel/task/job/job_report.h"
 
 namespace bilevel {
 namespace {
@@ -112,39 +113,34 @@ std::string options_text(const Json& options) {
 
 std::string table_section(const ContestFacts& facts, const Json& summary) {
   const Measure& metric = facts.metric;
-  std::string out = fmt::format(
-      "<section>\n<h2>Result</h2>\n<p class=\"sentence\">{}</p>\n<div class=\"scroll\"><table>\n<thead><tr>"
-      "<th class=\"number\">rank</th><th>solver</th><th class=\"number\">mean {}</th>"
-      "<th class=\"number\">95&nbsp;% interval</th>{}<th class=\"number\">difference to the best</th>",
-      escaped(verdict_text(summary)), escaped(metric.name),
-      has_swings(summary) ? "<th class=\"number\">swing</th>" : "");
-  for (const Measure& measure : facts.further)
-    out += fmt::format("<th class=\"number\">mean {}</th>", escaped(measure.name));
-  out +=
-      "<th>runs</th><th class=\"number\">steps</th><th class=\"number\">samples</th>"
-      "<th class=\"number\">oracle calls</th><th class=\"number\">seconds</th></tr></thead>\n<tbody>\n";
-  const auto number_cell = [](const std::string& text) {
-    return fmt::format("<td class=\"number\">{}</td>", text);
-  };
+  std::vector<TableColumn> columns{{"rank", "number"},
+                                   {"solver", "heading"},
+                                   {"mean " + metric.name, "number"},
+                                   {"95\u00a0% interval", "number"}};
+  if (has_swings(summary)) columns.push_back({"swing", "number"});
+  columns.push_back({"difference to the best", "number"});
+  for (const Measure& measure : facts.further) columns.push_back({"mean " + measure.name, "number"});
+  columns.push_back({"runs"});
+  for (const char* name : {"steps", "samples", "oracle calls", "seconds"})
+    columns.push_back({name, "number"});
+  std::vector<std::vector<std::string>> rows;
   for (const Json& e : summary.at("table")) {
+    std::vector<std::string> row{text_of(e.at("rank")), escaped(name_text(e)),
+                                 fmt::format("<b>{}</b>", mean_text(e, metric)),
+                                 shown_interval(e.at("interval"), metric)};
+    if (has_swings(summary)) row.push_back(swing_text(e));
     const Json& difference = e.at("difference_to_best");
-    out +=
-        "<tr>" + number_cell(text_of(e.at("rank"))) + fmt::format("<th>{}</th>", escaped(name_text(e))) +
-        number_cell(fmt::format("<b>{}</b>", mean_text(e, metric))) +
-        number_cell(shown_interval(e.at("interval"), metric)) +
-        (has_swings(summary) ? number_cell(swing_text(e)) : "") +
-        number_cell(difference.is_null()                  ? std::string(kAbsent)
-                    : difference.at("random").get<bool>() ? shown_interval(difference.at("interval"), metric)
-                                                          : mean_text(difference, metric));
+    row.push_back(difference.is_null()                  ? std::string(kAbsent)
+                  : difference.at("random").get<bool>() ? shown_interval(difference.at("interval"), metric)
+                                                        : mean_text(difference, metric));
     for (const Measure& measure : facts.further)
-      out += number_cell(mean_text(e.at("further").at(measure.key), measure));
-    out += fmt::format("<td>{}</td>", runs_text(e)) + number_cell(whole(e.at("steps"))) +
-           number_cell(whole(e.at("samples"))) + number_cell(whole(e.at("oracle_calls").at("all"))) +
-           number_cell(e.at("seconds").is_null() ? std::string(kAbsent)
-                                                 : fmt::format("{:.2f}", e.at("seconds").get<double>())) +
-           "</tr>\n";
+      row.push_back(mean_text(e.at("further").at(measure.key), measure));
+    row.insert(row.end(), {runs_text(e), whole(e.at("steps")), whole(e.at("samples")),
+                           whole(e.at("oracle_calls").at("all")), seconds_text(e.at("seconds"))});
+    rows.push_back(std::move(row));
   }
-  out += "</tbody></table></div>\n";
+  std::string out = fmt::format("<section>\n<h2>Result</h2>\n<p class=\"sentence\">{}</p>\n{}",
+                                escaped(verdict_text(summary)), table_markup(columns, rows));
   for (const Json& note : summary.at("notes"))
     out += fmt::format("<p class=\"note\">{}</p>\n", escaped(note));
   return out + "</section>\n";
@@ -156,40 +152,34 @@ std::string fairness_section(const Comparison& comparison) {
   std::string out = "<section>\n<h2>How to read this</h2>\n<ul>\n";
   const auto item = [&](const std::string& text) { out += fmt::format("<li>{}</li>\n", escaped(text)); };
   item(fmt::format(
-      "Every run has the budget {}. Samples are rows drawn for both levels; an oracle call is one "
-      "stochastic derivative of any kind, although a Hessian-vector product takes longer than a "
-      "gradient. Warm starts and automatic step sizes count, measurements do not, also not as time.",
+      "Every run has the budget {}. Samples are rows drawn for both levels; an oracle call is one stochastic "
+      "derivative of any kind, although a Hessian-vector product takes longer than a gradient. Warm starts "
+      "and automatic step sizes count, measurements do not, also not as time.",
       o.budget.describe()));
   if (facts.last_tenth) {
-    item(fmt::format(
-        "A run's {} is the mean over the last tenth of its budget, so that no single step decides; its swing "
-        "is "
-        "the highest less the lowest value there, of which the table has the mean. A run is still "
-        "oscillating "
-        "where the {} rises again there by more than half of its mean, and by a hundredth of its start.",
-        facts.metric.name, facts.metric.name));
+    item(
+        fmt::format("A run's {} is the mean over the last tenth of its budget, so that no single step "
+                    "decides; its swing is the highest less the lowest value there, of which the table has "
+                    "the mean. A run is still oscillating where the {} rises again there by more than half "
+                    "of its mean, and by a hundredth of its start.",
+                    facts.metric.name, facts.metric.name));
   }
   item(fmt::format("{} {} per solver. {}", o.seeds, o.seeds == 1 ? "run" : "runs", facts.seeds_mean));
-  item(
-      fmt::format("A mean has a 95 % interval by Student's t over the runs. The difference to the best has "
-                  "an interval of "
-                  "the mean difference of runs with the same seed; where it holds 0, this comparison does "
-                  "not tell the two "
-                  "apart. The best is chosen by the same runs, so these intervals are wider, by Bonferroni "
-                  "over the pairs "
-                  "of {} solvers: all of them together hold the truth in at least 95 %.",
-                  o.competitors.size()));
+  item(fmt::format(
+      "A mean has a 95 % interval by Student's t over the runs. The difference to the best has an interval "
+      "of the mean difference of runs with the same seed; where it holds 0, this comparison does not tell "
+      "the two apart. The best is chosen by the same runs, so these intervals are wider, by Bonferroni over "
+      "the pairs of {} solvers: all of them together hold the truth in at least 95 %.",
+      o.competitors.size()));
   item(
       "Ranks go by the mean. Whoever has lost a run is ranked behind all that have not, and its mean is that "
-      "of "
-      "the runs left.");
+      "of the runs left.");
   if (o.tune > 0) {
     item(fmt::format(
-        "Every solver had {} trials, each with a whole budget and one seed that no run has: "
-        "first the defaults; then half of them with the step size of x alone, evenly over its range and then "
-        "closing in on the best; then "
-        "the best so far with one option drawn anew, in turn all that declare a range. So automatic step "
-        "sizes stay automatic in most trials. The trial with the best {} was chosen.",
+        "Every solver had {} trials, each with a whole budget and one seed that no run has: first the "
+        "defaults; then half of them with the step size of x alone, evenly over its range and then closing "
+        "in on the best; then the best so far with one option drawn anew, in turn all that declare a range. "
+        "So automatic step sizes stay automatic in most trials. The trial with the best {} was chosen.",
         o.tune, facts.tuning_metric.name));
   } else {
     item("Nothing was tuned: every solver ran with its defaults for this task.");
@@ -199,66 +189,61 @@ std::string fairness_section(const Comparison& comparison) {
 }
 
 std::string options_section(const Comparison& comparison, const Json& summary) {
-  std::string out =
-      "<section>\n<h2>Options</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>solver</th><th>given</th>"
-      "<th>chosen by tuning</th></tr></thead>\n<tbody>\n";
+  const bool tuned = comparison.options.tune > 0;
+  std::vector<std::vector<std::string>> rows;
   for (const Json& e : summary.at("table")) {
     const auto given = e.at("set").get<std::vector<std::string>>();
-    const bool tuned = comparison.options.tune > 0;
-    out +=
-        fmt::format("<tr><th>{}</th><td class=\"text\">{}</td><td class=\"text\">{}</td></tr>\n",
-                    escaped(e.at("competitor")),
+    rows.push_back({escaped(e.at("competitor")),
                     given.empty() ? std::string(kAbsent) : escaped(fmt::format("{}", fmt::join(given, ", "))),
-                    tuned ? options_text(e.at("tuned")) : std::string(kAbsent));
+                    tuned ? options_text(e.at("tuned")) : std::string(kAbsent)});
   }
-  out += "</tbody></table></div>\n</section>\n";
-  if (comparison.options.tune == 0) return out;
+  std::string out =
+      "<section>\n<h2>Options</h2>\n" +
+      table_markup({{"solver", "heading"}, {"given", "text"}, {"chosen by tuning", "text"}}, rows) +
+      "</section>\n";
+  if (!tuned) return out;
 
   out += "<details>\n<summary>All trials</summary>\n";
   const Measure& metric = comparison.facts.tuning_metric;
   for (const Json& e : summary.at("table")) {
     const Json& tuning = e.at("tuning");
-    out += fmt::format(
-        "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"number\">trial</th>"
-        "<th class=\"number\">{}</th><th>options</th></tr></thead>\n<tbody>\n",
-        escaped(e.at("competitor")), escaped(metric.name));
+    std::vector<std::vector<std::string>> trials;
     for (const Json& trial : tuning.at("trials")) {
       const bool chosen = trial.at("trial") == tuning.at("chosen");
-      out += fmt::format(
-          "<tr><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"text\">{}{}</td></tr>\n",
-          text_of(trial.at("trial")),
-          trial.at("score").is_null() ? escaped(trial.at("status")) : shown(trial.at("score"), metric),
-          options_text(trial.at("options")), chosen ? " <span class=\"tag positive\">chosen</span>" : "");
+      trials.push_back(
+          {text_of(trial.at("trial")),
+           trial.at("score").is_null() ? escaped(trial.at("status")) : shown(trial.at("score"), metric),
+           options_text(trial.at("options")) +
+               (chosen ? " <span class=\"tag positive\">chosen</span>" : "")});
     }
-    out += "</tbody></table></div>\n";
+    out += fmt::format(
+        "<h3>{}</h3>\n{}", escaped(e.at("competitor")),
+        table_markup({{"trial", "number"}, {metric.name, "number"}, {"options", "text"}}, trials));
   }
   return out + "</details>\n";
 }
 
 std::string details_section(const Comparison& comparison, const Json& summary) {
-  Json data = Json::object();
-  for (const auto& [name, value] : comparison.facts.data) data[name] = value;
-  std::string out = "<details>\n<summary>Data, every run, all options</summary>\n" + table_of("Data", data);
   const Measure& metric = comparison.facts.metric;
-  out += fmt::format(
-      "<h3>Runs</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>solver</th><th class=\"number\">seed</th>"
-      "<th class=\"number\">{}</th><th>end</th><th class=\"number\">steps</th><th "
-      "class=\"number\">seconds</th>"
-      "</tr></thead>\n<tbody>\n",
-      escaped(metric.name));
+  std::vector<std::vector<std::string>> rows;
   for (const CompetitorRuns& c : comparison.competitors) {
     for (const Trace& run : c.runs) {
       const Json& end = end_of(run);
-      out += fmt::format(
-          "<tr><th>{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"text\">{}: "
-          "{}</td>"
-          "<td class=\"number\">{}</td><td class=\"number\">{:.2f}</td></tr>\n",
-          escaped(c.competitor.label), text_of(head_of(run).at("seed")),
-          shown(result_of(run, metric.key), metric), escaped(end.at("end")), escaped(end.at("message")),
-          grouped(end.at("steps").get<int64_t>()), end.at("seconds").get<double>());
+      rows.push_back({escaped(c.competitor.label), text_of(head_of(run).at("seed")),
+                      shown(result_of(run, metric.key), metric),
+                      fmt::format("{}: {}", escaped(end.at("end")), escaped(end.at("message"))),
+                      grouped(end.at("steps").get<int64_t>()), seconds_text(end.at("seconds"))});
     }
   }
-  out += "</tbody></table></div>\n";
+  std::string out = "<details>\n<summary>Data, every run, all options</summary>\n" +
+                    table_of("Data", object_of(comparison.facts.data)) + "<h3>Runs</h3>\n" +
+                    table_markup({{"solver", "heading"},
+                                  {"seed", "number"},
+                                  {metric.name, "number"},
+                                  {"end", "text"},
+                                  {"steps", "number"},
+                                  {"seconds", "number"}},
+                                 rows);
   for (const Json& e : summary.at("table")) {
     out += table_of(e.at("competitor").get<std::string>() + ": options", e.at("solver_options"));
     out += table_of(e.at("competitor").get<std::string>() + ": oracle calls, mean of the runs",

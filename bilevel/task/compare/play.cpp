@@ -32,7 +32,7 @@ Json samples_json(const OracleCounts& c) {
 
 Json calls_json(const OracleCounts& c) {
   Json calls = c.to_json();
-  calls["all"] = all_calls(c);
+  calls["all"] = c.calls();
   return calls;
 }
 
@@ -165,7 +165,7 @@ class Play {
       reason = "budget";
       message =
           fmt::format("not one step fits into the budget of {}: with the first, {} samples and {} calls",
-                      options_.budget.describe(), all_samples(too_much_), all_calls(too_much_));
+                      options_.budget.describe(), all_samples(too_much_), too_much_.calls());
     } else if (result.reason == StopReason::nonfinite || result.reason == StopReason::linear_solve_failed) {
       status = "diverged";
       counts = used(result.oracle_calls);

@@ -42,14 +42,6 @@ nlohmann::json value_at(const Field& field, double u) {
 
 }  // namespace
 
-std::vector<std::string> searched_options(const Fields& fields, const std::set<std::string>& fixed) {
-  std::vector<std::string> names;
-  for (const Field& field : fields.list()) {
-    if (field.range && fixed.count(field.name) == 0) names.push_back(field.name);
-  }
-  return names;
-}
-
 nlohmann::ordered_json draw_options(const Fields& fields, const std::set<std::string>& fixed, uint64_t seed,
                                     int64_t trial, int64_t trials, const nlohmann::ordered_json& best) {
   if (trial == 0) return nlohmann::ordered_json::object();

@@ -11,9 +11,6 @@
 
 namespace bilevel {
 
-/// The options that a search varies: those with a range, less the fixed ones.
-std::vector<std::string> searched_options(const Fields& fields, const std::set<std::string>& fixed = {});
-
 /// The values of trial number `trial` of `trials`; what it does not name stays as it is.
 /// - Trial 0 is the solver as it is: an empty object.
 /// - The first half of the others draw the first option with a range, the step size on x, alone: two thirds of them

@@ -13,6 +13,15 @@
 namespace bilevel {
 namespace random_search_test {
 
+/// The options that a search varies: those with a range, less the fixed ones.
+std::vector<std::string> searched_options(const Fields& fields, const std::set<std::string>& fixed = {}) {
+  std::vector<std::string> names;
+  for (const Field& field : fields.list()) {
+    if (field.range && fixed.count(field.name) == 0) names.push_back(field.name);
+  }
+  return names;
+}
+
 struct Options {
   double rate = 0.5, fixed = 2;
   int64_t count = 4;

@@ -189,13 +189,13 @@ Json notes_of(const Comparison& comparison, const Json& table) {
   if (facts.traits.noise == Noise::none && comparison.options.seeds > 1) {
     notes.push_back(
         "every oracle is exact: there are intervals only for solvers that draw something by themselves; "
-        "seeds after "
-        "the first move the start by a billionth, and the digits that this changes are not printed");
+        "seeds after the first move the start by a billionth, and the digits that this changes are not "
+        "printed");
   }
   if (comparison.options.budget.max_seconds > 0)
     notes.push_back(
-        "runs that end by the clock come out differently on another machine, and a little "
-        "differently each time");
+        "runs that end by the clock come out differently on another machine, and a little differently each "
+        "time");
   return notes;
 }
 

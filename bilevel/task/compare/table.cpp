@@ -7,6 +7,7 @@
 #include <cmath>
 #include <vector>
 
+#include "bilevel/data/table_writer.h"
 #include "bilevel/report/page.h"
 
 namespace bilevel {
@@ -48,6 +49,10 @@ std::string mean_text(const Json& mean, const Measure& measure) {
 
 std::string whole(const Json& value) {
   return value.is_null() ? std::string(kAbsent) : grouped(std::llround(value.get<double>()));
+}
+
+std::string seconds_text(const Json& value) {
+  return value.is_null() ? std::string(kAbsent) : fmt::format("{:.2f}", value.get<double>());
 }
 
 std::string runs_text(const Json& entry) {
@@ -139,8 +144,7 @@ std::string table_text(const Json& summary) {
                                  shown_interval(e.at("interval"), metric)};
     if (swings) row.push_back(swing_text(e));
     row.insert(row.end(), {runs_text(e), whole(e.at("steps")), whole(e.at("oracle_calls").at("all")),
-                           e.at("seconds").is_null() ? std::string(kAbsent)
-                                                     : fmt::format("{:.2f}", e.at("seconds").get<double>())});
+                           seconds_text(e.at("seconds"))});
     rows.push_back(std::move(row));
   }
   std::vector<size_t> widths(rows.front().size(), 0);
@@ -167,27 +171,23 @@ std::string table_text(const Json& summary) {
 }
 
 std::string table_tsv(const Json& summary) {
-  std::string text =
-      "rank\tcompetitor\tsolver\tmean\tlow\thigh\tfinished\tdiverged\tfailed\tout_of_theory\tsteps\tsamples\t"
-      "oracle_calls\tseconds\tswing\tno_nearer\toscillating\n";
-  const auto cell = [](const Json& value) {
-    return value.is_null() ? std::string() : value.is_string() ? value.get<std::string>() : value.dump();
-  };
-  for (const Json& e : summary.at("table")) {
-    const Json& interval = e.at("interval");
-    std::vector<std::string> cells{cell(e.at("rank")),
-                                   cell(e.at("competitor")),
-                                   cell(e.at("solver")),
-                                   cell(e.at("mean")),
-                                   interval.is_null() ? "" : cell(interval[0]),
-                                   interval.is_null() ? "" : cell(interval[1])};
-    for (const char* key : {"finished", "diverged", "failed", "out_of_theory", "steps", "samples"})
-      cells.push_back(cell(e.at(key)));
-    cells.push_back(cell(e.at("oracle_calls").at("all")));
-    for (const char* key : {"seconds", "swing", "no_nearer", "oscillating"}) cells.push_back(cell(e.at(key)));
-    text += fmt::format("{}\n", fmt::join(cells, "\t"));
+  std::vector<Column> columns;
+  for (const char* name : {"rank", "competitor", "solver", "mean", "low", "high", "finished", "diverged",
+                           "failed", "out_of_theory", "steps", "samples", "oracle_calls", "seconds", "swing",
+                           "no_nearer", "oscillating"}) {
+    Column& column = columns.emplace_back(Column{name});
+    for (const Json& e : summary.at("table")) {
+      const Json& interval = e.at("interval");
+      const Json value = column.name == "oracle_calls" ? e.at("oracle_calls").at("all")
+                         : column.name == "low"        ? interval.is_null() ? interval : interval[0]
+                                : column.name == "high" ? interval.is_null() ? interval : interval[1]
+                                                        : e.at(column.name);
+      column.cells.push_back(value.is_null()     ? ""
+                             : value.is_string() ? value.get<std::string>()
+                                                 : value.dump());
+    }
   }
-  return text;
+  return tsv_of(columns);
 }
 
 }  // namespace bilevel

@@ -18,6 +18,8 @@ std::string mean_text(const nlohmann::ordered_json& mean, const Measure& measure
 
 /// Rounded to a whole number.
 std::string whole(const nlohmann::ordered_json& value);
+/// With two decimals.
+std::string seconds_text(const nlohmann::ordered_json& value);
 
 // Of an entry of the table of `summarize`:
 std::string runs_text(const nlohmann::ordered_json& entry);  ///< "5", or "3 of 5 (2 diverged)"

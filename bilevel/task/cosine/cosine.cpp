@@ -1,6 +1,9 @@
-#include "bilevel/task/cosine/cosine.h"
-
-#include <torch/types.h>
+// A bounded, smooth problem whose upper objective is concave in y: only the composed objective has a minimum.
+//
+// f = sum cos x_i + x'y - ||y||^2/2,  g = ||y - x||^2/2 (float64). y* = x, Phi = sum cos x_i + x_i^2/2,
+// grad Phi_i = x_i - sin x_i, x* = 0, where the Hessian of Phi vanishes: near it, progress is slow. x starts
+// at 2, y at 0.
+#include "bilevel/task/known_problem.h"
 
 namespace bilevel {
 namespace {
@@ -8,8 +11,7 @@ namespace {
 class Cosine : public KnownProblem {
  public:
   void fields(Fields& f) override { f.integer("dim", dim_, kAtLeastOne, "dimension of x and y"); }
-  void build(uint64_t) override {
-    fields_of(*this).validate();
+  void make(uint64_t) override {
     x_ = torch::full({dim_}, 2.0, torch::kFloat64).requires_grad_();
     y_ = torch::zeros({dim_}, torch::kFloat64).requires_grad_();
   }
@@ -21,8 +23,6 @@ class Cosine : public KnownProblem {
     return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
             .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return x; }
   torch::Tensor gradient(const torch::Tensor& x) const override { return x - torch::sin(x); }
   torch::Tensor solution() const override { return torch::zeros({dim_}, torch::kFloat64); }
@@ -32,7 +32,6 @@ class Cosine : public KnownProblem {
 
  private:
   int64_t dim_ = 1;
-  torch::Tensor x_, y_;
 };
 
 }  // namespace

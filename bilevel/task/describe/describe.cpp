@@ -1,7 +1,5 @@
 #include "bilevel/task/describe/describe.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cctype>
 
 #include "bilevel/report/escape.h"
 #include "bilevel/task/describe/describer.h"

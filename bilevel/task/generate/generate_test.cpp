@@ -10,8 +10,8 @@
 #include <sstream>
 
 #include "bilevel/core/error.h"
-#include "bilevel/data/test_files.h"
 #include "bilevel/report/metrics.h"
+#include "tests/files.h"
 
 namespace bilevel {
 namespace generate_test {

@@ -201,11 +201,10 @@ GeneratedSet generate_imbalanced(const GenerateOptions& o) {
   set.files.push_back({"truth.tsv", truth});
   set.facts = {{"positive rows", fmt::format("{} of {}", positives, *o.rows)}};
   if (*o.columns > 0) set.facts.emplace_back("best AUC", fmt::format("{:.4f}", 0.5 * std::erfc(-kShift / 2)));
-  set.command = *o.columns == 0
-                    ? "auc --train FOLDER/train.tsv --test FOLDER/test.tsv --text description "
-                      "--label class --positive game"
-                    : "auc --train FOLDER/train.csv --test FOLDER/test.csv --features all --label "
-                      "class --positive positive";
+  set.command = *o.columns == 0 ? "auc --train FOLDER/train.tsv --test FOLDER/test.tsv --text description "
+                                  "--label class --positive game"
+                                : "auc --train FOLDER/train.csv --test FOLDER/test.csv --features all "
+                                  "--label class --positive positive";
   return set;
 }
 

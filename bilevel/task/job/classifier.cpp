@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <optional>
 
 #include "bilevel/core/error.h"
-#include "bilevel/data/classes.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {

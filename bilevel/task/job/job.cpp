@@ -1,8 +1,6 @@
 #include "bilevel/task/job/job.h"
 
-#include <fmt/format.h>
 #include <sys/resource.h>
-#include <torch/types.h>
 
 #include <cmath>
 #include <limits>
@@ -71,11 +69,8 @@ Json summary_of(const JobContext& context, const JobOptions& options, const Pass
           {"stop_reason", name_of(passes.reason())},
           {"metrics", nullptr},
           {"oracle_calls", calls.steps.to_json()},
-          {"oracle_calls_apart",
-           {{"warm_start", calls.warm_start.to_json()},
-            {"automatic", calls.automatic.to_json()},
-            {"evaluation", calls.evaluation.to_json()}}},
-          {"samples", {{"upper", calls.steps.upper_samples}, {"lower", calls.steps.lower_samples}}},
+          {"oracle_calls_apart", calls.apart()},
+          {"samples", calls.steps.samples()},
           {"solver_options", passes.solver_options()},
           {"chosen_step_sizes", passes.chosen_step_sizes()},
           {"warnings", passes.warnings()},

@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "bilevel/core/registry.h"
 #include "bilevel/task/describe/describe.h"
@@ -44,7 +43,7 @@ struct Prediction {
   std::string text;                ///< lines for a person, without the summary's warnings
 };
 
-/// One job. Its folder bilevel/task/<name>/ declares `JobEntry <name>_entry();` in <name>.h.
+/// One job. Its folder bilevel/task/<name>/ defines `JobEntry <name>_entry()` in <name>.cpp.
 struct JobEntry {
   std::string name;                            ///< the command
   std::string summary;                         ///< one line

@@ -1,7 +1,6 @@
 #include "bilevel/task/job/job_options.h"
 
 #include <fmt/format.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

@@ -54,8 +54,8 @@ std::string predict_markup(const Json& summary, const std::string& before, const
   const Json folder = member(summary, "out");
   if (!folder.is_string()) return "";
   return fmt::format(
-      "<section>\n<h2>Use the model</h2>\n{}<pre>bilevel predict --model {} --input {} --out {}</pre>\n{}"
-      "</section>\n",
+      "<section>\n<h2>Use the model</h2>\n{}<pre>bilevel predict --model {} --input {} --out "
+      "{}</pre>\n{}</section>\n",
       before, escape_markup(shell_word(folder.get<std::string>())), escape_markup(shell_word(input)), out,
       after);
 }

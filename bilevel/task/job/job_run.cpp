@@ -27,21 +27,20 @@ NetworkOptions JobSetup::resolve(JobOptions& options, const JobDefaults& default
 
 ContestFacts JobSetup::facts() const {
   const JobOptions& o = options();
-  ContestFacts facts{
-      .task = context_.command,
-      .title = fmt::format("{} on {}, {} encoder", context_.command,
-                           std::filesystem::path(o.train).filename().string(), o.encoder),
-      .seeds_mean =
-          "The seeds change initial weights and batches; data, parts and features are the same in "
-          "all runs. So the intervals say how much the training varies, not how much another "
-          "sample of test rows would change.",
-      .last_tenth = false,
-      .data = {{"training file", o.train},
-               {"encoder", o.encoder},
-               {"batch size", std::to_string(*o.batch_size)},
-               {"threads", std::to_string(*o.threads)},
-               {"device", o.device},
-               {"seed of the parts", std::to_string(o.seed)}}};
+  ContestFacts facts{.task = context_.command,
+                     .title = fmt::format("{} on {}, {} encoder", context_.command,
+                                          std::filesystem::path(o.train).filename().string(), o.encoder),
+                     .seeds_mean =
+                         "The seeds change initial weights and batches; data, parts and features are the "
+                         "same in all runs. So the intervals say how much the training varies, not how much "
+                         "another sample of test rows would change.",
+                     .last_tenth = false,
+                     .data = {{"training file", o.train},
+                              {"encoder", o.encoder},
+                              {"batch size", std::to_string(*o.batch_size)},
+                              {"threads", std::to_string(*o.threads)},
+                              {"device", o.device},
+                              {"seed of the parts", std::to_string(o.seed)}}};
   describe(facts);
   return facts;
 }

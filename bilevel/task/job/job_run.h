@@ -1,7 +1,6 @@
 // A job at work: what its run and its contest start from, and the contest.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>

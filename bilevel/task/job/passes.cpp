@@ -173,15 +173,14 @@ void Passes::open_trace() {
 }
 
 void Passes::write(const TraceRow& row, const std::optional<Evaluation>& evaluation) {
-  nlohmann::ordered_json line{
-      {"phase", current_.name},
-      {"step", row.step},
-      {"seconds", earlier_.seconds + row.seconds},
-      {"upper_loss", row.upper_loss},
-      {"hypergradient_norm", row.hypergradient_norm},
-      {"linear_residual", row.linear_residual},
-      {"oracle_calls", row.oracle_calls.to_json()},
-      {"samples", {{"upper", row.oracle_calls.upper_samples}, {"lower", row.oracle_calls.lower_samples}}}};
+  nlohmann::ordered_json line{{"phase", current_.name},
+                              {"step", row.step},
+                              {"seconds", earlier_.seconds + row.seconds},
+                              {"upper_loss", row.upper_loss},
+                              {"hypergradient_norm", row.hypergradient_norm},
+                              {"linear_residual", row.linear_residual},
+                              {"oracle_calls", row.oracle_calls.to_json()},
+                              {"samples", row.oracle_calls.samples()}};
   if (evaluation && evaluation->fields.is_object()) line.update(evaluation->fields);
   trace_->append(line);
 }
@@ -212,7 +211,7 @@ void Passes::task_state(State& state) {
   });
   state.value("earlier_steps", earlier_.steps);
   state.value("earlier_seconds", earlier_.seconds);
-  state.scope("earlier_calls", [&](State& inner) { earlier_.calls.state(inner); });
+  state.part("earlier_calls", earlier_.calls);
   if (!state.loading()) trace_bytes_ = trace_ ? trace_->flush() : 0;
   state.value("trace_bytes", trace_bytes_);
 }

@@ -4,7 +4,6 @@
 
 #include <filesystem>
 
-#include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
 #include "bilevel/core/safetensors.h"
 #include "bilevel/task/job/seeded_network.h"

@@ -1,6 +1,11 @@
-#include "bilevel/task/many-minimizers/many-minimizers.h"
-
-#include <torch/types.h>
+// A lower level with a flat valley of minimizers across the coordinates.
+//
+// With y = (u, v), e all ones:  g = ||u + v - x||^2/2,  f = (||u + e||^2 + ||v - 2x||^2)/2 (float64). Every
+// y with u + v = x minimizes g. The upper level likes u = -(x + e)/2, v = (3x + e)/2 best (the optimistic
+// problem): Phi = ||x - e||^2/4, x* = v*/2 = -u* = e, Phi* = 0. The lower Hessian is singular and grad_y f
+// has a part in its kernel at every other minimizer, so that H z = grad_y f has no solution there. A method
+// that leaves u - v where it starts ends at x = -0.2 e. x and y start at 0.
+#include "bilevel/task/known_problem.h"
 
 namespace bilevel {
 namespace {
@@ -10,8 +15,7 @@ class ManyMinimizers : public KnownProblem {
   void fields(Fields& f) override {
     f.integer("dim", dim_, kAtLeastOne, "dimension of x; y has twice as many");
   }
-  void build(uint64_t) override {
-    fields_of(*this).validate();
+  void make(uint64_t) override {
     x_ = torch::zeros({dim_}, torch::kFloat64).requires_grad_();
     y_ = torch::zeros({2 * dim_}, torch::kFloat64).requires_grad_();
   }
@@ -25,8 +29,6 @@ class ManyMinimizers : public KnownProblem {
     return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
             .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override {
     return torch::cat({-0.5 * (x + 1), 0.5 * (3 * x + 1)});
   }
@@ -42,7 +44,6 @@ class ManyMinimizers : public KnownProblem {
 
  private:
   int64_t dim_ = 10;
-  torch::Tensor x_, y_;
 };
 
 }  // namespace

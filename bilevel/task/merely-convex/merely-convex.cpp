@@ -1,6 +1,9 @@
-#include "bilevel/task/merely-convex/merely-convex.h"
-
-#include <torch/types.h>
+// A lower level that is convex but not strongly convex (the sl-BAMM paper's first numerical problem).
+//
+// With y = (u, v), e all ones:  g = ||u||^2/2 - x'u,  f = ||x - v||^2/2 + ||u - e||^2/2 (float64). v is free
+// in g: every (x, v) minimizes it, and the upper level likes v = x best. Then Phi = ||x - e||^2/2, x* = u* =
+// v* = e, f* = 0, g* = -n/2. x and y start at 0.01.
+#include "bilevel/task/known_problem.h"
 
 namespace bilevel {
 namespace {
@@ -10,8 +13,7 @@ class MerelyConvex : public KnownProblem {
   void fields(Fields& f) override {
     f.integer("dim", dim_, kAtLeastOne, "dimension of x; y has twice as many");
   }
-  void build(uint64_t) override {
-    fields_of(*this).validate();
+  void make(uint64_t) override {
     x_ = torch::full({dim_}, 0.01, torch::kFloat64).requires_grad_();
     y_ = torch::full({2 * dim_}, 0.01, torch::kFloat64).requires_grad_();
   }
@@ -26,8 +28,6 @@ class MerelyConvex : public KnownProblem {
     return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
             .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return torch::cat({x, x}); }
   torch::Tensor gradient(const torch::Tensor& x) const override { return x - 1; }
   torch::Tensor solution() const override { return torch::ones({dim_}, torch::kFloat64); }
@@ -42,7 +42,6 @@ class MerelyConvex : public KnownProblem {
 
  private:
   int64_t dim_ = 100;
-  torch::Tensor x_, y_;
 };
 
 }  // namespace

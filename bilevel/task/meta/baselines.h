@@ -2,9 +2,7 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <string>
-#include <vector>
 
 #include "bilevel/task/meta/meta_model.h"
 

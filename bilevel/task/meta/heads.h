@@ -3,8 +3,6 @@
 
 #include <torch/types.h>
 
-#include <string>
-
 #include "bilevel/core/names.h"
 
 namespace bilevel {

@@ -237,33 +237,30 @@ ParameterList MetaModel::upper_parameters() const {
       if (named.value().is_same(parameter)) parameters.add(named.key(), parameter);
     }
   }
-  if (!shared()) {
-    parameters.add("task_head.log_lambda", log_lambda_);
-    parameters.add("task_head.log_scale", log_scale_);
-  }
+  const ParameterList head = head_parameters();
+  for (size_t i = 0; !shared() && i < head.size(); ++i) parameters.add(head.names[i], head[i]);
   return parameters;
 }
 
-ParameterList MetaModel::lower_parameters() const {
-  if (!shared()) return {};
-  return {{"task_head.weight", weight_}, {"task_head.bias", bias_}};
-}
+ParameterList MetaModel::lower_parameters() const { return shared() ? head_parameters() : ParameterList(); }
 
 double MetaModel::lambda() const { return std::exp(log_lambda_.item<double>()); }
 double MetaModel::scale() const { return std::exp(log_scale_.item<double>()); }
 
 std::map<std::string, torch::Tensor> MetaModel::tensors() const {
   std::map<std::string, torch::Tensor> tensors = tensors_of(*network_);
-  for (const auto& [name, tensor] : head_tensors()) tensors[name] = tensor.detach().cpu().clone();
+  const ParameterList head = head_parameters();
+  for (size_t i = 0; i < head.size(); ++i) tensors[head.names[i]] = head[i].detach().cpu().clone();
   return tensors;
 }
 
 void MetaModel::load(const std::map<std::string, torch::Tensor>& tensors) {
   load_network(tensors, *network_);
-  for (const auto& [name, tensor] : head_tensors()) load_tensor(tensors, name, tensor);
+  const ParameterList head = head_parameters();
+  for (size_t i = 0; i < head.size(); ++i) load_tensor(tensors, head.names[i], head[i]);
 }
 
-std::vector<std::pair<std::string, torch::Tensor>> MetaModel::head_tensors() const {
+ParameterList MetaModel::head_parameters() const {
   if (shared()) return {{"task_head.weight", weight_}, {"task_head.bias", bias_}};
   return {{"task_head.log_lambda", log_lambda_}, {"task_head.log_scale", log_scale_}};
 }

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -108,7 +107,7 @@ class MetaModel {
   torch::Tensor task_scores(const torch::Tensor& support, const torch::Tensor& targets,
                             const torch::Tensor& query, int64_t adapt_steps) const;
 
-  std::vector<std::pair<std::string, torch::Tensor>> head_tensors() const;
+  ParameterList head_parameters() const;
 
   MetaModelOptions options_;
   std::shared_ptr<Network> network_;

@@ -46,11 +46,10 @@ void MetaJobOptions::fields(Fields& f) {
   f.integer("adapt_steps", adapt_steps, kNonNegative,
             "gradient steps of a copy of the shared head on a new task")
       .as("N");
-  model_fields(
-      f,
-      "curvature that the L2 term gives a head: for ridge and softmax relative to the mean square of the "
-      "features, where it starts (it is learned too); for shared c in c ||y||^2",
-      /*batches=*/false);
+  model_fields(f,
+               "curvature that the L2 term gives a head: for ridge and softmax relative to the mean square "
+               "of the features, where it starts (it is learned too); for shared c in c ||y||^2",
+               /*batches=*/false);
   count("max_length", max_length, "words of a text; the rest is left out");
   f.flag("token_mean", token_mean, "add the mean of the word vectors to the features");
   training_fields(f);

@@ -73,11 +73,4 @@ double head_l2(int64_t support_rows);
 /// Null where there is none.
 nlohmann::ordered_json interval_json(const TaskAccuracy& accuracy);
 
-/// What is said with every prediction.
-inline constexpr const char* kUncalibrated =
-    "the probabilities of 'predict --shots' are not calibrated: they order the classes of a row, but are not "
-    "the share of rows that are right";
-/// See `meta_entry`.
-Prediction predict_meta(const PredictRequest& request);
-
 }  // namespace bilevel

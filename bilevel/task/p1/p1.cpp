@@ -46,17 +46,16 @@ class KnownP1 : public KnownProblem {
     f.number("mu", mu_, kPositive, "curvature of the lower objective");
     f.integer("dim", dim_, kAtLeastOne, "dimension of x and y");
   }
-  void build(uint64_t) override {
-    fields_of(*this).validate();
+  void make(uint64_t) override {
     p1_ = P1(dim_);
     p1_.c = c_;
     p1_.a = a_;
     p1_.b = b_;
     p1_.mu = mu_;
+    x_ = p1_.x;
+    y_ = p1_.y;
   }
   Problem problem() const override { return p1_.problem(); }
-  torch::Tensor x() const override { return p1_.x; }
-  torch::Tensor y() const override { return p1_.y; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return a_ * x; }
   torch::Tensor gradient(const torch::Tensor& x) const override { return p1_.gradient(x); }
   torch::Tensor solution() const override { return p1_.solution(); }

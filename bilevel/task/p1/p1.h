@@ -23,6 +23,4 @@ struct P1 {
   torch::Tensor solution() const;  ///< x*, to round-off; undefined where Phi may not be convex
 };
 
-KnownProblemEntry p1_entry();
-
 }  // namespace bilevel

@@ -100,8 +100,7 @@ class KnownQuadratic : public KnownProblem {
              "smallest eigenvalue of d2g/dy2");
     f.number("lower_curvature_max", options_.lower_curvature_max, kPositive, "largest eigenvalue of d2g/dy2");
   }
-  void build(uint64_t seed) override {
-    fields_of(*this).validate();
+  void make(uint64_t seed) override {
     if (options_.lower_curvature_min > options_.lower_curvature_max) {
       throw InputError(fmt::format("lower_curvature_min = {:g}: must be at most lower_curvature_max = {:g}",
                                    options_.lower_curvature_min, options_.lower_curvature_max));
@@ -109,10 +108,10 @@ class KnownQuadratic : public KnownProblem {
     options_.seed = seed;
     quadratic_ = std::make_unique<Quadratic>(options_);
     quadratic_->make_convex();
+    x_ = quadratic_->x;
+    y_ = quadratic_->y;
   }
   Problem problem() const override { return quadratic_->problem(); }
-  torch::Tensor x() const override { return quadratic_->x; }
-  torch::Tensor y() const override { return quadratic_->y; }
   torch::Tensor best_lower(const torch::Tensor& x) const override { return quadratic_->best_lower(x); }
   torch::Tensor gradient(const torch::Tensor& x) const override { return quadratic_->gradient(x); }
   torch::Tensor solution() const override {  // Phi is quadratic

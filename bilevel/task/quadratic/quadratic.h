@@ -50,6 +50,4 @@ class Quadratic {
 /// What such a problem is, without noise.
 ProblemTraits quadratic_traits(const QuadraticOptions& options);
 
-KnownProblemEntry quadratic_entry();
-
 }  // namespace bilevel

@@ -1,9 +1,13 @@
-#include "bilevel/task/strongly-convex/strongly-convex.h"
-
+// Quadratics with a strongly convex lower level (the sl-BAMM paper's second numerical problem).
+//
+// g = y'Ay/2 - x'By,  f = y'Ay/2 + (x - e)'D(x - e)/2 with e all ones (float64). y* = A^-1 B'x,
+// grad Phi = B A^-1 B'x + D(x - e), x* = (B A^-1 B' + D)^-1 D e. Form `identity`: A = B = D = I, so x* = y*
+// = e/2 and Phi* = n/4. Form `general`: A with eigenvalues U(1, 2) and D with U(0, 1), each in random
+// directions, B with entries U(0, 1), all drawn from the seed. x and y start at 2.
 #include <ATen/CPUGeneratorImpl.h>
-#include <torch/types.h>
 
 #include "bilevel/core/streams.h"
+#include "bilevel/task/known_problem.h"
 
 namespace bilevel {
 namespace {
@@ -14,8 +18,7 @@ class StronglyConvex : public KnownProblem {
     f.integer("dim", dim_, kAtLeastOne, "dimension of x and y");
     f.choice("form", form_, {"identity", "general"}, "whether A, B, D are the identity or random matrices");
   }
-  void build(uint64_t seed) override {
-    fields_of(*this).validate();
+  void make(uint64_t seed) override {
     a_ = b_ = d_ = torch::eye(dim_, torch::kFloat64);
     if (form_ == "general") {
       at::Generator random = at::make_generator<at::CPUGeneratorImpl>(derive_seed(seed, "strongly-convex"));
@@ -41,8 +44,6 @@ class StronglyConvex : public KnownProblem {
     return {.upper = {.parameters = {{"x", x_}}, .loss = f, .batches = no_data()},
             .lower = {.parameters = {{"y", y_}}, .loss = g, .batches = no_data()}};
   }
-  torch::Tensor x() const override { return x_; }
-  torch::Tensor y() const override { return y_; }
   torch::Tensor best_lower(const torch::Tensor& x) const override {
     return at::linalg_solve(a_, b_.t().mv(x));
   }
@@ -62,7 +63,7 @@ class StronglyConvex : public KnownProblem {
  private:
   int64_t dim_ = 100;
   std::string form_ = "identity";
-  torch::Tensor a_, b_, d_, x_, y_;
+  torch::Tensor a_, b_, d_;
 };
 
 }  // namespace

@@ -1,5 +1,9 @@
-#include "bilevel/task/tune/tune.h"
-
+// The job behind `bilevel tune`: regularization learned by gradient, with its baselines and its report.
+//
+// A run trains the weights at the starting strength (convex models), learns hyperparameters and weights together (pass
+// "learn"), trains the weights at the learned hyperparameters (convex models), lets the baselines spend as many passes,
+// and writes model, predictions.tsv, hyperparameters.tsv, plots, report.html and summary.json. `predict` is
+// `predict_classes`.
 #include <fmt/format.h>
 #include <torch/types.h>
 
@@ -40,10 +44,10 @@ const PassOutcome* learn(TuneSetup& setup, TuneModel& model, const Problem& prob
   const TuneJobOptions& o = setup.options();
   setup.note(out_of_theory(method, setup.traits(problem)));
   if (!setup.convex() && solver_registry().at(o.solver).lower_descends_upper) {
-    setup.note(fmt::format(
-        "{} moves the weights down the validation loss too: the validation figures are those of rows "
-        "that were fitted",
-        o.solver));
+    setup.note(
+        fmt::format("{} moves the weights down the validation loss too: the validation figures are those of "
+                    "rows that were fitted",
+                    o.solver));
   }
   if (setup.convex()) spent.start = setup.start(model);
   const PassOutcome* learned = passes.run({.name = "learn",

@@ -4,9 +4,7 @@
 #include <fmt/ranges.h>
 #include <torch/types.h>
 
-#include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "bilevel/core/error.h"
 #include "bilevel/model/sparse.h"
@@ -104,8 +102,7 @@ void TuneModel::group_weights(const InputShape& shape) {
   if (by_feature && !found) {
     throw InputError(
         "tune = l2-per-feature: the features of this encoder are its token vectors, which are not trained; "
-        "add "
-        "--train-embedding, or take l2 or l2-per-class");
+        "add --train-embedding, or take l2 or l2-per-class");
   }
 }
 

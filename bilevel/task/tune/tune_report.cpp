@@ -74,10 +74,8 @@ std::string page(const TuneSetup& setup, const std::vector<LearnedValue>& values
   body +=
       "<p class=\"subtle\">Grid: the best single L2 of a grid; random: the best of random values of all "
       "hyperparameters. Loss: mean of -log p of the true class. A pass is one derivative of as many rows as "
-      "the "
-      "training part has, whatever its kind; measurements on validation rows count too. The validation rows "
-      "chose "
-      "the hyperparameters of every line, the test rows none.</p>\n";
+      "the training part has, whatever its kind; measurements on validation rows count too. The validation "
+      "rows chose the hyperparameters of every line, the test rows none.</p>\n";
   body += notes_markup(setup.notes());
   body += "</section>\n<section>\n<h2>Learned values</h2>\n";
   const auto [least, greatest] = extremes(values, 20);

@@ -2,9 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
-#include <string>
-#include <vector>
 
 #include "bilevel/oracle/counts.h"
 #include "bilevel/task/job/classifier.h"

@@ -1,5 +1,4 @@
-#include "bilevel/model/encoder/bag/bag.h"
-
+// A linear model on the hashed n-grams of a text.
 #include "bilevel/model/encoder/linear/linear.h"
 
 namespace bilevel {

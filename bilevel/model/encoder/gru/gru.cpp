@@ -1,5 +1,4 @@
-#include "bilevel/model/encoder/gru/gru.h"
-
+// GRU over the words of a text; see RecurrentEncoder.
 #include "bilevel/model/encoder/recurrent/recurrent.h"
 
 namespace bilevel {

@@ -1,5 +1,4 @@
-#include "bilevel/model/encoder/lstm/lstm.h"
-
+// LSTM over the words of a text; see RecurrentEncoder.
 #include "bilevel/model/encoder/recurrent/recurrent.h"
 
 namespace bilevel {

@@ -12,8 +12,6 @@
 
 namespace bilevel {
 
-EncoderEntry mlp_entry();
-
 /// `layers` times: affine map, activation, dropout. Affine maps are initialised uniformly in
 /// +-1/sqrt(inputs). The activation relu has no second derivative at 0 and none but 0 elsewhere; the others are
 /// smooth.

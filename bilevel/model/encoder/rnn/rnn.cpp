@@ -1,5 +1,4 @@
-#include "bilevel/model/encoder/rnn/rnn.h"
-
+// Recurrent network with tanh cells over the words of a text; see RecurrentEncoder.
 #include "bilevel/model/encoder/recurrent/recurrent.h"
 
 namespace bilevel {

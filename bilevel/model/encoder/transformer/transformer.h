@@ -12,8 +12,6 @@
 
 namespace bilevel {
 
-EncoderEntry transformer_entry();
-
 class TransformerBlock;
 
 /// Token vectors plus positions, `layers` blocks x += attention(norm(x)), x += feed_forward(norm(x)) with

@@ -13,8 +13,7 @@
 // - The schedules are variants; the paper's step sizes are constant.
 #pragma once
 
-#include "bilevel/solver/parts/step_sizes.h"
-#include "bilevel/solver/registry.h"
+#include "bilevel/solver/stepped_solver.h"
 
 namespace bilevel {
 
@@ -32,21 +31,14 @@ struct AidCgOptions {
 /// The algorithm. Calls a step: N lower_gradient, 1 upper_gradient, at most M hvp, 1 cross_vjp. Samples a
 /// step: one upper batch and N + 1 lower batches, all independent. A direction of negative curvature ends the
 /// run with the reason `linear_solve_failed`.
-class AidCg : public SolverWith<AidCgOptions> {
+class AidCg : public SteppedSolver<AidCgOptions> {
  public:
-  using SolverWith::SolverWith;
+  using SteppedSolver::SteppedSolver;
 
   std::string name() const override { return "aid-cg"; }
-  void start(Oracles& oracles, int64_t max_steps) override;
-  StepReport step(Oracles& oracles) override;
-  void state(State& state) override;
-  nlohmann::ordered_json chosen() const override { return steps_.chosen(); }
 
  private:
-  StepSizes steps_;
-  int64_t k_ = 0;  // iterations done
+  StepReport iterate(Oracles& oracles) override;
 };
-
-SolverEntry aid_cg_entry();
 
 }  // namespace bilevel

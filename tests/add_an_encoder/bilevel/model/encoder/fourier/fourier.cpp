@@ -1,6 +1,7 @@
-#include "bilevel/model/encoder/fourier/fourier.h"
-
+// Cosines of linear maps of the columns, whose frequencies are trained: an encoder that the library does not have.
 #include <numbers>
+
+#include "bilevel/model/encoder.h"
 
 namespace bilevel {
 namespace {
