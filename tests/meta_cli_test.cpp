@@ -231,9 +231,14 @@ TEST_F(MetaTest, RefusesWhatTasksCannotBeDrawnFrom) {
           {"ways = 4: the training part has 1 class"});
   refused(
       joined({"--data", data, "--text", "text", "--label", "label", "--ways", "3", "--shots", "12"}, lists),
-      {"class '0' has 14 rows", "shots + queries = 12 + 4 = 16"});
+      {"shots = 12: ", "shots + queries = 12 + 4 = 16", "3 of 3 classes in the training part",
+       "class '0' has 14 rows"});
+  // The division of nine classes into three parts of five fails too, but is not what is wrong.
+  refused({"--data", data, "--text", "text", "--label", "label", "--shots", "200"},
+          {"shots = 200: ", "9 of 9 classes in the file", "class '0' has 14 rows"});
   const std::string lonely = folder_.write("l.tsv", topics(9, 14) + "9\tlonely\n");
-  refused(joined(base(lonely), {"--test-classes", "7-9"}), {"class '9' has 1 row in the test part"});
+  refused(joined(base(lonely), {"--test-classes", "7-9"}),
+          {"1 of 10 classes in the file", "class '9' has 1 row."});
   refused({"--data", data, "--text", "text", "--label", "label", "--ways", "1"}, {"ways = 1"});
   refused(joined(base(data), {"--valid-classes", "3,,4"}), {"valid_classes", "empty"});
   refused(joined(base(data), {"--head", "shared"}), {"head = shared", "--domain"});
