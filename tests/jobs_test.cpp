@@ -133,6 +133,12 @@ TEST_P(Jobs, WhatIsImpossibleLeavesNothing) {
   refused({{"text", "text"}}, "give --text or --features, not both");
   refused({{"solver", "magic"}}, "'magic'");
   refused({{"set", {"upper_step_size"}}}, "key=value");
+  refused({{"set", {"nothing=1"}}},
+          "set = nothing=1, solver 'adambo': there is no option 'nothing'; known: ");
+  refused({{"encoder", "linear"}, {"encoder_set", {"dropout=0.1"}}},
+          "encoder_set = dropout=0.1, encoder 'linear': there is no option 'dropout'; there are no options");
+  refused({{"encoder", "mlp"}, {"encoder_set", {"dropout=2"}}},
+          "encoder_set = dropout=2, encoder 'mlp': dropout = 2: must be in [0, 1)");
   refused({{"label", "colour"}}, "colour");
   const std::unique_ptr<Job> empty = GetParam().make();
   const std::string flag = fields_of(*empty).list().front().flag();

@@ -111,6 +111,9 @@ struct EncoderEntry {
 /// All encoders: the folders of bilevel/model/encoder/, and those that a program adds.
 Registry<EncoderEntry>& encoder_registry();
 
+/// "bag, gru or linear": the names of those that fit, for messages.
+std::string encoder_names(const std::function<bool(const EncoderEntry&)>& fits);
+
 /// An encoder before `build`, with its options `set` (an object: name -> value) and resolved. Throws InputError
 /// naming field and value for an unknown encoder, an input that it does not read, an option that it does not
 /// have, or an impossible value.

@@ -62,8 +62,9 @@ std::unique_ptr<Solver> make_job_solver(const std::string& name,
                                         const std::map<std::string, nlohmann::json>& defaults,
                                         bool strongly_convex);
 
-/// Carries out assignments of --set. Throws InputError for an unknown field, an impossible value, and a number too
-/// large for single precision.
+/// Carries out assignments of --set. Throws InputError for an unknown field and an impossible value.
+void set_options(Solver& solver, const std::vector<std::string>& assignments);
+/// In a job; throws InputError for a number too large for single precision, too.
 void assign(Solver& solver, const std::vector<std::string>& assignments);
 
 /// Throws InputError for a number among the options that is too large for single precision.
