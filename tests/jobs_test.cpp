@@ -2,8 +2,10 @@
 #include "tests/jobs.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <set>
 
+#include "bilevel/core/safetensors.h"
 #include "bilevel/data/table.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/task/compare/play.h"
@@ -208,6 +210,17 @@ TEST_P(Jobs, InterruptedAndResumedIsUninterrupted) {
   const JobResult rest = resume_job(GetParam(), path("cut"));
   ASSERT_TRUE(rest.finished) << rest.message;
   EXPECT_TRUE(bytes(path("cut")) == bytes(path("whole")));
+  auto [resumed, of_resumed] = load_safetensors(path("cut/checkpoint.safetensors"));
+  auto [expected, of_expected] = load_safetensors(path("whole/checkpoint.safetensors"));
+  EXPECT_EQ(of_resumed, of_expected);
+  ASSERT_EQ(resumed.size(), expected.size());
+  for (const auto& [name, tensor] : expected) {
+    // Clock readings, and where the trace ends that is full of them.
+    if (name == "seconds" || name == "task/earlier_seconds" || name == "task/trace_bytes") continue;
+    ASSERT_TRUE(resumed.contains(name)) << name;
+    ASSERT_EQ(resumed.at(name).sizes(), tensor.sizes()) << name;
+    EXPECT_EQ(std::memcmp(resumed.at(name).data_ptr(), tensor.data_ptr(), tensor.nbytes()), 0) << name;
+  }
   EXPECT_EQ(resume_job(GetParam(), path("cut")).message, "this run had finished");
 }
 
