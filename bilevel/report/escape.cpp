@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
+#include "bilevel/core/printable.h"
+
 namespace bilevel {
 
 std::string clean_utf8(std::string_view text) {
@@ -62,11 +64,34 @@ std::string base64(std::string_view bytes) {
   return result;
 }
 
+namespace {
+
+/// Bytes that are no printable ASCII in octal, which ends after three digits whatever follows.
+std::string dollar_quoted(const std::string& word) {
+  std::string text = "$'";
+  for (const char c : word) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n' || c == '\t') {
+      text += c == '\n' ? "\\n" : "\\t";
+    } else if (byte < 0x20 || byte >= 0x7F) {
+      text += '\\';
+      for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + (byte >> shift & 7));
+    } else {
+      if (c == '\'' || c == '\\') text += '\\';
+      text += c;
+    }
+  }
+  return text + "'";
+}
+
+}  // namespace
+
 std::string shell_word(const std::string& word) {
   const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c >= 0x80 ||
            std::string_view("_-./,:=+@%").find(static_cast<char>(c)) != std::string_view::npos;
   });
+  if (printable(word) != word) return dollar_quoted(word);
   if (plain) return word;
   std::string text = "'";
   for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);

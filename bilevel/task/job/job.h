@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bilevel/core/files.h"
+#include "bilevel/core/printable.h"
 #include "bilevel/core/threads.h"
 #include "bilevel/task/job/job_options.h"
 #include "bilevel/task/job/passes.h"
@@ -42,7 +43,7 @@ struct JobContext {
 
   std::filesystem::path path(const std::string& name) const { return std::filesystem::path(out) / name; }
   void say(const std::string& line) const {
-    if (callbacks.message) callbacks.message(line);
+    if (callbacks.message) callbacks.message(printable(line));
   }
   bool interrupted() const { return callbacks.interrupt != nullptr && *callbacks.interrupt; }
 
