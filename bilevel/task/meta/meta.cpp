@@ -105,9 +105,10 @@ JobResult run_meta(MetaSetup& setup) {
   summary["metrics"] = {{"valid", accuracy_json(valid)}, {"test", accuracy_json(test)}};
   summary["baselines"] = *baselines;
   describe(setup, *model, summary);
-  setup.note(about_intervals(setup), /*say=*/false);
-  setup.note(kUncalibrated, /*say=*/false);
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
+  summary["notes"] = Json::array({about_intervals(setup), kUncalibrated});  // of every run: no warnings
+  if (setup.measures("nearest-class-mean") && !baselines->contains("nearest_class_mean"))
+    summary["notes"].push_back("no nearest class mean: it needs word vectors (--embedding)");
   save(setup, *model);
   const auto episodes = static_cast<int64_t>(test.of_task.size());
   Column numbers = row_column(episodes);

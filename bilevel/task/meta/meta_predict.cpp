@@ -47,7 +47,8 @@ Prediction predict_meta(const PredictRequest& request) {
   result["mean_probability"] = probabilities.amax(1).mean().item<double>();
   if (truth)
     result["accuracy"] = class_scores(probabilities, torch::tensor(truth->classes, torch::kInt64)).accuracy;
-  result["warnings"] = nlohmann::ordered_json::array({kUncalibrated});
+  result["warnings"] = nlohmann::ordered_json::array();
+  result["notes"] = nlohmann::ordered_json::array({kUncalibrated});
   std::string text = fmt::format("adapted to {} rows of {} classes; {} rows classified, written to {}\n",
                                  classes.rows(), count, probabilities.size(0), request.out);
   if (truth) {
@@ -55,7 +56,7 @@ Prediction predict_meta(const PredictRequest& request) {
         fmt::format("accuracy on their labels: {:.4f}, mean probability of the predicted classes: {:.4f}\n",
                     result["accuracy"].get<double>(), result["mean_probability"].get<double>());
   }
-  return {result, text};
+  return {result, text + kUncalibrated + "\n"};
 }
 
 }  // namespace bilevel
