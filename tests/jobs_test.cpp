@@ -23,11 +23,7 @@ class Jobs : public AllJobs {
   std::unique_ptr<Job> job(const nlohmann::json& more = nlohmann::json::object()) const {
     nlohmann::json options{
         {"features", "a,b"}, {"label", "class"}, {"steps", 12}, {"threads", 1}, {"seed", 3}};
-    if (const char* encoder = std::getenv("BILEVEL_TEST_ENCODER")) {
-      options["encoder"] = encoder;
-      // A strength per feature needs weights that the job knows to read one feature each.
-      if (GetParam().name == "tune") options["tune"] = "l2";
-    }
+    if (const char* encoder = std::getenv("BILEVEL_TEST_ENCODER")) options["encoder"] = encoder;
     options.update(more);
     return job_on(file_, options);
   }

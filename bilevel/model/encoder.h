@@ -79,6 +79,10 @@ class Encoder : public torch::nn::Module {
   /// Width of the result.
   virtual int64_t features() const = 0;
 
+  /// The parameter that has one row for each input, [width, any]: row i multiplies column i, or is the vector of token i.
+  /// Undefined where there is none (or it is frozen): then nothing can be told of single inputs, as `tune` does.
+  virtual torch::Tensor input_weight() const { return {}; }
+
   /// Whether the network adds a linear map of the input, zero at first, to the outputs.
   virtual bool linear_skip() const { return false; }
 
