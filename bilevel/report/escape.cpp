@@ -8,6 +8,27 @@
 #include "bilevel/core/printable.h"
 
 namespace bilevel {
+namespace {
+
+/// Bytes that are no printable ASCII in octal, which ends after three digits whatever follows.
+std::string dollar_quoted(const std::string& word) {
+  std::string text = "$'";
+  for (const char c : word) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n' || c == '\t') {
+      text += c == '\n' ? "\\n" : "\\t";
+    } else if (byte < 0x20 || byte >= 0x7F) {
+      text += '\\';
+      for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + (byte >> shift & 7));
+    } else {
+      if (c == '\'' || c == '\\') text += '\\';
+      text += c;
+    }
+  }
+  return text + "'";
+}
+
+}  // namespace
 
 std::string clean_utf8(std::string_view text) {
   // The JSON library's writer already knows UTF-8: writing replaces what is invalid, reading gives the text
@@ -63,28 +84,6 @@ std::string base64(std::string_view bytes) {
   }
   return result;
 }
-
-namespace {
-
-/// Bytes that are no printable ASCII in octal, which ends after three digits whatever follows.
-std::string dollar_quoted(const std::string& word) {
-  std::string text = "$'";
-  for (const char c : word) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n' || c == '\t') {
-      text += c == '\n' ? "\\n" : "\\t";
-    } else if (byte < 0x20 || byte >= 0x7F) {
-      text += '\\';
-      for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + (byte >> shift & 7));
-    } else {
-      if (c == '\'' || c == '\\') text += '\\';
-      text += c;
-    }
-  }
-  return text + "'";
-}
-
-}  // namespace
 
 std::string shell_word(const std::string& word) {
   const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {
