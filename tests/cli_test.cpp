@@ -179,6 +179,10 @@ TEST_F(CliTest, WrongUsage) {
     EXPECT_EQ(run.out, "");
     EXPECT_NE(run.err, "");
   }
+  const Outcome unknown = bilevel_program({"list", "options", "nosuch"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_CONTAINS(unknown.err,
+                  "there is no job or solver 'nosuch'; jobs: auc, clean, meta, tune; solvers: accbo, ");
 }
 
 // ---- bad input ----

@@ -1,4 +1,5 @@
 // `bilevel data` as a person runs it.
+#include <algorithm>
 #include <iterator>
 
 #include "tests/process.h"
@@ -61,6 +62,46 @@ TEST_F(DataCliTest, DescribesEveryFormat) {
   EXPECT_EQ(page.code, 0);
   for (const char* part : {"30 rows, 3 columns", "2 classes of 'class'", "66.7 %", "no doubtful rows"})
     EXPECT_CONTAINS(page.out, part);
+}
+
+// Line ends, tabs and escapes of labels, column names and cells, on every way to the terminal.
+TEST_F(DataCliTest, WhatAFileBringsIsShownPrintable) {
+  const std::string label = "cla\tss", text = "te\rxt", positive = "sp\nam\x1b[1m";
+  std::string rows;
+  for (int i = 0; i < 60; ++i) {
+    rows += Json{{label, i % 3 == 0 ? positive : " ham\t"},
+                 {text,
+                  std::string(i % 3 == 0 ? "buy\n\x07this" : "see you\nat") + " number " + std::to_string(i)},
+                 {"pl\nace", i % 2 == 0 ? "ea\nst" : "we\nst"}}
+                .dump() +
+            "\n";
+  }
+  const std::string file = folder_.write("a.jsonl", rows);
+  const auto printed = [&](const Arguments& arguments, int code, const std::vector<std::string>& parts) {
+    const Outcome run = bilevel_program(arguments);
+    EXPECT_EQ(run.code, code) << run.err;
+    const std::string all = run.out + run.err;
+    EXPECT_TRUE(std::ranges::all_of(all, [](unsigned char c) {
+      return c == '\n' || (c >= 0x20 && c != 0x7F);
+    })) << all;
+    for (const std::string& part : parts) EXPECT_CONTAINS(all, part);
+  };
+  printed({"data", "describe", file, "--label", label, "--text", text}, 0,
+          {"2 classes of 'cla\\tss'", "  sp\\nam\\x1b[1m  20", "ea\\nst 30",
+           "# rank the rows by class sp\\nam\\x1b[1m (33.3 %",
+           " --text $'te\\015xt' --label $'cla\\tss' --positive $'sp\\nam\\033[1m'\n"});
+  const Arguments data{"--train", file, "--text", text, "--label", label};
+  const Arguments quick{"--steps", "2", "--threads", "1", "--out"};
+  const std::string trimmed = "a.jsonl: 40 labels had blanks around them, which are left out\n";
+  printed(Arguments{"auc", "--positive", positive} + data + quick + Arguments{path("auc")}, 0,
+          {trimmed, "% of the training rows are sp\\nam\\x1b[1m\n", "\\n\\x07this number"});
+  printed(Arguments{"tune", "--baseline-passes", "0"} + data + quick + Arguments{path("tune")}, 0,
+          {trimmed, "classes: 'ham' (40 rows), 'sp\\nam\\x1b[1m' (20 rows)\n"});
+  printed(Arguments{"clean", "--no-baselines"} + data + quick + Arguments{path("clean")}, 0,
+          {trimmed, "'ham' as 'sp\\nam\\x1b[1m'"});
+  printed(Arguments{"auc", "--positive", "spam"} + data, 2,
+          {"the labels are 'ham' (40 rows), 'sp\\nam\\x1b[1m' (20 rows)\n"});
+  printed({"auc", "--train", file, "--label", "class", "--positive", "ham"}, 2, {"cla\\tss", "pl\\nace"});
 }
 
 TEST_F(DataCliTest, NamesDoubtfulRows) {

@@ -2,8 +2,10 @@
 #include "tests/jobs.h"
 
 #include <cstdlib>
+#include <cstring>
 #include <set>
 
+#include "bilevel/core/safetensors.h"
 #include "bilevel/data/table.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/task/compare/play.h"
@@ -21,11 +23,7 @@ class Jobs : public AllJobs {
   std::unique_ptr<Job> job(const nlohmann::json& more = nlohmann::json::object()) const {
     nlohmann::json options{
         {"features", "a,b"}, {"label", "class"}, {"steps", 12}, {"threads", 1}, {"seed", 3}};
-    if (const char* encoder = std::getenv("BILEVEL_TEST_ENCODER")) {
-      options["encoder"] = encoder;
-      // A strength per feature needs weights that the job knows to read one feature each.
-      if (GetParam().name == "tune") options["tune"] = "l2";
-    }
+    if (const char* encoder = std::getenv("BILEVEL_TEST_ENCODER")) options["encoder"] = encoder;
     options.update(more);
     return job_on(file_, options);
   }
@@ -133,6 +131,12 @@ TEST_P(Jobs, WhatIsImpossibleLeavesNothing) {
   refused({{"text", "text"}}, "give --text or --features, not both");
   refused({{"solver", "magic"}}, "'magic'");
   refused({{"set", {"upper_step_size"}}}, "key=value");
+  refused({{"set", {"nothing=1"}}},
+          "set = nothing=1, solver 'adambo': there is no option 'nothing'; known: ");
+  refused({{"encoder", "linear"}, {"encoder_set", {"dropout=0.1"}}},
+          "encoder_set = dropout=0.1, encoder 'linear': there is no option 'dropout'; there are no options");
+  refused({{"encoder", "mlp"}, {"encoder_set", {"dropout=2"}}},
+          "encoder_set = dropout=2, encoder 'mlp': dropout = 2: must be in [0, 1)");
   refused({{"label", "colour"}}, "colour");
   const std::unique_ptr<Job> empty = GetParam().make();
   const std::string flag = fields_of(*empty).list().front().flag();
@@ -202,6 +206,17 @@ TEST_P(Jobs, InterruptedAndResumedIsUninterrupted) {
   const JobResult rest = resume_job(GetParam(), path("cut"));
   ASSERT_TRUE(rest.finished) << rest.message;
   EXPECT_TRUE(bytes(path("cut")) == bytes(path("whole")));
+  auto [resumed, of_resumed] = load_safetensors(path("cut/checkpoint.safetensors"));
+  auto [expected, of_expected] = load_safetensors(path("whole/checkpoint.safetensors"));
+  EXPECT_EQ(of_resumed, of_expected);
+  ASSERT_EQ(resumed.size(), expected.size());
+  for (const auto& [name, tensor] : expected) {
+    // Clock readings, and where the trace ends that is full of them.
+    if (name == "seconds" || name == "task/earlier_seconds" || name == "task/trace_bytes") continue;
+    ASSERT_TRUE(resumed.contains(name)) << name;
+    ASSERT_EQ(resumed.at(name).sizes(), tensor.sizes()) << name;
+    EXPECT_EQ(std::memcmp(resumed.at(name).data_ptr(), tensor.data_ptr(), tensor.nbytes()), 0) << name;
+  }
   EXPECT_EQ(resume_job(GetParam(), path("cut")).message, "this run had finished");
 }
 

@@ -7,6 +7,7 @@
 #include "bilevel/cli/command.h"
 #include "bilevel/cli/field_flags.h"
 #include "bilevel/core/error.h"
+#include "bilevel/core/printable.h"
 #include "bilevel/report/progress.h"
 
 namespace bilevel::cli {
@@ -62,7 +63,7 @@ void show_result(const nlohmann::ordered_json& summary, const std::string& text,
     std::cout << text;
   } else {
     for (const auto& warning : summary.value("warnings", nlohmann::ordered_json::array()))
-      std::cerr << "warning: " << warning.get<std::string>() << "\n";
+      std::cerr << "warning: " << printable(warning.get<std::string>()) << "\n";
   }
 }
 

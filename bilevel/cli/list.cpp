@@ -1,5 +1,6 @@
 // `bilevel list`: what there is.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <iostream>
 #include <memory>
@@ -105,10 +106,11 @@ void list_options_of(const std::string& name, bool markdown) {
   const auto show = [&](const Fields& fields) {
     markdown ? void(std::cout << options_table(fields)) : list_options(fields, "");
   };
-  for (const JobEntry& entry : job_registry()) {
-    if (entry.name == name) return show(fields_of(*entry.make()));
-  }
-  show(fields_of(*make_solver(name)));
+  if (const JobEntry* job = job_registry().find(name)) return show(fields_of(*job->make()));
+  if (const SolverEntry* solver = solver_registry().find(name)) return show(fields_of(*solver->make()));
+  throw InputError(fmt::format("there is no job or solver '{}'; jobs: {}; solvers: {}", name,
+                               fmt::join(job_registry().names(), ", "),
+                               fmt::join(solver_registry().names(), ", ")));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "bilevel/cli/command.h"
 #include "bilevel/core/error.h"
+#include "bilevel/core/printable.h"
 
 namespace bilevel::cli {
 namespace {
@@ -64,10 +65,10 @@ int run_program(int argc, char** argv) {
   try {
     return body();
   } catch (const InputError& error) {
-    std::cerr << "bilevel: " << error.what() << "\n";
+    std::cerr << "bilevel: " << printable(error.what()) << "\n";
     return kUsage;
   } catch (const FileError& error) {
-    std::cerr << "bilevel: " << error.what() << "\n";
+    std::cerr << "bilevel: " << printable(error.what()) << "\n";
     return kFiles;
   } catch (const std::exception& error) {
     std::cerr << "bilevel: this should not have happened, please report it: " << error.what() << "\n";

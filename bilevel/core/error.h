@@ -29,6 +29,16 @@ class FileError : public Error {
   using Error::Error;
 };
 
+/// What `work` returns; the message of an InputError gets "`context`: " before it.
+template <typename Work>
+auto in_context(const std::string& context, const Work& work) {
+  try {
+    return work();
+  } catch (const InputError& error) {
+    throw InputError(context + ": " + error.what());
+  }
+}
+
 /// Where in an input file something stands. Lines and columns count from 1; 0 means unknown and is not
 /// printed. A column counts bytes.
 struct Position {

@@ -228,7 +228,9 @@ const Field& Fields::at(const std::string& name) const {
   if (const Field* field = find(name)) return *field;
   std::vector<std::string> names;
   for (const Field& field : fields_) names.push_back(field.name);
-  throw InputError(fmt::format("there is no option '{}'; known: {}", name, fmt::join(names, ", ")));
+  throw InputError(
+      fmt::format("there is no option '{}'; {}", name,
+                  names.empty() ? "there are no options" : fmt::format("known: {}", fmt::join(names, ", "))));
 }
 
 void Fields::set(const std::string& name, const json& value) const { at(name).set(value); }

@@ -99,6 +99,8 @@ TEST(Fields, ImpossibleValuesAreRefusedWithFieldValueAndRule) {
   EXPECT_EQ(refusal("step=often"), "step = often: must be a number or auto");
   EXPECT_EQ(refusal("step=-1"), "step = -1: must be > 0");
   EXPECT_EQ(refusal("speed=1"), "there is no option 'speed'; known: rate, count, fast, kind, step");
+  EXPECT_EQ(message_of<InputError>([] { Fields().set_text("speed=1"); }),
+            "there is no option 'speed'; there are no options");
   EXPECT_EQ(refusal("rate"), "'rate' is not of the form key=value");
   EXPECT_EQ(refusal("=1"), "'=1' is not of the form key=value");
   EXPECT_EQ(fields.to_json(), fields_of(*std::make_unique<Options>()).to_json()) << "nothing was set";

@@ -153,6 +153,15 @@ std::optional<ClassLabels> find_classes(const SparseTable& table, const std::vec
   return of_sparse(table, &known, origin);
 }
 
+int64_t cells_with_blanks(const Table& table, size_t column) {
+  int64_t count = 0;
+  for (size_t row = 0; row < table.rows(); ++row) {
+    const std::string_view cell = table.cell(row, column);
+    count += trimmed(cell).size() < cell.size() ? 1 : 0;
+  }
+  return count;
+}
+
 std::string describe_classes(const ClassLabels& labels) {
   std::vector<std::string> parts;
   for (size_t i = 0; i < labels.names.size(); ++i)

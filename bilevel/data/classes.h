@@ -43,6 +43,9 @@ std::optional<ClassLabels> find_classes(const Table& table, const std::string& c
 std::optional<ClassLabels> find_classes(const SparseTable& table, const std::vector<std::string>& known,
                                         const std::string& origin);
 
+/// How many cells of a column hold blanks around what is in them: a label is read without.
+int64_t cells_with_blanks(const Table& table, size_t column);
+
 /// "'a' (12 rows), 'b' (3 rows)", at most ten.
 std::string describe_classes(const ClassLabels& labels);
 

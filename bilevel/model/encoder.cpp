@@ -1,6 +1,7 @@
 #include "bilevel/model/encoder.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -16,6 +17,15 @@ void from_json(const nlohmann::json& json, InputShape& input) {
   input = {value_named<InputKind>(json.at("kind").get<std::string>(), "kind"),
            json.at("width").get<int64_t>(),
            {}};
+}
+
+std::string encoder_names(const std::function<bool(const EncoderEntry&)>& fits) {
+  std::vector<std::string> names;
+  for (const EncoderEntry& entry : encoder_registry()) {
+    if (fits(entry)) names.push_back(entry.name);
+  }
+  return fmt::format("{}", fmt::join(names.begin(), names.end() - (names.size() > 1 ? 1 : 0), ", ")) +
+         (names.size() > 1 ? " or " + names.back() : "");
 }
 
 std::shared_ptr<Encoder> prepared_encoder(const std::string& name, const nlohmann::json& set,

@@ -79,6 +79,10 @@ class Encoder : public torch::nn::Module {
   /// Width of the result.
   virtual int64_t features() const = 0;
 
+  /// The parameter that has one row for each input, [width, any]: row i multiplies column i, or is the vector of token i.
+  /// Undefined where there is none (or it is frozen): then nothing can be told of single inputs, as `tune` does.
+  virtual torch::Tensor input_weight() const { return {}; }
+
   /// Whether the network adds a linear map of the input, zero at first, to the outputs.
   virtual bool linear_skip() const { return false; }
 
@@ -110,6 +114,9 @@ struct EncoderEntry {
 
 /// All encoders: the folders of bilevel/model/encoder/, and those that a program adds.
 Registry<EncoderEntry>& encoder_registry();
+
+/// "bag, gru or linear": the names of those that fit, for messages.
+std::string encoder_names(const std::function<bool(const EncoderEntry&)>& fits);
 
 /// An encoder before `build`, with its options `set` (an object: name -> value) and resolved. Throws InputError
 /// naming field and value for an unknown encoder, an input that it does not read, an option that it does not

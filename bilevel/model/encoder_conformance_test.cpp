@@ -11,6 +11,7 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <map>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/safetensors.h"
@@ -336,6 +337,22 @@ TEST_P(EncoderConformance, IsLinearWhereItSaysSo) {
   const Tensor a = outputs_with([&](size_t i) { return own[i]; });
   const Tensor b = outputs_with([&](size_t i) { return more[i]; });
   EXPECT_LT(largest(outputs_with([&](size_t i) { return own[i] + more[i]; }) - a - b), 1e-12);
+}
+
+TEST_P(EncoderConformance, WeightsOfInputsHaveARowForEach) {
+  const std::map<InputKind, std::vector<int64_t>> absent{
+      {InputKind::tokens, {8}}, {InputKind::dense, {0, 7}}, {InputKind::sparse, {7, 8, 9, 10}}};
+  Inputs rows = inputs();
+  if (kind() == InputKind::dense) rows[0].index_fill_(1, torch::tensor(absent.at(kind()), torch::kLong), 0);
+  network->forward(rows).square().sum().backward();
+  for (const auto& item : network->named_parameters()) {
+    const WeightKind what = network->kind_of(item.value());
+    if (what != WeightKind::vectors && what != WeightKind::direct && what != WeightKind::input) continue;
+    EXPECT_EQ(what == WeightKind::vectors, kind() == InputKind::tokens) << item.key();
+    ASSERT_EQ(item.value().size(0), kWidth) << item.key();
+    EXPECT_GT(largest(item.value().grad()), 0) << item.key();
+    for (const int64_t row : absent.at(kind())) EXPECT_EQ(largest(item.value().grad()[row]), 0) << item.key();
+  }
 }
 
 TEST_P(EncoderConformance, SameSeedSameParameters) {

@@ -90,6 +90,15 @@ std::vector<torch::Tensor> Network::head_parameters() const {
   return head_.is_empty() ? std::vector<torch::Tensor>{} : head_->parameters();
 }
 
+WeightKind Network::kind_of(const torch::Tensor& parameter) const {
+  if (parameter.dim() < 2) return WeightKind::other;
+  if (skip_ && parameter.is_same(skip_->input_weight())) return WeightKind::direct;
+  if (head_.is_empty()) return WeightKind::direct;
+  if (parameter.is_same(head_->weight)) return WeightKind::head;
+  if (!parameter.is_same(encoder_->input_weight())) return WeightKind::hidden;
+  return input_.kind == InputKind::tokens ? WeightKind::vectors : WeightKind::input;
+}
+
 void Network::set_twice_differentiable(bool on) {
   if (on && !encoder_registry().at(options_.encoder).twice_differentiable)
     throw InputError(fmt::format("encoder = {}: has no second derivatives", options_.encoder));

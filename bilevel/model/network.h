@@ -36,6 +36,16 @@ NetworkOptions resolved(const NetworkOptions& options, const InputShape& input);
 void to_json(nlohmann::json& json, const NetworkOptions& options);
 void from_json(const nlohmann::json& json, NetworkOptions& options);
 
+/// What a parameter of a network is for.
+enum class WeightKind {
+  other,    ///< no matrix: a bias, a norm
+  vectors,  ///< vectors of tokens
+  direct,   ///< from the inputs to the outputs, [width, outputs]: of a linear encoder, or the linear skip
+  input,    ///< any other `Encoder::input_weight`
+  hidden,   ///< any other matrix of an encoder
+  head,     ///< [outputs, features]
+};
+
 /// An encoder and a head. Linear encoders give the outputs directly: then features are outputs, and the head
 /// has no parameters. With a linear skip the features end with the skip's `outputs` columns, which the head
 /// adds unchanged.
@@ -54,6 +64,9 @@ class Network : public torch::nn::Module {
   /// Parameters that `encode` reads, and those that `head` reads (none for linear encoders).
   std::vector<torch::Tensor> encoder_parameters() const;
   std::vector<torch::Tensor> head_parameters() const;
+
+  /// Of one of the two.
+  WeightKind kind_of(const torch::Tensor& parameter) const;
 
   /// See `Encoder`. Throws InputError for an encoder that has no second derivatives.
   void set_twice_differentiable(bool on);

@@ -4,6 +4,7 @@
 #include <torch/autograd.h>
 #include <torch/types.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "bilevel/core/error.h"
@@ -75,6 +76,42 @@ TEST(Network, LinearSkipAddsALinearMapThatStartsAtZero) {
   Tensor skip = with->named_parameters()["skip.weight"];
   skip.copy_(torch::linspace(-1, 1, 12).view({6, 2}));
   EXPECT_TRUE(torch::allclose(with->forward(inputs), without->forward(inputs) + inputs[0].mm(skip), 0, 1e-5));
+}
+
+TEST(Network, SaysWhatAParameterIsFor) {
+  const auto kinds = [](const NetworkOptions& options, InputKind input) {
+    const auto network = make_network(options, shape_of(input));
+    std::map<std::string, WeightKind> found;
+    for (const auto& item : network->named_parameters()) found[item.key()] = network->kind_of(item.value());
+    return found;
+  };
+  using enum WeightKind;
+  EXPECT_EQ(kinds({.encoder = "mlp"}, InputKind::dense),
+            (std::map<std::string, WeightKind>{{"encoder.layer0.weight", input},
+                                               {"encoder.layer0.bias", other},
+                                               {"encoder.layer1.weight", hidden},
+                                               {"encoder.layer1.bias", other},
+                                               {"skip.weight", direct},
+                                               {"head.weight", head},
+                                               {"head.bias", other}}));
+  EXPECT_EQ(kinds({.encoder = "linear"}, InputKind::sparse),
+            (std::map<std::string, WeightKind>{{"encoder.weight", direct}, {"encoder.bias", other}}));
+  EXPECT_EQ(kinds({.encoder = "rnn"}, InputKind::tokens),
+            (std::map<std::string, WeightKind>{{"encoder.embedding.weight", vectors},
+                                               {"encoder.weight_ih_l0", hidden},
+                                               {"encoder.weight_hh_l0", hidden},
+                                               {"encoder.bias_ih_l0", other},
+                                               {"encoder.bias_hh_l0", other},
+                                               {"head.weight", head},
+                                               {"head.bias", other}}));
+  EXPECT_EQ(make_network({.encoder = "rnn", .set = {{"freeze_embedding", true}}}, shape_of(InputKind::tokens))
+                ->named_parameters()
+                .contains("encoder.embedding.weight"),
+            false);
+  EXPECT_EQ(encoder_names([](const EncoderEntry& entry) { return entry.linear; }), "bag or linear");
+  EXPECT_EQ(encoder_names([](const EncoderEntry& entry) { return entry.reads == Reads::ngrams; }), "bag");
+  EXPECT_EQ(encoder_names([](const EncoderEntry& entry) { return entry.reads == Reads::words; }),
+            "gru, lstm, rnn or transformer");
 }
 
 TEST(Network, PretrainedVectorsAreFrozenUnlessAskedOtherwise) {

@@ -56,6 +56,7 @@ class TokenEmbedding : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& ids);
 
   int64_t width() const { return weight_.size(1); }
+  const torch::Tensor& vectors() const { return weight_; }
 
  private:
   torch::Tensor weight_;

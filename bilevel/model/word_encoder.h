@@ -20,6 +20,9 @@ class WordEncoder : public Encoder {
   void build(const InputShape& input, int64_t outputs) override;
   torch::Tensor forward(const std::vector<torch::Tensor>& inputs) final;
   int64_t features() const final { return width() + (token_mean_ ? *embedding_size_ : 0); }
+  torch::Tensor input_weight() const final {
+    return *freeze_embedding_ ? torch::Tensor() : embedding_->vectors();
+  }
 
  protected:
   WordEncoder(int64_t layers, PackOrder order) : layers_(layers), order_(order) {}

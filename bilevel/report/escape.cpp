@@ -5,7 +5,30 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 
+#include "bilevel/core/printable.h"
+
 namespace bilevel {
+namespace {
+
+/// Bytes that are no printable ASCII in octal, which ends after three digits whatever follows.
+std::string dollar_quoted(const std::string& word) {
+  std::string text = "$'";
+  for (const char c : word) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n' || c == '\t') {
+      text += c == '\n' ? "\\n" : "\\t";
+    } else if (byte < 0x20 || byte >= 0x7F) {
+      text += '\\';
+      for (const int shift : {6, 3, 0}) text += static_cast<char>('0' + (byte >> shift & 7));
+    } else {
+      if (c == '\'' || c == '\\') text += '\\';
+      text += c;
+    }
+  }
+  return text + "'";
+}
+
+}  // namespace
 
 std::string clean_utf8(std::string_view text) {
   // The JSON library's writer already knows UTF-8: writing replaces what is invalid, reading gives the text
@@ -67,6 +90,7 @@ std::string shell_word(const std::string& word) {
     return std::isalnum(c) != 0 || c >= 0x80 ||
            std::string_view("_-./,:=+@%").find(static_cast<char>(c)) != std::string_view::npos;
   });
+  if (printable(word) != word) return dollar_quoted(word);
   if (plain) return word;
   std::string text = "'";
   for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);

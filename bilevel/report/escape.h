@@ -14,7 +14,7 @@ std::string clean_utf8(std::string_view text);
 /// attributes.
 std::string escape_markup(std::string_view text);
 
-/// The text as one word for a POSIX shell, in quotes where it needs them.
+/// The text as one word for a POSIX shell, in quotes where it needs them; $'...' writes control characters (bash, zsh, ksh).
 std::string shell_word(const std::string& text);
 
 /// The bytes in base64, without line breaks.

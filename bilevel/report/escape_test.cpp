@@ -17,6 +17,15 @@ TEST(Escape, BrokenTextBecomesValid) {
   EXPECT_EQ(clean_utf8(""), "");
 }
 
+TEST(Escape, ShellWord) {
+  EXPECT_EQ(shell_word("data/a-1.tsv"), "data/a-1.tsv");
+  EXPECT_EQ(shell_word("caf\xc3\xa9"), "caf\xc3\xa9");
+  EXPECT_EQ(shell_word(""), "''");
+  EXPECT_EQ(shell_word("it's $5"), "'it'\\''s $5'");
+  EXPECT_EQ(shell_word("a\nb\t\x1b[1m'\\1"), "$'a\\nb\\t\\033[1m\\'\\\\1'");
+  EXPECT_EQ(shell_word("\xc2\x9b"), "$'\\302\\233'");
+}
+
 TEST(Escape, Base64) {
   EXPECT_EQ(base64(""), "");
   EXPECT_EQ(base64("f"), "Zg==");

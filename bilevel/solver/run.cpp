@@ -101,7 +101,8 @@ class Run {
     if (step_ >= options_.max_steps)
       return stop(StopReason::max_steps, fmt::format("all {} steps are done", step_));
     if (options_.interrupt != nullptr && options_.interrupt->load()) {
-      return stop(StopReason::interrupted, fmt::format("interrupted after step {}", step_));
+      return stop(StopReason::interrupted, step_ > 0 ? fmt::format("interrupted after step {}", step_)
+                                                     : "interrupted before the first step");
     }
     if (seconds() >= options_.max_seconds) {
       return stop(StopReason::max_seconds,

@@ -1,7 +1,6 @@
 #include "bilevel/task/features.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -86,12 +85,9 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
   features.max_length_ = options.max_length;
   const Reads reads = encoder_registry().at(options.encoder).reads;
   if (reads == Reads::columns && !options.text.empty()) {
-    std::vector<std::string> others;
-    for (const EncoderEntry& entry : encoder_registry()) {
-      if (entry.reads != Reads::columns) others.push_back(entry.name);
-    }
-    throw InputError(fmt::format("encoder = {}: reads columns, not text; for text take one of {}",
-                                 options.encoder, fmt::join(others, ", ")));
+    throw InputError(
+        fmt::format("encoder = {}: reads columns, not text; for text take {}", options.encoder,
+                    encoder_names([](const EncoderEntry& entry) { return entry.reads != Reads::columns; })));
   }
   if (reads != Reads::columns && options.text.empty()) {
     throw InputError(

@@ -46,7 +46,7 @@ class SolveRun {
     const ThreadCountScope threads(o_.threads);
     const SolverEntry& entry = solver_registry().at(o_.solver);
     const std::unique_ptr<Solver> solver = entry.make();
-    for (const std::string& assignment : o_.set) fields_of(*solver).set_text(assignment);
+    set_options(*solver, o_.set);
     known_ = make_known_problem(o_.problem);
     fields_of(*known_).from_json(o_.problem_options);
     known_->build(o_.seed);

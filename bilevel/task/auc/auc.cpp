@@ -115,13 +115,13 @@ std::string auc_text(const AucSetup& setup, const AucFigures& figures, const Jso
       figures.estimate.auc, figures.estimate.low, figures.estimate.high, average_precision(test),
       figures.baseline.name, figures.baseline.test.auc);
   for (const Json& warning : summary.at("warnings"))
-    text += fmt::format("warning: {}\n", warning.get<std::string>());
+    text += fmt::format("warning: {}\n", printable(warning.get<std::string>()));
   text += "\nthe best-ranked test rows ('*' marks a true positive):\n";
   const std::vector<int64_t>& rows = setup.parts().test;
   for (size_t i = 0; i < std::min<size_t>(8, rows.size()); ++i) {
     const auto at = static_cast<size_t>(test.order()[i]);
     text += fmt::format("  {} {:+.4g}  {}\n", test.positive(test.order()[i]) ? '*' : ' ', test.scores()[at],
-                        shortened(setup.row_text(rows[at]), 90));
+                        shortened(printable(setup.row_text(rows[at])), 90));
   }
   return text + fmt::format("\nreport: {}/report.html\n", setup.context().out);
 }

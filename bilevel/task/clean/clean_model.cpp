@@ -9,8 +9,8 @@ namespace bilevel {
 
 std::vector<torch::Tensor> penalized_parameters(const Network& network) {
   std::vector<torch::Tensor> parameters;
-  for (const auto& parameter : network.named_parameters()) {
-    if (parameter.key().find("embedding") == std::string::npos) parameters.push_back(parameter.value());
+  for (const torch::Tensor& parameter : network.parameters()) {
+    if (network.kind_of(parameter) != WeightKind::vectors) parameters.push_back(parameter);
   }
   return parameters;
 }

@@ -55,7 +55,7 @@ class CleanPage {
     const Json& metrics = summary_.at("metrics");
     std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}\n{}\n",
                                    summary_.at("suspicious").get<int64_t>(), cleaned_.weights.numel(),
-                                   share_text(), rates_text());
+                                   share_text(), printable(rates_text()));
     const auto accuracy = [](const Json& scores) {
       return percent_text(scores.at("accuracy").get<double>());
     };
@@ -71,8 +71,8 @@ class CleanPage {
                           metric_text(metrics.at("flips").at("auroc").get<double>()));
     text += "\nthe most suspicious rows:\n";
     for (const int64_t i : most_suspicious(8)) {
-      text += fmt::format("  row {}: '{}', rather '{}'  {}\n", i + 1, given(i), suggested(i),
-                          shortened(text_of_row(i), 80));
+      text += fmt::format("  row {}: '{}', rather '{}'  {}\n", i + 1, printable(given(i)),
+                          printable(suggested(i)), shortened(printable(text_of_row(i)), 80));
     }
     return text + fmt::format("\nall rows: {0}/weights.tsv\nreport: {0}/report.html\n", setup_.context().out);
   }

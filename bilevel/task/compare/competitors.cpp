@@ -66,11 +66,7 @@ void assign(std::vector<Competitor>& competitors, const std::set<std::string>& l
     if (!is_meant) continue;
     used = true;
     const std::unique_ptr<Solver> solver = make_solver(c.solver);
-    try {
-      fields_of(*solver).set_text(assignment);
-    } catch (const InputError& error) {
-      throw InputError(fmt::format("{}: {}", c.label, error.what()));
-    }
+    in_context(c.label, [&] { fields_of(*solver).set_text(assignment); });
     c.set.push_back(assignment);
   }
   if (used) return;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/printable.h"
 #include "bilevel/data/tokenizer.h"
 #include "bilevel/task/describe/describe.h"
 
@@ -96,10 +97,9 @@ size_t width_of(std::string_view text) {
   return width;
 }
 
-/// `text` in at most `width` characters.
-std::string cut(std::string text, size_t width) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 0x20; }, ' ');
+/// A cell, printable, in at most `width` characters.
+std::string cut(const std::string& cell, size_t width) {
+  const std::string text = printable(cell);
   if (width_of(text) <= width) return text;
   size_t at = 0;
   for (size_t i = 0; i + 3 < width; ++i) next_code_point(text, at);
@@ -216,7 +216,7 @@ std::string classes_text(const DataDescription& d) {
   std::string text =
       fmt::format("\n{} of '{}'{}\n",
                   counted(static_cast<int64_t>(d.classes.size()), d.classes.size() == 1 ? "class" : "classe"),
-                  d.label, d.label_given ? "" : " (a guess; --label names another column)");
+                  printable(d.label), d.label_given ? "" : " (a guess; --label names another column)");
   text += aligned(rows, {false, true, true, false});
   if (d.classes.size() > kShown) {
     const int64_t fewest = d.classes.back().rows, most = d.classes[kShown].rows;
@@ -232,7 +232,8 @@ std::string doubts_text(const DataDescription& d) {
   std::string text = "\ndoubtful rows\n";
   const char* unit = d.format == "idx" ? "row" : "line";
   for (const Doubt& doubt : d.doubts) {
-    text += fmt::format("  {}{}\n", with_commas(doubt.count), doubt.message.substr(doubt.message.find(' ')));
+    text += fmt::format("  {}{}\n", with_commas(doubt.count),
+                        printable(doubt.message.substr(doubt.message.find(' '))));
     std::string line = fmt::format("      {}{} ", unit, doubt.rows.size() == 1 ? "" : "s");
     size_t used = 0;
     for (const DoubtfulRow& row : doubt.rows) {
@@ -282,8 +283,8 @@ nlohmann::ordered_json DataDescription::to_json() const {
 }
 
 std::string text_of(const DataDescription& d) {
-  std::string text = fmt::format("{}: {}{}, {}, {}", d.file, d.format, d.gzipped ? ", gzipped" : "",
-                                 size_text(d.bytes), counted(d.rows, "row"));
+  std::string text = fmt::format("{}: {}{}, {}, {}", printable(d.file), d.format,
+                                 d.gzipped ? ", gzipped" : "", size_text(d.bytes), counted(d.rows, "row"));
   text += d.matrix ? "\n\n" + matrix_text(*d.matrix, d.rows)
                    : fmt::format(", {}\n\n", counted(static_cast<int64_t>(d.columns.size()), "column")) +
                          columns_text(d);
@@ -291,7 +292,7 @@ std::string text_of(const DataDescription& d) {
   text += doubts_text(d);
   if (!d.suggestions.empty()) text += "\nwhat to try\n";
   for (const Suggestion& one : d.suggestions)
-    text += fmt::format("  # {}\n  bilevel {}\n", one.why, one.command);
+    text += fmt::format("  # {}\n  bilevel {}\n", printable(one.why), one.command);
   return text;
 }
 

@@ -44,8 +44,15 @@ std::unique_ptr<Solver> make_job_solver(const std::string& name,
   return solver;
 }
 
+void set_options(Solver& solver, const std::vector<std::string>& assignments) {
+  for (const std::string& assignment : assignments) {
+    in_context(fmt::format("set = {}, solver '{}'", assignment, solver.name()),
+               [&] { fields_of(solver).set_text(assignment); });
+  }
+}
+
 void assign(Solver& solver, const std::vector<std::string>& assignments) {
-  for (const std::string& assignment : assignments) fields_of(solver).set_text(assignment);
+  set_options(solver, assignments);
   check_single_precision(solver);
 }
 

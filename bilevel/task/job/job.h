@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bilevel/core/files.h"
+#include "bilevel/core/printable.h"
 #include "bilevel/core/threads.h"
 #include "bilevel/task/job/job_options.h"
 #include "bilevel/task/job/passes.h"
@@ -42,7 +43,7 @@ struct JobContext {
 
   std::filesystem::path path(const std::string& name) const { return std::filesystem::path(out) / name; }
   void say(const std::string& line) const {
-    if (callbacks.message) callbacks.message(line);
+    if (callbacks.message) callbacks.message(printable(line));
   }
   bool interrupted() const { return callbacks.interrupt != nullptr && *callbacks.interrupt; }
 
@@ -62,8 +63,9 @@ std::unique_ptr<Solver> make_job_solver(const std::string& name,
                                         const std::map<std::string, nlohmann::json>& defaults,
                                         bool strongly_convex);
 
-/// Carries out assignments of --set. Throws InputError for an unknown field, an impossible value, and a number too
-/// large for single precision.
+/// Carries out assignments of --set. Throws InputError for an unknown field and an impossible value.
+void set_options(Solver& solver, const std::vector<std::string>& assignments);
+/// In a job; throws InputError for a number too large for single precision, too.
 void assign(Solver& solver, const std::vector<std::string>& assignments);
 
 /// Throws InputError for a number among the options that is too large for single precision.

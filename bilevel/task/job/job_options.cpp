@@ -99,10 +99,16 @@ NetworkOptions JobOptions::resolve(const JobDefaults& defaults) {
   for (const auto& [name, value] : defaults.network.items()) network.prefer(name, value);
   if (hidden) network.set["hidden"] = *hidden;
   if (layers) network.set["layers"] = *layers;
-  for (const std::string& assignment : encoder_set) network.set_text(assignment);
+  for (const std::string& assignment : encoder_set) {
+    in_context(fmt::format("encoder_set = {}, encoder '{}'", assignment, encoder),
+               [&] { network.set_text(assignment); });
+  }
   if (!embedding.empty()) {
     if (text.empty() || encoder_registry().at(encoder).reads != Reads::words)
-      refuse_option("embedding", embedding, "only rnn, lstm, gru and transformer read word vectors");
+      refuse_option("embedding", embedding,
+                    "word vectors are read by " + encoder_names([](const EncoderEntry& entry) {
+                      return entry.reads == Reads::words;
+                    }) + " only");
     network.prefer("freeze_embedding", !train_embedding);
   }
   return network;

@@ -17,6 +17,14 @@ void JobSetup::read(const JobOptions& options,
                     const std::vector<std::pair<std::string, std::string>>& files) {
   context_.say("reading " + options.train);
   files_.add(files, options);
+  for (const JobFile& file : files_.files()) {
+    const auto* table = std::get_if<Table>(&file.file);
+    const std::optional<size_t> label = table != nullptr ? table->find_column(options.label) : std::nullopt;
+    const int64_t count = label ? cells_with_blanks(*table, *label) : 0;
+    if (count == 0) continue;
+    context_.say(fmt::format("{}: {} label{} had blanks around {}, which are left out", file.path, count,
+                             count == 1 ? "" : "s", count == 1 ? "it" : "them"));
+  }
 }
 
 NetworkOptions JobSetup::resolve(JobOptions& options, const JobDefaults& defaults) {

@@ -48,7 +48,7 @@ class JobSetup : public Contest {
  protected:
   /// Fills in metrics and traits, and adds to the data.
   virtual void describe(ContestFacts& facts) const = 0;
-  /// Says so and reads the files that are given, by role.
+  /// Says so and reads the files that are given, by role; says how many labels of each stand between blanks.
   void read(const JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files);
   /// `JobOptions::resolve`, and the number of threads for as long as this lives.
   NetworkOptions resolve(JobOptions& options, const JobDefaults& defaults);

@@ -32,6 +32,8 @@ void tensor_or_empty(State& state, const std::string& name, torch::Tensor& tenso
   state.tensor(name, tensor);
 }
 
+std::string shown_name(const PassPlan& plan) { return plan.shown.empty() ? plan.name : plan.shown; }
+
 }  // namespace
 
 bool StepRule::consider(const Evaluation& evaluation) {
@@ -112,6 +114,7 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
 
   const Result result = bilevel::run(problem, solver, options);
   count(result);
+  if (reason_ == StopReason::interrupted) message_ = interruption(plan, result.steps);
   if (trace_) trace_->flush();
   const bool usable = result.reason == StopReason::max_steps || result.reason == StopReason::max_seconds ||
                       result.reason == StopReason::converged;
@@ -127,6 +130,13 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
                                    .score = current_.score,
                                    .upper = current_.upper,
                                    .lower = current_.lower});
+}
+
+std::string Passes::interruption(const PassPlan& plan, int64_t step) const {
+  const std::string of_pass =
+      finished_.empty() ? "" : fmt::format(" of '{}', {} steps in all", shown_name(plan), total_.steps);
+  return fmt::format("interrupted {}{}",
+                     step > 0 ? fmt::format("after step {}", step) : "before the first step", of_pass);
 }
 
 void Passes::count(const Result& result) {
@@ -146,7 +156,7 @@ void Passes::count(const Result& result) {
 
 void Passes::report(const PassPlan& plan, const TraceRow& row) const {
   const double best = current_.rule.best_score;
-  files_.progress({.pass = plan.shown.empty() ? plan.name : plan.shown,
+  files_.progress({.pass = shown_name(plan),
                    .step = row.step,
                    .steps = plan.steps,
                    .upper_loss = row.upper_loss,

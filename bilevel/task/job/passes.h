@@ -126,6 +126,8 @@ class Passes {
 
   void task_state(State& state);
   void count(const Result& result);
+  /// Where an interrupted pass stopped, by its own step and among all passes.
+  std::string interruption(const PassPlan& plan, int64_t step) const;
   void report(const PassPlan& plan, const TraceRow& row) const;
   void take(const Evaluation& evaluation, int64_t step, const Problem& problem);
   void snapshot(int64_t step, double score, const Problem& problem);

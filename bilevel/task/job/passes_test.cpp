@@ -110,6 +110,7 @@ TEST(Passes, ResumesBitForBitInAnyPass) {
   int seen = 0;
   EXPECT_FALSE(cut.run([&] { interrupt = ++seen == 3; }));
   EXPECT_EQ(cut.passes.reason(), StopReason::interrupted);
+  EXPECT_EQ(cut.passes.message(), "interrupted after step 6 of 'second', 46 steps in all");
 
   TwoPasses resumed(folder, true);
   const PassOutcome* first = resumed.passes.finished("first");
@@ -126,6 +127,20 @@ TEST(Passes, ResumesBitForBitInAnyPass) {
   ASSERT_EQ(found.rows.size(), expected.rows.size());
   for (size_t i = 0; i < found.rows.size(); ++i)
     EXPECT_EQ(found.rows[i].at("upper_loss"), expected.rows[i].at("upper_loss")) << i;
+}
+
+TEST(Passes, SaysWhereItWasInterrupted) {
+  const TemporaryFolder folder;
+  std::atomic<bool> interrupt = false;
+  int seen = 0;
+  TwoPasses cut(folder, false, &interrupt);
+  ASSERT_NE(cut.one_pass("first", 4, [&] { return interrupt = ++seen == 4, Evaluation{}; }), nullptr);
+  EXPECT_EQ(cut.one_pass("second", 4, nullptr), nullptr);
+  EXPECT_EQ(cut.passes.message(), "interrupted before the first step of 'second', 4 steps in all");
+  const TemporaryFolder other;
+  TwoPasses at_once(other, false, &interrupt);
+  EXPECT_EQ(at_once.one_pass("first", 4, nullptr), nullptr);
+  EXPECT_EQ(at_once.passes.message(), "interrupted before the first step");
 }
 
 TEST(Passes, ACheckpointOfAnotherPassIsRefused) {

@@ -83,11 +83,10 @@ void load_network(const std::map<std::string, torch::Tensor>& tensors, Network& 
 
 NetworkWeights weights_of(const Network& network) {
   NetworkWeights weights;
-  const bool direct = network.head_parameters().empty();
-  for (const auto& parameter : network.named_parameters()) {
-    const std::string& name = parameter.key();
-    if (parameter.value().dim() < 2 || name.find("embedding") != std::string::npos) continue;
-    (direct || name.starts_with("skip") ? weights.linear : weights.hidden).push_back(parameter.value());
+  for (const torch::Tensor& parameter : network.parameters()) {
+    const WeightKind kind = network.kind_of(parameter);
+    if (kind == WeightKind::other || kind == WeightKind::vectors) continue;
+    (kind == WeightKind::direct ? weights.linear : weights.hidden).push_back(parameter);
   }
   return weights;
 }

@@ -12,7 +12,7 @@
 
 namespace bilevel {
 
-/// A network on `device` whose initial values come from `seed` alone. The head of an mlp starts at a tenth of its
+/// A network on `device` whose initial values come from `seed` alone. The head behind an encoder of columns starts at a tenth of its
 /// usual size, so that the network starts near its linear part, which starts at zero. Throws InputError for
 /// options that the network refuses.
 std::shared_ptr<Network> seeded_network(const NetworkOptions& options, const InputShape& shape, uint64_t seed,
@@ -44,7 +44,7 @@ void load_tensor(const std::map<std::string, torch::Tensor>& tensors, const std:
 void load_network(const std::map<std::string, torch::Tensor>& tensors, Network& network);
 
 /// The weights that an L2 term is for: matrices that are no token vectors. `linear` ones map the inputs to
-/// the outputs directly (linear, bag, and the linear skip of an mlp), all others are `hidden`.
+/// the outputs directly (of linear encoders, and a linear skip), all others are `hidden`.
 struct NetworkWeights {
   std::vector<torch::Tensor> linear, hidden;
 };

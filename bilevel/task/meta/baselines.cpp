@@ -25,10 +25,8 @@ class InnerLoop {
         episodes_(episodes),
         o_(options),
         all_(parameters_of(model), {}, "upper") {
-    const std::vector<std::string> names = model.upper_parameters().names;
-    for (size_t i = 0; i < all_.tensors().size(); ++i) {
-      const bool vectors = i < names.size() && names[i].find("embedding") != std::string::npos;
-      if (!vectors) adapted_.push_back(all_.tensors()[i]);
+    for (const torch::Tensor& parameter : all_.tensors()) {
+      if (model.network()->kind_of(parameter) != WeightKind::vectors) adapted_.push_back(parameter);
     }
   }
 

@@ -52,32 +52,53 @@ std::optional<int64_t> whole_number(std::string_view text) {
   return value;
 }
 
+std::string of_domain(const TaskGroup& group) {
+  return group.name.empty() ? "" : fmt::format(" of domain '{}'", group.name);
+}
+
 }  // namespace
+
+void check_rows(const std::vector<TaskGroup>& groups, const EpisodeOptions& options,
+                const std::string& where) {
+  check_at_least_one("shots", options.shots, 1);
+  check_at_least_one("queries", options.queries, 1);
+  const int64_t needed = options.shots + options.queries;
+  int64_t few = 0, all = 0, fewest = needed;
+  std::string smallest;
+  for (const TaskGroup& group : groups) {
+    for (const TaskClass& one : group.classes) {
+      const auto rows = static_cast<int64_t>(one.rows.size());
+      ++all;
+      few += rows < needed ? 1 : 0;
+      if (rows >= fewest) continue;
+      fewest = rows;
+      smallest = fmt::format("'{}'{} has {} row{}", one.name, of_domain(group), rows, rows == 1 ? "" : "s");
+    }
+  }
+  if (few == 0) return;
+  const bool by_shots = options.shots >= options.queries;
+  throw InputError(fmt::format(
+      "{} = {}: a task takes shots + queries = {} + {} = {} rows of each class, but {} of {} classes in {} "
+      "{} fewer; the smallest class {}. Both are counted in each class, not over all: give smaller ones, or "
+      "leave small classes "
+      "out of the lists of classes",
+      by_shots ? "shots" : "queries", by_shots ? options.shots : options.queries, options.shots,
+      options.queries, needed, few, all, where, few == 1 ? "has" : "have", smallest));
+}
 
 EpisodeSource::EpisodeSource(std::vector<TaskGroup> groups, const EpisodeOptions& options,
                              const std::string& what, uint64_t seed)
     : groups_(std::move(groups)), options_(options), seed_(derive_seed(seed, "episodes." + what)) {
   check_at_least_one("ways", options.ways, 2);
-  check_at_least_one("shots", options.shots, 1);
-  check_at_least_one("queries", options.queries, 1);
   if (groups_.empty()) throw InputError(fmt::format("there is nothing to draw {} tasks from", what));
   for (const TaskGroup& group : groups_) {
-    const std::string where = group.name.empty() ? "" : fmt::format(" of domain '{}'", group.name);
     const auto classes = static_cast<int64_t>(group.classes.size());
     if (classes < options.ways) {
       throw InputError(fmt::format("ways = {}: the {} part{} has {} class{}, fewer than a task needs",
-                                   options.ways, what, where, classes, classes == 1 ? "" : "es"));
-    }
-    for (const TaskClass& one : group.classes) {
-      const auto rows = static_cast<int64_t>(one.rows.size());
-      if (rows >= options.shots + options.queries) continue;
-      throw InputError(
-          fmt::format("class '{}'{} has {} row{} in the {} part, but a task takes shots + queries = {} + {} "
-                      "= {} of each class",
-                      one.name, where, rows, rows == 1 ? "" : "s", what, options.shots, options.queries,
-                      options.shots + options.queries));
+                                   options.ways, what, of_domain(group), classes, classes == 1 ? "" : "es"));
     }
   }
+  check_rows(groups_, options, "the " + what + " part");
 }
 
 void EpisodeSource::append(int64_t number, Episodes& episodes) const {

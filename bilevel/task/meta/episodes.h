@@ -28,6 +28,11 @@ struct EpisodeOptions {
   int64_t queries = 10;  ///< query rows of a class (M), at least 1
 };
 
+/// Throws InputError for shots or queries below 1, and where classes of `groups` have fewer rows than both together; it names
+/// the option, how many such classes there are and the smallest one. @param where for the message ("the test part")
+void check_rows(const std::vector<TaskGroup>& groups, const EpisodeOptions& options,
+                const std::string& where);
+
 /// Tasks with their rows, class after class: row (t, c, i) of `support` is t * ways * shots + c * shots + i, and so
 /// for `queries`.
 struct Episodes {
@@ -44,8 +49,7 @@ class EpisodeSource {
  public:
   EpisodeSource() = default;
   /// @param what which part of the data, for messages ("training"). Throws InputError for impossible options, no
-  /// group, a group with fewer classes than ways, and a class with fewer rows than shots + queries; it names group,
-  /// class and numbers.
+  /// group, and a group with fewer classes than ways (it names group and numbers), and as `check_rows` does.
   EpisodeSource(std::vector<TaskGroup> groups, const EpisodeOptions& options, const std::string& what,
                 uint64_t seed);
 

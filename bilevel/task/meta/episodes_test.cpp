@@ -85,14 +85,21 @@ TEST(EpisodeSource, RefusesWhatATaskCannotBeDrawnFrom) {
   const auto refusal = [](std::vector<TaskGroup> groups, EpisodeOptions options) {
     return message_of<InputError>([&] { EpisodeSource(std::move(groups), options, "test", 1); });
   };
-  EXPECT_CONTAINS(
-      refusal({group_of(5, 10)}, {.ways = 5, .shots = 6, .queries = 5}),
-      "class 'class 0' has 10 rows in the test part, but a task takes shots + queries = 6 + 5 = 11");
+  TaskGroup uneven = group_of(5, 10);
+  uneven.classes[1].rows.resize(11);
+  uneven.classes[2].rows.resize(7);
+  const std::string few = refusal({uneven}, {.ways = 5, .shots = 6, .queries = 5});
+  EXPECT_CONTAINS(few,
+                  "shots = 6: a task takes shots + queries = 6 + 5 = 11 rows of each class, but 4 of 5 "
+                  "classes in the test part have fewer; the smallest class 'class 2' has 7 rows.");
+  EXPECT_CONTAINS(refusal({uneven}, {.ways = 5, .shots = 1, .queries = 7}),
+                  "queries = 7: a task takes shots + queries = 1 + 7 = 8 rows of each class, but 1 of 5 "
+                  "classes in the test part has fewer; the smallest class 'class 2' has 7 rows.");
   TaskGroup lonely = group_of(5, 10);
   lonely.name = "books";
   lonely.classes[3].rows.resize(1);
   EXPECT_CONTAINS(refusal({lonely}, {.ways = 5, .shots = 1, .queries = 1}),
-                  "class 'class 3' of domain 'books' has 1 row in the test part");
+                  "in the test part has fewer; the smallest class 'class 3' of domain 'books' has 1 row.");
   EXPECT_CONTAINS(refusal({group_of(4, 10)}, {.ways = 5}), "ways = 5: the test part has 4 classes");
   EXPECT_CONTAINS(refusal({}, {}), "nothing to draw test tasks from");
   EXPECT_CONTAINS(refusal({group_of(4, 10)}, {.ways = 1}), "ways = 1: must be at least 2");

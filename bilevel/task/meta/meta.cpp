@@ -121,9 +121,10 @@ JobResult run_meta(MetaSetup& setup) {
   summary["metrics"] = {{"valid", accuracy_json(valid)}, {"test", accuracy_json(test)}};
   summary["baselines"] = *baselines;
   describe(setup, *model, summary);
-  setup.note(about_intervals(setup), /*say=*/false);
-  setup.note(kUncalibrated, /*say=*/false);
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
+  summary["notes"] = Json::array({about_intervals(setup), kUncalibrated});  // of every run: no warnings
+  if (setup.measures("nearest-class-mean") && !baselines->contains("nearest_class_mean"))
+    summary["notes"].push_back("no nearest class mean: it needs word vectors (--embedding)");
   save(setup, *model);
   const auto episodes = static_cast<int64_t>(test.of_task.size());
   Column numbers = row_column(episodes);
@@ -175,7 +176,8 @@ Prediction predict_meta(const PredictRequest& request) {
   result["mean_probability"] = probabilities.amax(1).mean().item<double>();
   if (truth)
     result["accuracy"] = class_scores(probabilities, torch::tensor(truth->classes, torch::kInt64)).accuracy;
-  result["warnings"] = nlohmann::ordered_json::array({kUncalibrated});
+  result["warnings"] = nlohmann::ordered_json::array();
+  result["notes"] = nlohmann::ordered_json::array({kUncalibrated});
   std::string text = fmt::format("adapted to {} rows of {} classes; {} rows classified, written to {}\n",
                                  classes.rows(), count, probabilities.size(0), request.out);
   if (truth) {
@@ -183,7 +185,7 @@ Prediction predict_meta(const PredictRequest& request) {
         fmt::format("accuracy on their labels: {:.4f}, mean probability of the predicted classes: {:.4f}\n",
                     result["accuracy"].get<double>(), result["mean_probability"].get<double>());
   }
-  return {result, text};
+  return {result, text + kUncalibrated + "\n"};
 }
 
 /// Where there are texts in several domains, or of many classes.

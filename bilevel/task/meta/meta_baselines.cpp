@@ -56,8 +56,6 @@ std::optional<nlohmann::ordered_json> measure_baselines(MetaSetup& setup) {
     if (vectors.defined()) {
       auto& found = baselines["nearest_class_mean"] = {{"vectors", what}};
       found.update(accuracy_json(nearest_class_mean(vectors, setup.test(), 0, o.test_episodes)));
-    } else {
-      setup.note("no nearest class mean: it needs word vectors (--embedding)", /*say=*/false);
     }
   }
   if (setup.measures("untrained")) {

@@ -51,8 +51,8 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
   if (entry.linear) {
     throw InputError(
         fmt::format("encoder = {}: gives one number per class instead of features that tasks could share; "
-                    "take rnn, lstm, gru, transformer or mlp",
-                    encoder));
+                    "take {}",
+                    encoder, encoder_names([](const EncoderEntry& one) { return !one.linear; })));
   }
   options_.network.outputs = 1;
   if (entry.reads == Reads::columns) options_.network.prefer("linear_skip", false);

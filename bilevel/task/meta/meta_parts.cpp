@@ -48,6 +48,11 @@ class Division {
     if (!o_.test.empty()) {
       by_rows();
     } else if (o_.valid.empty()) {
+      // Before classes are counted: what no division can mend. Lists may leave small classes out.
+      if (o_.train_classes.empty()) {
+        check_rows(groups(files_.rows_of_role("train")),
+                   {.ways = *o_.ways, .shots = o_.shots, .queries = o_.queries}, "the file");
+      }
       by_lists();
     } else {
       throw InputError("--valid gives a file, but --test does not; give both, or neither");

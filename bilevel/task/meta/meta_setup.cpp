@@ -57,8 +57,9 @@ void MetaSetup::check_options() {
   if (!o_.pair.empty() && o_.text.empty())
     throw InputError("--pair names the second text, but --text names no first");
   if (!o_.pair.empty() && !reads_words(o_.encoder))
-    throw InputError(fmt::format(
-        "encoder = {}: does not read pairs of texts; take rnn, lstm, gru or transformer", o_.encoder));
+    throw InputError(
+        fmt::format("encoder = {}: does not read pairs of texts; take {}", o_.encoder,
+                    encoder_names([](const EncoderEntry& entry) { return entry.reads == Reads::words; })));
   if (o_.baselines != "none") {
     for (const std::string& name : split_list(o_.baselines)) {
       std::string one = name;

@@ -82,27 +82,26 @@ void TuneModel::group_weights(const InputShape& shape) {
   bool found = false;
   for (size_t i = 0; i < lower_.size(); ++i) {
     const torch::Tensor& weight = lower_[i];
-    const std::string& name = lower_.names[i];
-    const bool direct = convex_ || name.starts_with("skip");
-    const bool vectors = name.find("embedding") != std::string::npos;
-    if (weight.dim() < 2 || (vectors && !by_feature)) continue;
+    const WeightKind kind = network_->kind_of(weight);  // direct for every matrix of a linear encoder
+    if (kind == WeightKind::other || (kind == WeightKind::vectors && !by_feature)) continue;
+    const bool direct = kind == WeightKind::direct;
     Penalty penalty{.weight = weight, .first = 0, .count = shared, .dim = 0};
-    if (by_feature && (direct || vectors || name == "encoder.layer0.weight")) {
+    if (by_feature && (direct || kind == WeightKind::vectors || kind == WeightKind::input)) {
       found = true;
-    } else if (by_class && (direct || name == "head.weight")) {
+    } else if (by_class && (direct || kind == WeightKind::head)) {
       found = true;
       penalty.dim = direct ? 1 : 0;
     } else if (by_feature || by_class) {
       penalty.first = groups_++;
       penalty.count = 1;
-      other_groups_.push_back(name);
+      other_groups_.push_back(lower_.names[i]);
     }
     penalties_.push_back(penalty);
   }
   if (by_feature && !found) {
     throw InputError(
-        "tune = l2-per-feature: the features of this encoder are its token vectors, which are not trained; "
-        "add --train-embedding, or take l2 or l2-per-class");
+        "tune = l2-per-feature: this encoder has no trained weights of single features (token vectors are "
+        "trained with --train-embedding); take l2 or l2-per-class");
   }
 }
 

@@ -200,7 +200,8 @@ std::string tune_text(const TuneSetup& setup, const Json& summary) {
     int shown = 0;
     for (const auto& [name, value] : learned.at(key).items()) {
       if (shown++ == 5) break;
-      text += fmt::format("{} {} ({:.3g})", shown > 1 ? "," : "", shortened(name, 40), value.get<double>());
+      text += fmt::format("{} {} ({:.3g})", shown > 1 ? "," : "", shortened(printable(name), 40),
+                          value.get<double>());
     }
   }
   if (learned.contains("smoothing"))
@@ -208,7 +209,7 @@ std::string tune_text(const TuneSetup& setup, const Json& summary) {
   if (learned.contains("class_weights")) {
     text += "\nclass weights:";
     for (const auto& [name, value] : learned.at("class_weights").items())
-      text += fmt::format(" {} {:.3g}", shortened(name, 40), value.get<double>());
+      text += fmt::format(" {} {:.3g}", shortened(printable(name), 40), value.get<double>());
   }
   return text + fmt::format("\n\nreport: {}/report.html\n", setup.context().out);
 }

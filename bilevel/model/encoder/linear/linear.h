@@ -19,6 +19,7 @@ class LinearEncoder : public Encoder {
   void build(const InputShape& input, int64_t outputs) override;
   torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
   int64_t features() const override { return weight_.size(1); }
+  torch::Tensor input_weight() const override { return weight_; }
 
   /// Draws weights and bias uniformly from +-bound.
   void reset_uniform(double bound);

@@ -21,6 +21,7 @@ class MlpEncoder : public Encoder {
   void build(const InputShape& input, int64_t outputs) override;
   torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override;
   int64_t features() const override { return hidden_; }
+  torch::Tensor input_weight() const override { return first_->input_weight(); }
   bool linear_skip() const override { return linear_skip_; }
 
  private:

@@ -23,6 +23,7 @@ class FourierEncoder : public Encoder {
   }
 
   int64_t features() const override { return hidden_; }
+  torch::Tensor input_weight() const override { return frequencies_; }
 
  private:
   int64_t hidden_ = 32;
