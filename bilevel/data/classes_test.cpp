@@ -31,6 +31,16 @@ TEST_F(ClassesTest, NumbersByValueAndTextsByBytes) {
   EXPECT_EQ(describe_classes(texts), "'ham' (1 rows), 'spam' (2 rows)");
 }
 
+TEST_F(ClassesTest, CountsCellsWithBlanksInEveryFormat) {
+  EXPECT_EQ(cells_with_blanks(table("x\tc\na\tspam \nb\t ham\nc\tspam\nd \t\n"), 1), 2);
+  const auto counted = [&](const std::string& name, const std::string& text) {
+    return cells_with_blanks(read_table(folder_.write(name, text)), 1);
+  };
+  EXPECT_EQ(counted("b.jsonl", "{\"x\": \" a\", \"c\": \"spam\\n\"}\n{\"x\": \"b\", \"c\": \"ham\"}\n"), 1);
+  EXPECT_EQ(counted("c.csv", "x,c\na,\" spam\"\nb,  ham \nc,\"spam\"\n"),
+            1);  // csv has blanks in quotes alone
+}
+
 TEST_F(ClassesTest, LibsvmLabels) {
   const ClassLabels labels = read_classes(sparse("+1 1:1\n-1 1:2\n1 2:1\n"));
   EXPECT_EQ(labels.names, (Names{"-1", "1"}));
