@@ -20,25 +20,21 @@ bool is_short(const torch::Tensor& t) {
 }
 
 template <typename T>
-BILEVEL_INLINE void add_scaled_loop(T* y, const T* x, T a, int64_t n) {
+BILEVEL_INLINE void axpy_loop(T a, const T* x, T* __restrict y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
-BILEVEL_CLONES void add_scaled_of(float* y, const float* x, float a, int64_t n) {
-  add_scaled_loop(y, x, a, n);
-}
-BILEVEL_CLONES void add_scaled_of(double* y, const double* x, double a, int64_t n) {
-  add_scaled_loop(y, x, a, n);
-}
+BILEVEL_CLONES void axpy_of(float a, const float* x, float* y, int64_t n) { axpy_loop(a, x, y, n); }
+BILEVEL_CLONES void axpy_of(double a, const double* x, double* y, int64_t n) { axpy_loop(a, x, y, n); }
 
 template <typename T>
-BILEVEL_INLINE void average_loop(T* m, const T* g, T weight, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) m[i] = (1 - weight) * m[i] + weight * g[i];
+BILEVEL_INLINE void axpby_loop(T a, const T* x, T b, T* __restrict y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = a * x[i] + b * y[i];
 }
-BILEVEL_CLONES void average_of(float* m, const float* g, float weight, int64_t n) {
-  average_loop(m, g, weight, n);
+BILEVEL_CLONES void axpby_of(float a, const float* x, float b, float* y, int64_t n) {
+  axpby_loop(a, x, b, y, n);
 }
-BILEVEL_CLONES void average_of(double* m, const double* g, double weight, int64_t n) {
-  average_loop(m, g, weight, n);
+BILEVEL_CLONES void axpby_of(double a, const double* x, double b, double* y, int64_t n) {
+  axpby_loop(a, x, b, y, n);
 }
 
 /// x - x is 0 for a finite number only, and NaN stays in the sum.
@@ -91,7 +87,7 @@ torch::Tensor zeros_of(const torch::Tensor& like) {
   return zeros;
 }
 
-void add_scaled(const torch::Tensor& y, const torch::Tensor& x, double a) {
+void axpy(double a, const torch::Tensor& x, const torch::Tensor& y) {
   if (!short_alike({y, x})) {
     const torch::NoGradGuard no_grad;
     y.add_(x, a);
@@ -99,21 +95,19 @@ void add_scaled(const torch::Tensor& y, const torch::Tensor& x, double a) {
   }
   with_type(y, [&](auto type) {
     using T = decltype(type);
-    add_scaled_of(static_cast<T*>(y.data_ptr()), static_cast<const T*>(x.const_data_ptr()), static_cast<T>(a),
-                  y.numel());
+    axpy_of(static_cast<T>(a), x.const_data_ptr<T>(), y.data_ptr<T>(), y.numel());
   });
 }
 
-void average_into(const torch::Tensor& m, const torch::Tensor& g, double weight) {
-  if (!short_alike({m, g})) {
+void axpby(double a, const torch::Tensor& x, double b, const torch::Tensor& y) {
+  if (!short_alike({y, x})) {
     const torch::NoGradGuard no_grad;
-    m.mul_(1 - weight).add_(g, weight);
+    y.mul_(b).add_(x, a);
     return;
   }
-  with_type(m, [&](auto type) {
+  with_type(y, [&](auto type) {
     using T = decltype(type);
-    average_of(static_cast<T*>(m.data_ptr()), static_cast<const T*>(g.const_data_ptr()),
-               static_cast<T>(weight), m.numel());
+    axpby_of(static_cast<T>(a), x.const_data_ptr<T>(), static_cast<T>(b), y.data_ptr<T>(), y.numel());
   });
 }
 

@@ -22,11 +22,11 @@ auto with_type(const torch::Tensor& t, const F& f) {
 /// Zeros of the length, dtype and device of a flat tensor.
 torch::Tensor zeros_of(const torch::Tensor& like);
 
-/// y <- y + a x.
-void add_scaled(const torch::Tensor& y, const torch::Tensor& x, double a);
+/// y <- a x + y.
+void axpy(double a, const torch::Tensor& x, const torch::Tensor& y);
 
-/// m <- (1 - weight) m + weight g.
-void average_into(const torch::Tensor& m, const torch::Tensor& g, double weight);
+/// y <- a x + b y.
+void axpby(double a, const torch::Tensor& x, double b, const torch::Tensor& y);
 
 /// The Euclidean norm, 0-dim.
 torch::Tensor flat_norm(const torch::Tensor& v);

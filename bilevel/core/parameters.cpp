@@ -78,7 +78,7 @@ void Parameters::assign(const torch::Tensor& values) {
 }
 
 void Parameters::add(const torch::Tensor& direction, double scale) {
-  add_scaled(flat_, direction, scale);
+  axpy(scale, direction, flat_);
   ++version_;
 }
 

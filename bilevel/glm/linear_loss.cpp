@@ -2,6 +2,7 @@
 
 #include <ATen/ops/cross_entropy_loss.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace bilevel {
@@ -75,11 +76,12 @@ class LinearPoint : public PointDerivatives {
   }
 
   double value() override {
-    outputs();
     double sum = 0;
-    for (size_t i = 0; i < count_; ++i)
-      sum += static_cast<double>(share_[i] * weight(i) *
-                                 row_value(loss_.loss, at(u_, i), target(i), loss_.outputs));
+    by_blocks([&](size_t begin, size_t end) {
+      outputs(begin, end);
+      for (size_t i = begin; i < end; ++i) sum += static_cast<double>(share_[i] * weight(i) * row_loss(i));
+    });
+    has_outputs_ = true;
     if (!penalized()) return sum;
     for (size_t j = 0; j < strengths_.size(); ++j)
       sum += static_cast<double>(strengths_[j] * y_[j] * y_[j] / 2);
@@ -87,52 +89,52 @@ class LinearPoint : public PointDerivatives {
   }
 
   void gradient(const Into& x, const Into& y) override {
-    residuals();
-    if (y.out != nullptr) {
-      const auto scale = static_cast<T>(y.scale);
-      for (size_t i = 0; i < count_; ++i) {
-        const T factor = scale * share_[i] * weight(i);
+    const T scale_x = static_cast<T>(x.scale), scale_y = static_cast<T>(y.scale);
+    T* in_x = x.out != nullptr ? x.out->data_ptr<T>() : nullptr;
+    T* in_y = y.out != nullptr ? y.out->data_ptr<T>() : nullptr;
+    by_blocks([&](size_t begin, size_t end) {
+      residuals(begin, end);
+      for (size_t i = begin; in_x != nullptr && level_.unit_of != nullptr && i < end; ++i)
+        in_x[unit(i)] += scale_x * share_[i] * slope(i) * row_loss(i);
+      if (in_y == nullptr) return;
+      for (size_t i = begin; i < end; ++i) {
+        const T factor = scale_y * share_[i] * weight(i);
         for (size_t c = 0; c < k_; ++c) at(scaled_, i)[c] = factor * at(r_, i)[c];
       }
-      add_transposed(y.out->data_ptr<T>());
-      add_penalty(y_, scale, y.out->data_ptr<T>());
-    }
-    if (x.out == nullptr) return;
-    const auto scale = static_cast<T>(x.scale);
-    T* out = x.out->data_ptr<T>();
-    if (level_.unit_of != nullptr) {
-      for (size_t i = 0; i < count_; ++i)
-        out[unit(i)] +=
-            scale * share_[i] * slope(i) * row_value(loss_.loss, at(u_, i), target(i), loss_.outputs);
-    }
-    add_strength_products(y_, scale / 2, out);
+      add_transposed(begin, end, in_y);
+    });
+    has_outputs_ = has_residuals_ = true;
+    if (in_x != nullptr) add_strength_products(y_, scale_x / 2, in_x);
+    if (in_y != nullptr) add_penalty(y_, scale_y, in_y);
   }
 
   void products(const torch::Tensor& v, const Into& cross_vjp, const Into& hvp) override {
-    residuals();
     const T* along = v.const_data_ptr<T>();
-    loss_.rows.multiply(batch_.rows(), along, bias(along), loss_.outputs, scaled_);  // A v
-    if (cross_vjp.out != nullptr) {
-      const auto scale = static_cast<T>(cross_vjp.scale);
-      T* out = cross_vjp.out->data_ptr<T>();
-      if (level_.unit_of != nullptr) {
-        for (size_t i = 0; i < count_; ++i) {
+    const T scale_x = static_cast<T>(cross_vjp.scale), scale_y = static_cast<T>(hvp.scale);
+    T* in_x = cross_vjp.out != nullptr ? cross_vjp.out->data_ptr<T>() : nullptr;
+    T* in_y = hvp.out != nullptr ? hvp.out->data_ptr<T>() : nullptr;
+    const bool units = in_x != nullptr && level_.unit_of != nullptr;
+    if (units || in_y != nullptr) {
+      by_blocks([&](size_t begin, size_t end) {
+        residuals(begin, end);
+        multiply(begin, end, along, scaled_);  // A v
+        for (size_t i = begin; units && i < end; ++i) {
           T product = 0;
           for (size_t c = 0; c < k_; ++c) product += at(r_, i)[c] * at(scaled_, i)[c];
-          out[unit(i)] += scale * share_[i] * slope(i) * product;
+          in_x[unit(i)] += scale_x * share_[i] * slope(i) * product;
         }
-      }
-      add_strength_products(along, scale, out);
+        if (in_y == nullptr) return;
+        for (size_t i = begin; i < end; ++i) {
+          row_curvature(loss_.loss, at(h_, i), loss_.outputs, at(scaled_, i));
+          const T factor = scale_y * share_[i] * weight(i);
+          for (size_t c = 0; c < k_; ++c) at(scaled_, i)[c] *= factor;
+        }
+        add_transposed(begin, end, in_y);
+      });
+      has_outputs_ = has_residuals_ = true;
     }
-    if (hvp.out == nullptr) return;
-    const auto scale = static_cast<T>(hvp.scale);
-    for (size_t i = 0; i < count_; ++i) {
-      row_curvature(loss_.loss, at(h_, i), loss_.outputs, at(scaled_, i));
-      const T factor = scale * share_[i] * weight(i);
-      for (size_t c = 0; c < k_; ++c) at(scaled_, i)[c] *= factor;
-    }
-    add_transposed(hvp.out->data_ptr<T>());
-    add_penalty(along, scale, hvp.out->data_ptr<T>());
+    if (in_x != nullptr) add_strength_products(along, scale_x, in_x);
+    if (in_y != nullptr) add_penalty(along, scale_y, in_y);
   }
 
  private:
@@ -151,20 +153,32 @@ class LinearPoint : public PointDerivatives {
   }
   bool penalized() const { return loss_.strength != 0 || level_.strength_of != nullptr; }
 
-  void outputs() {
-    if (has_outputs_) return;
-    loss_.rows.multiply(batch_.rows(), y_, bias(y_), loss_.outputs, u_);
-    has_outputs_ = true;
+  T row_loss(size_t i) const { return row_value(loss_.loss, at(u_, i), target(i), loss_.outputs); }
+
+  /// Block after block of rows, so that what a derivative needs of a row is done while the row is near.
+  template <typename F>
+  void by_blocks(const F& f) const {
+    const size_t block = std::min(static_cast<size_t>(loss_.rows.block(loss_.outputs)), count_);
+    for (size_t begin = 0; begin < count_; begin += block) f(begin, std::min(count_, begin + block));
   }
-  void residuals() {
-    outputs();
+  RowSpan rows(size_t begin, size_t end) const {
+    const int64_t* numbers = batch_.rows().data();
+    return {numbers + begin, static_cast<int64_t>(end - begin), numbers + count_};
+  }
+  void multiply(size_t begin, size_t end, const T* by, T* out) const {
+    loss_.rows.multiply(rows(begin, end), by, bias(by), loss_.outputs, at(out, begin));
+  }
+  void add_transposed(size_t begin, size_t end, T* out) const {
+    loss_.rows.add_transposed(rows(begin, end), at(scaled_, begin), loss_.outputs, out, bias(out));
+  }
+  void outputs(size_t begin, size_t end) {
+    if (!has_outputs_) multiply(begin, end, y_, u_);
+  }
+  void residuals(size_t begin, size_t end) {
+    outputs(begin, end);
     if (has_residuals_) return;
-    for (size_t i = 0; i < count_; ++i)
+    for (size_t i = begin; i < end; ++i)
       row_gradient(loss_.loss, at(u_, i), target(i), loss_.outputs, at(r_, i), at(h_, i));
-    has_residuals_ = true;
-  }
-  void add_transposed(T* out) {
-    loss_.rows.add_transposed(batch_.rows(), scaled_, loss_.outputs, out, bias(out));
   }
   /// out_j += scale s_j v_j.
   void add_penalty(const T* v, T scale, T* out) const {
@@ -173,7 +187,7 @@ class LinearPoint : public PointDerivatives {
   }
   /// out_u += scale ds_j/dx_u y_j v_j.
   void add_strength_products(const T* v, T scale, T* out) const {
-    if (!level_.strength_of != nullptr) return;
+    if (level_.strength_of == nullptr) return;
     const int64_t* of = level_.strength_of;
     for (size_t j = 0; j < strengths_.size(); ++j) {
       if (of[j] < 0) continue;

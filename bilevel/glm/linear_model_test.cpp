@@ -57,8 +57,8 @@ std::vector<std::string> solver_names() {
   for (const SolverEntry& entry : solver_registry()) names.push_back(entry.name);
   return names;
 }
-INSTANTIATE_TEST_SUITE_P(All, EverySolver, testing::ValuesIn(solver_names()), [](const auto& info) {
-  std::string name = info.param;
+INSTANTIATE_TEST_SUITE_P(All, EverySolver, testing::ValuesIn(solver_names()), [](const auto& one) {
+  std::string name = one.param;
   std::erase(name, '-');
   return name;
 });

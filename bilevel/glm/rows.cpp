@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+#include <limits>
 
 #include "bilevel/core/clones.h"
 #include "bilevel/core/error.h"
@@ -11,8 +11,7 @@
 namespace bilevel {
 namespace {
 
-constexpr int64_t kBatchOfLoops =
-    4096;  // dense rows from which LibTorch's threads multiply faster than one loop
+constexpr int64_t kBlockBytes = 8192;  // of rows, a quarter of the first cache
 
 // ---- dense rows, one column ----
 
@@ -39,32 +38,33 @@ BILEVEL_INLINE T dot(const T* a, const T* b, int64_t n, const T* last) {
 constexpr int64_t kAhead = 12;  // rows between the one that is read and the one that is fetched from memory
 
 template <typename T>
-BILEVEL_INLINE void dots_loop(const T* a, int64_t width, const int64_t* rows, int64_t count, const T* w,
-                              T bias, T* out) {
+BILEVEL_INLINE void dots_loop(const T* a, int64_t width, const RowSpan& rows, const T* w, T bias, T* out) {
+  const int64_t* row = rows.begin;
   if (width < kLanes) {
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < rows.count; ++i) {
       out[i] = bias;
-      for (int64_t j = 0; j < width; ++j) out[i] += a[rows[i] * width + j] * w[j];
+      for (int64_t j = 0; j < width; ++j) out[i] += a[row[i] * width + j] * w[j];
     }
     return;
   }
   T last[kLanes];
   for (int64_t j = 0; j < kLanes; ++j) last[j] = j >= kLanes - width % kLanes ? 1 : 0;
-  for (int64_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) {
-      const T* next = a + rows[i + kAhead] * width;
+  const int64_t known = rows.end - rows.begin - kAhead;
+  for (int64_t i = 0; i < rows.count; ++i) {
+    if (i < known) {
+      const T* next = a + row[i + kAhead] * width;
       for (int64_t j = 0; j < width; j += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(next + j);
     }
-    out[i] = bias + dot(a + rows[i] * width, w, width, last);
+    out[i] = bias + dot(a + row[i] * width, w, width, last);
   }
 }
-BILEVEL_CLONES void dots(const float* a, int64_t width, const int64_t* rows, int64_t count, const float* w,
-                         float bias, float* out) {
-  dots_loop(a, width, rows, count, w, bias, out);
+BILEVEL_CLONES void dots(const float* a, int64_t width, const RowSpan& rows, const float* w, float bias,
+                         float* out) {
+  dots_loop(a, width, rows, w, bias, out);
 }
-BILEVEL_CLONES void dots(const double* a, int64_t width, const int64_t* rows, int64_t count, const double* w,
-                         double bias, double* out) {
-  dots_loop(a, width, rows, count, w, bias, out);
+BILEVEL_CLONES void dots(const double* a, int64_t width, const RowSpan& rows, const double* w, double bias,
+                         double* out) {
+  dots_loop(a, width, rows, w, bias, out);
 }
 
 /// Four rows a pass over `out`, which is then read and written a fourth as often.
@@ -95,25 +95,27 @@ BILEVEL_CLONES void add_rows(const double* a, int64_t width, const int64_t* rows
 // ---- sparse rows ----
 
 template <typename T>
-void sparse_multiply(const T* values, const int64_t* indices, const int64_t* offsets, const Rows& rows,
+void sparse_multiply(const T* values, const int64_t* indices, const int64_t* offsets, const RowSpan& rows,
                      const T* w, const T* bias, int64_t k, T* out) {
-  for (const int64_t row : rows) {
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const int64_t row = rows.begin[i];
     for (int64_t c = 0; c < k; ++c) out[c] = bias != nullptr ? bias[c] : 0;
-    for (int64_t i = offsets[row]; i < offsets[row + 1]; ++i) {
-      const T* from = w + indices[i] * k;
-      for (int64_t c = 0; c < k; ++c) out[c] += values[i] * from[c];
+    for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
+      const T* from = w + indices[e] * k;
+      for (int64_t c = 0; c < k; ++c) out[c] += values[e] * from[c];
     }
     out += k;
   }
 }
 
 template <typename T>
-void sparse_add_transposed(const T* values, const int64_t* indices, const int64_t* offsets, const Rows& rows,
-                           const T* r, int64_t k, T* out) {
-  for (const int64_t row : rows) {
-    for (int64_t i = offsets[row]; i < offsets[row + 1]; ++i) {
-      T* to = out + indices[i] * k;
-      for (int64_t c = 0; c < k; ++c) to[c] += values[i] * r[c];
+void sparse_add_transposed(const T* values, const int64_t* indices, const int64_t* offsets,
+                           const RowSpan& rows, const T* r, int64_t k, T* out) {
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const int64_t row = rows.begin[i];
+    for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
+      T* to = out + indices[e] * k;
+      for (int64_t c = 0; c < k; ++c) to[c] += values[e] * r[c];
     }
     r += k;
   }
@@ -153,18 +155,23 @@ DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, 
   }
 }
 
-bool DesignRows::all(const Rows& rows) const {
-  if (static_cast<int64_t>(rows.size()) != count_) return false;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i] != static_cast<int64_t>(i)) return false;
+int64_t DesignRows::block(int64_t k) const {
+  if (sparse() || k > 1) return std::numeric_limits<int64_t>::max();
+  return std::max<int64_t>(4, kBlockBytes / (width_ * values_.element_size()) / 4 * 4);
+}
+
+bool DesignRows::all(const RowSpan& rows) const {
+  if (rows.count != count_) return false;
+  for (int64_t i = 0; i < count_; ++i) {
+    if (rows.begin[i] != i) return false;
   }
   return true;
 }
 
-torch::Tensor DesignRows::matrix(const Rows& rows) const {
+torch::Tensor DesignRows::matrix(const RowSpan& rows) const {
   if (all(rows)) return values_;
-  return values_.index_select(0, torch::from_blob(const_cast<int64_t*>(rows.data()),
-                                                  {static_cast<int64_t>(rows.size())}, torch::kInt64));
+  return values_.index_select(
+      0, torch::from_blob(const_cast<int64_t*>(rows.begin), {rows.count}, torch::kInt64));
 }
 
 torch::Tensor DesignRows::product(const torch::Tensor& numbers, const torch::Tensor& w) const {
@@ -180,18 +187,14 @@ torch::Tensor DesignRows::product(const torch::Tensor& numbers, const torch::Ten
 }
 
 template <typename T>
-void DesignRows::multiply(const Rows& rows, const T* w, const T* bias, int64_t k, T* out) const {
-  const auto count = static_cast<int64_t>(rows.size());
+void DesignRows::multiply(const RowSpan& rows, const T* w, const T* bias, int64_t k, T* out) const {
   if (sparse()) {
     return sparse_multiply(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
                            offsets_.const_data_ptr<int64_t>(), rows, w, bias, k, out);
   }
-  if (k == 1 && count <= kBatchOfLoops) {
-    return dots(values_.const_data_ptr<T>(), width_, rows.data(), count, w, bias != nullptr ? *bias : T{0},
-                out);
-  }
+  if (k == 1) return dots(values_.const_data_ptr<T>(), width_, rows, w, bias != nullptr ? *bias : T{0}, out);
   const torch::NoGradGuard no_grad;
-  torch::Tensor result = view_of(out, count, k);
+  torch::Tensor result = view_of(out, rows.count, k);
   if (bias != nullptr) {
     torch::addmm_out(result, view_of(bias, 1, k), matrix(rows), view_of(w, width_, k));
   } else {
@@ -200,10 +203,9 @@ void DesignRows::multiply(const Rows& rows, const T* w, const T* bias, int64_t k
 }
 
 template <typename T>
-void DesignRows::add_transposed(const Rows& rows, const T* r, int64_t k, T* out, T* bias) const {
-  const auto count = static_cast<int64_t>(rows.size());
+void DesignRows::add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out, T* bias) const {
   if (bias != nullptr) {
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < rows.count; ++i) {
       for (int64_t c = 0; c < k; ++c) bias[c] += r[i * k + c];
     }
   }
@@ -211,15 +213,14 @@ void DesignRows::add_transposed(const Rows& rows, const T* r, int64_t k, T* out,
     return sparse_add_transposed(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
                                  offsets_.const_data_ptr<int64_t>(), rows, r, k, out);
   }
-  if (k == 1 && count <= kBatchOfLoops)
-    return add_rows(values_.const_data_ptr<T>(), width_, rows.data(), count, r, out);
+  if (k == 1) return add_rows(values_.const_data_ptr<T>(), width_, rows.begin, rows.count, r, out);
   const torch::NoGradGuard no_grad;
-  view_of(out, width_, k).addmm_(matrix(rows).t(), view_of(r, count, k));
+  view_of(out, width_, k).addmm_(matrix(rows).t(), view_of(r, rows.count, k));
 }
 
-template void DesignRows::multiply(const Rows&, const float*, const float*, int64_t, float*) const;
-template void DesignRows::multiply(const Rows&, const double*, const double*, int64_t, double*) const;
-template void DesignRows::add_transposed(const Rows&, const float*, int64_t, float*, float*) const;
-template void DesignRows::add_transposed(const Rows&, const double*, int64_t, double*, double*) const;
+template void DesignRows::multiply(const RowSpan&, const float*, const float*, int64_t, float*) const;
+template void DesignRows::multiply(const RowSpan&, const double*, const double*, int64_t, double*) const;
+template void DesignRows::add_transposed(const RowSpan&, const float*, int64_t, float*, float*) const;
+template void DesignRows::add_transposed(const RowSpan&, const double*, int64_t, double*, double*) const;
 
 }  // namespace bilevel

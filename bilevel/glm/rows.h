@@ -6,9 +6,14 @@
 #include <cstdint>
 #include <vector>
 
-#include "bilevel/problem/batch.h"
-
 namespace bilevel {
+
+/// Numbers of rows, of which the first `count` are meant; those behind them, up to `end`, come next.
+struct RowSpan {
+  const int64_t* begin;
+  int64_t count;
+  const int64_t* end;
+};
 
 /// All rows of a data set, dense [n, width] or compressed sparse ones. Cheap to copy: it shares its tensors.
 class DesignRows {
@@ -28,21 +33,25 @@ class DesignRows {
   /// A W [rows, k] with its graph in W; `numbers` int64 [rows].
   torch::Tensor product(const torch::Tensor& numbers, const torch::Tensor& w) const;
 
+  /// How many rows should be multiplied at a time, so that they are still in the first cache when they are needed again:
+  /// many where LibTorch multiplies, dense rows with k > 1.
+  int64_t block(int64_t k) const;
+
   /// out [rows, k] <- A W for the given rows A and a matrix W [width, k], k columns side by side, plus `bias` [k] unless null.
-  /// T is the dtype. Cost: one multiplication for each number that a row has and each of the k; no copy of a row but for dense
-  /// ones with k > 1, which LibTorch multiplies.
+  /// T is the dtype. Cost: one multiplication for each number that a row has and each of the k; no copy of a row but where
+  /// LibTorch multiplies.
   template <typename T>
-  void multiply(const Rows& rows, const T* w, const T* bias, int64_t k, T* out) const;
+  void multiply(const RowSpan& rows, const T* w, const T* bias, int64_t k, T* out) const;
 
   /// out [width, k] <- out + A' R for R [rows, k]; `bias` [k], unless null, gets the sum of R's rows. Cost as above.
   template <typename T>
-  void add_transposed(const Rows& rows, const T* r, int64_t k, T* out, T* bias) const;
+  void add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out, T* bias) const;
 
  private:
   /// Whether `rows` are all of them in their order.
-  bool all(const Rows& rows) const;
+  bool all(const RowSpan& rows) const;
   /// Them as a matrix, without a copy where they are all.
-  torch::Tensor matrix(const Rows& rows) const;
+  torch::Tensor matrix(const RowSpan& rows) const;
 
   torch::Tensor values_;             // [n, width] or [nnz]
   torch::Tensor indices_, offsets_;  // sparse only

@@ -8,8 +8,8 @@ LinearSolution neumann(const LinearOperator& hessian, const torch::Tensor& b, do
                        int64_t terms) {
   const torch::Tensor p = b.clone(), z = step_size * b;
   for (int64_t q = 1; q < terms; ++q) {
-    add_scaled(p, hessian(p), -step_size);
-    add_scaled(z, p, step_size);
+    axpy(-step_size, hessian(p), p);
+    axpy(step_size, p, z);
   }
   return {.z = z, .residual = flat_norm(p), .products = terms - 1};
 }
@@ -17,7 +17,7 @@ LinearSolution neumann(const LinearOperator& hessian, const torch::Tensor& b, do
 LinearSolution neumann_random_truncation(const LinearOperator& hessian, const torch::Tensor& b,
                                          double step_size, int64_t terms, int64_t p) {
   const torch::Tensor product = b.clone();
-  for (int64_t j = 1; j <= p; ++j) add_scaled(product, hessian(product), -step_size);
+  for (int64_t j = 1; j <= p; ++j) axpy(-step_size, hessian(product), product);
   return {.z = static_cast<double>(terms) * step_size * product, .residual = {}, .products = p};
 }
 

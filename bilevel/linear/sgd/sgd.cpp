@@ -1,15 +1,18 @@
 #include "bilevel/linear/sgd/sgd.h"
 
+#include "bilevel/core/flat.h"
+
 namespace bilevel {
 
 LinearSolution linear_sgd(const LinearOperator& hessian, const torch::Tensor& b, const torch::Tensor& start,
                           double step_size, int64_t steps) {
-  torch::Tensor z = start;
-  torch::Tensor residual = b.norm();
+  const torch::Tensor z = start.clone();
+  torch::Tensor residual = flat_norm(b);
   for (int64_t k = 0; k < steps; ++k) {
-    const torch::Tensor r = hessian(z) - b;
-    residual = r.norm();
-    z = z - step_size * r;
+    const torch::Tensor r = hessian(z);
+    axpy(-1, b, r);
+    residual = flat_norm(r);
+    axpy(-step_size, r, z);
   }
   return {.z = z, .residual = residual, .products = steps};
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "bilevel/core/flat.h"
 #include "bilevel/problem/sets.h"
 #include "bilevel/solver/parts/single_loop.h"
 
@@ -73,11 +74,12 @@ StepReport BOREP::iterate(Oracles& oracles) {
   }
   const SingleLoopStep at =
       single_loop_step(oracles, z_, {.lower_step_size = {}, .shared = options_.samples == Samples::shared});
-  z_ = z_ - steps_.linear(k_) * at.residual;         // z_{k+1}
-  m_ = (1 - theta) * m_ + theta * at.hypergradient;  // m_{k+1}, from z_k
-  normalized_step(oracles, m_, steps_.upper(k_));    // x_{k+1}
-  return {
-      .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
+  axpy(-steps_.linear(k_), at.residual, z_);       // z_{k+1}
+  axpby(theta, at.hypergradient, 1 - theta, m_);   // m_{k+1}, from z_k
+  normalized_step(oracles, m_, steps_.upper(k_));  // x_{k+1}
+  return {.upper_loss = at.upper_loss,
+          .hypergradient = at.hypergradient,
+          .linear_residual = flat_norm(at.residual)};
 }
 
 void BOREP::variables(State& state) {

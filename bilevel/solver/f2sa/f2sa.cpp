@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "bilevel/core/flat.h"
 #include "bilevel/linear/lanczos/lanczos.h"
 
 namespace bilevel {
@@ -77,7 +78,7 @@ void F2SA::lower_step(Oracles& oracles, double lambda) {
       options_.samples == Samples::shared ? zeta : oracles.lower().draw("lower_minimizer_batches");
   {
     const PointScope at_w(oracles, oracles.x().flat(), w_);
-    w_ = w_ - steps_.lower(k_) * oracles.lower().gradient_in_y(zeta_w);
+    axpy(-steps_.lower(k_), oracles.lower().gradient_in_y(zeta_w), w_);
   }
   const torch::Tensor of_f = oracles.upper().gradient_in_y(oracles.upper().draw("lower_upper_batches"));
   oracles.y().add(of_f + lambda * oracles.lower().gradient_in_y(zeta), -steps_.lower(k_) / (1 + lambda));

@@ -1,5 +1,6 @@
 #include "bilevel/solver/ma-soba/ma-soba.h"
 
+#include "bilevel/core/flat.h"
 #include "bilevel/solver/parts/single_loop.h"
 
 namespace bilevel {
@@ -25,12 +26,14 @@ StepReport MASOBA::iterate(Oracles& oracles) {
                                              {.lower_step_size = steps_.lower(k_),  // y_{k+1}
                                               .gauss_seidel = options_.order == Order::gauss_seidel,
                                               .shared = options_.samples == Samples::shared});
-  const torch::Tensor old = h_;
-  z_ = z_ - steps_.linear(k_) * at.residual;         // z_{k+1}
-  h_ = (1 - theta) * h_ + theta * at.hypergradient;  // h_{k+1}, from z_k
-  oracles.upper().move(options_.average == MovingAverage::before ? old : h_, -steps_.upper(k_));  // x_{k+1}
-  return {
-      .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
+  axpy(-steps_.linear(k_), at.residual, z_);  // z_{k+1}
+  const auto step_x = [&] { oracles.upper().move(h_, -steps_.upper(k_)); };  // x_{k+1}
+  if (options_.average == MovingAverage::before) step_x();
+  axpby(theta, at.hypergradient, 1 - theta, h_);  // h_{k+1}, from z_k
+  if (options_.average != MovingAverage::before) step_x();
+  return {.upper_loss = at.upper_loss,
+          .hypergradient = at.hypergradient,
+          .linear_residual = flat_norm(at.residual)};
 }
 
 void MASOBA::variables(State& state) {

@@ -1,5 +1,7 @@
 #include "bilevel/solver/parts/lower_rule.h"
 
+#include "bilevel/core/flat.h"
+
 namespace bilevel {
 
 LowerRule::LowerRule(LowerStep rule, int64_t steps, const AdamWeights& weights, const torch::Tensor& like)
@@ -33,9 +35,7 @@ void AveragedNesterov::step(Parameters& y, double step_size, const std::function
   before_ = present;
 }
 
-void AveragedNesterov::average(const torch::Tensor& y) {
-  averaged_ = (1 - weight_) * averaged_ + weight_ * y;
-}
+void AveragedNesterov::average(const torch::Tensor& y) { axpby(weight_, y, 1 - weight_, averaged_); }
 
 void AveragedNesterov::state(State& state) {
   state.tensor("before", before_);

@@ -1,5 +1,7 @@
 #include "bilevel/solver/parts/single_loop.h"
 
+#include "bilevel/core/flat.h"
+
 namespace bilevel {
 namespace {
 
@@ -53,7 +55,7 @@ void single_loop_samples_field(Fields& f, Samples& value) {
 }
 
 void normalized_step(Oracles& oracles, const torch::Tensor& m, double step_size) {
-  const double norm = m.norm().item<double>();
+  const double norm = flat_norm(m).item<double>();
   if (norm != 0) oracles.upper().move(m, -step_size / norm);  // a norm that is not finite shows in x
 }
 

@@ -1,5 +1,7 @@
 #include "bilevel/solver/parts/two_point.h"
 
+#include "bilevel/core/flat.h"
+
 namespace bilevel {
 
 Hypergradient hypergradient_at(Oracles& oracles, const NeumannEstimator& estimator,
@@ -14,7 +16,12 @@ torch::Tensor lower_gradient_at(Oracles& oracles, const Sample& sample, const Po
 }
 
 void RecursiveMomentum::update(const torch::Tensor& present, const torch::Tensor& before, double weight) {
-  value_ = before.defined() ? present + (1 - weight) * (value_ - before) : present.clone();
+  if (!before.defined()) {
+    value_ = present.clone();
+    return;
+  }
+  axpy(-1, before, value_);
+  axpby(1, present, 1 - weight, value_);
 }
 
 }  // namespace bilevel

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/flat.h"
 
 namespace bilevel {
 namespace {
@@ -118,9 +119,9 @@ StepReport SABA::iterate(Oracles& oracles) {
   const torch::Tensor hypergradient =
       upper_gradient_x_.exchange(j, f.x) - cross_vjp_.exchange(i, of_g.cross_vjp);
   if (!gauss_seidel) step_y(lower_gradient);
-  z_ = z_ - steps_.linear(k_) * residual;                  // z_{k+1}
+  axpy(-steps_.linear(k_), residual, z_);                  // z_{k+1}
   oracles.upper().move(hypergradient, -steps_.upper(k_));  // x_{k+1}
-  return {.upper_loss = f.value, .hypergradient = hypergradient, .linear_residual = residual.norm()};
+  return {.upper_loss = f.value, .hypergradient = hypergradient, .linear_residual = flat_norm(residual)};
 }
 
 void SABA::variables(State& state) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "bilevel/core/flat.h"
+
 namespace bilevel {
 
 void SLBAMMOptions::fields(Fields& f) {
@@ -54,9 +56,10 @@ StepReport SLBAMM::iterate(Oracles& oracles) {
     }
   }
   if (!gauss_seidel) oracles.y().add(gradient, -beta);  // y_{k+1}
-  z_ = z_ - eta * at.residual;                          // z_{k+1}
+  axpy(-eta, at.residual, z_);                          // z_{k+1}
   oracles.upper().move(at.hypergradient, -alpha);       // x_{k+1}, projected
-  return {.upper_loss = upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
+  return {
+      .upper_loss = upper_loss, .hypergradient = at.hypergradient, .linear_residual = flat_norm(at.residual)};
 }
 
 void SLBAMM::variables(State& state) {

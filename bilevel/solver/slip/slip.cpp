@@ -1,5 +1,6 @@
 #include "bilevel/solver/slip/slip.h"
 
+#include "bilevel/core/flat.h"
 #include "bilevel/solver/parts/single_loop.h"
 
 namespace bilevel {
@@ -30,11 +31,12 @@ StepReport SLIP::iterate(Oracles& oracles) {
                                              {.lower_step_size = steps_.lower(k_),  // y_{t+1}
                                               .gauss_seidel = options_.order == Order::gauss_seidel,
                                               .shared = options_.samples == Samples::shared});
-  z_ = z_ - steps_.linear(k_) * at.residual;         // z_{t+1}
-  m_ = (1 - theta) * m_ + theta * at.hypergradient;  // m_{t+1}, from z_t
-  normalized_step(oracles, m_, steps_.upper(k_));    // x_{t+1}
-  return {
-      .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
+  axpy(-steps_.linear(k_), at.residual, z_);       // z_{t+1}
+  axpby(theta, at.hypergradient, 1 - theta, m_);   // m_{t+1}, from z_t
+  normalized_step(oracles, m_, steps_.upper(k_));  // x_{t+1}
+  return {.upper_loss = at.upper_loss,
+          .hypergradient = at.hypergradient,
+          .linear_residual = flat_norm(at.residual)};
 }
 
 void SLIP::variables(State& state) {

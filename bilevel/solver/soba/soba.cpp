@@ -1,5 +1,6 @@
 #include "bilevel/solver/soba/soba.h"
 
+#include "bilevel/core/flat.h"
 #include "bilevel/solver/parts/single_loop.h"
 
 namespace bilevel {
@@ -18,10 +19,11 @@ StepReport SOBA::iterate(Oracles& oracles) {
                                              {.lower_step_size = steps_.lower(k_),  // y_{k+1}
                                               .gauss_seidel = options_.order == Order::gauss_seidel,
                                               .shared = options_.samples == Samples::shared});
-  z_ = z_ - steps_.linear(k_) * at.residual;                  // z_{k+1}
+  axpy(-steps_.linear(k_), at.residual, z_);                  // z_{k+1}
   oracles.upper().move(at.hypergradient, -steps_.upper(k_));  // x_{k+1}
-  return {
-      .upper_loss = at.upper_loss, .hypergradient = at.hypergradient, .linear_residual = at.residual.norm()};
+  return {.upper_loss = at.upper_loss,
+          .hypergradient = at.hypergradient,
+          .linear_residual = flat_norm(at.residual)};
 }
 
 void SOBA::variables(State& state) { state.tensor("z", z_); }

@@ -1,5 +1,7 @@
 #include "bilevel/solver/vrbo/vrbo.h"
 
+#include "bilevel/core/flat.h"
+
 namespace bilevel {
 
 void VrboOptions::fields(Fields& f) {
@@ -37,8 +39,10 @@ Hypergradient Vrbo::update(Oracles& oracles, const Point& old) {
   const Sample zeta = oracles.lower().draw("lower_batches");
   const EstimateSample xi = estimator_.draw(oracles);
   const Hypergradient h = estimator_.evaluate(oracles, xi);
-  d_y_ = d_y_ + oracles.lower().gradient_in_y(zeta) - lower_gradient_at(oracles, zeta, old);
-  d_x_ = d_x_ + h.value - hypergradient_at(oracles, estimator_, xi, old).value;
+  axpy(1, oracles.lower().gradient_in_y(zeta), d_y_);
+  axpy(-1, lower_gradient_at(oracles, zeta, old), d_y_);
+  axpy(1, h.value, d_x_);
+  axpy(-1, hypergradient_at(oracles, estimator_, xi, old).value, d_x_);
   last_ = Point::present(oracles);
   return h;
 }
