@@ -20,7 +20,8 @@ TEST(Catalogue, ParsesStanzas) {
       "contrib/games\n\n"
       "Package: b\nSection: libs\n\n"                        // no description
       "Package: a\nSection: libs\nDescription: again\n\n\n"  // repeated
-      "Package: c\nSection: net\nDescription-en: in \xFFEnglish\n");
+      "Package: c\nSection: net\nDescription-en: in \xFF"
+      "English\n");
   ASSERT_EQ(packages.size(), 2U);
   EXPECT_EQ(packages[0].name, "a");
   EXPECT_EQ(packages[0].section, "games");

@@ -71,7 +71,9 @@ TEST(Lines, NamesBrokenUtf8AndNulBytes) {
   EXPECT_EQ(
       read_error(folder.write("x.gz", "a\xFF")),
       "x.gz:1:2: byte 0xFF is not valid UTF-8 (the file's name says gzip, but its content is not gzip)");
-  EXPECT_EQ(read_error(folder.write("w", std::string_view("\xFF\xFEa\0", 4))),
+  EXPECT_EQ(read_error(folder.write("w", std::string_view("\xFF\xFE"
+                                                          "a\0",
+                                                          4))),
             "w:1:1: looks like UTF-16; only UTF-8 is read");
 }
 

@@ -17,22 +17,29 @@ constexpr int64_t kBlockBytes = 8192;  // of rows, a quarter of the first cache
 
 constexpr int64_t kLanes = 16;
 
-/// Sixteen running sums: wide vectors on every machine, and the same sum on every one but for fused multiplications. What is
-/// left over is counted by a last block that ends with the row, without what was counted before.
+/// out [4] <- the products of four rows with b. Each has sixteen running sums: wide vectors on every machine, and the same sum
+/// on every one but for fused multiplications. What is left over is counted by a last block that ends with the row; `last`
+/// leaves out of it what was counted before.
 template <typename T>
-BILEVEL_INLINE T dot(const T* a, const T* b, int64_t n, const T* last) {
-  T sum[kLanes] = {};
+BILEVEL_INLINE void four_dots(const T* const (&a)[4], const T* b, int64_t n, const T* last, T* out) {
+  T sum[4][kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t j = 0; j < kLanes; ++j) sum[j] += a[i + j] * b[i + j];
+    for (int64_t r = 0; r < 4; ++r)
+      for (int64_t j = 0; j < kLanes; ++j) sum[r][j] += a[r][i + j] * b[i + j];
   }
   if (i < n) {
-    for (int64_t j = 0; j < kLanes; ++j) sum[j] += last[j] * a[n - kLanes + j] * b[n - kLanes + j];
+    T rest[kLanes];
+    for (int64_t j = 0; j < kLanes; ++j) rest[j] = last[j] * b[n - kLanes + j];
+    for (int64_t r = 0; r < 4; ++r)
+      for (int64_t j = 0; j < kLanes; ++j) sum[r][j] += a[r][n - kLanes + j] * rest[j];
   }
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t j = 0; j < half; ++j) sum[j] += sum[j + half];
+  for (int64_t r = 0; r < 4; ++r) {
+    T eight[8], four[4];
+    for (int64_t j = 0; j < 8; ++j) eight[j] = sum[r][j] + sum[r][j + 8];
+    for (int64_t j = 0; j < 4; ++j) four[j] = eight[j] + eight[j + 4];
+    out[r] = (four[0] + four[2]) + (four[1] + four[3]);
   }
-  return sum[0];
 }
 
 constexpr int64_t kAhead = 12;  // rows between the one that is read and the one that is fetched from memory
@@ -49,13 +56,17 @@ BILEVEL_INLINE void dots_loop(const T* a, int64_t width, const RowSpan& rows, co
   }
   T last[kLanes];
   for (int64_t j = 0; j < kLanes; ++j) last[j] = j >= kLanes - width % kLanes ? 1 : 0;
-  const int64_t known = rows.end - rows.begin - kAhead;
-  for (int64_t i = 0; i < rows.count; ++i) {
-    if (i < known) {
-      const T* next = a + row[i + kAhead] * width;
+  const int64_t known = rows.end - rows.begin;
+  for (int64_t i = 0; i < rows.count; i += 4) {
+    const T* four[4];
+    for (int64_t r = 0; r < 4; ++r) {
+      four[r] = a + row[std::min(i + r, rows.count - 1)] * width;
+      const T* next = a + row[std::min(i + r + kAhead, known - 1)] * width;
       for (int64_t j = 0; j < width; j += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(next + j);
     }
-    out[i] = bias + dot(a + row[i] * width, w, width, last);
+    T found[4];
+    four_dots(four, w, width, last, found);
+    for (int64_t r = 0; r < std::min<int64_t>(4, rows.count - i); ++r) out[i + r] = bias + found[r];
   }
 }
 BILEVEL_CLONES void dots(const float* a, int64_t width, const RowSpan& rows, const float* w, float bias,

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "bilevel/data/characters.h"
 #include "bilevel/report/escape.h"
 
 namespace bilevel {
@@ -140,10 +142,10 @@ std::string metric_text(double value) {
   return std::isfinite(value) ? fmt::format("{:.4f}", value) : std::string(kAbsent);
 }
 
-std::string grouped(int64_t number) {
+std::string grouped(int64_t number, const char* separator) {
   std::string digits = std::to_string(number);
   for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3) {
-    digits.insert(static_cast<size_t>(at), "\u202f");
+    digits.insert(static_cast<size_t>(at), separator);
   }
   return digits;
 }
@@ -168,6 +170,31 @@ std::string text_of(const ordered_json& value) {
     return list;
   }
   return escape_markup(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+size_t width_of(std::string_view text) {
+  size_t width = 0;
+  for (size_t at = 0; at < text.size(); ++width) next_code_point(text, at);
+  return width;
+}
+
+std::string aligned(const std::vector<std::vector<std::string>>& rows, const std::vector<bool>& right,
+                    size_t indent) {
+  std::vector<size_t> widths(right.size(), 0);
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const std::string blanks(widths[i] - width_of(row[i]), ' ');
+      line += std::string(i == 0 ? indent : 2, ' ') + (right[i] ? blanks + row[i] : row[i] + blanks);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + '\n';
+  }
+  return text;
 }
 
 }  // namespace bilevel

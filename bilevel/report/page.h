@@ -56,11 +56,17 @@ std::string percent_text(double share);
 std::string percent(double share);
 /// A metric with four decimals.
 std::string metric_text(double value);
-/// A whole number with thin spaces between thousands.
-std::string grouped(int64_t number);
+/// A whole number with thin spaces, or something else, between thousands.
+std::string grouped(int64_t number, const char* separator = "\u202f");
 /// "12.3 s", "5 min 7 s", "2 h 3 min".
 std::string duration_text(double seconds);
 /// A JSON value as text (escaped): strings without quotes, absent ones as a dash, a list with commas.
 std::string text_of(const nlohmann::ordered_json& value);
+
+/// Characters of a UTF-8 text.
+size_t width_of(std::string_view text);
+/// Rows of cells as lines of a terminal, `indent` blanks before each; column i is aligned to the right where `right[i]`.
+std::string aligned(const std::vector<std::vector<std::string>>& rows, const std::vector<bool>& right,
+                    size_t indent);
 
 }  // namespace bilevel

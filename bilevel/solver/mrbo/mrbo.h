@@ -21,13 +21,13 @@
 
 namespace bilevel {
 
-using MrboOptions = StormOptions<Series::sum>;
+using MrboOptions = StormOptions<NeumannSum::sum>;
 
 /// The algorithm. The report's hypergradient and loss are h(x_t, y_t; xi_t) and F there. Calls of T
 /// iterations: 2T - 1 each of lower_gradient, upper_gradient and cross_vjp, and (2T-1) Q hvp. Samples an
 /// iteration: one upper batch and 2 + Q lower batches (2 for a data-free lower Hessian). Memory: d_x, d_y and
 /// the previous x and y.
-class Mrbo : public Storm<Series::sum> {
+class Mrbo : public Storm<NeumannSum::sum> {
  public:
   using Storm::Storm;
 

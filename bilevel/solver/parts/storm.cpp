@@ -12,12 +12,13 @@ Course weight_course(const std::string& schedule) {
 
 }  // namespace
 
-template <Series series>
+template <NeumannSum series>
 void StormOptions<series>::fields(Fields& f) {
   step_size_fields(f, *this);
   neumann_fields(f, neumann_step_size, neumann_terms,
-                 series == Series::sum ? "summands of the Neumann series (Q + 1): Q Hessian-vector products"
-                                       : "summands of the Neumann series, of which one stands for all (Q)");
+                 series == NeumannSum::sum
+                     ? "summands of the Neumann series (Q + 1): Q Hessian-vector products"
+                     : "summands of the Neumann series, of which one stands for all (Q)");
   momentum_weight_field(f, momentum_weight,
                         "weight of the new hypergradient in the recursive momentum (theta_x)");
   f.number("lower_momentum_weight", lower_momentum_weight, kWeight,
@@ -26,32 +27,32 @@ void StormOptions<series>::fields(Fields& f) {
   schedule_fields(f, *this);
 }
 
-template <Series series>
+template <NeumannSum series>
 OracleCounts Storm<series>::calls(const StormOptions<series>& options, int64_t steps) {
   const int64_t evaluations = steps > 0 ? 2 * steps - 1 : 0;
   // Of one summand with p factors, p is uniform in {0, ..., neumann_terms - 1}.
-  const int64_t products = evaluations * (options.neumann_terms - 1) / (series == Series::sum ? 1 : 2);
+  const int64_t products = evaluations * (options.neumann_terms - 1) / (series == NeumannSum::sum ? 1 : 2);
   return implicit_calls(evaluations, evaluations, products);
 }
 
-template <Series series>
+template <NeumannSum series>
 StepSizeOptions Storm<series>::step_sizes() const {
   return step_size_options(options_, {.upper = kStepExponent, .lower = kStepExponent});
 }
 
-template <Series series>
+template <NeumannSum series>
 void Storm<series>::begin(Oracles& oracles) {
   const auto& o = options_;
   upper_weight_ = weight_course(o.schedule);
   lower_weight_ = weight_course(o.lower_schedule == "same" ? o.schedule : o.lower_schedule);
-  estimator_ = NeumannEstimator(steps_.neumann(), o.neumann_terms, series == Series::one_summand);
+  estimator_ = NeumannEstimator(steps_.neumann(), o.neumann_terms, series == NeumannSum::one_summand);
   upper_ = RecursiveMomentum(oracles.x().flat());
   lower_ = RecursiveMomentum(oracles.y().flat());
   before_ = Point::present(oracles);
   length_ = steps_.steps();
 }
 
-template <Series series>
+template <NeumannSum series>
 StepReport Storm<series>::iterate(Oracles& oracles) {
   const Sample zeta = oracles.lower().draw("lower_batches");
   const EstimateSample xi = estimator_.draw(oracles);
@@ -70,7 +71,7 @@ StepReport Storm<series>::iterate(Oracles& oracles) {
   return {.upper_loss = h.upper_loss, .hypergradient = h.value, .linear_residual = h.linear.residual};
 }
 
-template <Series series>
+template <NeumannSum series>
 void Storm<series>::variables(State& state) {
   state.value("steps", length_);
   state.part("estimator", estimator_);
@@ -79,9 +80,9 @@ void Storm<series>::variables(State& state) {
   state.part("before", before_);
 }
 
-template struct StormOptions<Series::sum>;
-template struct StormOptions<Series::one_summand>;
-template class Storm<Series::sum>;
-template class Storm<Series::one_summand>;
+template struct StormOptions<NeumannSum::sum>;
+template struct StormOptions<NeumannSum::one_summand>;
+template class Storm<NeumannSum::sum>;
+template class Storm<NeumannSum::one_summand>;
 
 }  // namespace bilevel

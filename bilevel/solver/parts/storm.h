@@ -7,16 +7,16 @@
 namespace bilevel {
 
 /// What an estimate of the hypergradient takes of the Neumann series: the sum, or one random summand for all.
-enum class Series { sum, one_summand };
+enum class NeumannSum { sum, one_summand };
 
-template <Series series>
+template <NeumannSum series>
 struct StormOptions {
-  double upper_step_size = 1e-2;                            ///< eta_x
-  StepSize lower_step_size = {};                            ///< eta_y; auto: 1/(2l)
-  StepSize neumann_step_size = {};                          ///< eta_N; auto: 1/l
-  int64_t neumann_terms = series == Series::sum ? 11 : 10;  ///< summands; the sum has one product less
-  double momentum_weight = 0.1;                             ///< theta_x
-  double lower_momentum_weight = 0.1;                       ///< theta_y
+  double upper_step_size = 1e-2;                                ///< eta_x
+  StepSize lower_step_size = {};                                ///< eta_y; auto: 1/(2l)
+  StepSize neumann_step_size = {};                              ///< eta_N; auto: 1/l
+  int64_t neumann_terms = series == NeumannSum::sum ? 11 : 10;  ///< summands; the sum has one product less
+  double momentum_weight = 0.1;                                 ///< theta_x
+  double lower_momentum_weight = 0.1;                           ///< theta_y
   std::string schedule = "constant";  ///< course of eta_x and, unless it has its own, of eta_y
   std::string lower_schedule = "same";
 
@@ -29,7 +29,7 @@ struct StormOptions {
 ///   y_{t+1} = y_t - eta_y,t d_y,     x_{t+1} = x_t - eta_x,t d_x
 /// At t = 0 both are the plain estimates. Under the course `paper` of a level its step size falls as
 /// (t+1)^(-1/3) and its weight as (t+1)^(-2/3), the square; under every other course the weight is constant.
-template <Series series>
+template <NeumannSum series>
 class Storm : public SteppedSolver<StormOptions<series>> {
  public:
   using SteppedSolver<StormOptions<series>>::SteppedSolver;

@@ -19,13 +19,13 @@
 
 namespace bilevel {
 
-using SustainOptions = StormOptions<Series::one_summand>;
+using SustainOptions = StormOptions<NeumannSum::one_summand>;
 
 /// The algorithm. The report's hypergradient and loss are h(x_t, y_t; xi_t) and F there; the residual of a
 /// single summand is not known. Calls of T iterations: 2T - 1 each of lower_gradient, upper_gradient and
 /// cross_vjp, and p hvp an evaluation (documented: the expected (Q-1)/2). Samples an iteration: one upper batch and 2 + p
 /// lower batches (2 for a data-free lower Hessian). Memory: d_x, d_y and the previous x and y.
-class Sustain : public Storm<Series::one_summand> {
+class Sustain : public Storm<NeumannSum::one_summand> {
  public:
   using Storm::Storm;
 

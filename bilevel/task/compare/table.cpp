@@ -19,12 +19,6 @@ std::string shown(const Json& value, const Measure& measure) {
   return shown(value.is_null() ? std::nan("") : value.get<double>(), measure);
 }
 
-/// Characters of a UTF-8 text, for columns that line up.
-size_t length_of(const std::string& text) {
-  return static_cast<size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
-
 /// What a run's number is.
 std::string what_counts(bool last_tenth) {
   return last_tenth ? "mean over the last tenth of a run" : "at the step that a run chose";
@@ -137,7 +131,6 @@ std::string table_text(const Json& summary) {
   std::vector<std::vector<std::string>> rows{{"rank", "solver", "mean", "95 % interval"}};
   if (swings) rows[0].push_back("swing");
   for (const char* name : {"runs", "steps", "calls", "seconds"}) rows[0].push_back(name);
-  const size_t runs_column = swings ? 5 : 4;
   for (const Json& e : summary.at("table")) {
     std::vector<std::string> row{e.at("rank").is_null() ? std::string(kAbsent) : e.at("rank").dump(),
                                  name_text(e), mean_text(e, metric),
@@ -147,24 +140,10 @@ std::string table_text(const Json& summary) {
                            seconds_text(e.at("seconds"))});
     rows.push_back(std::move(row));
   }
-  std::vector<size_t> widths(rows.front().size(), 0);
-  for (const auto& row : rows) {
-    for (size_t column = 0; column < row.size(); ++column)
-      widths[column] = std::max(widths[column], length_of(row[column]));
-  }
-  std::string text = fmt::format("{}, {}:\n\n", metric.name, what_counts(summary.at("last_tenth")));
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t column = 0; column < row.size(); ++column) {
-      const bool left = column == 1 || column == runs_column;
-      if (column > 0) line.append(2, ' ');
-      if (left) line += row[column];
-      line.append(widths[column] - length_of(row[column]), ' ');
-      if (!left) line += row[column];
-    }
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + '\n';
-  }
+  std::vector<bool> right(rows.front().size(), true);
+  right[1] = right[swings ? 5 : 4] = false;  // names and runs
+  std::string text = fmt::format("{}, {}:\n\n", metric.name, what_counts(summary.at("last_tenth"))) +
+                     aligned(rows, right, 0);
   text += fmt::format("\n{}\n", verdict_text(summary));
   for (const Json& note : summary.at("notes")) text += fmt::format("note: {}\n", note.get<std::string>());
   return text;

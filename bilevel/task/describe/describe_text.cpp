@@ -7,7 +7,8 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/printable.h"
-#include "bilevel/data/tokenizer.h"
+#include "bilevel/data/characters.h"
+#include "bilevel/report/page.h"
 #include "bilevel/task/describe/describe.h"
 
 namespace bilevel {
@@ -71,15 +72,7 @@ Json json_of(const Doubt& doubt) {
 // ---- text ----
 
 /// 12345 as "12,345".
-std::string with_commas(int64_t value) {
-  const std::string digits = fmt::format("{}", value);
-  std::string text;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    text += digits[i];
-    if ((digits.size() - i) % 3 == 1 && i + 1 < digits.size() && digits[i] != '-') text += ',';
-  }
-  return text;
-}
+std::string with_commas(int64_t value) { return grouped(value, ","); }
 
 std::string counted(int64_t value, const std::string& what) {
   return fmt::format("{} {}{}", with_commas(value), what, value == 1 ? "" : "s");
@@ -91,12 +84,6 @@ std::string shown(double value) {
   return fmt::format("{:.4g}", value);
 }
 
-size_t width_of(std::string_view text) {
-  size_t width = 0;
-  for (size_t at = 0; at < text.size(); ++width) next_code_point(text, at);
-  return width;
-}
-
 /// A cell, printable, in at most `width` characters.
 std::string cut(const std::string& cell, size_t width) {
   const std::string text = printable(cell);
@@ -104,27 +91,6 @@ std::string cut(const std::string& cell, size_t width) {
   size_t at = 0;
   for (size_t i = 0; i + 3 < width; ++i) next_code_point(text, at);
   return text.substr(0, at) + "...";
-}
-
-std::string padded(const std::string& text, size_t width, bool right = false) {
-  const std::string blanks(std::max(width, width_of(text)) - width_of(text), ' ');
-  return right ? blanks + text : text + blanks;
-}
-
-/// Rows of cells in columns; column i is aligned to the right where `right[i]`.
-std::string aligned(const std::vector<std::vector<std::string>>& rows, const std::vector<bool>& right) {
-  std::vector<size_t> widths(right.size(), 0);
-  for (const auto& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    std::string line = " ";
-    for (size_t i = 0; i < row.size(); ++i) line += fmt::format(" {} ", padded(row[i], widths[i], right[i]));
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
 }
 
 std::string size_text(int64_t bytes) {
@@ -175,7 +141,7 @@ std::string columns_text(const DataDescription& d) {
     rows.push_back({cut(column.name, 28), role, column.missing > 0 ? with_commas(column.missing) : "-",
                     with_commas(column.distinct), content_of(column)});
   }
-  std::string text = aligned(rows, {false, false, true, true, false});
+  std::string text = aligned(rows, {false, false, true, true, false}, 2);
   if (d.columns.size() > kShown)
     text += fmt::format("  ... and {} (all of them with --json)\n",
                         counted(static_cast<int64_t>(d.columns.size() - kShown), "column"));
@@ -217,7 +183,7 @@ std::string classes_text(const DataDescription& d) {
       fmt::format("\n{} of '{}'{}\n",
                   counted(static_cast<int64_t>(d.classes.size()), d.classes.size() == 1 ? "class" : "classe"),
                   printable(d.label), d.label_given ? "" : " (a guess; --label names another column)");
-  text += aligned(rows, {false, true, true, false});
+  text += aligned(rows, {false, true, true, false}, 2);
   if (d.classes.size() > kShown) {
     const int64_t fewest = d.classes.back().rows, most = d.classes[kShown].rows;
     text += fmt::format("  ... and {} of {}{}\n",
