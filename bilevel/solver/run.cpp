@@ -220,7 +220,7 @@ TraceRow MadeStep::row() const {
   const auto norm = [](const torch::Tensor& t) { return t.defined() ? t.norm().item<double>() : 0; };
   return {.step = step,
           .seconds = seconds,
-          .upper_loss = report_.upper_loss.item<double>(),
+          .upper_loss = upper_loss(),
           .hypergradient_norm = norm(report_.hypergradient),
           .linear_residual = norm(report_.linear_residual),
           .oracle_calls = calls_};

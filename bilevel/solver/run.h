@@ -49,6 +49,8 @@ class MadeStep {
       : step(number), seconds(elapsed), report_(report), calls_(calls) {}
   int64_t step;    ///< from 1
   double seconds;  ///< as in TraceRow
+  /// F on the step's sample. Waits for the device.
+  double upper_loss() const { return report_.upper_loss.item<double>(); }
   /// All its numbers. Cost: two norms, and a wait for the device.
   TraceRow row() const;
 

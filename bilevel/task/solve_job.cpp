@@ -118,7 +118,7 @@ class SolveRun {
                                      KnownMetrics::stationarity(latest_), made.step);
       }
     }
-    if (callbacks_.progress && pace_.due(made)) {
+    if (callbacks_.progress) {
       callbacks_.progress({.pass = "solving",
                            .step = made.step,
                            .steps = o_.steps,
@@ -248,7 +248,6 @@ class SolveRun {
   int64_t every_ = 1;  // steps between two evaluations
   Json latest_;        // the latest metrics
   TraceRow last_;      // the latest step that was evaluated; its seconds are without evaluations
-  Pace pace_;
   int64_t written_step_ = -1;  // the last one in the trace
   double evaluation_seconds_ = 0;
   std::optional<StopReason> early_end_;

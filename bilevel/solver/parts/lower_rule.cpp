@@ -35,7 +35,10 @@ void AveragedNesterov::step(Parameters& y, double step_size, const std::function
   before_ = present;
 }
 
-void AveragedNesterov::average(const torch::Tensor& y) { axpby(weight_, y, 1 - weight_, averaged_); }
+void AveragedNesterov::average(const torch::Tensor& y) {
+  averaged_ = averaged_.clone();  // whoever has the old one keeps it
+  axpby(weight_, y, 1 - weight_, averaged_);
+}
 
 void AveragedNesterov::state(State& state) {
   state.tensor("before", before_);

@@ -98,6 +98,7 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
   const int64_t every_evaluation = std::max<int64_t>(1, plan.steps / std::max<int64_t>(1, plan.evaluations));
   int64_t evaluated = 0;
   Pace pace;
+  double shown_loss = 0;
   options.callback = [&](const MadeStep& made, Oracles& oracles) {
     const bool last = made.step == plan.steps;
     std::optional<Evaluation> evaluation;
@@ -108,7 +109,9 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
       evaluated = made.step;
     }
     if (trace_ && (evaluation || last || made.step % every_row == 0)) write(made.row(), evaluation);
-    if (files_.progress && (last || pace.due(made))) report(plan, made.row());
+    if (!files_.progress) return true;
+    if (last || pace.due(made)) shown_loss = made.upper_loss();
+    report(plan, made, shown_loss);
     return true;
   };
 
@@ -154,14 +157,14 @@ void Passes::count(const Result& result) {
   }
 }
 
-void Passes::report(const PassPlan& plan, const TraceRow& row) const {
+void Passes::report(const PassPlan& plan, const MadeStep& made, double upper_loss) const {
   const double best = current_.rule.best_score;
   files_.progress({.pass = shown_name(plan),
-                   .step = row.step,
+                   .step = made.step,
                    .steps = plan.steps,
-                   .upper_loss = row.upper_loss,
+                   .upper_loss = upper_loss,
                    .best = std::isfinite(best) ? best : std::nan(""),
-                   .seconds = earlier_.seconds + row.seconds});
+                   .seconds = earlier_.seconds + made.seconds});
 }
 
 void Passes::take(const Evaluation& evaluation, int64_t step, const Problem& problem) {

@@ -63,8 +63,8 @@ struct PassOutcome {
 struct JobProgress {
   std::string pass;  ///< for a person
   int64_t step = 0;
-  int64_t steps = 0;  ///< planned in this pass
-  double upper_loss = 0;
+  int64_t steps = 0;      ///< planned in this pass
+  double upper_loss = 0;  ///< of a step of the last twentieth of a second: reading it waits for the device
   double best = std::numeric_limits<double>::quiet_NaN();  ///< score so far
   double seconds = 0;
 };
@@ -128,7 +128,7 @@ class Passes {
   void count(const Result& result);
   /// Where an interrupted pass stopped, by its own step and among all passes.
   std::string interruption(const PassPlan& plan, int64_t step) const;
-  void report(const PassPlan& plan, const TraceRow& row) const;
+  void report(const PassPlan& plan, const MadeStep& made, double upper_loss) const;
   void take(const Evaluation& evaluation, int64_t step, const Problem& problem);
   void snapshot(int64_t step, double score, const Problem& problem);
   void write(const TraceRow& row, const std::optional<Evaluation>& evaluation);
