@@ -3,6 +3,7 @@
 
 #include "bilevel/check/check.h"
 #include "bilevel/core/parameters.h"
+#include "bilevel/glm/linear_model.h"
 #include "bilevel/problem/problem.h"
 #include "bilevel/problem/sets.h"
 #include "bilevel/problem/single_level.h"

@@ -56,6 +56,18 @@ int main() {
       .lower = {.parameters = bilevel::named(*head), .loss = weighted_loss, .batches = lower_batches}};
 
   // [shown]
+  const auto sides = 2 * right.to(torch::kFloat32) - 1;  // -1 and 1
+  const bilevel::LinearModel model =
+      bilevel::linear_model({.inputs = {inputs}, .targets = 2 * labels.to(torch::kFloat32) - 1},
+                            {.inputs = {trusted_inputs}, .targets = sides.slice(0, rows)}, 8,
+                            {.x = bilevel::LearnedBy::row_weights, .strength = 0.02, .batch_size = 50});
+  const std::unique_ptr<bilevel::Solver> quick = bilevel::make_solver("soba");
+  std::cout << bilevel::run(model.problem, *quick, {.max_steps = 2000}).brief() << "\n"
+            << "mean weight of wrong rows " << model.x.sigmoid().masked_select(wrong).mean().item<float>()
+            << ", of right ones " << model.x.sigmoid().masked_select(~wrong).mean().item<float>() << "\n";
+  // [shown]
+
+  // [shown]
   const std::unique_ptr<bilevel::Solver> solver = bilevel::make_solver("adambo");
   for (const char* option : {"upper_step_size=0.05", "neumann_terms=10", "schedule=cosine"})
     bilevel::fields_of(*solver).set_text(option);
@@ -63,12 +75,12 @@ int main() {
 
   // [shown]
   std::ofstream events(folder + "/events.jsonl");
-  const auto callback = [&](const bilevel::MadeStep& row, bilevel::Oracles& oracles) {
-    if (row.step % 100 != 0) return true;
+  const auto callback = [&](const bilevel::MadeStep& made, bilevel::Oracles& oracles) {
+    if (made.step % 100 != 0) return true;
     const auto [f, g] = oracles.full_losses();  // on all rows
     for (const auto& [tag, value] : {std::pair{"loss/upper", f}, {"loss/lower", g}})
-      events << nlohmann::json{{"step", row.step}, {"tag", tag}, {"value", value}} << "\n";
-    std::cout << "step " << row.step << ": f = " << f << ", g = " << g << "\n";
+      events << nlohmann::json{{"step", made.step}, {"tag", tag}, {"value", value}} << "\n";
+    std::cout << "step " << made.step << ": f = " << f << ", g = " << g << "\n";
     return true;  // false ends the run
   };
   const bilevel::Result result =

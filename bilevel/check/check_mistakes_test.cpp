@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "bilevel/glm/linear_loss.h"
+#include "bilevel/glm/linear_model.h"
 #include "bilevel/task/known_problem.h"
 #include "tests/checks.h"
 
@@ -88,6 +90,30 @@ TEST(CheckMistakes, ALowerHessianThatIsRightOnlyAtTheStart) {
   // It does not see y move.
   EXPECT_TRUE(wrong_with([smooth, y0](const Tensor& v) { return smooth.hessian(smooth.x, y0, v); }, 2));
   EXPECT_FALSE(wrong_with([smooth](const Tensor& v) { return smooth.hessian(smooth.x, smooth.y, v); }, 2));
+}
+
+TEST(CheckMistakes, DerivativesOfTheProblemsOwnThatAreNotThoseOfItsLoss) {
+  at::Generator random = at::make_generator<at::CPUGeneratorImpl>(1);
+  const Tensor a = torch::randn({30, 3}, random, torch::kFloat64);
+  const TargetedRows rows{{a}, a.select(1, 0).sign()};
+  const LinearModelOptions options{.batch_size = 30, .dtype = torch::kFloat64};
+  Problem problem = linear_model(rows, rows, 3, options).problem;
+  EXPECT_TRUE(check(problem, {.estimators = kOne}).ok) << check(problem, {.estimators = kOne}).table();
+  const LinearLoss upper{.rows = DesignRows({a}, 3, torch::kFloat64), .targets = rows.targets};
+  LinearLoss lower = upper;
+  lower.strength_of = torch::arange(3);
+  lower.strength = 1e-3;  // that the loss does not have
+  problem.lower.derivatives = derivatives_of(lower);
+  const CheckReport of_strength = check(problem, {.estimators = kOne});
+  EXPECT_EQ(item_named(of_strength, "the problem's own grad_y g").verdict, Verdict::wrong)
+      << of_strength.table();
+  EXPECT_EQ(item_named(of_strength, "the problem's own H v").verdict, Verdict::wrong);
+  EXPECT_EQ(item_named(of_strength, "the problem's own J v").verdict, Verdict::ok);
+  lower.strength = 0;
+  lower.strength_of = torch::tensor({0, 2, 1});  // the strengths of two features exchanged
+  problem.lower.derivatives = derivatives_of(lower);
+  const CheckReport exchanged = check(problem, {.estimators = kOne});
+  EXPECT_EQ(item_named(exchanged, "the problem's own J v").verdict, Verdict::wrong) << exchanged.table();
 }
 
 TEST(CheckMistakes, AMinimumThatIsNotTheLowest) {

@@ -42,7 +42,10 @@ std::vector<TestPoint> test_points(Session& s, const Tensor& solution) {
 }
 
 bool DerivativeTests::run(const std::vector<TestPoint>& points) {
-  for (const TestPoint& point : points) gradients(point);
+  for (const TestPoint& point : points) {
+    if (s_.oracles.has_derivatives()) own_derivatives(point);
+    gradients(point);
+  }
   s_.note_collected();
   {
     const PointScope moved(s_.oracles, points[0].x, points[0].y);
@@ -83,6 +86,29 @@ Ruling DerivativeTests::derivative(Parameters& variable, const Tensor& at, const
     judgement = judged(differences.confirmed(expected));
   variable.assign(at);
   return judgement;
+}
+
+void DerivativeTests::own_derivatives(const TestPoint& point) {
+  const PointScope moved(s_.oracles, point.x, point.y);
+  const Tensor v = s_.random(point.y);
+  const auto all = [&] {
+    const JointGradient f = s_.oracles.upper().gradient(s_.upper), g = s_.oracles.lower().gradient(s_.lower);
+    const Products products = s_.oracles.lower().point(s_.lower).products(v);
+    return std::vector{std::pair{"grad_x f", f.x}, {"grad_y f", f.y},     {"grad_x g", g.x},
+                       {"grad_y g", g.y},          {"H v", products.hvp}, {"J v", products.cross_vjp}};
+  };
+  const auto own = all();
+  const AutogradScope by_autograd(s_.oracles);
+  const auto expected = all();
+  for (size_t i = 0; i < own.size(); ++i) {
+    const Tensor &one = own[i].second, &other = expected[i].second;
+    const double scale = std::max(norm_of(one), norm_of(other));
+    Ruling judgement =
+        judge({.gap = norm_of(one - other), .scale = scale, .noise = 64 * s_.unit * scale, .overall = scale},
+              s_.tolerance);
+    if (judgement.verdict == Verdict::wrong) judgement.message = "differs from autograd's of the loss";
+    s_.collect("gradients", fmt::format("the problem's own {}", own[i].first), judgement, point);
+  }
 }
 
 void DerivativeTests::gradients(const TestPoint& point) {

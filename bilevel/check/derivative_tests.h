@@ -16,6 +16,8 @@ class DerivativeTests {
   bool run(const std::vector<TestPoint>& points);
 
  private:
+  /// The problem's own derivatives against autograd's.
+  void own_derivatives(const TestPoint& point);
   void gradients(const TestPoint& point);
   void one_gradient(const TestPoint& point, bool of_x, const Block& block, bool upper,
                     const torch::Tensor& gradient);

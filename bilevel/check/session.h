@@ -80,8 +80,8 @@ class Session {
   double difference_step(double step);
 
   torch::Tensor random(const torch::Tensor& like);
-  double upper_value() { return oracles.upper().point(upper).value().item<double>(); }
-  double lower_value() { return oracles.lower().point(lower, Graph::lower_only).value().item<double>(); }
+  double upper_value() { return oracles.upper().value(upper).item<double>(); }
+  double lower_value() { return oracles.lower().value(lower).item<double>(); }
   /// Length 1: half along `gradient`, where it is not zero, half at random, inside `block`.
   torch::Tensor direction_in(const Block& block, const torch::Tensor& gradient);
   /// First step of differences along d in x or y: unit^(1/4) of what moves.

@@ -87,6 +87,22 @@ torch::Tensor zeros_of(const torch::Tensor& like) {
   return zeros;
 }
 
+torch::Tensor copy_of(const torch::Tensor& v) {
+  if (!is_short(v)) return v.detach().clone();
+  const torch::Tensor copy = at::detail::empty_cpu({v.numel()}, v.scalar_type());
+  std::memcpy(copy.data_ptr(), v.const_data_ptr(), v.nbytes());
+  return copy;
+}
+
+void copy_into(const torch::Tensor& x, const torch::Tensor& y) {
+  if (short_alike({y, x})) {
+    std::memmove(y.data_ptr(), x.const_data_ptr(), y.nbytes());
+    return;
+  }
+  const torch::NoGradGuard no_grad;
+  y.copy_(x);
+}
+
 void axpy(double a, const torch::Tensor& x, const torch::Tensor& y) {
   if (!short_alike({y, x})) {
     const torch::NoGradGuard no_grad;

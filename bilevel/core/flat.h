@@ -22,6 +22,12 @@ auto with_type(const torch::Tensor& t, const F& f) {
 /// Zeros of the length, dtype and device of a flat tensor.
 torch::Tensor zeros_of(const torch::Tensor& like);
 
+/// A copy of a flat tensor.
+torch::Tensor copy_of(const torch::Tensor& v);
+
+/// y <- x.
+void copy_into(const torch::Tensor& x, const torch::Tensor& y);
+
 /// y <- a x + y.
 void axpy(double a, const torch::Tensor& x, const torch::Tensor& y);
 

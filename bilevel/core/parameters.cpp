@@ -72,8 +72,7 @@ bool Parameters::bound(const torch::Tensor& tensor, int64_t offset) const {
 }
 
 void Parameters::assign(const torch::Tensor& values) {
-  const torch::NoGradGuard no_grad;
-  flat_.copy_(values);
+  copy_into(values, flat_);
   ++version_;
 }
 

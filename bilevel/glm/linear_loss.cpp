@@ -3,10 +3,48 @@
 #include <ATen/ops/cross_entropy_loss.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+
+#include "bilevel/core/clones.h"
+#include "bilevel/glm/functions.h"
 
 namespace bilevel {
 namespace {
+
+/// out_j += a_j + scale s_j v_j, where there are strengths s.
+template <typename T>
+BILEVEL_INLINE void finish_loop(const T* a, const T* s, T scale, const T* v, T* __restrict out, int64_t n) {
+  if (s == nullptr) {
+    for (int64_t j = 0; j < n; ++j) out[j] += a[j];
+  } else {
+    for (int64_t j = 0; j < n; ++j) out[j] += a[j] + scale * s[j] * v[j];
+  }
+}
+BILEVEL_CLONES void finish(const float* a, const float* s, float scale, const float* v, float* out,
+                           int64_t n) {
+  finish_loop(a, s, scale, v, out, n);
+}
+BILEVEL_CLONES void finish(const double* a, const double* s, double scale, const double* v, double* out,
+                           int64_t n) {
+  finish_loop(a, s, scale, v, out, n);
+}
+
+/// Memory that the points of a run use one after the other.
+template <typename T>
+class Buffers {
+ public:
+  std::vector<T> take() {
+    if (spare_.empty()) return {};
+    std::vector<T> buffer = std::move(spare_.back());
+    spare_.pop_back();
+    return buffer;
+  }
+  void give(std::vector<T> buffer) { spare_.push_back(std::move(buffer)); }
+
+ private:
+  std::vector<std::vector<T>> spare_;
+};
 
 /// What a run keeps: the targets in its dtype, and the strengths of the last x.
 template <typename T>
@@ -23,12 +61,12 @@ class LinearDerivatives : public Derivatives {
   std::unique_ptr<PointDerivatives> at(const Batch& batch, const torch::Tensor& x,
                                        const torch::Tensor& y) override;
 
-  /// s_j at x.
-  const std::vector<T>& strengths(const torch::Tensor& x) {
-    if (strength_of == nullptr) return strengths_;
+  /// s_j at x; null: all are zero.
+  const T* strengths(const torch::Tensor& x) {
+    if (strength_of == nullptr) return loss.strength != 0 ? strengths_.data() : nullptr;
     const auto size = static_cast<size_t>(x.numel());
     const T* value = x.const_data_ptr<T>();
-    if (x_.size() == size && std::memcmp(x_.data(), value, size * sizeof(T)) == 0) return strengths_;
+    if (x_.size() == size && std::memcmp(x_.data(), value, size * sizeof(T)) == 0) return strengths_.data();
     x_.assign(value, value + size);
     exp_x_.resize(size);
     for (size_t u = 0; u < size; ++u) exp_x_[u] = std::exp(value[u]);
@@ -36,7 +74,7 @@ class LinearDerivatives : public Derivatives {
       const int64_t u = strength_of[j];
       strengths_[j] = static_cast<T>(loss.strength) + (u >= 0 ? exp_x_[static_cast<size_t>(u)] : 0);
     }
-    return strengths_;
+    return strengths_.data();
   }
   /// exp(x) of the last call of `strengths`.
   const std::vector<T>& exp_x() const { return exp_x_; }
@@ -44,6 +82,7 @@ class LinearDerivatives : public Derivatives {
   const LinearLoss loss;
   const int64_t *unit_of = nullptr, *strength_of = nullptr;  // null: none
   const T* targets;
+  const std::shared_ptr<Buffers<T>> buffers = std::make_shared<Buffers<T>>();
 
  private:
   torch::Tensor targets_;
@@ -55,35 +94,40 @@ class LinearPoint : public PointDerivatives {
  public:
   LinearPoint(LinearDerivatives<T>& level, const Batch& batch, const torch::Tensor& x, const torch::Tensor& y)
       : level_(level),
-        loss_(level.loss),
+        rows_of_(level.loss.rows),
+        loss_(level.loss.loss),
         batch_(batch),
-        count_(batch.rows().size()),
-        k_(static_cast<size_t>(loss_.outputs)),
+        numbers_(batch.rows().data()),
+        count_(batch.size()),
+        k_(level.loss.outputs),
+        columns_(level.loss.rows.width() * k_),
         x_(x.const_data_ptr<T>()),
         y_(y.const_data_ptr<T>()),
         strengths_(level.strengths(x)),
-        buffer_(count_ * (1 + 4 * k_)),
-        share_(buffer_.data()),
-        u_(share_ + count_),
-        r_(u_ + count_ * k_),
-        h_(r_ + count_ * k_),
-        scaled_(h_ + count_ * k_) {
+        buffers_(level.buffers),
+        memory_(buffers_->take()) {
+    divide_memory();
     const torch::Tensor& weights = batch.weights();
     const double* weight = weights.defined() ? weights.const_data_ptr<double>() : nullptr;
-    const auto count = static_cast<T>(count_);
-    for (size_t i = 0; i < count_; ++i)
-      share_[i] = (weight != nullptr ? static_cast<T>(weight[i]) : T{1}) / count;
+    const T share = T{1} / static_cast<T>(count_);
+    for (int64_t i = 0; i < count_; ++i) target_[i] = level.targets[numbers_[i]];
+    for (int64_t i = 0; i < count_; ++i)
+      share_[i] = weight != nullptr ? static_cast<T>(weight[i]) * share : share;
+    for (int64_t i = 0; i < count_; ++i) factor_[i] = share_[i];
+    for (int64_t i = 0; level.unit_of != nullptr && i < count_; ++i) factor_[i] *= glm::sigmoid(x_[unit(i)]);
+    column_y_ = column(y_, column_y_);
   }
+  ~LinearPoint() override { buffers_->give(std::move(memory_)); }
 
   double value() override {
     double sum = 0;
-    by_blocks([&](size_t begin, size_t end) {
+    by_blocks([&](int64_t begin, int64_t end) {
       outputs(begin, end);
-      for (size_t i = begin; i < end; ++i) sum += static_cast<double>(share_[i] * weight(i) * row_loss(i));
+      losses(begin, end);
+      for (int64_t i = begin; i < end; ++i) sum += static_cast<double>(factor_[i] * scaled_[i]);
     });
     has_outputs_ = true;
-    if (!penalized()) return sum;
-    for (size_t j = 0; j < strengths_.size(); ++j)
+    for (int64_t j = 0; strengths_ != nullptr && j < size(); ++j)
       sum += static_cast<double>(strengths_[j] * y_[j] * y_[j] / 2);
     return sum;
   }
@@ -92,20 +136,23 @@ class LinearPoint : public PointDerivatives {
     const T scale_x = static_cast<T>(x.scale), scale_y = static_cast<T>(y.scale);
     T* in_x = x.out != nullptr ? x.out->data_ptr<T>() : nullptr;
     T* in_y = y.out != nullptr ? y.out->data_ptr<T>() : nullptr;
-    by_blocks([&](size_t begin, size_t end) {
-      residuals(begin, end);
-      for (size_t i = begin; in_x != nullptr && level_.unit_of != nullptr && i < end; ++i)
-        in_x[unit(i)] += scale_x * share_[i] * slope(i) * row_loss(i);
-      if (in_y == nullptr) return;
-      for (size_t i = begin; i < end; ++i) {
-        const T factor = scale_y * share_[i] * weight(i);
-        for (size_t c = 0; c < k_; ++c) at(scaled_, i)[c] = factor * at(r_, i)[c];
-      }
-      add_transposed(begin, end, in_y);
-    });
-    has_outputs_ = has_residuals_ = true;
+    const bool units = in_x != nullptr && level_.unit_of != nullptr;
+    if (units || in_y != nullptr) {
+      T* sum = begin_sum(in_y);
+      by_blocks([&](int64_t begin, int64_t end) {
+        residuals(begin, end);
+        if (units) {
+          losses(begin, end);
+          for (int64_t i = begin; i < end; ++i) in_x[unit(i)] += scale_x * share_[i] * slope(i) * scaled_[i];
+        }
+        if (in_y == nullptr) return;
+        scale_into(begin, end, scale_y, r_);
+        add_transposed(begin, end, sum, in_y);
+      });
+      has_outputs_ = has_residuals_ = true;
+      if (in_y != nullptr) end_sum(sum, scale_y, y_, in_y);
+    }
     if (in_x != nullptr) add_strength_products(y_, scale_x / 2, in_x);
-    if (in_y != nullptr) add_penalty(y_, scale_y, in_y);
   }
 
   void products(const torch::Tensor& v, const Into& cross_vjp, const Into& hvp) override {
@@ -115,95 +162,152 @@ class LinearPoint : public PointDerivatives {
     T* in_y = hvp.out != nullptr ? hvp.out->data_ptr<T>() : nullptr;
     const bool units = in_x != nullptr && level_.unit_of != nullptr;
     if (units || in_y != nullptr) {
-      by_blocks([&](size_t begin, size_t end) {
-        residuals(begin, end);
-        multiply(begin, end, along, scaled_);  // A v
-        for (size_t i = begin; units && i < end; ++i) {
-          T product = 0;
-          for (size_t c = 0; c < k_; ++c) product += at(r_, i)[c] * at(scaled_, i)[c];
-          in_x[unit(i)] += scale_x * share_[i] * slope(i) * product;
+      const T* column_v = column(along, column_v_);
+      T* sum = begin_sum(in_y);
+      by_blocks([&](int64_t begin, int64_t end) {
+        outputs_along(begin, end, along, column_v);  // A v
+        if (units) {
+          for (int64_t i = begin; i < end; ++i) {
+            T product = 0;
+            for (int64_t c = i * k_; c < (i + 1) * k_; ++c) product += r_[c] * along_[c];
+            in_x[unit(i)] += scale_x * share_[i] * slope(i) * product;
+          }
         }
         if (in_y == nullptr) return;
-        for (size_t i = begin; i < end; ++i) {
-          row_curvature(loss_.loss, at(h_, i), loss_.outputs, at(scaled_, i));
-          const T factor = scale_y * share_[i] * weight(i);
-          for (size_t c = 0; c < k_; ++c) at(scaled_, i)[c] *= factor;
-        }
-        add_transposed(begin, end, in_y);
+        row_curvatures(loss_, h_ + begin * k_, end - begin, k_, along_ + begin * k_);
+        scale_into(begin, end, scale_y, along_);
+        add_transposed(begin, end, sum, in_y);
       });
       has_outputs_ = has_residuals_ = true;
+      if (in_y != nullptr) end_sum(sum, scale_y, along, in_y);
     }
     if (in_x != nullptr) add_strength_products(along, scale_x, in_x);
-    if (in_y != nullptr) add_penalty(along, scale_y, in_y);
   }
 
  private:
-  T* at(T* of, size_t row) const { return of + row * k_; }
-  T target(size_t i) const { return level_.targets[batch_.rows()[i]]; }
-  size_t unit(size_t i) const { return static_cast<size_t>(level_.unit_of[batch_.rows()[i]]); }
-  /// w_i and its derivative in x.
-  T weight(size_t i) const { return level_.unit_of != nullptr ? sigmoid(x_[unit(i)]) : T{1}; }
-  T slope(size_t i) const {
-    const T w = sigmoid(x_[unit(i)]);
+  /// Room for every array, each from a multiple of 64 bytes on.
+  void divide_memory() {
+    constexpr int64_t lanes = 64 / sizeof(T);
+    const auto rounded = [](int64_t n) { return (n + lanes - 1) / lanes * lanes; };
+    const int64_t per_row = rounded(count_), per_output = rounded(count_ * k_);
+    const int64_t column = rows_of_.pads(k_) ? rows_of_.padded(k_) : 0;
+    const auto needed = static_cast<size_t>(3 * per_row + 5 * per_output + 3 * column + lanes);
+    if (memory_.size() < needed) memory_.resize(needed);
+    T* at = memory_.data();
+    while (reinterpret_cast<uintptr_t>(at) % 64 != 0) ++at;
+    for (T** part : {&target_, &share_, &factor_}) at = (*part = at) + per_row;
+    for (T** part : {&u_, &r_, &h_, &along_, &scaled_}) at = (*part = at) + per_output;
+    for (T** part : {&column_y_, &column_v_, &sum_}) at = (*part = at) + column;
+  }
+
+  /// The part of v that multiplies rows, as `DesignRows` wants it.
+  T* column(const T* v, T* padded) const {
+    if (!rows_of_.pads(k_)) return const_cast<T*>(v);
+    std::copy(v, v + columns_, padded);
+    std::fill(padded + columns_, padded + rows_of_.padded(k_), T{0});
+    return padded;
+  }
+  /// Where sums over rows go: straight to the result, or first to a padded column.
+  T* begin_sum(T* out) {
+    if (!rows_of_.pads(k_)) return out;
+    std::fill(sum_, sum_ + rows_of_.padded(k_), T{0});
+    return sum_;
+  }
+  void end_sum(const T* sum, T scale, const T* v, T* out) const {
+    if (sum != out) {
+      finish(sum, strengths_, scale, v, out, columns_);
+      for (int64_t j = columns_; strengths_ != nullptr && j < size(); ++j)
+        out[j] += scale * strengths_[j] * v[j];
+    } else {
+      for (int64_t j = 0; strengths_ != nullptr && j < size(); ++j) out[j] += scale * strengths_[j] * v[j];
+    }
+  }
+
+  int64_t size() const { return columns_ + (level_.loss.bias ? k_ : 0); }
+  int64_t unit(int64_t i) const { return level_.unit_of[numbers_[i]]; }
+  /// The derivative of w_i in x.
+  T slope(int64_t i) const {
+    const T w = glm::sigmoid(x_[unit(i)]);
     return w * (1 - w);
   }
-  template <typename Pointer>
-  Pointer bias(Pointer of_y) const {
-    return loss_.bias ? of_y + loss_.rows.width() * loss_.outputs : nullptr;
-  }
-  bool penalized() const { return loss_.strength != 0 || level_.strength_of != nullptr; }
-
-  T row_loss(size_t i) const { return row_value(loss_.loss, at(u_, i), target(i), loss_.outputs); }
 
   /// Block after block of rows, so that what a derivative needs of a row is done while the row is near.
   template <typename F>
   void by_blocks(const F& f) const {
-    const size_t block = std::min(static_cast<size_t>(loss_.rows.block(loss_.outputs)), count_);
-    for (size_t begin = 0; begin < count_; begin += block) f(begin, std::min(count_, begin + block));
+    const int64_t block = std::min(rows_of_.block(k_), count_);
+    for (int64_t begin = 0; begin < count_; begin += block) f(begin, std::min(count_, begin + block));
   }
-  RowSpan rows(size_t begin, size_t end) const {
-    const int64_t* numbers = batch_.rows().data();
-    return {numbers + begin, static_cast<int64_t>(end - begin), numbers + count_};
+  RowSpan rows(int64_t begin, int64_t end) const {
+    return {numbers_ + begin, end - begin, numbers_ + count_};
   }
-  void multiply(size_t begin, size_t end, const T* by, T* out) const {
-    loss_.rows.multiply(rows(begin, end), by, bias(by), loss_.outputs, at(out, begin));
+  void add_bias(int64_t begin, int64_t end, const T* of, T* out) const {
+    if (!level_.loss.bias) return;
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t c = 0; c < k_; ++c) out[i * k_ + c] += of[columns_ + c];
   }
-  void add_transposed(size_t begin, size_t end, T* out) const {
-    loss_.rows.add_transposed(rows(begin, end), at(scaled_, begin), loss_.outputs, out, bias(out));
+  void outputs(int64_t begin, int64_t end) {
+    if (has_outputs_) return;
+    rows_of_.multiply(rows(begin, end), column_y_, k_, u_ + begin * k_);
+    add_bias(begin, end, y_, u_);
   }
-  void outputs(size_t begin, size_t end) {
-    if (!has_outputs_) multiply(begin, end, y_, u_);
-  }
-  void residuals(size_t begin, size_t end) {
+  void residuals(int64_t begin, int64_t end) {
     outputs(begin, end);
-    if (has_residuals_) return;
-    for (size_t i = begin; i < end; ++i)
-      row_gradient(loss_.loss, at(u_, i), target(i), loss_.outputs, at(r_, i), at(h_, i));
+    if (!has_residuals_)
+      row_gradients(loss_, u_ + begin * k_, target_ + begin, end - begin, k_, r_ + begin * k_,
+                    h_ + begin * k_);
   }
-  /// out_j += scale s_j v_j.
-  void add_penalty(const T* v, T scale, T* out) const {
-    if (!penalized()) return;
-    for (size_t j = 0; j < strengths_.size(); ++j) out[j] += scale * strengths_[j] * v[j];
+  void losses(int64_t begin, int64_t end) {
+    row_values(loss_, u_ + begin * k_, target_ + begin, end - begin, k_, scaled_ + begin);
+  }
+  /// The residuals, and A v.
+  void outputs_along(int64_t begin, int64_t end, const T* v, const T* column_v) {
+    T* out = along_ + begin * k_;
+    if (has_outputs_) {
+      rows_of_.multiply(rows(begin, end), column_v, k_, out);
+    } else {
+      rows_of_.multiply(rows(begin, end), column_y_, column_v, k_, u_ + begin * k_, out);
+      add_bias(begin, end, y_, u_);
+    }
+    add_bias(begin, end, v, along_);
+    if (!has_residuals_)
+      row_gradients(loss_, u_ + begin * k_, target_ + begin, end - begin, k_, r_ + begin * k_,
+                    h_ + begin * k_);
+  }
+  void scale_into(int64_t begin, int64_t end, T scale, const T* of) {
+    if (k_ == 1) {
+      for (int64_t i = begin; i < end; ++i) scaled_[i] = scale * factor_[i] * of[i];
+      return;
+    }
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t c = 0; c < k_; ++c) scaled_[i * k_ + c] = scale * factor_[i] * of[i * k_ + c];
+  }
+  void add_transposed(int64_t begin, int64_t end, T* sum, T* out) const {
+    rows_of_.add_transposed(rows(begin, end), scaled_ + begin * k_, k_, sum);
+    if (!level_.loss.bias) return;
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t c = 0; c < k_; ++c) out[columns_ + c] += scaled_[i * k_ + c];
   }
   /// out_u += scale ds_j/dx_u y_j v_j.
   void add_strength_products(const T* v, T scale, T* out) const {
-    if (level_.strength_of == nullptr) return;
     const int64_t* of = level_.strength_of;
-    for (size_t j = 0; j < strengths_.size(); ++j) {
-      if (of[j] < 0) continue;
-      const auto u = static_cast<size_t>(of[j]);
-      out[u] += scale * level_.exp_x()[u] * y_[j] * v[j];
+    for (int64_t j = 0; of != nullptr && j < size(); ++j) {
+      if (of[j] >= 0) out[of[j]] += scale * level_.exp_x()[static_cast<size_t>(of[j])] * y_[j] * v[j];
     }
   }
 
-  LinearDerivatives<T>& level_;
-  const LinearLoss& loss_;
+  const LinearDerivatives<T>& level_;
+  const DesignRows& rows_of_;
+  const RowLoss loss_;
   const Batch batch_;
-  size_t count_, k_;
-  const T *x_, *y_;
-  const std::vector<T>& strengths_;
-  std::vector<T> buffer_;
-  T *share_, *u_, *r_, *h_, *scaled_;  // c_i / rows; outputs; residuals; curvatures; what is multiplied next
+  const int64_t* numbers_;
+  const int64_t count_, k_, columns_;  // rows; outputs; numbers of W
+  const T *x_, *y_, *strengths_;
+  std::shared_ptr<Buffers<T>> buffers_;
+  std::vector<T> memory_;
+  T *target_, *share_, *factor_;  // [rows]: t; c / rows; c w / rows
+  T *u_, *r_, *h_, *along_,
+      *scaled_;                     // [rows, k]: outputs; residuals; curvatures; A v; what is multiplied next
+  T *column_y_, *column_v_, *sum_;  // padded columns
   bool has_outputs_ = false, has_residuals_ = false;
 };
 

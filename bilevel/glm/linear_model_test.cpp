@@ -1,5 +1,8 @@
 #include "bilevel/glm/linear_model.h"
 
+#include <ATen/record_function.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
 
 #include "bilevel/core/error.h"
@@ -62,6 +65,65 @@ INSTANTIATE_TEST_SUITE_P(All, EverySolver, testing::ValuesIn(solver_names()), []
   std::erase(name, '-');
   return name;
 });
+
+/// Counts what LibTorch is asked for in this thread.
+class LibTorchCounts {
+ public:
+  LibTorchCounts() {
+    calls = 0;
+    handle_ = at::addThreadLocalCallback(
+        at::RecordFunctionCallback([](const at::RecordFunction&) -> std::unique_ptr<at::ObserverContext> {
+          ++calls;
+          return nullptr;
+        }).scopes({at::RecordScope::FUNCTION}));
+    allocations_ = std::make_shared<Allocations>();
+    debug_.emplace(c10::DebugInfoKind::PROFILER_STATE, allocations_);
+  }
+  ~LibTorchCounts() { at::removeCallback(handle_); }
+  double calls_a_step(int64_t steps) const { return static_cast<double>(calls) / static_cast<double>(steps); }
+  double allocations_a_step(int64_t steps) const {
+    return static_cast<double>(allocations_->count) / static_cast<double>(steps);
+  }
+
+ private:
+  struct Allocations : c10::MemoryReportingInfoBase {
+    void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device) override { count += size > 0; }
+    bool memoryProfilingEnabled() const override { return true; }
+    int64_t count = 0;
+  };
+  static thread_local int64_t calls;
+  at::CallbackHandle handle_;
+  std::shared_ptr<Allocations> allocations_;
+  std::optional<c10::DebugInfoGuard> debug_;
+};
+thread_local int64_t LibTorchCounts::calls = 0;
+
+TEST(LinearModelTest, AStepAsksLibTorchForLittle) {
+  const DefaultGeneratorScope randomness(1);
+  const auto rows = [](int64_t n) {
+    return TargetedRows{{torch::randn({n, 20})}, 2 * torch::randint(2, {n}).to(torch::kFloat32) - 1};
+  };
+  LinearModel made = linear_model(rows(3000), rows(3000), 20, {.batch_size = 10});
+  const auto counts = [&](const std::string& name, const nlohmann::json& options) {
+    Oracles oracles(made.problem, 1);
+    const std::unique_ptr<Solver> solver = solver_registry().at(name).make();
+    fields_of(*solver).from_json(options);
+    solver->start(oracles, 1000);
+    constexpr int64_t kSteps = 100;
+    for (int64_t k = 0; k < 5; ++k) solver->step(oracles);
+    const LibTorchCounts counted;
+    for (int64_t k = 0; k < kSteps; ++k) solver->step(oracles);
+    return std::pair{counted.calls_a_step(kSteps), counted.allocations_a_step(kSteps)};
+  };
+  // SOBA: grad_y g, the hypergradient, the residual, and two numbers for the trace.
+  const auto [soba_calls, soba_allocations] = counts("soba", {{"samples", "shared"}});
+  EXPECT_LE(soba_calls, 0.5);
+  EXPECT_LE(soba_allocations, 5.5);
+  // AdamBO with ten terms: a vector for each of nine products, and nine more, two of them by LibTorch.
+  const auto [adambo_calls, adambo_allocations] = counts("adambo", {{"neumann_terms", 10}});
+  EXPECT_LE(adambo_calls, 6);
+  EXPECT_LE(adambo_allocations, 19);
+}
 
 TEST(LinearModelTest, RefusesWhatDoesNotFit) {
   const auto message = [](const TargetedRows& train, const LinearModelOptions& options) -> std::string {

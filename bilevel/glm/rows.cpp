@@ -15,102 +15,122 @@ constexpr int64_t kBlockBytes = 8192;  // of rows, a quarter of the first cache
 
 // ---- dense rows, one column ----
 
-constexpr int64_t kLanes = 16;
-
-/// out [4] <- the products of four rows with b. Each has sixteen running sums: wide vectors on every machine, and the same sum
-/// on every one but for fused multiplications. What is left over is counted by a last block that ends with the row; `last`
-/// leaves out of it what was counted before.
+/// 64 bytes of numbers.
 template <typename T>
-BILEVEL_INLINE void four_dots(const T* const (&a)[4], const T* b, int64_t n, const T* last, T* out) {
-  T sum[4][kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t r = 0; r < 4; ++r)
-      for (int64_t j = 0; j < kLanes; ++j) sum[r][j] += a[r][i + j] * b[i + j];
-  }
-  if (i < n) {
-    T rest[kLanes];
-    for (int64_t j = 0; j < kLanes; ++j) rest[j] = last[j] * b[n - kLanes + j];
-    for (int64_t r = 0; r < 4; ++r)
-      for (int64_t j = 0; j < kLanes; ++j) sum[r][j] += a[r][n - kLanes + j] * rest[j];
-  }
-  for (int64_t r = 0; r < 4; ++r) {
-    T eight[8], four[4];
-    for (int64_t j = 0; j < 8; ++j) eight[j] = sum[r][j] + sum[r][j + 8];
-    for (int64_t j = 0; j < 4; ++j) four[j] = eight[j] + eight[j + 4];
-    out[r] = (four[0] + four[2]) + (four[1] + four[3]);
+struct Lanes {
+  typedef T type __attribute__((vector_size(64), may_alias));
+  static constexpr int64_t count = 64 / sizeof(T);
+};
+
+template <typename T>
+BILEVEL_INLINE const typename Lanes<T>::type* lanes(const T* numbers) {
+  return reinterpret_cast<const typename Lanes<T>::type*>(numbers);
+}
+
+/// The sums of four vectors.
+template <typename T>
+BILEVEL_INLINE void sums_of(const typename Lanes<T>::type (&v)[4], T* out) {
+  for (int r = 0; r < 4; ++r) {
+    T all[Lanes<T>::count], half[Lanes<T>::count / 2], quarter[Lanes<T>::count / 4];
+    *reinterpret_cast<typename Lanes<T>::type*>(all) = v[r];
+    constexpr int n = Lanes<T>::count;
+    for (int j = 0; j < n / 2; ++j) half[j] = all[j] + all[j + n / 2];
+    for (int j = 0; j < n / 4; ++j) quarter[j] = half[j] + half[j + n / 4];
+    out[r] = quarter[0];
+    for (int j = 1; j < n / 4; ++j) out[r] += quarter[j];
   }
 }
 
-constexpr int64_t kAhead = 12;  // rows between the one that is read and the one that is fetched from memory
+constexpr int64_t kAhead = 8;  // rows between the one that is read and the one that is fetched from memory
 
-template <typename T>
-BILEVEL_INLINE void dots_loop(const T* a, int64_t width, const RowSpan& rows, const T* w, T bias, T* out) {
+/// Four rows at a time.
+template <typename T, bool two>
+BILEVEL_INLINE void dots_loop(const T* a, int64_t stride, const RowSpan& rows, const T* w, const T* v, T* out,
+                              T* out_v) {
+  using V = typename Lanes<T>::type;
+  const V *by_w = lanes(w), *by_v = lanes(v);
   const int64_t* row = rows.begin;
-  if (width < kLanes) {
-    for (int64_t i = 0; i < rows.count; ++i) {
-      out[i] = bias;
-      for (int64_t j = 0; j < width; ++j) out[i] += a[row[i] * width + j] * w[j];
-    }
-    return;
-  }
-  T last[kLanes];
-  for (int64_t j = 0; j < kLanes; ++j) last[j] = j >= kLanes - width % kLanes ? 1 : 0;
   const int64_t known = rows.end - rows.begin;
   for (int64_t i = 0; i < rows.count; i += 4) {
     const T* four[4];
     for (int64_t r = 0; r < 4; ++r) {
-      four[r] = a + row[std::min(i + r, rows.count - 1)] * width;
-      const T* next = a + row[std::min(i + r + kAhead, known - 1)] * width;
-      for (int64_t j = 0; j < width; j += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(next + j);
+      four[r] = a + row[std::min(i + r, rows.count - 1)] * stride;
+      const T* next = a + row[std::min(i + r + kAhead, known - 1)] * stride;
+      for (int64_t j = 0; j < stride; j += Lanes<T>::count) __builtin_prefetch(next + j);
+    }
+    const V *a0 = lanes(four[0]), *a1 = lanes(four[1]), *a2 = lanes(four[2]), *a3 = lanes(four[3]);
+    V of_w[4] = {}, of_v[4] = {};
+    for (int64_t j = 0; j < stride / Lanes<T>::count; ++j) {
+      of_w[0] += a0[j] * by_w[j];
+      of_w[1] += a1[j] * by_w[j];
+      of_w[2] += a2[j] * by_w[j];
+      of_w[3] += a3[j] * by_w[j];
+      if constexpr (two) {
+        of_v[0] += a0[j] * by_v[j];
+        of_v[1] += a1[j] * by_v[j];
+        of_v[2] += a2[j] * by_v[j];
+        of_v[3] += a3[j] * by_v[j];
+      }
     }
     T found[4];
-    four_dots(four, w, width, last, found);
-    for (int64_t r = 0; r < std::min<int64_t>(4, rows.count - i); ++r) out[i + r] = bias + found[r];
+    const int64_t left = std::min<int64_t>(4, rows.count - i);
+    sums_of<T>(of_w, found);
+    for (int64_t r = 0; r < left; ++r) out[i + r] = found[r];
+    if constexpr (two) {
+      sums_of<T>(of_v, found);
+      for (int64_t r = 0; r < left; ++r) out_v[i + r] = found[r];
+    }
   }
 }
-BILEVEL_CLONES void dots(const float* a, int64_t width, const RowSpan& rows, const float* w, float bias,
-                         float* out) {
-  dots_loop(a, width, rows, w, bias, out);
+BILEVEL_CLONES void dots(const float* a, int64_t stride, const RowSpan& rows, const float* w, float* out) {
+  dots_loop<float, false>(a, stride, rows, w, w, out, out);
 }
-BILEVEL_CLONES void dots(const double* a, int64_t width, const RowSpan& rows, const double* w, double bias,
-                         double* out) {
-  dots_loop(a, width, rows, w, bias, out);
+BILEVEL_CLONES void dots(const double* a, int64_t stride, const RowSpan& rows, const double* w, double* out) {
+  dots_loop<double, false>(a, stride, rows, w, w, out, out);
+}
+BILEVEL_CLONES void dots(const float* a, int64_t stride, const RowSpan& rows, const float* w, const float* v,
+                         float* out, float* out_v) {
+  dots_loop<float, true>(a, stride, rows, w, v, out, out_v);
+}
+BILEVEL_CLONES void dots(const double* a, int64_t stride, const RowSpan& rows, const double* w,
+                         const double* v, double* out, double* out_v) {
+  dots_loop<double, true>(a, stride, rows, w, v, out, out_v);
 }
 
 /// Four rows a pass over `out`, which is then read and written a fourth as often.
 template <typename T>
-BILEVEL_INLINE void add_rows_loop(const T* a, int64_t width, const int64_t* rows, int64_t count, const T* r,
-                                  T* __restrict out) {
-  int64_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    const T *a0 = a + rows[i] * width, *a1 = a + rows[i + 1] * width, *a2 = a + rows[i + 2] * width,
-            *a3 = a + rows[i + 3] * width;
-    const T r0 = r[i], r1 = r[i + 1], r2 = r[i + 2], r3 = r[i + 3];
-    for (int64_t j = 0; j < width; ++j) out[j] += (r0 * a0[j] + r1 * a1[j]) + (r2 * a2[j] + r3 * a3[j]);
-  }
-  for (; i < count; ++i) {
-    const T* row = a + rows[i] * width;
-    for (int64_t j = 0; j < width; ++j) out[j] += r[i] * row[j];
+BILEVEL_INLINE void add_rows_loop(const T* a, int64_t stride, const RowSpan& rows, const T* r, T* out) {
+  using V = typename Lanes<T>::type;
+  V* sum = reinterpret_cast<V*>(out);
+  for (int64_t i = 0; i < rows.count; i += 4) {
+    const T* four[4];
+    T factor[4];
+    for (int64_t k = 0; k < 4; ++k) {
+      four[k] = a + rows.begin[std::min(i + k, rows.count - 1)] * stride;
+      factor[k] = i + k < rows.count ? r[i + k] : 0;
+    }
+    const V *a0 = lanes(four[0]), *a1 = lanes(four[1]), *a2 = lanes(four[2]), *a3 = lanes(four[3]);
+    for (int64_t j = 0; j < stride / Lanes<T>::count; ++j)
+      sum[j] += (factor[0] * a0[j] + factor[1] * a1[j]) + (factor[2] * a2[j] + factor[3] * a3[j]);
   }
 }
-BILEVEL_CLONES void add_rows(const float* a, int64_t width, const int64_t* rows, int64_t count,
-                             const float* r, float* out) {
-  add_rows_loop(a, width, rows, count, r, out);
+BILEVEL_CLONES void add_rows(const float* a, int64_t stride, const RowSpan& rows, const float* r,
+                             float* out) {
+  add_rows_loop(a, stride, rows, r, out);
 }
-BILEVEL_CLONES void add_rows(const double* a, int64_t width, const int64_t* rows, int64_t count,
-                             const double* r, double* out) {
-  add_rows_loop(a, width, rows, count, r, out);
+BILEVEL_CLONES void add_rows(const double* a, int64_t stride, const RowSpan& rows, const double* r,
+                             double* out) {
+  add_rows_loop(a, stride, rows, r, out);
 }
 
 // ---- sparse rows ----
 
 template <typename T>
 void sparse_multiply(const T* values, const int64_t* indices, const int64_t* offsets, const RowSpan& rows,
-                     const T* w, const T* bias, int64_t k, T* out) {
+                     const T* w, int64_t k, T* out) {
   for (int64_t i = 0; i < rows.count; ++i) {
     const int64_t row = rows.begin[i];
-    for (int64_t c = 0; c < k; ++c) out[c] = bias != nullptr ? bias[c] : 0;
+    for (int64_t c = 0; c < k; ++c) out[c] = 0;
     for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
       const T* from = w + indices[e] * k;
       for (int64_t c = 0; c < k; ++c) out[c] += values[e] * from[c];
@@ -153,7 +173,13 @@ DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, 
   if (!inputs[0].is_cpu()) throw InputError("The rows of a linear model must lie on the CPU.");
   values_ = inputs[dense ? 0 : 1].detach().to(dtype).contiguous();
   count_ = dense ? inputs[0].size(0) : inputs[2].size(0) - 1;
-  if (dense) return;
+  if (dense) {
+    const int64_t lanes = 64 / values_.element_size();
+    stride_ = (width + lanes - 1) / lanes * lanes;
+    if (stride_ != width || reinterpret_cast<uintptr_t>(values_.const_data_ptr()) % 64 != 0)
+      values_ = torch::constant_pad_nd(values_, {0, stride_ - width}).clone();
+    return;
+  }
   indices_ = inputs[0].to(torch::kInt64).contiguous();
   offsets_ = inputs[2].to(torch::kInt64).contiguous();
   const auto* offset = offsets_.const_data_ptr<int64_t>();
@@ -168,8 +194,10 @@ DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, 
 
 int64_t DesignRows::block(int64_t k) const {
   if (sparse() || k > 1) return std::numeric_limits<int64_t>::max();
-  return std::max<int64_t>(4, kBlockBytes / (width_ * values_.element_size()) / 4 * 4);
+  return std::max<int64_t>(4, kBlockBytes / (stride_ * values_.element_size()) / 4 * 4);
 }
+
+int64_t DesignRows::padded(int64_t k) const { return pads(k) ? stride_ : width_; }
 
 bool DesignRows::all(const RowSpan& rows) const {
   if (rows.count != count_) return false;
@@ -180,13 +208,14 @@ bool DesignRows::all(const RowSpan& rows) const {
 }
 
 torch::Tensor DesignRows::matrix(const RowSpan& rows) const {
-  if (all(rows)) return values_;
-  return values_.index_select(
-      0, torch::from_blob(const_cast<int64_t*>(rows.begin), {rows.count}, torch::kInt64));
+  const torch::Tensor values = values_.narrow(1, 0, width_);
+  if (all(rows)) return values;
+  return values.index_select(0,
+                             torch::from_blob(const_cast<int64_t*>(rows.begin), {rows.count}, torch::kInt64));
 }
 
 torch::Tensor DesignRows::product(const torch::Tensor& numbers, const torch::Tensor& w) const {
-  if (!sparse()) return values_.index_select(0, numbers).mm(w);
+  if (!sparse()) return values_.narrow(1, 0, width_).index_select(0, numbers).mm(w);
   const torch::Tensor begin = offsets_.index_select(0, numbers),
                       size = offsets_.index_select(0, numbers + 1) - begin;
   const torch::Tensor first = size.cumsum(0) - size;  // where each row begins in the batch
@@ -198,40 +227,41 @@ torch::Tensor DesignRows::product(const torch::Tensor& numbers, const torch::Ten
 }
 
 template <typename T>
-void DesignRows::multiply(const RowSpan& rows, const T* w, const T* bias, int64_t k, T* out) const {
+void DesignRows::multiply(const RowSpan& rows, const T* w, int64_t k, T* out) const {
   if (sparse()) {
     return sparse_multiply(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
-                           offsets_.const_data_ptr<int64_t>(), rows, w, bias, k, out);
+                           offsets_.const_data_ptr<int64_t>(), rows, w, k, out);
   }
-  if (k == 1) return dots(values_.const_data_ptr<T>(), width_, rows, w, bias != nullptr ? *bias : T{0}, out);
+  if (k == 1) return dots(values_.const_data_ptr<T>(), stride_, rows, w, out);
   const torch::NoGradGuard no_grad;
   torch::Tensor result = view_of(out, rows.count, k);
-  if (bias != nullptr) {
-    torch::addmm_out(result, view_of(bias, 1, k), matrix(rows), view_of(w, width_, k));
-  } else {
-    torch::mm_out(result, matrix(rows), view_of(w, width_, k));
-  }
+  torch::mm_out(result, matrix(rows), view_of(w, width_, k));
 }
 
 template <typename T>
-void DesignRows::add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out, T* bias) const {
-  if (bias != nullptr) {
-    for (int64_t i = 0; i < rows.count; ++i) {
-      for (int64_t c = 0; c < k; ++c) bias[c] += r[i * k + c];
-    }
-  }
+void DesignRows::multiply(const RowSpan& rows, const T* w, const T* v, int64_t k, T* out, T* out_v) const {
+  if (pads(k)) return dots(values_.const_data_ptr<T>(), stride_, rows, w, v, out, out_v);
+  multiply(rows, w, k, out);
+  multiply(rows, v, k, out_v);
+}
+
+template <typename T>
+void DesignRows::add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out) const {
   if (sparse()) {
     return sparse_add_transposed(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
                                  offsets_.const_data_ptr<int64_t>(), rows, r, k, out);
   }
-  if (k == 1) return add_rows(values_.const_data_ptr<T>(), width_, rows.begin, rows.count, r, out);
+  if (k == 1) return add_rows(values_.const_data_ptr<T>(), stride_, rows, r, out);
   const torch::NoGradGuard no_grad;
   view_of(out, width_, k).addmm_(matrix(rows).t(), view_of(r, rows.count, k));
 }
 
-template void DesignRows::multiply(const RowSpan&, const float*, const float*, int64_t, float*) const;
-template void DesignRows::multiply(const RowSpan&, const double*, const double*, int64_t, double*) const;
-template void DesignRows::add_transposed(const RowSpan&, const float*, int64_t, float*, float*) const;
-template void DesignRows::add_transposed(const RowSpan&, const double*, int64_t, double*, double*) const;
+template void DesignRows::multiply(const RowSpan&, const float*, int64_t, float*) const;
+template void DesignRows::multiply(const RowSpan&, const double*, int64_t, double*) const;
+template void DesignRows::multiply(const RowSpan&, const float*, const float*, int64_t, float*, float*) const;
+template void DesignRows::multiply(const RowSpan&, const double*, const double*, int64_t, double*,
+                                   double*) const;
+template void DesignRows::add_transposed(const RowSpan&, const float*, int64_t, float*) const;
+template void DesignRows::add_transposed(const RowSpan&, const double*, int64_t, double*) const;
 
 }  // namespace bilevel

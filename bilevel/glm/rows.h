@@ -20,7 +20,8 @@ class DesignRows {
  public:
   DesignRows() = default;
   /// @param inputs dense {x [n, width]}, or sparse {indices [nnz] int64, values [nnz], offsets [n+1] int64}; on the CPU
-  /// @param dtype float32 or float64; the values are converted once where theirs is another
+  /// @param dtype float32 or float64. The values are copied once where theirs is another, and dense rows also where their
+  /// width is no multiple of 64 bytes.
   /// Throws InputError for inputs of another shape or an index outside of [0, width).
   DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, torch::ScalarType dtype);
 
@@ -37,15 +38,22 @@ class DesignRows {
   /// many where LibTorch multiplies, dense rows with k > 1.
   int64_t block(int64_t k) const;
 
-  /// out [rows, k] <- A W for the given rows A and a matrix W [width, k], k columns side by side, plus `bias` [k] unless null.
-  /// T is the dtype. Cost: one multiplication for each number that a row has and each of the k; no copy of a row but where
-  /// LibTorch multiplies.
-  template <typename T>
-  void multiply(const RowSpan& rows, const T* w, const T* bias, int64_t k, T* out) const;
+  /// Numbers that a column of `multiply` and `add_transposed` has: the width, and for dense rows with k = 1 zeros behind it, to
+  /// a multiple of 64 bytes. Such columns begin at a multiple of 64 bytes.
+  int64_t padded(int64_t k) const;
+  bool pads(int64_t k) const { return !sparse() && k == 1; }
 
-  /// out [width, k] <- out + A' R for R [rows, k]; `bias` [k], unless null, gets the sum of R's rows. Cost as above.
+  /// out [rows, k] <- A W for the given rows A and a matrix W [padded, k], k columns side by side. T is the dtype. Cost: one
+  /// multiplication for each number that a row has and each of the k; no copy of a row but where LibTorch multiplies.
   template <typename T>
-  void add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out, T* bias) const;
+  void multiply(const RowSpan& rows, const T* w, int64_t k, T* out) const;
+  /// The same for two matrices, whose products read every row once.
+  template <typename T>
+  void multiply(const RowSpan& rows, const T* w, const T* v, int64_t k, T* out, T* out_v) const;
+
+  /// out [padded, k] <- out + A' R for R [rows, k]. Cost as above.
+  template <typename T>
+  void add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out) const;
 
  private:
   /// Whether `rows` are all of them in their order.
@@ -55,7 +63,7 @@ class DesignRows {
 
   torch::Tensor values_;             // [n, width] or [nnz]
   torch::Tensor indices_, offsets_;  // sparse only
-  int64_t count_ = 0, width_ = 0;
+  int64_t count_ = 0, width_ = 0, stride_ = 0;
 };
 
 }  // namespace bilevel

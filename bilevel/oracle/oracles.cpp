@@ -265,6 +265,11 @@ std::unique_ptr<PointDerivatives> LevelOracle::own(const Sample& sample) {
   return derivatives_->at(sample.batch, oracles_.x().flat(), oracles_.y().flat());
 }
 
+torch::Tensor LevelOracle::value(const Sample& sample) {
+  const torch::NoGradGuard no_grad;
+  return loss(sample);
+}
+
 LossPoint LevelOracle::point(const Sample& sample, Graph graph) {
   if (auto derivatives = own(sample)) return LossPoint(*this, {}, std::move(derivatives), graph);
   return LossPoint(*this, graph == Graph::both ? loss(sample) : loss_in_y(sample), nullptr, graph);

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bilevel/core/flat.h"
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/oracle/counts.h"
@@ -122,6 +123,8 @@ class LevelOracle {
   int64_t slot_size(int64_t slot);
   Sample slot(int64_t slot);
 
+  /// The problem's `loss` on a sample, 0-dim, without graph. Not counted.
+  torch::Tensor value(const Sample& sample);
   /// One forward pass (Graph::lower_only: none through x is recorded).
   LossPoint point(const Sample& sample, Graph graph = Graph::both);
   /// The loss's gradient in y alone, flat [dim y]: one forward pass without graph through x, one backward pass in y, no
@@ -138,6 +141,7 @@ class LevelOracle {
   void project();
 
  private:
+  friend class AutogradScope;
   friend class Oracles;
   friend class LossPoint;
   friend std::vector<SecondDerivative> second_derivatives(Oracles& oracles, const Sample& lower);
@@ -214,6 +218,8 @@ class Oracles {
   /// either kind. Frees the graphs; `grad_y` of both points still answers, without a pass.
   LinearStep aggregated_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z, double weight);
 
+  /// True when derivatives come from the problem itself (see `Level::derivatives`).
+  bool has_derivatives() const { return upper_.derivatives_ != nullptr; }
   /// True when the lower Hessian needs no data.
   bool has_lower_hessian() const { return static_cast<bool>(problem_.lower_hessian); }
   /// The problem's own constant lower Hessian times v. Needs has_lower_hessian().
@@ -275,13 +281,32 @@ class Oracles {
   std::shared_ptr<const void> alive_ = std::make_shared<int>(0);  // points look whether it still is
 };
 
+/// For its lifetime derivatives come from autograd, also where the problem brings its own.
+class AutogradScope {
+ public:
+  explicit AutogradScope(Oracles& oracles)
+      : oracles_(oracles),
+        upper_(std::move(oracles.upper().derivatives_)),
+        lower_(std::move(oracles.lower().derivatives_)) {}
+  ~AutogradScope() {
+    oracles_.upper().derivatives_ = std::move(upper_);
+    oracles_.lower().derivatives_ = std::move(lower_);
+  }
+  AutogradScope(const AutogradScope&) = delete;
+  AutogradScope& operator=(const AutogradScope&) = delete;
+
+ private:
+  Oracles& oracles_;
+  std::unique_ptr<Derivatives> upper_, lower_;
+};
+
 /// For its lifetime (x, y) is another point; afterwards it is what it was, bit for bit. Two-point estimators
 /// evaluate one sample here and at the present point.
 class PointScope {
  public:
   /// Flat values of both variables.
   PointScope(Oracles& oracles, const torch::Tensor& x, const torch::Tensor& y)
-      : oracles_(oracles), x_(oracles.x().flat().clone()), y_(oracles.y().flat().clone()) {
+      : oracles_(oracles), x_(copy_of(oracles.x().flat())), y_(copy_of(oracles.y().flat())) {
     move(x, y);
   }
   ~PointScope() { move(x_, y_); }

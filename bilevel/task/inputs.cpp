@@ -70,6 +70,12 @@ int64_t Inputs::rows() const {
   }
 }
 
+std::vector<torch::Tensor> Inputs::matrix() const {
+  if (kind_ == InputKind::dense) return {dense_};
+  if (kind_ == InputKind::sparse) return {sparse_.indices, sparse_.values, sparse_.offsets};
+  return {};
+}
+
 std::vector<torch::Tensor> Inputs::gather(const std::vector<int64_t>& rows) const {
   if (kind_ == InputKind::dense) return {dense_.index_select(0, torch::tensor(rows, torch::kInt64))};
   if (kind_ == InputKind::sparse) {

@@ -29,6 +29,9 @@ class Inputs {
   InputKind kind() const { return kind_; }
   int64_t rows() const;
 
+  /// All of them: {x [n,d]} or {indices, values, offsets}, shared; nothing for tokens.
+  std::vector<torch::Tensor> matrix() const;
+
   /// The input tensors of the given rows: {x [B,d]}, {indices, values, offsets} or {ids [B,T] padded with 0,
   /// lengths [B]}.
   std::vector<torch::Tensor> gather(const std::vector<int64_t>& rows) const;

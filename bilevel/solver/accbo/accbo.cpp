@@ -26,7 +26,7 @@ void AccBO::warm_start(Oracles& oracles) {
 
 StepReport AccBO::iterate(Oracles& oracles) {
   const EstimateSample xi = estimator_.draw(oracles);
-  const Point here{.x = oracles.x().flat().clone(), .y = lower_.averaged()};  // (x_t, yhat_t)
+  const Point here{.x = copy_of(oracles.x().flat()), .y = lower_.averaged()};  // (x_t, yhat_t)
   const Hypergradient h = hypergradient_at(oracles, estimator_, xi, here);
   torch::Tensor h_before;  // h(x_{t-1}, yhat_{t-1}; xi_t)
   if (k_ > 0) h_before = hypergradient_at(oracles, estimator_, xi, before_).value;

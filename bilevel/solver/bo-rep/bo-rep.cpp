@@ -19,13 +19,12 @@ struct AveragedSGD {
 /// y <- the average of the iterates of projected SGD on y from the present y, at fixed x.
 void averaged_sgd(Oracles& oracles, const AveragedSGD& rule) {
   Parameters& y = oracles.y();
-  const Projection project =
-      rule.radius > 0 ? ball(rule.radius, y.flat().clone()) : [](const torch::Tensor& flat) { return flat; };
-  torch::Tensor average = torch::zeros_like(y.flat());
+  const Projection project = rule.radius > 0 ? ball(rule.radius, copy_of(y.flat())) : nullptr;
+  const torch::Tensor average = zeros_of(y.flat());
   for (int64_t j = 0; j < rule.steps; ++j) {
-    const torch::Tensor gradient = oracles.lower().gradient_in_y(oracles.lower().draw(rule.stream));
-    y.assign(project(y.flat() - rule.step_size * gradient));
-    average.add_(y.flat(), 1 / static_cast<double>(rule.steps));
+    y.add(oracles.lower().gradient_in_y(oracles.lower().draw(rule.stream)), -rule.step_size);
+    if (project) y.assign(project(y.flat()));
+    axpy(1 / static_cast<double>(rule.steps), y.flat(), average);
   }
   y.assign(average);
 }

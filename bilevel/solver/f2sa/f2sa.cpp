@@ -80,8 +80,10 @@ void F2SA::lower_step(Oracles& oracles, double lambda) {
     const PointScope at_w(oracles, oracles.x().flat(), w_);
     axpy(-steps_.lower(k_), oracles.lower().gradient_in_y(zeta_w), w_);
   }
-  const torch::Tensor of_f = oracles.upper().gradient_in_y(oracles.upper().draw("lower_upper_batches"));
-  oracles.y().add(of_f + lambda * oracles.lower().gradient_in_y(zeta), -steps_.lower(k_) / (1 + lambda));
+  const torch::Tensor direction =
+      copy_of(oracles.upper().gradient_in_y(oracles.upper().draw("lower_upper_batches")));
+  axpy(lambda, oracles.lower().gradient_in_y(zeta), direction);
+  oracles.y().add(direction, -steps_.lower(k_) / (1 + lambda));
 }
 
 StepReport F2SA::iterate(Oracles& oracles) {
@@ -96,7 +98,9 @@ StepReport F2SA::iterate(Oracles& oracles) {
     const PointScope point(oracles, oracles.x().flat(), w_);
     at_w = oracles.lower().gradient(zeta).x;
   }
-  const torch::Tensor h = f.x + lambda * (at_y - at_w);
+  const torch::Tensor h = copy_of(f.x);  // + lambda (at_y - at_w)
+  axpy(lambda, at_y, h);
+  axpy(-lambda, at_w, h);
   oracles.upper().move(h, -steps_.upper(k_));  // x_{k+1}
   return {.upper_loss = f.value, .hypergradient = h, .linear_residual = {}};
 }

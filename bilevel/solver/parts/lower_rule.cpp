@@ -29,14 +29,15 @@ AveragedNesterov::AveragedNesterov(const torch::Tensor& y, double nesterov_momen
     : before_(y.clone()), averaged_(y.clone()), momentum_(nesterov_momentum), weight_(averaging_weight) {}
 
 void AveragedNesterov::step(Parameters& y, double step_size, const std::function<torch::Tensor()>& gradient) {
-  const torch::Tensor present = y.flat().clone();
-  y.add(present - before_, momentum_);  // w
+  const torch::Tensor present = copy_of(y.flat());
+  axpy(-1, present, before_);
+  y.add(before_, -momentum_);  // w
   y.add(gradient(), -step_size);
   before_ = present;
 }
 
 void AveragedNesterov::average(const torch::Tensor& y) {
-  averaged_ = averaged_.clone();  // whoever has the old one keeps it
+  averaged_ = copy_of(averaged_);  // whoever has the old one keeps it
   axpby(weight_, y, 1 - weight_, averaged_);
 }
 

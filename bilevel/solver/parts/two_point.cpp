@@ -17,7 +17,7 @@ torch::Tensor lower_gradient_at(Oracles& oracles, const Sample& sample, const Po
 
 void RecursiveMomentum::update(const torch::Tensor& present, const torch::Tensor& before, double weight) {
   if (!before.defined()) {
-    value_ = present.clone();
+    value_ = copy_of(present);
     return;
   }
   axpy(-1, before, value_);

@@ -11,7 +11,7 @@ struct Point {
   torch::Tensor y;  ///< [dim y]
 
   static Point present(Oracles& oracles) {
-    return {.x = oracles.x().flat().clone(), .y = oracles.y().flat().clone()};
+    return {.x = copy_of(oracles.x().flat()), .y = copy_of(oracles.y().flat())};
   }
   void state(State& state) {
     state.tensor("x", x);

@@ -39,11 +39,12 @@ SagaMemory::SagaMemory(std::vector<double> weights, const torch::Tensor& like)
       mean_(torch::zeros({like.numel()}, like.options())) {}
 
 torch::Tensor SagaMemory::exchange(int64_t slot, const torch::Tensor& fresh) {
-  torch::Tensor remembered = rows_[slot];
-  const torch::Tensor change = fresh - remembered;
-  const torch::Tensor direction = change + mean_;
-  mean_.add_(change, weights_[static_cast<size_t>(slot)]);
-  remembered.copy_(fresh);
+  const torch::Tensor remembered = rows_[slot], change = copy_of(fresh);
+  axpy(-1, remembered, change);
+  const torch::Tensor direction = copy_of(change);
+  axpy(1, mean_, direction);
+  axpy(weights_[static_cast<size_t>(slot)], change, mean_);
+  copy_into(fresh, remembered);
   return direction;
 }
 
@@ -115,9 +116,10 @@ StepReport SABA::iterate(Oracles& oracles) {
     if (!gauss_seidel) lower_gradient = lower.grad_y();
     of_g = lower.products(z_);
   }
-  const torch::Tensor residual = hvp_.exchange(i, of_g.hvp) - upper_gradient_y_.exchange(j, f.y);
-  const torch::Tensor hypergradient =
-      upper_gradient_x_.exchange(j, f.x) - cross_vjp_.exchange(i, of_g.cross_vjp);
+  const torch::Tensor residual = hvp_.exchange(i, of_g.hvp),
+                      hypergradient = upper_gradient_x_.exchange(j, f.x);
+  axpy(-1, upper_gradient_y_.exchange(j, f.y), residual);
+  axpy(-1, cross_vjp_.exchange(i, of_g.cross_vjp), hypergradient);
   if (!gauss_seidel) step_y(lower_gradient);
   axpy(-steps_.linear(k_), residual, z_);                  // z_{k+1}
   oracles.upper().move(hypergradient, -steps_.upper(k_));  // x_{k+1}

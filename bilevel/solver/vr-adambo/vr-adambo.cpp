@@ -30,9 +30,9 @@ void VRAdamBO::warm_start(Oracles& oracles) {
 
 StepReport VRAdamBO::iterate(Oracles& oracles) {
   const EstimateSample xi = estimator_.draw(oracles);
-  const Point here{.x = oracles.x().flat().clone(), .y = lower_.averaged()};  // (x_t, yhat_t)
-  const Hypergradient h = hypergradient_at(oracles, estimator_, xi, here);    // h_t
-  torch::Tensor h_before;                                                     // h(x_{t-1}, yhat_{t-1}; xi_t)
+  const Point here{.x = copy_of(oracles.x().flat()), .y = lower_.averaged()};  // (x_t, yhat_t)
+  const Hypergradient h = hypergradient_at(oracles, estimator_, xi, here);     // h_t
+  torch::Tensor h_before;                                                      // h(x_{t-1}, yhat_{t-1}; xi_t)
   if (k_ > 0) h_before = hypergradient_at(oracles, estimator_, xi, before_).value;
   momentum_.update(h.value, h_before, options_.momentum_weight);     // m_t
   const torch::Tensor denominator = second_moment_.update(h.value);  // sqrt(v_hat_t) + lambda

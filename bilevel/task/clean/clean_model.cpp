@@ -3,6 +3,7 @@
 #include <ATen/ops/cross_entropy_loss.h>
 
 #include "bilevel/core/parameters.h"
+#include "bilevel/glm/linear_loss.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
@@ -43,11 +44,27 @@ Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
     return strength > 0 ? loss + strength * squared_norm(penalized) : loss;
   };
   const SamplingOptions sampling{.batch_size = batch_size};
-  return {.upper = {.parameters = {{"weight logits", logits_}},
-                    .loss = f,
-                    .batches = BatchSource(set, data.upper, sampling)},
-          .lower = {
-              .parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)}};
+  Problem problem{
+      .upper = {.parameters = {{"weight logits", logits_}},
+                .loss = f,
+                .batches = BatchSource(set, data.upper, sampling)},
+      .lower = {
+          .parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)}};
+  const ParameterList& y = problem.lower.parameters;
+  if (device_.is_cpu() && y.size() == 2 &&
+      network_->kind_of(y[0]) == WeightKind::direct) {  // W and the biases
+    const torch::Tensor& w = y[0];
+    LinearLoss loss{.rows = DesignRows(data.inputs.matrix(), w.size(0), w.scalar_type()),
+                    .targets = data.classes,
+                    .loss = RowLoss::softmax,
+                    .outputs = w.size(1),
+                    .bias = true};
+    problem.upper.derivatives = derivatives_of(loss);
+    loss.unit_of = data.unit_of;
+    loss.strength = 2 * strength;
+    problem.lower.derivatives = derivatives_of(loss);
+  }
+  return problem;
 }
 
 }  // namespace bilevel
