@@ -61,8 +61,8 @@ int main() {
       bilevel::linear_model({.inputs = {inputs}, .targets = 2 * labels.to(torch::kFloat32) - 1},
                             {.inputs = {trusted_inputs}, .targets = sides.slice(0, rows)}, 8,
                             {.x = bilevel::LearnedBy::row_weights, .strength = 0.02, .batch_size = 50});
-  const std::unique_ptr<bilevel::Solver> quick = bilevel::make_solver("soba");
-  std::cout << bilevel::run(model.problem, *quick, {.max_steps = 2000}).brief() << "\n"
+  bilevel::SOBA soba({.upper_step_size = 100, .lower_step_size = 1, .linear_step_size = 1});
+  std::cout << bilevel::run(model.problem, soba, {.max_steps = 2000}).brief() << "\n"
             << "mean weight of wrong rows " << model.x.sigmoid().masked_select(wrong).mean().item<float>()
             << ", of right ones " << model.x.sigmoid().masked_select(~wrong).mean().item<float>() << "\n";
   // [shown]

@@ -109,9 +109,8 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
       evaluated = made.step;
     }
     if (trace_ && (evaluation || last || made.step % every_row == 0)) write(made.row(), evaluation);
-    if (!files_.progress) return true;
-    if (last || pace.due(made)) shown_loss = made.upper_loss();
-    report(plan, made, shown_loss);
+    if (files_.progress && (last || pace.due(made))) shown_loss = made.upper_loss();
+    if (files_.progress) report(plan, made, shown_loss);
     return true;
   };
 
