@@ -156,10 +156,8 @@ int compare(const CLI::App& command, CompareArguments& given) {
   const std::string out = given.output.out.empty() ? free_folder("bilevel-compare") : given.output.out;
   return show_comparison(
       [&](const CompareCallbacks& callbacks) {
-        const int64_t threads = job != nullptr ? job->job()->options().threads.value_or(1) : 1;
         // Before the contest, which computes.
-        const std::unique_ptr<Workers> workers =
-            workers_for(options, given.jobs_at_a_time.value_or(default_jobs(options.budget, threads)));
+        std::unique_ptr<Workers> workers = workers_for(options, given.jobs_at_a_time);
         const std::unique_ptr<Contest> contest =
             job != nullptr
                 ? job->contest(options.seed, callbacks.message)
@@ -168,6 +166,7 @@ int compare(const CLI::App& command, CompareArguments& given) {
                                                                      .noise = given.noise,
                                                                      .start = start_values(given.start),
                                                                      .seed = options.seed});
+        if (!given.jobs_at_a_time) share_cores(workers, *contest);
         return run_comparison(*contest, options, out, callbacks, workers.get());
       },
       given.output.how, out);

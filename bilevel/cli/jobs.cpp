@@ -111,17 +111,13 @@ int show_job(const JobEntry& entry, const std::function<JobResult(const JobCallb
   return kDone;
 }
 
-std::unique_ptr<Job> JobCommand::job() const {
-  std::unique_ptr<Job> job = entry->make();
-  fields_of(*job).set_given(*given);
-  return job;
-}
-
 std::unique_ptr<Contest> JobCommand::contest(uint64_t seed,
                                              const std::function<void(const std::string&)>& message) const {
-  const std::unique_ptr<Job> made = job();
-  fields_of(*made).set("seed", seed);
-  return contest_of(*entry, *made, message);
+  const std::unique_ptr<Job> job = entry->make();
+  const Fields fields = fields_of(*job);
+  fields.set_given(*given);
+  fields.set("seed", seed);
+  return contest_of(*entry, *job, message);
 }
 
 std::vector<JobCommand> add_job_commands(CLI::App& command) {

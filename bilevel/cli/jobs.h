@@ -43,8 +43,6 @@ struct JobCommand {
   CLI::App* command = nullptr;
   std::shared_ptr<GivenFlags> given = std::make_shared<GivenFlags>();
 
-  /// With the options given.
-  std::unique_ptr<Job> job() const;
   std::unique_ptr<Contest> contest(uint64_t seed,
                                    const std::function<void(const std::string&)>& message) const;
 };

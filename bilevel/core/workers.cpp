@@ -203,6 +203,8 @@ Workers::Workers(int64_t count, const std::function<Json(const Json&)>& work) {
 
 Workers::~Workers() = default;
 
+void Workers::keep(int64_t count) { workers_.resize(static_cast<size_t>(count)); }
+
 bool Workers::any_idle() const {
   return std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) { return worker->idle(); });
 }

@@ -38,6 +38,8 @@ class Workers {
   ~Workers();
 
   int64_t count() const { return static_cast<int64_t>(workers_.size()); }
+  /// Ends all but `count` of them. Before the first request.
+  void keep(int64_t count);
   bool any_idle() const;
 
   /// Hands a request to an idle worker, of which there must be one. `name` stands before messages.

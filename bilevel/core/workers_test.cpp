@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "tests/support.h"
@@ -46,6 +47,10 @@ TEST(Workers, AnswerEveryRequestInProcessesOfTheirOwn) {
   }
   EXPECT_EQ(served.count(::getpid()), 0U);
   EXPECT_EQ(served.size(), 3U);
+  workers.keep(1);
+  std::set<int> left;
+  for (const auto& [task, result] : answers(workers, requests)) left.insert(result.at("process").get<int>());
+  EXPECT_EQ(left.size(), 1U);
 }
 
 TEST(Workers, KeepBitsOrderAndLongAnswers) {

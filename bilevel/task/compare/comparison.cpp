@@ -122,14 +122,21 @@ CompareResult with_saved(const std::string& out, Body body) {
 
 }  // namespace
 
-int64_t default_jobs(const Budget& budget, int64_t threads) {
-  return budget.max_seconds > 0 ? 1 : std::max<int64_t>(1, usable_cores() / threads);
+std::unique_ptr<Workers> workers_for(const CompareOptions& options, const std::optional<int64_t>& jobs) {
+  if (jobs && *jobs < 1) throw InputError(fmt::format("jobs = {}: must be >= 1", *jobs));
+  const auto runs = static_cast<int64_t>(options.competitors.size()) * options.seeds;
+  const int64_t count = std::min(runs, jobs.value_or(options.budget.max_seconds > 0 ? 1 : usable_cores()));
+  return count > 1 ? std::make_unique<Workers>(count, play_requests()) : nullptr;
 }
 
-std::unique_ptr<Workers> workers_for(const CompareOptions& options, int64_t jobs) {
-  if (jobs < 1) throw InputError(fmt::format("jobs = {}: must be >= 1", jobs));
-  const auto runs = static_cast<int64_t>(options.competitors.size()) * options.seeds;
-  return jobs > 1 && runs > 1 ? std::make_unique<Workers>(std::min(jobs, runs), play_requests()) : nullptr;
+void share_cores(std::unique_ptr<Workers>& workers, const Contest& contest) {
+  const auto threads = contest.to_json().value("/options/threads"_json_pointer, int64_t{1});
+  const int64_t count = usable_cores() / std::max<int64_t>(1, threads);
+  if (workers == nullptr || count >= workers->count()) return;
+  if (count > 1)
+    workers->keep(count);
+  else
+    workers.reset();
 }
 
 CompareResult run_comparison(Contest& contest, const CompareOptions& given, const std::string& out,
@@ -147,13 +154,12 @@ CompareResult run_comparison(Contest& contest, const CompareOptions& given, cons
 }
 
 CompareResult resume_comparison(const std::string& out, const CompareCallbacks& callbacks,
-                                std::optional<int64_t> jobs) {
+                                const std::optional<int64_t>& jobs) {
   return with_saved(out, [&](const Json& saved) {
     const CompareOptions options = options_from(saved.at("compare"));
-    if (!jobs)
-      jobs = default_jobs(options.budget, saved.value("/contest/options/threads"_json_pointer, int64_t{1}));
-    const std::unique_ptr<Workers> workers = workers_for(options, *jobs);
+    std::unique_ptr<Workers> workers = workers_for(options, jobs);
     const std::unique_ptr<Contest> contest = make_contest(saved.at("contest"), callbacks.message);
+    if (!jobs) share_cores(workers, *contest);
     const FolderLock lock = continue_run_folder(out, fingerprints(contest->files()));
     return run_in(*contest, options, out, saved, callbacks, workers.get());
   });

@@ -44,14 +44,14 @@ struct CompareResult {
   bool any_finished = false;  ///< at least one run has a result
 };
 
-/// How many runs at a time use the cores of this process with `threads` each; 1 where the clock ends them, which would go
-/// more slowly for each.
-int64_t default_jobs(const Budget& budget, int64_t threads);
-
-/// Processes for `jobs` runs at a time, at most as many as there are runs; null for one at a time. Each makes the contest
+/// Processes for `jobs` runs at a time, at most as many as there are runs; null for one at a time. Without `jobs` as many as
+/// there are cores, but one where the clock ends the runs, which would go more slowly beside others. Each makes the contest
 /// again, by `make_contest`, with its first run. Call it before anything of LibTorch has run (see `Workers`). Throws
 /// InputError for jobs below 1, Error.
-std::unique_ptr<Workers> workers_for(const CompareOptions& options, int64_t jobs);
+std::unique_ptr<Workers> workers_for(const CompareOptions& options, const std::optional<int64_t>& jobs);
+
+/// Leaves no more of them than there are cores for the threads of all; null where that is one.
+void share_cores(std::unique_ptr<Workers>& workers, const Contest& contest);
 
 /// Runs every trial and every run, in an order in which competitors alternate, and writes into `out`:
 ///   options.json                           before the first run
@@ -64,10 +64,10 @@ CompareResult run_comparison(Contest& contest, const CompareOptions& options, co
                              const CompareCallbacks& callbacks = {}, Workers* workers = nullptr);
 
 /// Does what is missing of the comparison in `out` and writes the results again, with `jobs` runs at a time
-/// (see `workers_for`; nullopt: `default_jobs`). Throws InputError when there is no comparison, an input file has
+/// (see `workers_for`; nullopt: with its default, and `share_cores`). Throws InputError when there is no comparison, an input file has
 /// changed, or another process works there, and as `run_comparison` does.
 CompareResult resume_comparison(const std::string& out, const CompareCallbacks& callbacks = {},
-                                std::optional<int64_t> jobs = 1);
+                                const std::optional<int64_t>& jobs = 1);
 
 /// Writes the results of a complete comparison again from its options.json and its traces alone; reads no
 /// data and runs nothing. Throws InputError when a run is missing.
