@@ -60,7 +60,7 @@ TEST_F(CompareCliTest, HelpNamesEverything) {
 TEST_F(CompareCliTest, TableFilesAndReport) {
   const Arguments arguments =
       joined(joined({"compare", "quadratic"}, kTwo),
-             {"--seeds", "3", "--steps", "200", "--noise", "0.1", "--out", path("c")});
+             {"--seeds", "3", "--steps", "200", "--noise", "0.1", "--jobs", "1", "--out", path("c")});
   const Outcome run = bilevel_program(arguments);
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_CONTAINS(run.err, "adambo, seed 0 (run 1 of 6): true hypergradient norm");
