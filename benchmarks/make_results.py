@@ -81,14 +81,16 @@ class Run:
         return str(path)
 
     def bilevel(self, words, good=(0,)):
-        """The JSON object that the program prints; `--json`, `--quiet` and `--threads 1` are added where the command
-        has them. Throws RuntimeError with the program's message for an exit code that is not in `good`."""
+        """The JSON object that the program prints; `--json`, `--quiet`, `--threads 1` and `--jobs 1` are added where the
+        command has them. Throws RuntimeError with the program's message for an exit code that is not in `good`."""
         words = [str(word) for word in words]
         self._remember(["bilevel", *words])
         added = [] if words[0] in ("check", "list", "data") else ["--quiet"]
         threaded = words[0] in ("auc", "clean", "tune", "meta", "solve") or words[:2] == ["compare", "auc"]
         if threaded and "--threads" not in words:
             added += ["--threads", "1"]
+        if words[0] == "compare" and "--jobs" not in words:
+            added += ["--jobs", "1"]  # tables show times
         return json.loads(self._output([self.program, *words, "--json", *added], good))
 
     def benchmark(self, name, words=(), environment=None):

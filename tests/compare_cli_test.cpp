@@ -45,9 +45,9 @@ TEST_F(CompareCliTest, HelpNamesEverything) {
   const Outcome help = bilevel_program({"compare", "--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* word :
-       {"--solvers",      "--set",         "--tune",    "--seeds", "--seed", "--steps",     "--samples",
-        "--oracle-calls", "--max-seconds", "--noise",   "--start", "--out",  "--resume",    "--replot",
-        "--json",         "--quiet",       "quadratic", "p1",      "auc",    "--lower-size"}) {
+       {"--solvers",      "--set",         "--tune",    "--seeds", "--seed", "--steps",      "--samples",
+        "--oracle-calls", "--max-seconds", "--noise",   "--start", "--out",  "--resume",     "--replot",
+        "--json",         "--quiet",       "quadratic", "p1",      "auc",    "--lower-size", "--jobs"}) {
     EXPECT_CONTAINS(help.out, word);
   }
   const Outcome auc = bilevel_program({"compare", "auc", "--help"});
@@ -60,7 +60,7 @@ TEST_F(CompareCliTest, HelpNamesEverything) {
 TEST_F(CompareCliTest, TableFilesAndReport) {
   const Arguments arguments =
       joined(joined({"compare", "quadratic"}, kTwo),
-             {"--seeds", "3", "--steps", "200", "--noise", "0.1", "--out", path("c")});
+             {"--seeds", "3", "--steps", "200", "--noise", "0.1", "--jobs", "1", "--out", path("c")});
   const Outcome run = bilevel_program(arguments);
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_CONTAINS(run.err, "adambo, seed 0 (run 1 of 6): true hypergradient norm");
@@ -171,6 +171,77 @@ TEST_F(CompareCliTest, ContinuesAfterAKill) {
   }
 }
 
+TEST_F(CompareCliTest, SeveralRunsAtATimeGiveTheSame) {
+  const Arguments arguments = joined(
+      joined({"compare", "quadratic"}, kTwo),
+      {"--seeds", "3", "--tune", "4", "--steps", "60", "--noise", "0.1", "--set", "slow.epsilon=1e-4"});
+  const Outcome one = bilevel_program(joined(arguments, {"--jobs", "1", "--out", path("one")}));
+  const Outcome several = bilevel_program(joined(arguments, {"--jobs", "3", "--out", path("several")}));
+  ASSERT_EQ(one.code, 0) << one.err;
+  ASSERT_EQ(several.code, 0) << several.err;
+  EXPECT_CONTAINS(one.err, "a run has 60 steps; one at a time");
+  EXPECT_CONTAINS(several.err, "a run has 60 steps; 3 at a time");
+  EXPECT_CONTAINS(several.err, "(run 14 of 14): true hypergradient norm");
+  size_t traces = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(path("one"))) {
+    const std::string file = fs::relative(entry.path(), path("one"));
+    const std::string other = path("several/" + file);
+    SCOPED_TRACE(file);
+    ASSERT_TRUE(fs::exists(other));
+    if (entry.path().extension() == ".jsonl") {
+      EXPECT_EQ(trace_of(entry.path()), trace_of(other));
+      ++traces;
+    }
+    // Those that show no time, to the last byte.
+    for (const char* name : {"options.json", "steps.svg", "samples.svg", "oracle_calls.svg"}) {
+      if (file == name) {
+        EXPECT_EQ(read_bytes(entry.path()), read_bytes(other));
+      }
+    }
+  }
+  EXPECT_EQ(traces, 14U);
+  Json first = Json::parse(read_bytes(path("one/summary.json")));
+  Json second = Json::parse(read_bytes(path("several/summary.json")));
+  EXPECT_EQ(table_of(first), table_of(second));
+  EXPECT_EQ(without_clock(first, {"table"}), without_clock(second, {"table"}));
+}
+
+TEST_F(CompareCliTest, WorkersThatAreKilledOrInterrupted) {
+  const Arguments arguments =
+      joined(joined({"compare", "quadratic"}, kTwo), {"--seeds", "4", "--steps", "300", "--quiet"});
+  ASSERT_EQ(bilevel_program(joined(arguments, {"--jobs", "1", "--out", path("whole")})).code, 0);
+  const std::string last = path("c/runs/slow/seed-3/trace.jsonl");
+
+  Process killed(joined(arguments, {"--jobs", "2", "--out", path("c")}));
+  ASSERT_TRUE(killed.wait_until([&] { return fs::exists(path("c/runs/adambo/seed-0/trace.jsonl")); }));
+  const std::vector<pid_t> workers = killed.children();
+  ASSERT_EQ(workers.size(), 2U);
+  ::kill(workers[0], SIGKILL);
+  const Outcome failed = killed.wait();
+  EXPECT_EQ(failed.code, 4);
+  EXPECT_CONTAINS(failed.err, ", seed ");
+  EXPECT_CONTAINS(failed.err, ": its process was ended by signal 9");
+  EXPECT_CONTAINS(failed.err, "continue with: bilevel compare --resume " + path("c"));
+  EXPECT_FALSE(fs::exists(last));
+  const auto kept = fs::last_write_time(path("c/runs/adambo/seed-0/trace.jsonl"));
+
+  Process stopped({"compare", "--resume", path("c"), "--jobs", "2", "--quiet"});
+  ASSERT_TRUE(stopped.wait_until([&] { return fs::exists(path("c/runs/slow/seed-1/trace.jsonl")); }));
+  const std::vector<pid_t> others = stopped.children();
+  EXPECT_EQ(others.size(), 2U);
+  stopped.send(SIGINT);
+  const Outcome interrupted = stopped.wait();
+  EXPECT_EQ(interrupted.code, 130);
+  EXPECT_CONTAINS(interrupted.err, "continue with: bilevel compare --resume " + path("c"));
+  for (const pid_t worker : others) EXPECT_NE(::kill(worker, 0), 0) << "it ended with the program";
+  EXPECT_FALSE(fs::exists(last));
+
+  const Json resumed = compared({"--resume", path("c"), "--jobs", "2"});
+  EXPECT_EQ(table_of(resumed), table_of(Json::parse(read_bytes(path("whole/summary.json")))));
+  EXPECT_EQ(fs::last_write_time(path("c/runs/adambo/seed-0/trace.jsonl")), kept);
+  EXPECT_EQ(trace_of(last), trace_of(path("whole/runs/slow/seed-3/trace.jsonl")));
+}
+
 TEST_F(CompareCliTest, InterruptAndLock) {
   const Arguments arguments =
       joined(joined({"compare", "quadratic"}, kTwo),
@@ -220,13 +291,13 @@ TEST_F(CompareCliTest, TheOtherJobs) {
         joined(joined({"--tune", "2"}, job),
                joined({"--features", "a,b", "--label", "class", "--seeds", "2", "--steps", "4"}, kTwo));
     const std::string out = path(job.front());
-    const Json summary = compared(joined(arguments, {"--out", out}));
+    const Json summary = compared(joined(arguments, {"--jobs", "2", "--out", out}));
     EXPECT_EQ(summary.at("metric").at("key"), metric);
     for (const Json& entry : summary.at("table")) EXPECT_EQ(entry.at("finished"), 2);
     const std::string run = out + "/runs/slow/seed-1/trace.jsonl";
     const auto rows = trace_of(run);
     fs::remove(run);
-    EXPECT_EQ(table_of(compared({"--resume", out})), table_of(summary));
+    EXPECT_EQ(table_of(compared({"--resume", out, "--jobs", "1"})), table_of(summary));
     EXPECT_EQ(trace_of(run), rows) << "the data are read and cut as before";
   }
 }
@@ -237,7 +308,7 @@ TEST_F(CompareCliTest, AucWithTuning) {
       joined({"auc", "--train", data, "--text", "text", "--label", "class", "--positive", "spam", "--seeds",
               "2", "--tune", "2", "--steps", "30", "--batch-size", "32"},
              kTwo);
-  const Json summary = compared(joined(arguments, {"--out", path("c")}));
+  const Json summary = compared(joined(arguments, {"--jobs", "2", "--out", path("c")}));
   EXPECT_EQ(summary.at("metric").at("key"), "test_auc");
   EXPECT_EQ(summary.at("tuning_metric").at("key"), "valid_auc");
   for (const Json& entry : summary.at("table")) {
@@ -263,7 +334,7 @@ TEST_F(CompareCliTest, AucWithTuning) {
     // Same start: both measured the same before step 1.
     EXPECT_EQ(rows[1].at("metrics"), trace_of(path("c/runs/slow/seed-1/trace.jsonl"))[1].at("metrics"));
   }
-  EXPECT_EQ(table_of(compared(joined(arguments, {"--out", path("d")}))), table_of(summary));
+  EXPECT_EQ(table_of(compared(joined(arguments, {"--jobs", "1", "--out", path("d")}))), table_of(summary));
   const Json samples =
       compared(joined({"auc", "--train", data, "--features", "all", "--label", "class", "--positive", "spam",
                        "--seeds", "1", "--samples", "900", "--batch-size", "32", "--out", path("e")},
@@ -305,6 +376,7 @@ TEST_F(CompareCliTest, WrongUsage) {
   refused(joined({"quadratic", "--seeds", "x"}, solvers), "seeds = x: must be a number");
   refused(joined({"quadratic", "--tune", "-1"}, solvers), "tune = -1");
   refused(joined({"quadratic", "--steps", "0"}, solvers), "steps = 0: must be >= 1");
+  refused(joined({"quadratic", "--jobs", "0"}, solvers), "jobs = 0: must be >= 1");
   refused(joined({"quadratic", "--max-seconds", "-3"}, solvers), "max_seconds = -3: must be > 0");
   refused(joined({"quadratic", "--noise", "-1"}, solvers), "noise = -1: must be >= 0");
   refused(joined({"quadratic", "--lower-size", "0"}, solvers), "lower_size = 0");

@@ -26,6 +26,7 @@ struct CompareArguments {
   uint64_t seed = 0;
   std::optional<int64_t> steps, samples, oracle_calls;
   std::optional<double> max_seconds;
+  std::optional<int64_t> jobs_at_a_time;
   double noise = 0;
   std::string start;
   bool replot = false;
@@ -53,6 +54,10 @@ struct CompareArguments {
     f.integer("oracle_calls", oracle_calls, kAtLeastOne, "stochastic derivatives that every run may evaluate")
         .as("N");
     f.number("max_seconds", max_seconds, kPositive, "time of every run, measurements left out").as("S");
+    f.integer("jobs", jobs_at_a_time, kAtLeastOne,
+              "runs at a time, each in a process that holds the data too; results do not depend on it")
+        .as("N")
+        .or_else("as many as there are cores; 1 with --max-seconds");
     f.heading("Problems");
     f.number("noise", noise, kNonNegative, "standard deviation of the noise in every first derivative")
         .as("S");
@@ -76,9 +81,12 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
                     const Presentation& how, const std::string& out) {
   catch_interrupts();
   const ProgressOptions look{.stream = stderr, .is_terminal = is_terminal(stderr), .quiet = how.quiet};
+  ProgressOptions look_at_all = look;
+  look_at_all.unit = "run";
   std::string run;
-  std::unique_ptr<Progress> progress;
+  std::unique_ptr<Progress> progress, all;
   const auto say = [&](const std::string& line) {
+    if (all) return all->message(line);
     if (!how.quiet) std::cerr << line << "\n";
   };
   const CompareResult result =
@@ -91,12 +99,19 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
                         progress->update({.step = p.step, .loss = p.upper_loss});
                       },
                   .ended =
-                      [&](const std::string& outcome) {
+                      [&](const std::string& name, const std::string& outcome) {
                         progress.reset();  // the line of the run's end takes its place
-                        say(run + ": " + outcome);
+                        say(name + ": " + outcome);
+                      },
+                  .counts =
+                      [&](int64_t done, int64_t total) {
+                        if (!look.is_terminal) return;
+                        if (!all) all = std::make_unique<Progress>("all", total, look_at_all, done);
+                        all->update({.step = done});
                       },
                   .interrupt = &interrupted()});
   progress.reset();
+  all.reset();
   if (result.interrupted) {
     std::cerr << fmt::format("bilevel: interrupted; continue with: bilevel compare --resume {}\n", out);
     return kInterrupted;
@@ -113,19 +128,20 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
 
 int compare(const CLI::App& command, CompareArguments& given) {
   const JobCommand* job = parsed(given.jobs);
-  if (resumes(command)) {
+  const bool resume = resumes(command);
+  fields_of(given).set_given(*given.flags);
+  if (resume) {
     if (job != nullptr)
       throw InputError(
           fmt::format("--resume continues a comparison with its own task; leave out '{}'", job->entry->name));
     return show_comparison(
         [&](const CompareCallbacks& callbacks) {
           return given.replot ? replot_comparison(given.output.resume)
-                              : resume_comparison(given.output.resume, callbacks);
+                              : resume_comparison(given.output.resume, callbacks, given.jobs_at_a_time);
         },
         given.output.how, given.output.resume);
   }
   if (given.replot) throw InputError("--replot draws a comparison again; say which with --resume DIR");
-  fields_of(given).set_given(*given.flags);
   if (given.problem.empty() && job == nullptr)
     throw InputError("compare on what? Give a job or a problem; see 'bilevel list'");
   if (job != nullptr) {
@@ -140,6 +156,8 @@ int compare(const CLI::App& command, CompareArguments& given) {
   const std::string out = given.output.out.empty() ? free_folder("bilevel-compare") : given.output.out;
   return show_comparison(
       [&](const CompareCallbacks& callbacks) {
+        // Before the contest, which computes.
+        std::unique_ptr<Workers> workers = workers_for(options, given.jobs_at_a_time);
         const std::unique_ptr<Contest> contest =
             job != nullptr
                 ? job->contest(options.seed, callbacks.message)
@@ -148,7 +166,8 @@ int compare(const CLI::App& command, CompareArguments& given) {
                                                                      .noise = given.noise,
                                                                      .start = start_values(given.start),
                                                                      .seed = options.seed});
-        return run_comparison(*contest, options, out, callbacks);
+        if (!given.jobs_at_a_time) share_cores(workers, *contest);
+        return run_comparison(*contest, options, out, callbacks, workers.get());
       },
       given.output.how, out);
 }

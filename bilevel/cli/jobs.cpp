@@ -154,7 +154,7 @@ bool resumes(const CLI::App& command) {
   for (const CLI::Option* option : command.get_options()) {
     const std::string& name = option->get_name();
     if (option->count() > 0 && name != "--resume" && name != "--json" && name != "--quiet" &&
-        name != "--replot")
+        name != "--jobs" && name != "--replot")
       throw InputError(
           fmt::format("--resume continues a run with its own options; {} cannot be changed", name));
   }

@@ -26,7 +26,7 @@ struct OutputFlags {
 /// --out, --resume, --json and --quiet.
 void add_output_flags(CLI::App& command, OutputFlags& flags, const std::string& out_meaning);
 
-/// Whether --resume was given. Throws InputError for anything beside it but --json, --quiet and --replot.
+/// Whether --resume was given. Throws InputError for anything beside it but --json, --quiet, --jobs and --replot.
 bool resumes(const CLI::App& command);
 
 /// Shows the end of a command: its JSON, or its text; with --quiet and no --json the summary's warnings alone.

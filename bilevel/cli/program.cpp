@@ -46,7 +46,7 @@ int run_program(int argc, char** argv) {
   program.require_subcommand(1);
   program.footer(
       "'bilevel COMMAND --help' tells the options of a command. Exit codes: 0 done, 2 wrong usage or input,\n"
-      "3 numerical failure, 4 file trouble, 130 interrupted.");
+      "3 numerical failure, 4 trouble with files or processes, 130 interrupted.");
   Body body;
   add_jobs(program, body);
   add_predict(program, body);
@@ -67,7 +67,7 @@ int run_program(int argc, char** argv) {
   } catch (const InputError& error) {
     std::cerr << "bilevel: " << printable(error.what()) << "\n";
     return kUsage;
-  } catch (const FileError& error) {
+  } catch (const Error& error) {
     std::cerr << "bilevel: " << printable(error.what()) << "\n";
     return kFiles;
   } catch (const std::exception& error) {

@@ -88,9 +88,9 @@ int Progress::width() const {
 std::string Progress::numbers(Detail detail) const {
   const double elapsed = now() - start_seconds_;
   std::string text;
-  if (total_steps_ <= 0) text += fmt::format("  step {}", state_.step);
+  if (total_steps_ <= 0) text += fmt::format("  {} {}", options_.unit, state_.step);
   if (total_steps_ > 0 && detail == Detail::kFull)
-    text += fmt::format("  step {}/{}", state_.step, total_steps_);
+    text += fmt::format("  {} {}/{}", options_.unit, state_.step, total_steps_);
   if (std::isfinite(state_.loss) && detail != Detail::kShort)
     text += fmt::format("  loss {:.4g}", state_.loss);
   if (std::isfinite(state_.best)) text += fmt::format("  best {} {:.4f}", options_.score, state_.best);

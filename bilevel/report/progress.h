@@ -16,6 +16,7 @@ struct ProgressOptions {
   bool is_terminal = false;     ///< a redrawn line (true) or plain lines; see `is_terminal`
   bool quiet = false;           ///< show nothing at all
   std::string score = "score";  ///< what the best of is shown: "AUC", "accuracy"
+  std::string unit = "step";    ///< what is counted
   int width =
       0;  ///< columns of the terminal; 0: asked from the terminal at each redraw, 80 when it does not say
   std::function<double()> clock = {};  ///< seconds from any origin, never falling; empty: the steady clock

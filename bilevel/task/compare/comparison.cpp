@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
 #include "bilevel/task/compare/page.h"
+#include "bilevel/task/compare/player.h"
 #include "bilevel/task/compare/results.h"
 #include "bilevel/task/compare/runner.h"
 #include "bilevel/task/compare/table.h"
@@ -35,11 +37,7 @@ void check(const CompareOptions& o) {
 }
 
 Json to_json(const CompareOptions& o) {
-  Json competitors = Json::array();
-  for (const Competitor& c : o.competitors) {
-    competitors.push_back({{"label", c.label}, {"solver", c.solver}, {"set", c.set}});
-  }
-  return {{"competitors", competitors},
+  return {{"competitors", o.competitors},
           {"seeds", o.seeds},
           {"seed", o.seed},
           {"tune", o.tune},
@@ -47,15 +45,11 @@ Json to_json(const CompareOptions& o) {
 }
 
 CompareOptions options_from(const Json& json) {
-  CompareOptions o{.competitors = {},
-                   .seeds = json.at("seeds"),
-                   .seed = json.at("seed"),
-                   .tune = json.at("tune"),
-                   .budget = json.at("budget").get<Budget>()};
-  for (const Json& c : json.at("competitors")) {
-    o.competitors.push_back({c.at("label"), c.at("solver"), c.at("set").get<std::vector<std::string>>()});
-  }
-  return o;
+  return {.competitors = json.at("competitors").get<std::vector<Competitor>>(),
+          .seeds = json.at("seeds"),
+          .seed = json.at("seed"),
+          .tune = json.at("tune"),
+          .budget = json.at("budget").get<Budget>()};
 }
 
 /// Everything that a complete comparison holds.
@@ -106,8 +100,8 @@ CompareResult write_results(const std::string& out, const Json& saved) {
 }
 
 CompareResult run_in(Contest& contest, const CompareOptions& options, const std::string& out,
-                     const Json& saved, const CompareCallbacks& callbacks) {
-  if (!make_runs(contest, options, out, callbacks)) {
+                     const Json& saved, const CompareCallbacks& callbacks, Workers* workers) {
+  if (!make_runs(contest, options, out, callbacks, workers)) {
     CompareResult result;
     result.interrupted = true;
     return result;
@@ -128,8 +122,25 @@ CompareResult with_saved(const std::string& out, Body body) {
 
 }  // namespace
 
+std::unique_ptr<Workers> workers_for(const CompareOptions& options, const std::optional<int64_t>& jobs) {
+  if (jobs && *jobs < 1) throw InputError(fmt::format("jobs = {}: must be >= 1", *jobs));
+  const auto runs = static_cast<int64_t>(options.competitors.size()) * options.seeds;
+  const int64_t count = std::min(runs, jobs.value_or(options.budget.max_seconds > 0 ? 1 : usable_cores()));
+  return count > 1 ? std::make_unique<Workers>(count, play_requests()) : nullptr;
+}
+
+void share_cores(std::unique_ptr<Workers>& workers, const Contest& contest) {
+  const auto threads = contest.to_json().value("/options/threads"_json_pointer, int64_t{1});
+  const int64_t count = usable_cores() / std::max<int64_t>(1, threads);
+  if (workers == nullptr || count >= workers->count()) return;
+  if (count > 1)
+    workers->keep(count);
+  else
+    workers.reset();
+}
+
 CompareResult run_comparison(Contest& contest, const CompareOptions& given, const std::string& out,
-                             const CompareCallbacks& callbacks) {
+                             const CompareCallbacks& callbacks, Workers* workers) {
   check(given);
   CompareOptions options = given;
   if (options.budget.empty()) options.budget.steps = contest.default_steps();
@@ -139,15 +150,18 @@ CompareResult run_comparison(Contest& contest, const CompareOptions& given, cons
                                           {"facts", contest.facts()},
                                           {"compare", to_json(options)},
                                           {"files", fingerprints(contest.files())}});
-  return run_in(contest, options, out, read_run_options(out, "compare"), callbacks);
+  return run_in(contest, options, out, read_run_options(out, "compare"), callbacks, workers);
 }
 
-CompareResult resume_comparison(const std::string& out, const CompareCallbacks& callbacks) {
+CompareResult resume_comparison(const std::string& out, const CompareCallbacks& callbacks,
+                                const std::optional<int64_t>& jobs) {
   return with_saved(out, [&](const Json& saved) {
-    const std::unique_ptr<Contest> contest = make_contest(saved.at("contest"), callbacks.message);
-    const FolderLock lock = continue_run_folder(out, fingerprints(contest->files()));
     const CompareOptions options = options_from(saved.at("compare"));
-    return run_in(*contest, options, out, saved, callbacks);
+    std::unique_ptr<Workers> workers = workers_for(options, jobs);
+    const std::unique_ptr<Contest> contest = make_contest(saved.at("contest"), callbacks.message);
+    if (!jobs) share_cores(workers, *contest);
+    const FolderLock lock = continue_run_folder(out, fingerprints(contest->files()));
+    return run_in(*contest, options, out, saved, callbacks, workers.get());
   });
 }
 

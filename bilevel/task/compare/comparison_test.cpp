@@ -547,7 +547,7 @@ TEST(Comparison, TrialsAndRunsAreFilesAndTheBestTrialRuns) {
                       .begins = [&](const std::string& run) { begun.push_back(run); }});
   EXPECT_EQ(begun.size(), 12U);
   ASSERT_EQ(said.size(), 3U);
-  EXPECT_EQ(said[0], "12 runs: 2 solvers, 4 trials and 2 seeds each; a run has 40 steps");
+  EXPECT_EQ(said[0], "12 runs: 2 solvers, 4 trials and 2 seeds each; a run has 40 steps; one at a time");
   EXPECT_CONTAINS(said[1], "the first run took ");
   EXPECT_CONTAINS(said[1], "; 11 more at that pace: about ");
   EXPECT_CONTAINS(said[2], "the first 2 runs took ");
@@ -599,7 +599,9 @@ TEST(Comparison, TrialsAndRunsAreFilesAndTheBestTrialRuns) {
       resume_comparison(folder.path("c"), {.message = [&](const std::string& line) { said.push_back(line); },
                                            .begins = [&](const std::string& run) { begun.push_back(run); }});
   ASSERT_EQ(said.size(), 1U);
-  EXPECT_EQ(said[0], "12 runs: 2 solvers, 4 trials and 2 seeds each (11 done already); a run has 40 steps");
+  EXPECT_EQ(
+      said[0],
+      "12 runs: 2 solvers, 4 trials and 2 seeds each (11 done already); a run has 40 steps; one at a time");
   EXPECT_EQ(begun, (std::vector<std::string>{"other, seed 1 (run 12 of 12)"}));
   EXPECT_EQ(end_of(read_trace(lost)).at("result"), before);
   EXPECT_EQ(again.summary.at("best"), result.summary.at("best"));

@@ -1,6 +1,7 @@
 // Who takes part in a comparison.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@ struct Competitor {
   std::string solver;            ///< a name of the registry
   std::vector<std::string> set;  ///< "option=value"; not searched by tuning
 };
+void to_json(nlohmann::ordered_json& json, const Competitor& competitor);
+void from_json(const nlohmann::ordered_json& json, Competitor& competitor);
 
 /// Reads "a,b,name=c" (or "all": every registered solver), where "name=c" is the solver c under another name,
 /// and options "key=value" for everybody who has that option or "name.key=value" for a competitor or for all

@@ -1,6 +1,7 @@
 #include "bilevel/task/compare/contest.h"
 
 #include "bilevel/report/trace.h"
+#include "bilevel/task/compare/competitors.h"
 #include "bilevel/task/compare/play.h"
 
 namespace bilevel {
@@ -33,6 +34,7 @@ Json Attempt::result(const std::vector<Json>& last) const {
 BILEVEL_ORDERED_JSON(Measure, key, name, higher_is_better, log_scale)
 BILEVEL_ORDERED_JSON(ContestFacts, task, title, metric, tuning_metric, further, traits, seeds_mean,
                      last_tenth, data)
+BILEVEL_ORDERED_JSON(Competitor, label, solver, set)
 BILEVEL_ORDERED_JSON(Budget, steps, samples, oracle_calls, max_seconds)
 
 }  // namespace bilevel

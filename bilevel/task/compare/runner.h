@@ -1,4 +1,4 @@
-// The runs of a comparison: made one after another, each kept as a trace file.
+// The runs of a comparison: made one after another or several at a time, each kept as a trace file.
 #pragma once
 
 #include <filesystem>
@@ -16,8 +16,8 @@ std::string seed_name(uint64_t seed);
 /// Throws InputError for options that no run of a competitor could have.
 void check_competitors(Contest& contest, const CompareOptions& options);
 
-/// Makes the trials and runs whose traces are not in `out` yet; false when it was interrupted.
+/// Makes the trials and runs whose traces are not in `out` yet, here or by `workers`; false when it was interrupted.
 bool make_runs(Contest& contest, const CompareOptions& options, const std::string& out,
-               const CompareCallbacks& callbacks);
+               const CompareCallbacks& callbacks, Workers* workers);
 
 }  // namespace bilevel
