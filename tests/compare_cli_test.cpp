@@ -377,6 +377,7 @@ TEST_F(CompareCliTest, WrongUsage) {
   refused(joined({"quadratic", "--tune", "-1"}, solvers), "tune = -1");
   refused(joined({"quadratic", "--steps", "0"}, solvers), "steps = 0: must be >= 1");
   refused(joined({"quadratic", "--jobs", "0"}, solvers), "jobs = 0: must be >= 1");
+  refused(joined({"quadratic", "--jobs", "1001"}, solvers), "jobs = 1001: must be <= 1000");
   refused(joined({"quadratic", "--max-seconds", "-3"}, solvers), "max_seconds = -3: must be > 0");
   refused(joined({"quadratic", "--noise", "-1"}, solvers), "noise = -1: must be >= 0");
   refused(joined({"quadratic", "--lower-size", "0"}, solvers), "lower_size = 0");

@@ -47,7 +47,7 @@ struct CompareResult {
 /// Processes for `jobs` runs at a time, at most as many as there are runs; null for one at a time. Without `jobs` as many as
 /// there are cores, but one where the clock ends the runs, which would go more slowly beside others. Each makes the contest
 /// again, by `make_contest`, with its first run. Call it before anything of LibTorch has run (see `Workers`). Throws
-/// InputError for jobs below 1, Error.
+/// InputError for jobs below 1 or above 1000, Error.
 std::unique_ptr<Workers> workers_for(const CompareOptions& options, const std::optional<int64_t>& jobs);
 
 /// Leaves no more of them than there are cores for the threads of all; null where that is one.
