@@ -1,12 +1,14 @@
 #include "bilevel/glm/linear_loss.h"
 
 #include <ATen/ops/cross_entropy_loss.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "bilevel/core/clones.h"
+#include "bilevel/core/error.h"
 #include "bilevel/glm/functions.h"
 
 namespace bilevel {
@@ -53,7 +55,10 @@ class LinearDerivatives : public Derivatives {
   explicit LinearDerivatives(const LinearLoss& of)
       : loss(of), targets_(of.targets.to(torch::CppTypeToScalarType<T>::value).contiguous()) {
     if (of.unit_of.defined()) unit_of = of.unit_of.const_data_ptr<int64_t>();
-    if (of.strength_of.defined()) strength_of = of.strength_of.const_data_ptr<int64_t>();
+    if (of.strength_of.defined()) {
+      strength_of = of.strength_of.const_data_ptr<int64_t>();
+      most_strength_ = of.strength_of.max().item<int64_t>();
+    }
     targets = targets_.template const_data_ptr<T>();
     strengths_.assign(static_cast<size_t>((of.rows.width() + (of.bias ? 1 : 0)) * of.outputs),
                       static_cast<T>(of.strength));
@@ -86,6 +91,7 @@ class LinearDerivatives : public Derivatives {
 
  private:
   torch::Tensor targets_;
+  int64_t most_strength_ = -1;
   std::vector<T> strengths_, x_, exp_x_;
 };
 
@@ -110,7 +116,10 @@ class LinearPoint : public PointDerivatives {
     const torch::Tensor& weights = batch.weights();
     const double* weight = weights.defined() ? weights.const_data_ptr<double>() : nullptr;
     const T share = T{1} / static_cast<T>(count_);
-    for (int64_t i = 0; i < count_; ++i) target_[i] = level.targets[numbers_[i]];
+    for (int64_t i = 0; i < count_; ++i) {
+      check_row(i, x.numel());
+      target_[i] = level.targets[numbers_[i]];
+    }
     for (int64_t i = 0; i < count_; ++i)
       share_[i] = weight != nullptr ? static_cast<T>(weight[i]) * share : share;
     for (int64_t i = 0; i < count_; ++i) factor_[i] = share_[i];
@@ -156,7 +165,10 @@ class LinearPoint : public PointDerivatives {
   }
 
   void products(const torch::Tensor& v, const Into& cross_vjp, const Into& hvp) override {
-    const T* along = v.const_data_ptr<T>();
+    const torch::Tensor flat = v.contiguous();
+    if (flat.numel() != size())
+      throw InputError(fmt::format("a vector of {} numbers in place of {}, as y has", flat.numel(), size()));
+    const T* along = flat.const_data_ptr<T>();
     const T scale_x = static_cast<T>(cross_vjp.scale), scale_y = static_cast<T>(hvp.scale);
     T* in_x = cross_vjp.out != nullptr ? cross_vjp.out->data_ptr<T>() : nullptr;
     T* in_y = hvp.out != nullptr ? hvp.out->data_ptr<T>() : nullptr;
@@ -223,6 +235,14 @@ class LinearPoint : public PointDerivatives {
     }
   }
 
+  void check_row(int64_t i, int64_t size_of_x) const {
+    const int64_t row = numbers_[i];
+    if (row < 0 || row >= rows_of_.count())
+      throw InputError(fmt::format("row {}: a linear loss has {} rows", row, rows_of_.count()));
+    if (level_.unit_of != nullptr && (unit(i) < 0 || unit(i) >= size_of_x))
+      throw InputError(
+          fmt::format("row {}: its weight is number {} of x, which has {}", row, unit(i), size_of_x));
+  }
   int64_t size() const { return columns_ + (level_.loss.bias ? k_ : 0); }
   int64_t unit(int64_t i) const { return level_.unit_of[numbers_[i]]; }
   /// The derivative of w_i in x.
@@ -314,6 +334,12 @@ class LinearPoint : public PointDerivatives {
 template <typename T>
 std::unique_ptr<PointDerivatives> LinearDerivatives<T>::at(const Batch& batch, const torch::Tensor& x,
                                                            const torch::Tensor& y) {
+  if (y.numel() != static_cast<int64_t>(strengths_.size()))
+    throw InputError(
+        fmt::format("y has {} numbers, but this linear loss takes {}", y.numel(), strengths_.size()));
+  if (most_strength_ >= x.numel())
+    throw InputError(
+        fmt::format("x has {} numbers, too few for the strengths of this linear loss", x.numel()));
   return std::make_unique<LinearPoint<T>>(*this, batch, x, y);
 }
 

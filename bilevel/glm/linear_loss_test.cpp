@@ -140,6 +140,30 @@ TEST(LinearLossOfFloats, IsNearThatOfDoubles) {
   EXPECT_LT((gradient(torch::kFloat32) - exact).norm().item<double>(), 1e-6 * exact.norm().item<double>());
 }
 
+TEST(LinearLossRefuses, WhatDoesNotFit) {
+  const LinearLoss loss{.rows = DesignRows({torch::ones({3, 2}, torch::kFloat64)}, 2, torch::kFloat64),
+                        .targets = torch::ones({3}, torch::kFloat64),
+                        .unit_of = torch::tensor({0, -1, 5})};
+  const torch::Tensor x = torch::zeros({2}, torch::kFloat64), y = torch::zeros({2}, torch::kFloat64);
+  const std::unique_ptr<Derivatives> derivatives = derivatives_of(loss)();
+  const auto at = [&](const Rows& rows, const torch::Tensor& of_y) {
+    return derivatives->at(Batch(data_set({loss.targets}), rows), x, of_y);
+  };
+  EXPECT_NO_THROW(at({0}, y));
+  EXPECT_THROW(at({3}, y), InputError) << "there is no such row";
+  EXPECT_THROW(at({1}, y), InputError) << "it has no weight";
+  EXPECT_THROW(at({2}, y), InputError) << "x has no such number";
+  EXPECT_THROW(at({0}, torch::zeros({3}, torch::kFloat64)), InputError);
+  const torch::Tensor out = zeros_of(y);
+  EXPECT_THROW(at({0}, y)->products(torch::zeros({3}, torch::kFloat64), {}, {&out}), InputError);
+  // What lies elsewhere than it seems: every second number of a longer tensor.
+  const torch::Tensor v = torch::tensor({1.0, 9.0, 2.0, 9.0}, torch::kFloat64).slice(0, 0, 4, 2),
+                      same = zeros_of(y);
+  at({0}, y)->products(v, {}, {&out});
+  at({0}, y)->products(v.clone(), {}, {&same});
+  EXPECT_TRUE(torch::equal(out, same));
+}
+
 TEST(LinearLossBeyondTheLoops, IsWhatAutogradFindsOnManyRows) {
   const DefaultGeneratorScope randomness(5);
   const int64_t many = 5000;  // more than the loops take

@@ -6,6 +6,7 @@
 #include <torch/autograd.h>
 
 #include <cmath>
+#include <map>
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
@@ -233,10 +234,12 @@ torch::Tensor LevelOracle::loss(const Sample& sample, const torch::Tensor& featu
                                          oracles_.device());
   const torch::Tensor value = as_scalar(
       level_.feature_loss ? level_.feature_loss(features, sample.batch) : level_.loss(sample.batch), name_);
-  if (oracles_.purpose_ == Purpose::steps || oracles_.purpose_ == Purpose::warm_start)
-    value.is_cpu() ? static_cast<void>(seen_ += value.item<double>())
-                   : static_cast<void>(seen_there_ = seen_there_.defined() ? seen_there_ + value.detach()
-                                                                           : value.detach());
+  if (oracles_.purpose_ != Purpose::steps && oracles_.purpose_ != Purpose::warm_start) return value;
+  if (value.is_cpu()) {
+    seen_ += value.item<double>();
+  } else {
+    seen_there_ = seen_there_.defined() ? seen_there_ + value.detach() : value.detach();
+  }
   return value;
 }
 
@@ -315,8 +318,11 @@ void LevelOracle::state(State& state) {
     for (Stream& one : streams_) {
       if (one.sampler) samplers[one.name] = &*one.sampler;
     }
-    for (const std::string& name : inner.names(samplers))
-      inner.scope(name, [&](State& one) { stream(name).sampler->state(one); });
+    for (const std::string& name : inner.names(samplers)) {
+      std::optional<Sampler>& sampler = stream(name).sampler;
+      if (!sampler) throw FileError("the checkpoint's batches are drawn, this problem's are all rows");
+      inner.part(name, *sampler);
+    }
   });
 }
 

@@ -40,8 +40,8 @@ struct Products {
 enum class Graph { lower_only, both };
 
 /// F(x, y; xi) or G(x, y; zeta) at the present (x, y): one forward pass, whose graph its derivatives share, or the problem's
-/// own derivatives. Owns them: move-only, frees them at the end of its scope. Every derivative throws std::logic_error after x or y has moved, because
-/// autograd cannot notice that through the flat buffers, and after its oracles have ended.
+/// own derivatives. Owns them: move-only, frees them at the end of its scope. Every derivative throws std::logic_error after
+/// x or y has moved, because autograd cannot notice that through the flat buffers, and after its oracles have ended.
 class LossPoint {
  public:
   LossPoint(LossPoint&&) = default;
