@@ -245,9 +245,9 @@ class SolveRun {
   std::string outside_theory_;  // a warning, or empty
   std::optional<TraceWriter> trace_;
   int64_t trace_bytes_ = 0;
-  int64_t every_ = 1;  // steps between two evaluations
-  Json latest_;        // the latest metrics
-  TraceRow last_;      // the latest step that was evaluated; its seconds are without evaluations
+  int64_t every_ = 1;          // steps between two evaluations
+  Json latest_;                // the latest metrics
+  TraceRow last_;              // the latest step that was evaluated; its seconds are without evaluations
   int64_t written_step_ = -1;  // the last one in the trace
   double evaluation_seconds_ = 0;
   std::optional<StopReason> early_end_;

@@ -26,7 +26,7 @@ StepReport MASOBA::iterate(Oracles& oracles) {
                                              {.lower_step_size = steps_.lower(k_),  // y_{k+1}
                                               .gauss_seidel = options_.order == Order::gauss_seidel,
                                               .shared = options_.samples == Samples::shared});
-  axpy(-steps_.linear(k_), at.residual, z_);  // z_{k+1}
+  axpy(-steps_.linear(k_), at.residual, z_);                                 // z_{k+1}
   const auto step_x = [&] { oracles.upper().move(h_, -steps_.upper(k_)); };  // x_{k+1}
   if (options_.average == MovingAverage::before) step_x();
   axpby(theta, at.hypergradient, 1 - theta, h_);  // h_{k+1}, from z_k
