@@ -112,6 +112,7 @@ void SmallBenchOptions::fields(Fields& f) {
 
 Json small_bench(const SmallBenchOptions& o) {
   fields_of(const_cast<SmallBenchOptions&>(o)).validate();
+  if (!o.solver.empty()) solver_registry().at(o.solver);  // says which there are
   Oracles oracles(generated_problem(o), 1);
   const torch::Tensor v = torch::full({o.features}, 0.1, torch::kFloat32);
   const std::vector<Call> calls = calls_of(oracles, v);
@@ -124,7 +125,6 @@ Json small_bench(const SmallBenchOptions& o) {
   for (const SolverEntry& entry : solver_registry()) {
     if (o.solver.empty() || entry.name == o.solver) solvers.push_back(measured(entry, o, costs, calls));
   }
-  if (solvers.empty()) solver_registry().at(o.solver);  // says which there are
   return {{"features", o.features},
           {"batch_size", o.batch_size},
           {"steps", o.steps},
