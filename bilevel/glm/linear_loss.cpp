@@ -52,37 +52,43 @@ class Buffers {
 template <typename T>
 class LinearDerivatives : public Derivatives {
  public:
-  explicit LinearDerivatives(const LinearLoss& of)
-      : loss(of), targets_(of.targets.to(torch::CppTypeToScalarType<T>::value).contiguous()) {
-    if (of.unit_of.defined()) unit_of = of.unit_of.const_data_ptr<int64_t>();
-    if (of.strength_of.defined()) {
-      strength_of = of.strength_of.const_data_ptr<int64_t>();
-      most_strength_ = of.strength_of.max().item<int64_t>();
+  explicit LinearDerivatives(const LinearLoss& of) : loss(checked(of)) {
+    if (loss.unit_of.defined()) unit_of = loss.unit_of.const_data_ptr<int64_t>();
+    if (loss.strength_of.defined()) {
+      strength_of = loss.strength_of.const_data_ptr<int64_t>();
+      most_strength_ = loss.strength_of.max().item<int64_t>();
     }
-    targets = targets_.template const_data_ptr<T>();
-    strengths_.assign(static_cast<size_t>((of.rows.width() + (of.bias ? 1 : 0)) * of.outputs),
-                      static_cast<T>(of.strength));
+    targets = loss.targets.const_data_ptr<T>();
+    constant_ = std::make_shared<Strengths>(
+        Strengths{.x = {},
+                  .exp_x = {},
+                  .s = std::vector<T>(static_cast<size_t>(size()), static_cast<T>(loss.strength))});
   }
+  /// Of y.
+  int64_t size() const { return size_of(loss); }
   std::unique_ptr<PointDerivatives> at(const Batch& batch, const torch::Tensor& x,
                                        const torch::Tensor& y) override;
 
-  /// s_j at x; null: all are zero.
-  const T* strengths(const torch::Tensor& x) {
-    if (strength_of == nullptr) return loss.strength != 0 ? strengths_.data() : nullptr;
+  /// s_j at x, and exp(x): kept until x is another.
+  struct Strengths {
+    std::vector<T> x, exp_x, s;
+  };
+  /// Null: all are zero.
+  std::shared_ptr<const Strengths> strengths(const torch::Tensor& x) {
+    if (strength_of == nullptr) return loss.strength != 0 ? constant_ : nullptr;
     const auto size = static_cast<size_t>(x.numel());
     const T* value = x.const_data_ptr<T>();
-    if (x_.size() == size && std::memcmp(x_.data(), value, size * sizeof(T)) == 0) return strengths_.data();
-    x_.assign(value, value + size);
-    exp_x_.resize(size);
-    for (size_t u = 0; u < size; ++u) exp_x_[u] = std::exp(value[u]);
-    for (size_t j = 0; j < strengths_.size(); ++j) {
-      const int64_t u = strength_of[j];
-      strengths_[j] = static_cast<T>(loss.strength) + (u >= 0 ? exp_x_[static_cast<size_t>(u)] : 0);
+    if (last_ && last_->x.size() == size && std::memcmp(last_->x.data(), value, size * sizeof(T)) == 0)
+      return last_;
+    auto made = std::make_shared<Strengths>(*constant_);  // earlier points keep theirs
+    made->x.assign(value, value + size);
+    made->exp_x.resize(size);
+    for (size_t u = 0; u < size; ++u) made->exp_x[u] = std::exp(value[u]);
+    for (size_t j = 0; j < made->s.size(); ++j) {
+      if (strength_of[j] >= 0) made->s[j] += made->exp_x[static_cast<size_t>(strength_of[j])];
     }
-    return strengths_.data();
+    return last_ = made;
   }
-  /// exp(x) of the last call of `strengths`.
-  const std::vector<T>& exp_x() const { return exp_x_; }
 
   const LinearLoss loss;
   const int64_t *unit_of = nullptr, *strength_of = nullptr;  // null: none
@@ -90,9 +96,26 @@ class LinearDerivatives : public Derivatives {
   const std::shared_ptr<Buffers<T>> buffers = std::make_shared<Buffers<T>>();
 
  private:
-  torch::Tensor targets_;
+  static int64_t size_of(const LinearLoss& of) { return (of.rows.width() + (of.bias ? 1 : 0)) * of.outputs; }
+  /// With its tensors as the loops read them.
+  static LinearLoss checked(LinearLoss of) {
+    const auto refuse = [](const std::string& what) { throw InputError("a linear loss: " + what); };
+    if (of.outputs < 1 || (of.outputs != 1 && of.loss != RowLoss::softmax))
+      refuse(fmt::format("{} outputs with {}", of.outputs, name_of(of.loss)));
+    const auto needs = [&](torch::Tensor& t, int64_t count, const char* name, torch::ScalarType type) {
+      if (t.dim() != 1 || t.size(0) != count || !t.is_cpu())
+        refuse(fmt::format("{} must be {} numbers on the CPU, one after the other", name, count));
+      t = t.detach().to(type).contiguous();
+    };
+    if (!of.targets.defined()) refuse("it has no targets");
+    needs(of.targets, of.rows.count(), "targets", torch::CppTypeToScalarType<T>::value);
+    if (of.unit_of.defined()) needs(of.unit_of, of.rows.count(), "unit_of", torch::kInt64);
+    if (of.strength_of.defined()) needs(of.strength_of, size_of(of), "strength_of", torch::kInt64);
+    return of;
+  }
+
   int64_t most_strength_ = -1;
-  std::vector<T> strengths_, x_, exp_x_;
+  std::shared_ptr<const Strengths> constant_, last_;
 };
 
 template <typename T>
@@ -107,13 +130,19 @@ class LinearPoint : public PointDerivatives {
         count_(batch.size()),
         k_(level.loss.outputs),
         columns_(level.loss.rows.width() * k_),
-        x_(x.const_data_ptr<T>()),
-        y_(y.const_data_ptr<T>()),
-        strengths_(level.strengths(x)),
+        at_x_(x.contiguous()),
+        at_y_(y.contiguous()),
+        x_(at_x_.const_data_ptr<T>()),
+        y_(at_y_.const_data_ptr<T>()),
+        kept_(level.strengths(at_x_)),
+        strengths_(kept_ ? kept_->s.data() : nullptr),
         buffers_(level.buffers),
         memory_(buffers_->take()) {
     divide_memory();
-    const torch::Tensor& weights = batch.weights();
+    torch::Tensor weights = batch.weights();
+    if (weights.defined()) weights = weights.to(torch::kFloat64).contiguous();
+    if (weights.defined() && weights.numel() != count_)
+      throw InputError(fmt::format("a batch of {} rows has {} weights", count_, weights.numel()));
     const double* weight = weights.defined() ? weights.const_data_ptr<double>() : nullptr;
     const T share = T{1} / static_cast<T>(count_);
     for (int64_t i = 0; i < count_; ++i) {
@@ -239,6 +268,9 @@ class LinearPoint : public PointDerivatives {
     const int64_t row = numbers_[i];
     if (row < 0 || row >= rows_of_.count())
       throw InputError(fmt::format("row {}: a linear loss has {} rows", row, rows_of_.count()));
+    const T target = level_.targets[row];
+    if (loss_ == RowLoss::softmax && !(target >= 0 && target < static_cast<T>(k_)))
+      throw InputError(fmt::format("row {}: class {:g} of {}", row, target, k_));
     if (level_.unit_of != nullptr && (unit(i) < 0 || unit(i) >= size_of_x))
       throw InputError(
           fmt::format("row {}: its weight is number {} of x, which has {}", row, unit(i), size_of_x));
@@ -311,7 +343,7 @@ class LinearPoint : public PointDerivatives {
   void add_strength_products(const T* v, T scale, T* out) const {
     const int64_t* of = level_.strength_of;
     for (int64_t j = 0; of != nullptr && j < size(); ++j) {
-      if (of[j] >= 0) out[of[j]] += scale * level_.exp_x()[static_cast<size_t>(of[j])] * y_[j] * v[j];
+      if (of[j] >= 0) out[of[j]] += scale * kept_->exp_x[static_cast<size_t>(of[j])] * y_[j] * v[j];
     }
   }
 
@@ -321,7 +353,10 @@ class LinearPoint : public PointDerivatives {
   const Batch batch_;
   const int64_t* numbers_;
   const int64_t count_, k_, columns_;  // rows; outputs; numbers of W
-  const T *x_, *y_, *strengths_;
+  const torch::Tensor at_x_, at_y_;
+  const T *x_, *y_;
+  const std::shared_ptr<const typename LinearDerivatives<T>::Strengths> kept_;
+  const T* strengths_;
   std::shared_ptr<Buffers<T>> buffers_;
   std::vector<T> memory_;
   T *target_, *share_, *factor_;  // [rows]: t; c / rows; c w / rows
@@ -334,9 +369,9 @@ class LinearPoint : public PointDerivatives {
 template <typename T>
 std::unique_ptr<PointDerivatives> LinearDerivatives<T>::at(const Batch& batch, const torch::Tensor& x,
                                                            const torch::Tensor& y) {
-  if (y.numel() != static_cast<int64_t>(strengths_.size()))
-    throw InputError(
-        fmt::format("y has {} numbers, but this linear loss takes {}", y.numel(), strengths_.size()));
+  if (y.numel() != size())
+    throw InputError(fmt::format("y has {} numbers, but this linear loss takes {}", y.numel(), size()));
+  if (batch.size() == 0) throw InputError("a linear loss of no rows");
   if (most_strength_ >= x.numel())
     throw InputError(
         fmt::format("x has {} numbers, too few for the strengths of this linear loss", x.numel()));

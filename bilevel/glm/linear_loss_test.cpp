@@ -164,6 +164,34 @@ TEST(LinearLossRefuses, WhatDoesNotFit) {
   EXPECT_TRUE(torch::equal(out, same));
 }
 
+TEST(LinearLossOfTwoPoints, EachKeepsItsStrengths) {
+  const LinearLoss loss{.rows = DesignRows({torch::ones({1, 3}, torch::kFloat64)}, 3, torch::kFloat64),
+                        .targets = torch::ones({1}, torch::kFloat64),
+                        .strength_of = torch::arange(6).slice(0, 0, 6, 2)};  // strided
+  const std::unique_ptr<Derivatives> derivatives = derivatives_of(loss)();
+  const Batch batch(data_set({loss.targets}), {0});
+  const torch::Tensor x = torch::zeros({5}, torch::kFloat64), y = torch::ones({3}, torch::kFloat64),
+                      alone = zeros_of(y), beside = zeros_of(y);
+  derivatives->at(batch, x, y)->gradient({}, {&alone});
+  const auto first = derivatives->at(batch, x, y);
+  const auto second = derivatives->at(batch, x + 5, y);
+  first->gradient({}, {&beside});
+  EXPECT_TRUE(torch::equal(alone, beside));
+}
+
+TEST(LinearLossOfSurePredictions, KeepsItsDigits) {
+  const LinearLoss loss{.rows = DesignRows({torch::ones({1, 1})}, 1, torch::kFloat32),
+                        .targets = torch::zeros({1}),
+                        .loss = RowLoss::softmax,
+                        .outputs = 2};
+  const Batch batch(data_set({loss.targets}), {0});
+  const auto value = [&](float a, float b) {
+    return derivatives_of(loss)()->at(batch, torch::zeros({1}), torch::tensor({a, b}))->value();
+  };
+  EXPECT_NEAR(value(100, 88), std::log1p(std::exp(-12.0)), 1e-7);
+  EXPECT_NEAR(value(1e8F, 1e8F), std::log(2.0), 1e-6);
+}
+
 TEST(LinearLossBeyondTheLoops, IsWhatAutogradFindsOnManyRows) {
   const DefaultGeneratorScope randomness(5);
   const int64_t many = 5000;  // more than the loops take

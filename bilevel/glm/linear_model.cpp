@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "bilevel/core/error.h"
 #include "bilevel/glm/linear_loss.h"
 
@@ -54,7 +56,10 @@ LinearModel linear_model(const TargetedRows& train, const TargetedRows& valid, i
                          const LinearModelOptions& options) {
   if (options.loss == RowLoss::softmax && options.classes < 2)
     throw InputError(fmt::format("classes = {}: softmax takes at least 2", options.classes));
-  if (!(options.strength >= 0))
+  if (options.dtype != torch::kFloat32 && options.dtype != torch::kFloat64)
+    throw InputError("a linear model computes in float32 or float64");
+  if (!std::isfinite(options.x_start)) throw InputError("x_start must be a finite number");
+  if (!(options.strength >= 0) || !std::isfinite(options.strength))
     throw InputError(fmt::format("strength = {:g}: must be >= 0", options.strength));
   const LinearLoss upper = loss_of(valid, width, options);
   LinearLoss lower = loss_of(train, width, options);

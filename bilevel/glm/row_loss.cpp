@@ -29,7 +29,7 @@ BILEVEL_INLINE void values_loop(RowLoss loss, const T* u, const T* t, int64_t ro
       T most = u[0], sum = 0;
       for (int64_t c = 1; c < k; ++c) most = most < u[c] ? u[c] : most;
       for (int64_t c = 0; c < k; ++c) sum += glm::exp(u[c] - most);
-      values[i] = most + std::log(sum) - u[static_cast<int64_t>(t[i])];
+      values[i] = (most - u[static_cast<int64_t>(t[i])]) + std::log(sum);  // near zero it keeps its digits
     }
   }
 }

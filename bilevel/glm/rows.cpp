@@ -161,6 +161,10 @@ torch::Tensor view_of(const T* data, int64_t rows, int64_t columns) {
 
 DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, torch::ScalarType dtype)
     : width_(width) {
+  for (const torch::Tensor& input : inputs) {
+    if (!input.defined() || input.layout() != torch::kStrided || input.is_complex())
+      throw InputError("The rows of a linear model must be plain tensors of real numbers.");
+  }
   const bool dense = inputs.size() == 1 && inputs[0].dim() == 2 && inputs[0].size(1) == width;
   const bool sparse = inputs.size() == 3 && inputs[0].dim() == 1 && inputs[1].sizes() == inputs[0].sizes() &&
                       inputs[2].dim() == 1 && inputs[2].numel() > 0;
@@ -180,6 +184,8 @@ DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, 
       values_ = torch::constant_pad_nd(values_, {0, stride_ - width}).clone();
     return;
   }
+  if (inputs[0].is_floating_point() || inputs[2].is_floating_point())
+    throw InputError("Sparse indices and offsets must be whole numbers, int64.");
   indices_ = inputs[0].to(torch::kInt64).contiguous();
   offsets_ = inputs[2].to(torch::kInt64).contiguous();
   const auto* offset = offsets_.const_data_ptr<int64_t>();
