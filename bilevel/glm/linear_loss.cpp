@@ -255,13 +255,9 @@ class LinearPoint : public PointDerivatives {
     return sum_;
   }
   void end_sum(const T* sum, T scale, const T* v, T* out) const {
-    if (sum != out) {
-      finish(sum, strengths_, scale, v, out, columns_);
-      for (int64_t j = columns_; strengths_ != nullptr && j < size(); ++j)
-        out[j] += scale * strengths_[j] * v[j];
-    } else {
-      for (int64_t j = 0; strengths_ != nullptr && j < size(); ++j) out[j] += scale * strengths_[j] * v[j];
-    }
+    if (sum != out) finish(sum, strengths_, scale, v, out, columns_);
+    const int64_t rest = sum != out ? columns_ : 0;  // what stands in `out` without its penalty
+    for (int64_t j = rest; strengths_ != nullptr && j < size(); ++j) out[j] += scale * strengths_[j] * v[j];
   }
 
   void check_row(int64_t i, int64_t size_of_x) const {
@@ -304,9 +300,11 @@ class LinearPoint : public PointDerivatives {
   }
   void residuals(int64_t begin, int64_t end) {
     outputs(begin, end);
-    if (!has_residuals_)
-      row_gradients(loss_, u_ + begin * k_, target_ + begin, end - begin, k_, r_ + begin * k_,
-                    h_ + begin * k_);
+    residuals_of_outputs(begin, end);
+  }
+  void residuals_of_outputs(int64_t begin, int64_t end) {
+    if (has_residuals_) return;
+    row_gradients(loss_, u_ + begin * k_, target_ + begin, end - begin, k_, r_ + begin * k_, h_ + begin * k_);
   }
   void losses(int64_t begin, int64_t end) {
     row_values(loss_, u_ + begin * k_, target_ + begin, end - begin, k_, scaled_ + begin);
@@ -321,9 +319,7 @@ class LinearPoint : public PointDerivatives {
       add_bias(begin, end, y_, u_);
     }
     add_bias(begin, end, v, along_);
-    if (!has_residuals_)
-      row_gradients(loss_, u_ + begin * k_, target_ + begin, end - begin, k_, r_ + begin * k_,
-                    h_ + begin * k_);
+    residuals_of_outputs(begin, end);
   }
   void scale_into(int64_t begin, int64_t end, T scale, const T* of) {
     if (k_ == 1) {

@@ -32,6 +32,7 @@ struct Level {
   /// Makes the derivatives of `loss`, where they are known without autograd: see linear_model.h for linear models. They are
   /// used where both levels have them, and x and y lie on the CPU in one dtype; `loss`, which must then draw no random numbers,
   /// remains what they are checked against.
+  /// Who puts another `loss` in place takes them away.
   std::function<std::unique_ptr<Derivatives>()> derivatives = nullptr;
 };
 

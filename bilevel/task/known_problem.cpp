@@ -19,6 +19,7 @@ Problem with_noise(Problem problem, double noise) {
   std::vector<torch::Tensor> variables = problem.upper.parameters;
   variables.insert(variables.end(), problem.lower.parameters.begin(), problem.lower.parameters.end());
   for (Level* level : {&problem.upper, &problem.lower}) {
+    level->derivatives = nullptr;  // they are of the loss without noise
     const auto noisy = [variables, noise](torch::Tensor value) {
       for (const torch::Tensor& variable : variables) {
         const torch::Tensor e = torch::randn(variable.sizes(), variable.options().requires_grad(false));

@@ -137,6 +137,18 @@ TEST_P(KnownProblems, IsWhatItsTraitsSay) {
   EXPECT_EQ(traits.steepness.empty(), traits.smoothness == Smoothness::bounded);
 }
 
+TEST_P(KnownProblems, NoiseReachesEveryGradient) {
+  const auto known = made();
+  Oracles oracles(with_noise(known->problem(), 0.1), 1);
+  for (LevelOracle* level : {&oracles.upper(), &oracles.lower()}) {
+    Sample once = level->all(), again = once;
+    again.model_seed = 1;
+    const JointGradient a = level->gradient(once), b = level->gradient(again);
+    EXPECT_GT((a.x - b.x).norm().item<double>(), 1e-3);
+    EXPECT_GT((a.y - b.y).norm().item<double>(), 1e-3);
+  }
+}
+
 TEST_P(KnownProblems, NoiseIsOneOfItsTraits) {
   const auto known = made();
   EXPECT_EQ(traits_of(*known, 0).noise, Noise::none);
