@@ -135,6 +135,7 @@ JobResult run_auc(AucSetup& setup) {
 
   Json summary = summary_of(setup.context(), o, passes);
   summary["best_step"] = outcome.best_step;
+  for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   const AucFigures figures = measure(setup, outcome, summary);
   const double threshold = figures.threshold.valid.threshold;
   save_model(setup.context(), o, *outcome.model->network(), *outcome.fitted, outcome.model->loss_tensors(),

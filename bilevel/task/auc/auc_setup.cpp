@@ -20,7 +20,6 @@ namespace {
 BinaryLabels binary_labels(const DataFile& file, const AucJobOptions& o) {
   if (const auto* sparse = std::get_if<SparseTable>(&file)) return read_labels(*sparse, o.positive);
   const Table& table = std::get<Table>(file);
-  if (o.label.empty()) throw InputError("--label COL is missing: which column holds the class?");
   return read_labels(table, table.column(o.label), o.positive);
 }
 
@@ -85,15 +84,16 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
   o_.check();
   if (o_.positive.empty())
     throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
+  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   defaults_ = auc_defaults(o_.encoder);
   network_ = resolve(o_, defaults_);
-  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   cut();
   context_.say(
       fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
                   parts_.train.size(), parts_.valid.size(), parts_.test.size(),
                   100 * labels_of(parts_.train).mean().item<double>(), o_.positive));
   first_ = fit(feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), parts_.train);
+  note_unseen(*first_.first);
   o_.note(model(first_.second.shape, o_.seed)->network()->options());
 }
 

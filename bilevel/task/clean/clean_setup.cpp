@@ -62,10 +62,12 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
     throw InputError("--weight-per group needs --group COL: which column holds the groups?");
   if (o_.weight_per != WeightPer::group && !o_.group.empty())
     refuse_option("group", o_.group, "serves --weight-per group only");
+  ColumnChoice own;
+  if (!o_.group.empty()) own.excluded = {o_.group};
+  read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}}, std::move(own));
   defaults_ = clean_defaults(o_.encoder);
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
   network_ = resolve(o_, defaults_);
-  read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}});
   labels_ = files_.classes(o_.label);
   train_ = files_.rows_of_role("train");
   trusted_ = files_.rows_of_role("trusted");
@@ -86,6 +88,7 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
                              flips_->flipped.sum().item<double>()));
   }
   inputs_ = fit(o_.encoder);
+  note_unseen(*inputs_.features);
   o_.note(CleanModel(network(o_.encoder), inputs_.inputs.shape, 0, 1, 0, o_.seed, torch::kCPU)
               .network()
               ->options());
@@ -146,7 +149,6 @@ void CleanSetup::refuse_shared_rows() const {
 
 CleanInputs CleanSetup::fit(const std::string& encoder) const {
   FeatureOptions options = feature_options(o_, encoder, network(encoder).set.value("max_length", 256));
-  if (!o_.group.empty()) options.excluded.push_back(o_.group);
   if (encoder_registry().at(encoder).reads != Reads::words) options.embedding.clear();
   std::vector<int64_t> rows = train_;
   rows.insert(rows.end(), trusted_.begin(), trusted_.end());

@@ -8,6 +8,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
+#include "bilevel/data/delimiter.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/task/job/job.h"
 
@@ -20,6 +21,21 @@ void refuse_option(const std::string& field, const std::string& value, const std
 void ReadOptions::fields(Fields& f) {
   f.choice("format", format, names_of<Format>(), "format of the files; automatic: by their names").as("NAME");
   f.flag("header", header, "take the first row as the names of the columns");
+  f.text("delimiter", delimiter,
+         "what stands between fields: comma, semicolon, tab, bar or another character; "
+         "automatic: seen from the first rows")
+      .as("NAME");
+  f.text("encoding", encoding, "utf-8, windows-1252, iso-8859-1 or utf-16").as("NAME");
+  f.text("missing", missing, "texts that mark a missing value, beside the usual ones; in labels too")
+      .as("A,B,...");
+}
+
+TableOptions ReadOptions::table() const {
+  return {.format = value_named<Format>(format, "format"),
+          .header = header,
+          .delimiter = delimiter_named(delimiter),
+          .encoding = encoding_named(encoding),
+          .missing = split_list(missing)};
 }
 
 nlohmann::ordered_json JobOptions::to_json() const {
@@ -28,14 +44,21 @@ nlohmann::ordered_json JobOptions::to_json() const {
 
 void JobOptions::column_fields(Fields& f) {
   f.heading(kDataGroup);
-  f.text("text", text, "the column that holds a text").as("COL").instead_of("features");
-  f.text("features", features, "feature columns: 'all' (but the label), or a list")
+  f.text("text", text, "the column that holds a text")
+      .as("COL")
+      .instead_of("features")
+      .or_else("the one text, if all else is none");
+  f.text("features", features, "feature columns: 'all' (but the label and what tells rows apart), or a list")
       .as("all|COL,...")
       .instead_of("text")
       .or_else("all without a text");
   f.text("categorical", categorical, "columns whose values are categories, even if they are numbers")
       .as("COL,...");
+  f.text("numeric", numeric, "columns whose values are numbers, even if they look like identifiers")
+      .as("COL,...");
+  f.text("drop", drop, "columns that are not read").as("COL,...");
   f.text("label", label, "the column that holds the class (libsvm files need none)").as("COL");
+  f.flag("drop_unlabelled", drop_unlabelled, "leave out rows without a label");
   read.fields(f);
 }
 
@@ -82,9 +105,13 @@ void JobOptions::check() {
   fields_of(*this).validate();
   if (train.empty())  // whose field is the first one of every job
     throw InputError(fields_of(*this).list().front().flag() + " FILE is missing");
+  read.table();
+  assign(*make_solver(solver), set);
+}
+
+void JobOptions::take_encoder() {
   if (encoder.empty()) encoder = text.empty() ? column_encoder : text_encoder;
   if (text.empty() && features.empty()) features = "all";
-  assign(*make_solver(solver), set);
 }
 
 NetworkOptions JobOptions::resolve(const JobDefaults& defaults) {

@@ -48,8 +48,12 @@ class JobSetup : public Contest {
  protected:
   /// Fills in metrics and traits, and adds to the data.
   virtual void describe(ContestFacts& facts) const = 0;
-  /// Says so and reads the files that are given, by role; says how many labels of each stand between blanks.
-  void read(const JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files);
+  /// Says so and reads the files that are given, by role; decides how the columns of the first are read, and with it text
+  /// and encoder of the options where they are not given; says what it found: columns, labels. `own`: see `JobFiles::plan`.
+  void read(JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files,
+            ColumnChoice own = {});
+  /// Notes what later files hold that these features do not know.
+  void note_unseen(const Features& features);
   /// `JobOptions::resolve`, and the number of threads for as long as this lives.
   NetworkOptions resolve(JobOptions& options, const JobDefaults& defaults);
 
@@ -57,6 +61,9 @@ class JobSetup : public Contest {
   JobFiles files_;
 
  private:
+  void tell_reading(const JobFile& file, const std::string& label);
+  void tell_labels(const JobFile& file, const std::string& label);
+
   std::optional<ThreadCountScope> threads_;
   std::vector<std::string> notes_;
 };

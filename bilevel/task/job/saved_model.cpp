@@ -81,6 +81,8 @@ DataFile read_input(const SavedModel& model, const std::string& input, const Rea
     fields_of(trained).set("header", model.description.value("header", Json("automatic")));
     used.header = trained.header;
   }
+  const Json missing = model.description.value("missing", Json());
+  if (used.missing.empty() && missing.is_string()) used.missing = missing.get<std::string>();
   return read_data_file(input, used.table(), /*labels_required=*/false);
 }
 

@@ -47,8 +47,8 @@ std::string command_of_model(const std::string& folder);
 /// Reads the files. Throws InputError when there is no model, FileError when it is broken.
 SavedModel load_model(const std::string& folder);
 
-/// A file to predict, read as the model's training file was: the header, where it is not given, by what the training file
-/// had.
+/// A file to predict, read as the model's training file was: header and marks of missing values, where they are not given,
+/// by what held for the training file.
 DataFile read_input(const SavedModel& model, const std::string& input, const ReadOptions& read);
 
 }  // namespace bilevel

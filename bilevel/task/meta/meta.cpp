@@ -193,7 +193,7 @@ std::optional<Suggestion> suggest_meta(const DataDescription& d) {
   if (d.texts.empty()) return std::nullopt;
   const auto large = std::ranges::count_if(d.classes, [](const LabelCount& c) { return c.rows >= 20; });
   const auto domain = std::ranges::find_if(d.columns, [&](const DescribedColumn& column) {
-    return column.name != d.label && column.type == ColumnType::category && column.label_like &&
+    return column.name != d.label && column.type == ColumnKind::category && column.label_like &&
            column.distinct >= 4;
   });
   const bool domains = domain != d.columns.end();

@@ -98,12 +98,12 @@ void TuneJobOptions::fields(Fields& f) {
 TuneSetup::TuneSetup(TuneJobOptions options, const JobContext& context)
     : JobSetup(context), o_(std::move(options)) {
   o_.check();
+  if (o_.l2 == 0) refuse_option("l2", "0", "must be positive: its logarithm is where learning starts");
+  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   if (o_.tune.empty()) {
     const bool words = encoder_registry().at(o_.encoder).reads == Reads::words;
     o_.tune = words ? "l2" : "l2-per-feature";
   }
-  if (o_.l2 == 0) refuse_option("l2", "0", "must be positive: its logarithm is where learning starts");
-  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   cut();
   NetworkOptions network = resolve_all();
   const auto [features, fitted] =
@@ -111,6 +111,7 @@ TuneSetup::TuneSetup(TuneJobOptions options, const JobContext& context)
   features_ = features;
   data_.inputs = fitted.inputs;
   shape_ = fitted.shape;
+  note_unseen(*features_);
   model_options_ = {.network = std::move(network),
                     .kind = value_named<TuneKind>(o_.tune, "tune"),
                     .l2 = o_.l2.value_or(defaults_.l2),
