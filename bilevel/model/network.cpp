@@ -99,6 +99,12 @@ WeightKind Network::kind_of(const torch::Tensor& parameter) const {
   return input_.kind == InputKind::tokens ? WeightKind::vectors : WeightKind::input;
 }
 
+bool Network::is_linear_map() const {
+  const std::vector<torch::Tensor> own = parameters();
+  return head_.is_empty() && !skip_ && own.size() == 2 && own[0].is_same(encoder_->input_weight()) &&
+         own[1].dim() == 1;
+}
+
 void Network::set_twice_differentiable(bool on) {
   if (on && !encoder_registry().at(options_.encoder).twice_differentiable)
     throw InputError(fmt::format("encoder = {}: has no second derivatives", options_.encoder));

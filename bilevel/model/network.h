@@ -68,6 +68,9 @@ class Network : public torch::nn::Module {
   /// Of one of the two.
   WeightKind kind_of(const torch::Tensor& parameter) const;
 
+  /// Whether it is W'a + b for rows a and nothing else: its parameters are then W [width, outputs] and b [outputs].
+  bool is_linear_map() const;
+
   /// See `Encoder`. Throws InputError for an encoder that has no second derivatives.
   void set_twice_differentiable(bool on);
 

@@ -268,6 +268,19 @@ std::unique_ptr<PointDerivatives> LevelOracle::own(const Sample& sample) {
   return derivatives_->at(sample.batch, oracles_.x().flat(), oracles_.y().flat());
 }
 
+void LevelOracle::check_own_value(const Sample& sample, const torch::Tensor& loss) {
+  const std::unique_ptr<PointDerivatives> derivatives = own(sample);
+  if (!derivatives) return;
+  const double expected = loss.item<double>(), found = derivatives->value();
+  // Rounding is a fraction of sqrt(eps), even of a loss of many rows.
+  const double eps = loss.scalar_type() == torch::kFloat64 ? 1e-8 : 3e-4;
+  if (std::abs(found - expected) <= eps * (1 + std::abs(expected)) || !std::isfinite(expected)) return;
+  throw InputError(fmt::format(
+      "the {} level's own derivatives are of another loss: they give {:.9g}, its loss {:.9g} on the "
+      "same batch (who puts another loss in place takes `Level::derivatives` away)",
+      name_, found, expected));
+}
+
 torch::Tensor LevelOracle::value(const Sample& sample) {
   const torch::NoGradGuard no_grad;
   return loss(sample);
@@ -471,6 +484,8 @@ std::vector<std::string> Oracles::probe(UnusedParameters policy) {
     throw InputError("the upper loss depends on no parameter: its result carries no gradient");
   if (!g.requires_grad())
     throw InputError("the lower loss depends on no parameter: its result carries no gradient");
+  upper_.check_own_value(upper, f);
+  lower_.check_own_value(lower, g);
   if (problem_.encode) {
     const torch::Tensor features = encode(upper).sum();
     if (features.requires_grad()) {

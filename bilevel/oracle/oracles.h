@@ -163,6 +163,8 @@ class LevelOracle {
   Stream& stream(std::string_view name);
   /// The problem's own derivatives on a sample, or null.
   std::unique_ptr<PointDerivatives> own(const Sample& sample);
+  /// Throws InputError where these have another value than the loss, given on the sample.
+  void check_own_value(const Sample& sample, const torch::Tensor& loss);
   /// The items of the slots, dealt at the first use from the run's seed.
   const std::vector<Rows>& dealt();
   /// The loss on a sample; `features` may hold the batch's features already.
@@ -252,7 +254,7 @@ class Oracles {
   OracleCounts& counts() { return ledger_.of(purpose_); }
 
   /// One probe of both losses (streams of its own): throws InputError for a loss that is not a scalar or not
-  /// differentiable, features that depend on y, and, with `error`, a parameter that influences neither loss,
+  /// differentiable, own derivatives of another loss, features that depend on y, and, with `error`, a parameter that influences neither loss,
   /// by name. Returns warnings.
   std::vector<std::string> probe(UnusedParameters policy);
 

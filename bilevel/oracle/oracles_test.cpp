@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
+#include "bilevel/glm/linear_model.h"
 #include "bilevel/hypergrad/implicit.h"
 #include "bilevel/linear/exact/exact.h"
 #include "tests/support.h"
@@ -852,6 +853,15 @@ TEST(Probe, AnUnusedParameterIsNamed) {
     EXPECT_CONTAINS(message_of<InputError>([&] { unnamed.probe(UnusedParameters::error); }),
                     "parameter 2 (shape 2x5)");
   }
+}
+
+TEST(Probe, DerivativesOfAnotherLossAreRefused) {
+  const Tensor rows = torch::eye(3, torch::kFloat64), targets = torch::ones({3}, torch::kFloat64);
+  LinearModel model = linear_model({{rows}, targets}, {{rows}, targets}, 3, {.dtype = torch::kFloat64});
+  EXPECT_TRUE(Oracles(model.problem, 1).probe(UnusedParameters::error).empty());
+  model.problem.lower.loss = [g = model.problem.lower.loss](const Batch& b) { return g(b) + 0.01; };
+  EXPECT_CONTAINS(message_of<InputError>([&] { Oracles(model.problem, 1).probe(UnusedParameters::error); }),
+                  "the lower level's own derivatives are of another loss");
 }
 
 TEST(Probe, AParameterThatOnlyOneLossUsesIsFine) {

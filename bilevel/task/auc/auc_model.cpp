@@ -8,6 +8,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/parameters.h"
+#include "bilevel/task/auc/auc_derivatives.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
@@ -76,7 +77,7 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
     return loss.value(scores, batch.targets(), a, b, alpha, batch.weights());
   };
   const AucModel model = *this;
-  return {
+  Problem problem{
       .upper = {.parameters = upper_parameters(),
                 .feature_loss =
                     [=, l2 = l2_](const torch::Tensor& scores, const Batch& batch) {
@@ -91,6 +92,18 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
       .encode = [model](const Batch& batch) { return model.encode(batch.inputs()); },
       .lower_hessian = [h = lower_loss.lower_curvature()](const torch::Tensor& v) { return h * v; },
   };
+  if (device_.is_cpu() && network_->is_linear_map()) {
+    const torch::Tensor& w = problem.upper.parameters[0];
+    const DesignRows rows(data.inputs.matrix(), w.size(0), w.scalar_type());
+    problem.upper.derivatives = derivatives_of(LinearAucLoss{.rows = rows,
+                                                             .labels = data.labels,
+                                                             .loss = upper_loss,
+                                                             .sign = 1,
+                                                             .strength = l2_ > 0 ? strength : 0});
+    problem.lower.derivatives =
+        derivatives_of(LinearAucLoss{.rows = rows, .labels = data.labels, .loss = lower_loss, .sign = -1});
+  }
+  return problem;
 }
 
 torch::Tensor AucModel::scores(const Inputs& inputs, const std::vector<int64_t>& rows) const {

@@ -50,10 +50,8 @@ Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
                 .batches = BatchSource(set, data.upper, sampling)},
       .lower = {
           .parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)}};
-  const ParameterList& y = problem.lower.parameters;
-  if (device_.is_cpu() && y.size() == 2 &&
-      network_->kind_of(y[0]) == WeightKind::direct) {  // W and the biases
-    const torch::Tensor& w = y[0];
+  if (device_.is_cpu() && network_->is_linear_map()) {
+    const torch::Tensor& w = problem.lower.parameters[0];
     LinearLoss loss{.rows = DesignRows(data.inputs.matrix(), w.size(0), w.scalar_type()),
                     .targets = data.classes,
                     .loss = RowLoss::softmax,
