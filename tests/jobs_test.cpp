@@ -232,6 +232,16 @@ TEST_P(Jobs, PredictByTheirEntry) {
   EXPECT_EQ(prediction.summary.at("rows"), 160);
   EXPECT_NE(prediction.text, "");
   EXPECT_TRUE(read_bytes(path("p.tsv")).starts_with("row\t"));
+  const std::string rows = read_bytes(file_), model = bytes(path("run"));
+  fs::create_hard_link(file_, path("other_name"));
+  for (const std::string& out :
+       {file_, path("other_name"), path("run/model.safetensors"), path("run/summary.json")}) {
+    PredictRequest over = request;
+    over.out = out;
+    EXPECT_CONTAINS(message_of<InputError>([&] { predict(over); }), "would be overwritten");
+  }
+  EXPECT_EQ(read_bytes(file_), rows);
+  EXPECT_TRUE(bytes(path("run")) == model);
   if (!GetParam().predicts_from_shots) {
     request.shots = file_;
     EXPECT_CONTAINS(message_of<InputError>([&] { predict(request); }), "--shots is for");

@@ -173,6 +173,17 @@ std::string read_file(const std::string& path) {
   return bytes;
 }
 
+void refuse_to_overwrite(const std::string& output, const std::vector<std::string>& inputs) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (!fs::is_regular_file(output, ignored)) return;
+  for (const std::string& input : inputs) {
+    if (fs::exists(input, ignored) && fs::equivalent(output, input, ignored))
+      throw InputError(fmt::format("{} would be overwritten: it is the same file as {}; give another --out",
+                                   output, input));
+  }
+}
+
 void create_folder(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);

@@ -21,6 +21,10 @@ void write_file_atomically(const std::string& path, const std::vector<std::strin
 /// when it cannot be read.
 std::string read_file(const std::string& path);
 
+/// Throws InputError when writing `output` would overwrite one of `inputs`: when both exist and are one file, by whatever names
+/// and links. What is no regular file is never overwritten.
+void refuse_to_overwrite(const std::string& output, const std::vector<std::string>& inputs);
+
 /// Makes the folder and its missing parents; an existing folder is fine. Throws FileError with the system's
 /// reason, also when something that is no folder has that name.
 void create_folder(const std::string& path);

@@ -5,6 +5,8 @@
 #include <filesystem>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/files.h"
+#include "bilevel/data/idx_rows.h"
 #include "bilevel/task/compare/contest.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/run_folder.h"
@@ -59,6 +61,11 @@ Prediction predict(const PredictRequest& request) {
     throw InputError(fmt::format(
         "--shots is for a model that adapts to labelled rows; this one is of 'bilevel {}'", entry.name));
   }
+  std::vector<std::string> read = files_behind(request.input);
+  if (!request.shots.empty()) read.push_back(request.shots);
+  for (const auto& part : std::filesystem::recursive_directory_iterator(request.model))
+    read.push_back(part.path().string());
+  refuse_to_overwrite(request.out, read);
   return entry.predict(request);
 }
 
