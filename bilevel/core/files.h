@@ -33,7 +33,7 @@ void create_folder(const std::string& path);
 /// (flock on the file
 /// `.lock`, which stays there), so it ends with its process, however that ends; a copy of the object's
 /// process made by fork and exec does not inherit it. Taking it also removes the temporary files of writers
-/// that were killed.
+/// that were killed, in folders below too.
 class FolderLock {
  public:
   /// Locks an existing folder. Throws InputError, naming the process where it is known, when another one (or

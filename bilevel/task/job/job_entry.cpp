@@ -18,13 +18,16 @@ std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
   return job.contest({.command = entry.name, .callbacks = {.message = message}});
 }
 
-JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks) {
-  return job.run({.command = entry.name, .out = out, .callbacks = callbacks});
+JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks,
+                    const std::optional<int64_t>& jobs) {
+  return job.run({.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs});
 }
 
-JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks) {
+JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks,
+                     const std::optional<int64_t>& jobs) {
   const nlohmann::ordered_json saved = read_run_options(out, entry.name);
-  const JobContext context{.command = entry.name, .out = out, .callbacks = callbacks, .resume = true};
+  const JobContext context{
+      .command = entry.name, .out = out, .callbacks = callbacks, .resume = true, .jobs = jobs};
   try {
     if (const auto path = context.path("summary.json"); std::filesystem::exists(path)) {
       return {.summary = nlohmann::ordered_json::parse(read_file(path.string())),

@@ -8,7 +8,9 @@
 namespace bilevel {
 
 void JobSetup::note(const std::string& line, bool say) {
-  if (line.empty() || std::find(notes_.begin(), notes_.end(), line) != notes_.end()) return;
+  if (line.empty()) return;
+  latest_notes_.push_back(line);
+  if (std::find(notes_.begin(), notes_.end(), line) != notes_.end()) return;
   if (say) context_.say(line);
   notes_.push_back(line);
 }
