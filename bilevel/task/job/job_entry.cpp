@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/task/compare/contest.h"
 #include "bilevel/task/job/saved_model.h"
@@ -59,6 +60,7 @@ Prediction predict(const PredictRequest& request) {
     throw InputError(fmt::format(
         "--shots is for a model that adapts to labelled rows; this one is of 'bilevel {}'", entry.name));
   }
+  device_named(request.device);
   return entry.predict(request);
 }
 
