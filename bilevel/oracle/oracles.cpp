@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <torch/autograd.h>
 
+#include <cmath>
 #include <map>
 #include <stdexcept>
 #include <utility>

@@ -57,7 +57,9 @@ void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool bat
   f.integer("threads", threads, kAtLeastOne, "threads of the numerical library")
       .as("N")
       .or_else("by encoder");
-  f.text("device", device, "where the numbers are").as("cpu|cuda|cuda:N");
+  f.text("device", device, "where the numbers are: cpu, cuda or cuda:N").as("NAME");
+  f.choice("precision", precision,
+           "numbers inside the encoder; bf16: products of rounded numbers, weights stay float32");
 }
 
 void JobOptions::training_fields(Fields& f) {
@@ -95,7 +97,7 @@ NetworkOptions JobOptions::resolve(const JobDefaults& defaults) {
   if (!epochs && !steps && defaults.steps > 0) steps = defaults.steps;
   if (!epochs && !steps) epochs = defaults.epochs;
   if (!threads) threads = defaults.threads > 0 ? defaults.threads : at::get_num_threads();
-  NetworkOptions network{.encoder = encoder};
+  NetworkOptions network{.encoder = encoder, .precision = precision};
   for (const auto& [name, value] : defaults.network.items()) network.prefer(name, value);
   if (hidden) network.set["hidden"] = *hidden;
   if (layers) network.set["layers"] = *layers;

@@ -63,6 +63,7 @@ struct JobOptions {
   std::optional<double> l2;              ///< strength of the L2 term
   std::optional<int64_t> batch_size, threads;
   std::string device = "cpu";  ///< see `device_named`
+  Precision precision = Precision::float32;
   std::string solver = "adambo";
   std::vector<std::string> set;  ///< key=value for the solver
   std::optional<double> epochs;
