@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "bilevel/core/clones.h"
+#include "bilevel/core/device.h"
 
 namespace bilevel {
 namespace {
@@ -135,9 +136,33 @@ torch::Tensor flat_norm(const torch::Tensor& v) {
   return at::detail::scalar_tensor_static(std::sqrt(squares), v.scalar_type(), torch::kCPU);
 }
 
+torch::Tensor zero_if_finite(const std::vector<torch::Tensor>& tensors) {
+  const torch::NoGradGuard no_grad;
+  torch::Tensor all;
+  for (const torch::Tensor& t : tensors) {
+    if (!t.defined()) continue;
+    const torch::Tensor sum = (t - t).sum();
+    all = all.defined() ? all + sum : sum;
+  }
+  return all;
+}
+
+std::vector<double> numbers_of(std::vector<torch::Tensor> tensors) {
+  const torch::NoGradGuard no_grad;
+  torch::Device device = torch::kCPU;
+  for (const torch::Tensor& t : tensors) {
+    if (t.defined() && !t.is_cpu()) device = t.device();
+  }
+  const auto options = torch::device(device).dtype(torch::kFloat64);
+  for (torch::Tensor& t : tensors)
+    t = t.defined() ? to_device(t.detach().to(torch::kFloat64), device) : torch::zeros({}, options);
+  const torch::Tensor read = torch::stack(tensors).cpu();
+  return {read.data_ptr<double>(), read.data_ptr<double>() + read.numel()};
+}
+
 bool all_finite(std::initializer_list<torch::Tensor> tensors) {
   const torch::NoGradGuard no_grad;
-  torch::Tensor elsewhere;
+  std::vector<torch::Tensor> others;
   for (const torch::Tensor& t : tensors) {
     if (!t.defined()) continue;
     if (is_short(t)) {
@@ -146,11 +171,10 @@ bool all_finite(std::initializer_list<torch::Tensor> tensors) {
       });
       if (!finite) return false;
     } else {
-      const torch::Tensor sum = (t - t).sum();
-      elsewhere = elsewhere.defined() ? elsewhere + sum : sum;
+      others.push_back(t);
     }
   }
-  return !elsewhere.defined() || elsewhere.item<double>() == 0;
+  return others.empty() || zero_if_finite(others).item<double>() == 0;
 }
 
 }  // namespace bilevel

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <map>
 #include <stdexcept>
+#include <utility>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/flat.h"
@@ -236,9 +237,9 @@ torch::Tensor LevelOracle::loss(const Sample& sample, const torch::Tensor& featu
       level_.feature_loss ? level_.feature_loss(features, sample.batch) : level_.loss(sample.batch), name_);
   if (oracles_.purpose_ != Purpose::steps && oracles_.purpose_ != Purpose::warm_start) return value;
   if (value.is_cpu()) {
-    seen_ += value.item<double>();
+    seen_.here += value.item<double>();
   } else {
-    seen_there_ = seen_there_.defined() ? seen_there_ + value.detach() : value.detach();
+    seen_.there = seen_.there.defined() ? seen_.there + value.detach() : value.detach();
   }
   return value;
 }
@@ -315,6 +316,8 @@ JointGradient LevelOracle::gradient(const Sample& sample) {
   return {.value = value.detach(), .x = x, .y = y};
 }
 
+SeenLosses LevelOracle::take_seen() { return std::exchange(seen_, {}); }
+
 void LevelOracle::move(const torch::Tensor& direction, double scale) {
   variable_.add(direction, scale);
   project();
@@ -365,18 +368,6 @@ Oracles::Oracles(Problem problem, uint64_t seed)
 torch::Tensor Oracles::encode(const Sample& sample) {
   const DefaultGeneratorScope randomness(sample.model_seed, device());
   return problem_.encode(sample.batch);
-}
-
-const char* Oracles::nonfinite_loss() {
-  const char* found = nullptr;
-  for (auto [name, level] : {std::pair{"the lower loss", &lower_}, std::pair{"the upper loss", &upper_}}) {
-    torch::Tensor& there = level->seen_there_;
-    const double seen = level->seen_ + (there.defined() ? there.item<double>() : 0);
-    if (!std::isfinite(seen)) found = name;
-    level->seen_ = 0;
-    there.reset();
-  }
-  return found;
 }
 
 std::pair<torch::Tensor, torch::Tensor> Oracles::encode_together(const Sample& upper, const Sample& lower) {

@@ -101,6 +101,12 @@ enum class UnusedParameters { error, warn };
 /// Whether a gradient is a call of its own, or one half of a call that the other half counts.
 enum class Counted { yes, with_the_other_half };
 
+/// The sum of some values of a loss: not finite where one of them was not.
+struct SeenLosses {
+  double here = 0;      ///< of those on the CPU
+  torch::Tensor there;  ///< of those on a device, 0-dim, undefined where there are none
+};
+
 /// One level of a bound problem, as solvers see it: its variable, its samples, its first derivatives.
 class LevelOracle {
  public:
@@ -133,6 +139,10 @@ class LevelOracle {
   torch::Tensor gradient_in_y(const Sample& sample, Counted counted = Counted::yes);
   /// The loss with its gradient in x and y: one forward and one backward pass.
   JointGradient gradient(const Sample& sample);
+
+  /// What steps and the warm start computed since the last call of this. NaN in a constant part of a loss leaves its
+  /// gradients finite.
+  SeenLosses take_seen();
 
   /// variable <- variable + scale * direction, then the projection on the level's feasible set, if it has one: the only way
   /// in which a solver may move x.
@@ -183,8 +193,7 @@ class LevelOracle {
   std::deque<Stream> streams_;                // few: a search by name is quicker than a map
   std::optional<Batch> full_;  // where every batch is the whole data set: gathered and moved once
   std::vector<Rows> dealt_;    // follow from the seed: no state
-  double seen_ = 0;            // sum of the values of the loss, see Oracles::nonfinite_loss
-  torch::Tensor seen_there_;   // that of values on a device
+  SeenLosses seen_;
 };
 
 /// A problem bound to flat variables, random streams and counters: what a solver sees.
@@ -231,10 +240,6 @@ class Oracles {
   std::pair<double, double> losses(const Sample& upper, const Sample& lower);
   /// The same on all rows of their levels: {f, g}.
   std::pair<double, double> full_losses();
-
-  /// "the upper loss" or "the lower loss", where a value that steps or the warm start computed since the last call of
-  /// this was not finite, else null. NaN in a constant part of a loss leaves its gradients finite.
-  const char* nonfinite_loss();
 
   /// Counts calls under `purpose` until the returned guard ends.
   class PurposeScope {

@@ -160,6 +160,7 @@ CleanInputs CleanSetup::fit(const std::string& encoder) const {
   } else {
     result.inputs = std::move(inputs);
   }
+  result.inputs.inputs = placed(result.inputs.inputs);
   return result;
 }
 

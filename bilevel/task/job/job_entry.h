@@ -36,6 +36,7 @@ struct PredictRequest {
   std::string input, out;
   std::string shots;  ///< labelled rows, for a model that is adapted to some; else empty
   ReadOptions read;
+  std::string device = "cpu";  ///< see `device_named`
 };
 
 struct Prediction {

@@ -35,6 +35,13 @@ NetworkOptions JobSetup::resolve(JobOptions& options, const JobDefaults& default
   return network;
 }
 
+Inputs JobSetup::placed(const Inputs& inputs) const {
+  std::string line;
+  Inputs found = bilevel::placed(inputs, options().torch_device(), line);
+  if (!line.empty()) context_.say(line);
+  return found;
+}
+
 ContestFacts JobSetup::facts() const {
   const JobOptions& o = options();
   ContestFacts facts{.task = context_.command,

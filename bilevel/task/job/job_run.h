@@ -55,6 +55,8 @@ class JobSetup : public Contest {
   virtual void describe(ContestFacts& facts) const = 0;
   /// Says so and reads the files that are given, by role; says how many labels of each stand between blanks.
   void read(const JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files);
+  /// The rows where training reads them (`bilevel::placed`); says so.
+  Inputs placed(const Inputs& inputs) const;
   /// `JobOptions::resolve`, and the number of threads for as long as this lives.
   NetworkOptions resolve(JobOptions& options, const JobDefaults& defaults);
 

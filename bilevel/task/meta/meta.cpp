@@ -11,6 +11,7 @@
 // mean_probability, and with labels accuracy. The saved model stays as it is.
 #include <fmt/format.h>
 
+#include "bilevel/core/device.h"
 #include "bilevel/report/escape.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/saved_model.h"
@@ -199,7 +200,8 @@ Prediction predict_meta(const PredictRequest& request) {
                                  .l2 = saved.at<double>("l2")};
   const auto label = saved.at<std::string>("label");
   const auto known = saved.at<std::vector<std::string>>("classes");
-  MetaModel model(options, saved.features.shape(), static_cast<int64_t>(known.size()), 0, torch::kCPU);
+  MetaModel model(options, saved.features.shape(), static_cast<int64_t>(known.size()), 0,
+                  device_named(request.device));
   model.load(saved.tensors);
 
   const auto read = [&](const std::string& path) { return read_input(saved, path, request.read); };

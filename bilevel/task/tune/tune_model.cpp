@@ -27,10 +27,11 @@ torch::Tensor picked(const torch::Tensor& log_p, const torch::Tensor& classes) {
 torch::Tensor quarter_squares(const Inputs& inputs, const std::vector<int64_t>& rows, int64_t width) {
   const std::vector<torch::Tensor> tensors = inputs.gather(rows);
   const double factor = 0.25 / static_cast<double>(rows.size());
-  const torch::Tensor sums = inputs.kind() == InputKind::dense
-                                 ? tensors[0].square().sum(0)
-                                 : torch::zeros({width}).scatter_add(
-                                       0, tensors[0], tensors[1].square().to(torch::get_default_dtype()));
+  const torch::Tensor sums =
+      inputs.kind() == InputKind::dense
+          ? tensors[0].square().sum(0)
+          : torch::zeros({width}, tensors[1].device())
+                .scatter_add(0, tensors[0], tensors[1].square().to(torch::get_default_dtype()));
   return (factor * sums).unsqueeze(1);
 }
 
