@@ -244,7 +244,9 @@ TEST_P(Jobs, OptionsAreRefusedByThemselves) {
   EXPECT_CONTAINS(refusal("encoder", "cnn"), "encoder = cnn: must be one of bag");
   EXPECT_CONTAINS(refusal("format", "xls"), "format = xls: must be one of automatic, csv");
   EXPECT_CONTAINS(refusal("nothing", "1"), "there is no option 'nothing'");
-  EXPECT_EQ(message_of<InputError>([&] { job({{"device", "tpu"}})->options().check(); }),
+  EXPECT_EQ(message_of<InputError>([&] {
+              job({{"device", "tpu"}})->options().check();
+            }),
             "device = tpu: must be cpu, cuda or cuda:N");
 }
 
