@@ -48,8 +48,8 @@ Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
       .upper = {.parameters = {{"weight logits", logits_}},
                 .loss = f,
                 .batches = BatchSource(set, data.upper, sampling)},
-      .lower = {
-          .parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)}};
+      .lower = {.parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)},
+      .set_twice_differentiable = [network = network_](bool on) { network->set_twice_differentiable(on); }};
   const ParameterList& y = problem.lower.parameters;
   if (device_.is_cpu() && y.size() == 2 &&
       network_->kind_of(y[0]) == WeightKind::direct) {  // W and the biases

@@ -230,18 +230,24 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
     for (const int64_t row : rows) classes.push_back(data_.classes[static_cast<size_t>(row)]);
     return BatchSource(set_, rows, {.batch_size = size}, classes);
   };
-  return {.upper = {.parameters = {{"hyperparameters", x_}},
-                    .loss =
-                        [model](const Batch& batch) {
-                          const torch::Tensor log_p = model.logits(batch.inputs()).log_softmax(1);
-                          return weighted_mean(picked(log_p, batch.targets()), batch.weights()) +
-                                 model.prior();
-                        },
-                    .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
-                    .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
-          .lower = {.parameters = lower_,
-                    .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
-                    .batches = source(data_.train, batch_size)}};
+  Problem problem{.upper = {.parameters = {{"hyperparameters", x_}},
+                            .loss =
+                                [model](const Batch& batch) {
+                                  const torch::Tensor log_p = model.logits(batch.inputs()).log_softmax(1);
+                                  return weighted_mean(picked(log_p, batch.targets()), batch.weights()) +
+                                         model.prior();
+                                },
+                            .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
+                            .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
+                  .lower = {.parameters = lower_,
+                            .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
+                            .batches = source(data_.train, batch_size)}};
+  if (!convex_) {
+    problem.set_twice_differentiable = [network = network_](bool on) {
+      network->set_twice_differentiable(on);
+    };
+  }
+  return problem;
 }
 
 torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {
