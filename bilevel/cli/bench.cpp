@@ -4,6 +4,7 @@
 
 #include "bilevel/bench/meta.h"
 #include "bilevel/bench/small.h"
+#include "bilevel/bench/step.h"
 #include "bilevel/cli/command.h"
 #include "bilevel/cli/field_flags.h"
 #include "bilevel/core/threads.h"
@@ -48,6 +49,8 @@ void add_bench(CLI::App& program, Body& body) {
            small_bench, small_bench_text);
   add_kind(*bench, body, "meta", "meta-learning: a step beside the passes of the encoder that it needs",
            meta_bench, meta_bench_text);
+  add_kind(*bench, body, "step", "deep problems: a step beside the bare passes through the network", step_bench,
+           step_bench_text);
 }
 
 }  // namespace bilevel::cli

@@ -15,10 +15,12 @@ namespace {
 
 constexpr int64_t kShort = 32768;  // numbers from which LibTorch uses several threads
 
-bool is_short(const torch::Tensor& t) {
-  return t.numel() <= kShort && t.is_cpu() && t.is_contiguous() &&
+bool is_plain(const torch::Tensor& t) {
+  return t.is_cpu() && t.is_contiguous() &&
          (t.scalar_type() == torch::kFloat32 || t.scalar_type() == torch::kFloat64);
 }
+
+bool is_short(const torch::Tensor& t) { return t.numel() <= kShort && is_plain(t); }
 
 template <typename T>
 BILEVEL_INLINE void axpy_loop(T a, const T* x, T* __restrict y, int64_t n) {
@@ -165,7 +167,7 @@ bool all_finite(std::initializer_list<torch::Tensor> tensors) {
   std::vector<torch::Tensor> others;
   for (const torch::Tensor& t : tensors) {
     if (!t.defined()) continue;
-    if (is_short(t)) {
+    if (is_plain(t)) {  // also a long one: LibTorch would write the differences into memory of their own
       const bool finite = with_type(t, [&](auto type) {
         return finite_of(static_cast<const decltype(type)*>(t.const_data_ptr()), t.numel());
       });

@@ -247,7 +247,13 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
                   .lower = {.parameters = lower_,
                             .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
                             .batches = source(data_.train, batch_size)}};
-  if (convex_ && options_.device.is_cpu()) add_derivatives(problem);
+  if (!convex_) {
+    problem.set_twice_differentiable = [network = network_](bool on) {
+      network->set_twice_differentiable(on);
+    };
+  } else if (options_.device.is_cpu()) {
+    add_derivatives(problem);
+  }
   return problem;
 }
 
