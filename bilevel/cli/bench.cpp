@@ -49,8 +49,8 @@ void add_bench(CLI::App& program, Body& body) {
            small_bench, small_bench_text);
   add_kind(*bench, body, "meta", "meta-learning: a step beside the passes of the encoder that it needs",
            meta_bench, meta_bench_text);
-  add_kind(*bench, body, "step", "deep problems: a step beside the bare passes through the network", step_bench,
-           step_bench_text);
+  add_kind(*bench, body, "step", "deep problems: a step beside the bare passes through the network",
+           step_bench, step_bench_text);
 }
 
 }  // namespace bilevel::cli
