@@ -352,8 +352,8 @@ TEST_F(CleanCli, FindsInjectedFlipsAndWritesEverything) {
   EXPECT_NEAR(summary.at("estimated_noise").get<double>(), share,
               2 * std::sqrt(share * (1 - share) / kTrain));
 
-  for (const char* name : {"report.html", "options.json", "checkpoint.safetensors", "trace.jsonl",
-                           "model.json", "model.safetensors", "predictions.tsv"})
+  for (const char* name : {"report.html", "options.json", "parts/weigh-4/checkpoint.safetensors",
+                           "trace.jsonl", "model.json", "model.safetensors", "predictions.tsv"})
     EXPECT_TRUE(fs::exists(path("out/") + name)) << name;
   const std::string report = read_bytes(path("out/report.html"));
   for (const char* part :
@@ -475,10 +475,8 @@ TEST_F(CleanCli, InterruptedAndResumedIsTheSameRun) {
   }
   Process process(cut);
   // In the second of the runs.
-  ASSERT_TRUE(process.wait_until([&] {
-    return fs::exists(path("cut/trace.jsonl")) &&
-           read_bytes(path("cut/trace.jsonl")).find("weigh-2") != std::string::npos;
-  }));
+  ASSERT_TRUE(
+      process.wait_until([&] { return fs::exists(path("cut/parts/weigh-2/checkpoint.safetensors")); }));
   process.send(SIGINT);
   const Outcome stopped = process.wait();
   ASSERT_EQ(stopped.code, 130) << stopped.err;
@@ -537,6 +535,7 @@ TEST_F(CleanCli, RefusesWhatCannotBe) {
   fails({"--encoder", "mlp"}, {"mlp"});
   fails({"--hidden", "5"}, {"hidden"});
   fails({"--l2", "-1"}, {"l2"});
+  fails({"--jobs", "0"}, {"jobs = 0: must be >= 1"});
   fails({"--embedding", "x.txt"}, {"embedding"});
 
   // A folder that holds another run.

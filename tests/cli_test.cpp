@@ -119,6 +119,9 @@ TEST_F(CliTest, HelpVersionAndList) {
   const Outcome help = bilevel_program({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* command : {"auc", "predict", "list", "demo", "solve"}) EXPECT_CONTAINS(help.out, command);
+  EXPECT_EQ(bilevel_program({}).out, help.out);
+  EXPECT_EQ(bilevel_program({"help", "auc"}).out, bilevel_program({"auc", "--help"}).out);
+  EXPECT_EQ(bilevel_program({"help", "nosuch"}).code, 2);
   const Outcome version = bilevel_program({"--version"});
   EXPECT_EQ(version.code, 0);
   EXPECT_EQ(version.out.rfind("bilevel ", 0), 0U);
@@ -173,7 +176,7 @@ TEST_F(CliTest, TheFileOfTheProgramDoesTheSame) {
 
 TEST_F(CliTest, WrongUsage) {
   for (const Arguments& arguments :
-       {Arguments{}, {"nonsense"}, {"list", "nonsense"}, {"auc", "--nonsense"}, {"auc"}, {"predict"}}) {
+       {Arguments{"nonsense"}, {"list", "nonsense"}, {"auc", "--nonsense"}, {"auc"}, {"predict"}}) {
     const Outcome run = bilevel_program(arguments);
     EXPECT_EQ(run.code, 2);
     EXPECT_EQ(run.out, "");

@@ -12,7 +12,7 @@
 #include "bilevel/report/options_table.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/solver/run.h"
-#include "bilevel/task/job/job_entry.h"
+#include "bilevel/task/job/parts.h"
 #include "tests/problems.h"
 #include "tests/support.h"
 
@@ -78,7 +78,8 @@ TEST(SolverPages, ShowTheOptionsThatTheFieldsGive) {
 TEST(JobPages, ShowTheOptionsThatTheFieldsGive) {
   for (const JobEntry& entry : job_registry()) {
     SCOPED_TRACE(entry.name + ": 'make docs-tables' writes the tables");
-    const std::string table = options_table(fields_of(*entry.make()));
+    JobFlags flags(entry);
+    const std::string table = options_table(fields_of(flags));
     EXPECT_CONTAINS(page("docs/" + entry.name + ".md"),
                     "<!-- options:begin -->\n" + table + "<!-- options:end -->\n");
   }

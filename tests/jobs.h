@@ -28,6 +28,14 @@ inline nlohmann::json needs_of(const std::string& job) {
   return nlohmann::json::object();
 }
 
+/// What gives a job its parts.
+inline nlohmann::json parts_of(const std::string& job) {
+  if (job == "clean") return {{"baselines", true}, {"inject_noise", 0.1}};
+  if (job == "tune") return {{"baseline_passes", 2}};
+  if (job == "meta") return {{"baselines", "nearest-class-mean,untrained,anil,maml"}};
+  return nlohmann::json::object();
+}
+
 /// Rows of two columns and a text, with eight classes that a linear map can tell for the most part; columns class, text, a
 /// and b.
 inline std::string rows_of_eight_classes(int rows = 160) {

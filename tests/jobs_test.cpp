@@ -1,11 +1,17 @@
 // What every job must do, whatever it trains: taken from the registry, run in this process.
 #include "tests/jobs.h"
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <regex>
 #include <set>
 
 #include "bilevel/core/safetensors.h"
+#include "bilevel/core/workers.h"
 #include "bilevel/data/table.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/task/compare/play.h"
@@ -76,6 +82,126 @@ void expect_common_schema(const Json& summary) {
   EXPECT_GT(summary.at("peak_rss_bytes").get<int64_t>(), 1 << 20);
 }
 
+std::vector<JobEntry> jobs_in_parts() {
+  std::vector<JobEntry> found;
+  for (const JobEntry& entry : job_registry()) {
+    if (entry.in_parts) found.push_back(entry);
+  }
+  return found;
+}
+
+/// Jobs whose parts are made by several processes. They come first: where autograd has run no copy can be made.
+class SideBySide : public Jobs {
+ protected:
+  static Json shown(const JobResult& result) {
+    return {{"finished", result.finished}, {"reason", name_of(result.reason)}, {"message", result.message}};
+  }
+  Json start(const std::string& out, const nlohmann::json& more, int64_t jobs,
+             const JobCallbacks& callbacks = {}) const {
+    nlohmann::json options = parts_of(GetParam().name);
+    options.update(more);
+    return in_a_copy([&] { return shown(start_job(GetParam(), *job(options), path(out), callbacks, jobs)); });
+  }
+  Json resume(const std::string& out, int64_t jobs) const {
+    return in_a_copy([&] { return shown(resume_job(GetParam(), path(out), {}, jobs)); });
+  }
+  /// What `body` returns in a copy of this process.
+  static Json in_a_copy(const std::function<Json()>& body) {
+    Workers copy(1, [&](const Json&) { return body(); });
+    copy.start(0, "a copy of the test", {});
+    return copy.next()->result;
+  }
+
+  /// The files of a folder without the times in them.
+  std::map<std::string, std::string> files(const std::string& out) const {
+    std::map<std::string, std::string> found;
+    for (const auto& [name, content] : files_in(path(out)))
+      found[fs::relative(name, path(out))] = timeless(name, content, path(out));
+    return found;
+  }
+  void expect_same_files(const std::string& found, const std::string& expected) const {
+    const auto one = files(found), other = files(expected);
+    for (const auto& [name, content] : other) {
+      ASSERT_TRUE(one.contains(name)) << name;
+      EXPECT_TRUE(one.at(name) == content) << name;
+    }
+    EXPECT_EQ(one.size(), other.size());
+  }
+
+ private:
+  static std::string timeless(const std::string& name, const std::string& content, const std::string& out) {
+    const std::string file = fs::path(name).filename();
+    if (file == "checkpoint.safetensors") {
+      auto [tensors, metadata] = load_safetensors(name);
+      for (const char* clock : {"seconds", "task/earlier_seconds", "task/trace_bytes"}) tensors.erase(clock);
+      std::string all = Json(metadata).dump();
+      for (const auto& [key, tensor] : tensors)
+        all += key + std::string(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+      return all;
+    }
+    std::string rest = std::regex_replace(content, std::regex(R"(("seconds": ?)[-+.e0-9]+)"), "$1");
+    rest = std::regex_replace(rest, std::regex(R"(("peak_rss_bytes": ?)[0-9]+)"), "$1");
+    rest = std::regex_replace(rest, std::regex(R"([0-9]+(\.[0-9]+)? s\b)"), "s");
+    rest = std::regex_replace(
+        rest, std::regex(R"((<code>(seconds|peak_rss_bytes)</code></th><td[^>]*>)[^<]*)"), "$1");
+    for (size_t at = rest.find(out); at != std::string::npos; at = rest.find(out)) rest.erase(at, out.size());
+    return rest;
+  }
+};
+
+TEST_P(SideBySide, GiveTheSameFiles) {
+  for (const nlohmann::json& more :
+       {nlohmann::json::object(), nlohmann::json{{"encoder", "mlp"}, {"hidden", 4}}}) {
+    SCOPED_TRACE(more.dump());
+    const std::string name = more.empty() ? "plain" : "deep";
+    const Json one = start(name + "-1", more, 1), several = start(name + "-3", more, 3);
+    EXPECT_EQ(one.at("finished"), true) << one;
+    EXPECT_EQ(one, several);
+    expect_same_files(name + "-3", name + "-1");
+  }
+}
+
+TEST_P(SideBySide, InterruptedAndResumedAreUninterrupted) {
+  ASSERT_EQ(start("whole", nlohmann::json::object(), 1).at("finished"), true);
+  for (const int64_t jobs : {1, 2}) {
+    const std::string out = "cut-" + std::to_string(jobs);
+    std::atomic<bool> interrupt{false};
+    const Json cut =
+        start(out, nlohmann::json::object(), jobs,
+              {.progress = [&](const JobProgress&) { interrupt = true; }, .interrupt = &interrupt});
+    EXPECT_EQ(cut.at("reason"), "interrupted") << cut;
+    EXPECT_FALSE(fs::exists(path(out + "/summary.json")));
+    EXPECT_EQ(resume(out, 3 - jobs).at("finished"), true);
+    expect_same_files(out, "whole");
+  }
+}
+
+TEST_P(SideBySide, AWorkerThatIsKilledIsNamedAndResumed) {
+  ASSERT_EQ(start("whole", nlohmann::json::object(), 1).at("finished"), true);
+  const Json killed = in_a_copy([&]() -> Json {
+    const auto kill_all = [](const JobProgress&) {
+      for (const pid_t child : children_of(::getpid())) ::kill(child, SIGKILL);
+    };
+    nlohmann::json options = parts_of(GetParam().name);
+    return message_of<WorkerError>(
+        [&] { start_job(GetParam(), *job(options), path("cut"), {.progress = kill_all}, 2); });
+  });
+  EXPECT_CONTAINS(killed.get<std::string>(), ": its process was ended by signal 9");
+  EXPECT_FALSE(fs::exists(path("cut/summary.json")));
+  EXPECT_EQ(resume("cut", 2).at("finished"), true);
+  expect_same_files("cut", "whole");
+}
+
+TEST_P(SideBySide, RefuseAnImpossibleNumber) {
+  for (const int64_t jobs : {0, 1001}) {
+    const std::string refusal = in_a_copy([&] {
+      return message_of<InputError>([&] { start_job(GetParam(), *job(), path("out"), {}, jobs); });
+    });
+    EXPECT_CONTAINS(refusal, jobs == 0 ? "jobs = 0: must be >= 1" : "jobs = 1001: must be <= 1000");
+    EXPECT_FALSE(fs::exists(path("out")));
+  }
+}
+
 TEST_P(Jobs, SayWhatTheyAre) {
   const JobEntry& entry = GetParam();
   for (const std::string& text : {entry.name, entry.summary, entry.first_try, entry.score})
@@ -115,10 +241,13 @@ TEST_P(Jobs, OptionsAreRefusedByThemselves) {
   EXPECT_EQ(refusal("max_seconds", "nan"), "max_seconds = nan: must be a number");
   EXPECT_EQ(refusal("l2", "-1"), "l2 = -1: must be >= 0");
   EXPECT_EQ(refusal("seed", "-1"), "seed = -1: must be >= 0");
-  EXPECT_EQ(refusal("device", "tpu"), "device = tpu: must be one of cpu, cuda");
   EXPECT_CONTAINS(refusal("encoder", "cnn"), "encoder = cnn: must be one of bag");
   EXPECT_CONTAINS(refusal("format", "xls"), "format = xls: must be one of automatic, csv");
   EXPECT_CONTAINS(refusal("nothing", "1"), "there is no option 'nothing'");
+  EXPECT_EQ(message_of<InputError>([&] {
+              job({{"device", "tpu"}})->options().check();
+            }),
+            "device = tpu: must be cpu, cuda or cuda:N");
 }
 
 TEST_P(Jobs, WhatIsImpossibleLeavesNothing) {
@@ -206,17 +335,23 @@ TEST_P(Jobs, InterruptedAndResumedIsUninterrupted) {
   const JobResult rest = resume_job(GetParam(), path("cut"));
   ASSERT_TRUE(rest.finished) << rest.message;
   EXPECT_TRUE(bytes(path("cut")) == bytes(path("whole")));
-  auto [resumed, of_resumed] = load_safetensors(path("cut/checkpoint.safetensors"));
-  auto [expected, of_expected] = load_safetensors(path("whole/checkpoint.safetensors"));
-  EXPECT_EQ(of_resumed, of_expected);
-  ASSERT_EQ(resumed.size(), expected.size());
-  for (const auto& [name, tensor] : expected) {
-    // Clock readings, and where the trace ends that is full of them.
-    if (name == "seconds" || name == "task/earlier_seconds" || name == "task/trace_bytes") continue;
-    ASSERT_TRUE(resumed.contains(name)) << name;
-    ASSERT_EQ(resumed.at(name).sizes(), tensor.sizes()) << name;
-    EXPECT_EQ(std::memcmp(resumed.at(name).data_ptr(), tensor.data_ptr(), tensor.nbytes()), 0) << name;
+  int checkpoints = 0;
+  for (const auto& [file, unused] : files_in(path("whole"))) {
+    if (fs::path(file).filename() != "checkpoint.safetensors") continue;
+    ++checkpoints;
+    auto [expected, of_expected] = load_safetensors(file);
+    auto [resumed, of_resumed] = load_safetensors(path("cut/" + fs::relative(file, path("whole")).string()));
+    EXPECT_EQ(of_resumed, of_expected);
+    ASSERT_EQ(resumed.size(), expected.size());
+    for (const auto& [name, tensor] : expected) {
+      // Clock readings, and where the trace ends that is full of them.
+      if (name == "seconds" || name == "task/earlier_seconds" || name == "task/trace_bytes") continue;
+      ASSERT_TRUE(resumed.contains(name)) << name;
+      ASSERT_EQ(resumed.at(name).sizes(), tensor.sizes()) << name;
+      EXPECT_EQ(std::memcmp(resumed.at(name).data_ptr(), tensor.data_ptr(), tensor.nbytes()), 0) << name;
+    }
   }
+  EXPECT_GT(checkpoints, 0);
   EXPECT_EQ(resume_job(GetParam(), path("cut")).message, "this run had finished");
 }
 
@@ -232,6 +367,16 @@ TEST_P(Jobs, PredictByTheirEntry) {
   EXPECT_EQ(prediction.summary.at("rows"), 160);
   EXPECT_NE(prediction.text, "");
   EXPECT_TRUE(read_bytes(path("p.tsv")).starts_with("row\t"));
+  const std::string rows = read_bytes(file_), model = bytes(path("run"));
+  fs::create_hard_link(file_, path("other_name"));
+  for (const std::string& out :
+       {file_, path("other_name"), path("run/model.safetensors"), path("run/summary.json")}) {
+    PredictRequest over = request;
+    over.out = out;
+    EXPECT_CONTAINS(message_of<InputError>([&] { predict(over); }), "would be overwritten");
+  }
+  EXPECT_EQ(read_bytes(file_), rows);
+  EXPECT_TRUE(bytes(path("run")) == model);
   if (!GetParam().predicts_from_shots) {
     request.shots = file_;
     EXPECT_CONTAINS(message_of<InputError>([&] { predict(request); }), "--shots is for");
@@ -319,6 +464,8 @@ TEST_P(Jobs, HaveAContest) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Registry, SideBySide, testing::ValuesIn(jobs_in_parts()),
+                         [](const auto& entry) { return entry.param.name; });
 INSTANTIATE_TEST_SUITE_P(Registry, Jobs, testing::ValuesIn(job_registry()),
                          [](const auto& entry) { return entry.param.name; });
 

@@ -87,7 +87,7 @@ TEST_F(MetaTest, WritesEverythingThatIsPromised) {
       joined(base(data), {"--train-classes", "0-5", "--valid-classes", "6-8", "--test-classes", "9-11",
                           "--steps", "60", "--test-episodes", "100", "--set", "upper_step_size=0.01"}));
   for (const char* file : {"options.json", "trace.jsonl", "summary.json", "model.safetensors", "model.json",
-                           "episodes.tsv", "report.html", "checkpoint.safetensors"}) {
+                           "episodes.tsv", "report.html", "parts/train/checkpoint.safetensors"}) {
     EXPECT_TRUE(fs::is_regular_file(out() + "/" + file)) << file;
   }
   const Json& test = summary.at("metrics").at("test");
@@ -274,7 +274,7 @@ TEST_F(MetaTest, AnInterruptedRunEndsInTheSameBytes) {
         joined(shared ? Arguments{"--data", review, "--text", "text", "--label", "label", "--domain",
                                   "domain", "--shots", "2"}
                       : base(data),
-               {"--head", head, "--steps", "250", "--test-episodes", "20", "--baselines", "untrained"});
+               {"--head", head, "--steps", "500", "--test-episodes", "20", "--baselines", "untrained"});
     const std::string whole = path(std::string("whole-") + head), cut = path(std::string("cut-") + head);
     const Outcome run = bilevel_program(quick(arguments, whole));
     ASSERT_EQ(run.code, 0);
@@ -282,7 +282,7 @@ TEST_F(MetaTest, AnInterruptedRunEndsInTheSameBytes) {
     Process first(quick(arguments, cut));
     const auto share = [&](double part) {
       std::error_code none_yet;
-      const auto size = fs::file_size(cut + "/trace.jsonl", none_yet);
+      const auto size = fs::file_size(cut + "/parts/train/trace.jsonl", none_yet);
       return !none_yet &&
              static_cast<double>(size) >= part * static_cast<double>(fs::file_size(whole + "/trace.jsonl"));
     };

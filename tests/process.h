@@ -87,23 +87,7 @@ class Process {
     return false;
   }
 
-  /// The processes that it has started and that run.
-  std::vector<pid_t> children() const {
-    std::vector<pid_t> found;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-      const std::string name = entry.path().filename();
-      if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-      // The process, its program in brackets, its state and its parent.
-      std::ifstream file(entry.path() / "stat");
-      const std::string stat((std::istreambuf_iterator<char>(file)), {});
-      char state = ' ';
-      pid_t parent = 0;
-      if (std::istringstream(stat.substr(std::min(stat.size(), stat.rfind(')') + 1))) >> state >> parent &&
-          parent == pid_ && state != 'Z')
-        found.push_back(std::stoi(name));
-    }
-    return found;
-  }
+  std::vector<pid_t> children() const { return children_of(pid_); }
 
   bool running() {
     if (pid_ > 0 && ::waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "bilevel/core/parameters.h"
 #include "tests/files.h"
@@ -37,6 +40,23 @@ inline std::map<std::string, std::string> files_in(const std::filesystem::path& 
       files[entry.path().string()] = read_bytes(entry.path().string());
   }
   return files;
+}
+
+/// The processes that a process has started and that run.
+inline std::vector<pid_t> children_of(pid_t process) {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    // The process, its program in brackets, its state and its parent.
+    const std::string stat = read_bytes(entry.path() / "stat");
+    char state = ' ';
+    pid_t parent = 0;
+    if (std::istringstream(stat.substr(std::min(stat.size(), stat.rfind(')') + 1))) >> state >> parent &&
+        parent == process && state != 'Z')
+      found.push_back(std::stoi(name));
+  }
+  return found;
 }
 
 /// Largest absolute difference of two tensors.

@@ -9,6 +9,7 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/printable.h"
 #include "bilevel/report/progress.h"
+#include "bilevel/task/job/parts.h"
 
 namespace bilevel::cli {
 namespace {
@@ -19,30 +20,29 @@ struct JobArguments {
   OutputFlags output;
 };
 
-/// Starts a run in --out (default ./bilevel-COMMAND-N), or continues the one of --resume, beside which only --json and
-/// --quiet may be given.
+/// Starts a run in --out (default ./bilevel-COMMAND-N), or continues the one of --resume.
 int run_or_resume(const CLI::App& command, const JobEntry& entry, const JobArguments& arguments) {
   const OutputFlags& output = arguments.output;
-  if (resumes(command)) {
-    return show_job(
-        entry, [&](const JobCallbacks& callbacks) { return resume_job(entry, output.resume, callbacks); },
-        output.how, output.resume);
-  }
-  const std::unique_ptr<Job> job = entry.make();
-  const Fields fields = fields_of(*job);
-  if (!arguments.options.empty()) fields.from_json(read_job_options(entry, arguments.options));
-  fields.set_given(*arguments.given);
-  const std::string out = output.out.empty() ? free_folder("bilevel-" + entry.name) : output.out;
-  return show_job(
-      entry, [&](const JobCallbacks& callbacks) { return start_job(entry, *job, out, callbacks); },
-      output.how, out);
+  const bool resume = resumes(command);
+  JobFlags flags(entry);
+  if (!arguments.options.empty()) fields_of(*flags.job).from_json(read_job_options(entry, arguments.options));
+  fields_of(flags).set_given(*arguments.given);
+  const std::string out = resume               ? output.resume
+                          : output.out.empty() ? free_folder("bilevel-" + entry.name)
+                                               : output.out;
+  const auto job = [&](const JobCallbacks& callbacks) {
+    return resume ? resume_job(entry, out, callbacks, flags.work.jobs)
+                  : start_job(entry, *flags.job, out, callbacks, flags.work.jobs);
+  };
+  return show_job(entry, job, output.how, out);
 }
 
 void add_job(CLI::App& program, Body& body, const JobEntry& entry) {
   const auto arguments = std::make_shared<JobArguments>();
   CLI::App* c = program.add_subcommand(entry.name, entry.summary);
   c->footer("A first try:  bilevel " + entry.name + " " + entry.first_try);
-  add_field_flags(*c, fields_of(*entry.make()), arguments->given);
+  JobFlags flags(entry);
+  add_field_flags(*c, fields_of(flags), arguments->given);
   c->add_option("--options", arguments->options,
                 "start from the options in this options.json; flags beside it win")
       ->group("Output")

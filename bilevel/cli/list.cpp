@@ -10,7 +10,7 @@
 #include "bilevel/model/encoder.h"
 #include "bilevel/report/options_table.h"
 #include "bilevel/solver/registry.h"
-#include "bilevel/task/job/job_entry.h"
+#include "bilevel/task/job/parts.h"
 #include "bilevel/task/known_problem.h"
 
 namespace bilevel::cli {
@@ -106,7 +106,10 @@ void list_options_of(const std::string& name, bool markdown) {
   const auto show = [&](const Fields& fields) {
     markdown ? void(std::cout << options_table(fields)) : list_options(fields, "");
   };
-  if (const JobEntry* job = job_registry().find(name)) return show(fields_of(*job->make()));
+  if (const JobEntry* job = job_registry().find(name)) {
+    JobFlags flags(*job);
+    return show(fields_of(flags));
+  }
   if (const SolverEntry* solver = solver_registry().find(name)) return show(fields_of(*solver->make()));
   throw InputError(fmt::format("there is no job or solver '{}'; jobs: {}; solvers: {}", name,
                                fmt::join(job_registry().names(), ", "),

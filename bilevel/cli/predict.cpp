@@ -27,6 +27,9 @@ void add_predict(CLI::App& program, Body& body) {
        "tab-separated result: row, scores or probabilities, predicted, and label where the file has it")
       ->required()
       ->type_name("FILE");
+  c->add_option("--device", r.device, "where the numbers are: cpu, cuda or cuda:N")
+      ->type_name("NAME")
+      ->capture_default_str();
   add_field_flags(*c, fields_of(r.read), arguments->read);
   c->add_flag("--json", arguments->how.json, "print one JSON object on standard output");
   c->add_flag("--quiet", arguments->how.quiet, "nothing but warnings and errors");

@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "bilevel/cli/command.h"
+#include "bilevel/cli/help.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/printable.h"
 
@@ -37,30 +38,45 @@ std::string free_folder(const std::string& prefix) {
   }
 }
 
-int run_program(int argc, char** argv) {
-  CLI::App program{
+std::unique_ptr<CLI::App> make_program(Body& body, int64_t help_width) {
+  auto program = std::make_unique<CLI::App>(
       "bilevel trains models in which one optimization problem sits inside another:\n"
       "min over x of f(x, y*(x)), where y*(x) minimizes g(x, y).",
-      "bilevel"};
-  program.set_version_flag("--version", std::string("bilevel ") + BILEVEL_VERSION);
-  program.require_subcommand(1);
-  program.footer(
-      "'bilevel COMMAND --help' tells the options of a command. Exit codes: 0 done, 2 wrong usage or input,\n"
-      "3 numerical failure, 4 trouble with files or processes, 130 interrupted.");
+      "bilevel");
+  program->set_version_flag("--version", std::string("bilevel ") + BILEVEL_VERSION);
+  program->require_subcommand(1);
+  program->footer(
+      "'bilevel COMMAND --help' tells the options of a command. Exit codes: 0 done, 2 wrong usage or input, "
+      "3 "
+      "numerical failure, 4 trouble with files or processes, 130 interrupted.");
+  program->formatter(help_format(help_width));
+  add_jobs(*program, body);
+  add_predict(*program, body);
+  add_list(*program, body);
+  add_demo(*program, body);
+  add_check(*program, body);
+  add_bench(*program, body);
+  add_solve(*program, body);
+  add_compare(*program, body);
+  add_data(*program, body);
+  add_help(*program, body);
+  return program;
+}
+
+int run_program(int argc, char** argv) {
   Body body;
-  add_jobs(program, body);
-  add_predict(program, body);
-  add_list(program, body);
-  add_demo(program, body);
-  add_check(program, body);
-  add_bench(program, body);
-  add_solve(program, body);
-  add_compare(program, body);
-  add_data(program, body);
+  const std::unique_ptr<CLI::App> program = make_program(body, help_width());
+  if (argc < 2) {
+    std::cout << program->help();
+    return kDone;
+  }
   try {
-    program.parse(argc, argv);
+    program->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return program.exit(error) == 0 ? kDone : kUsage;
+    if (error.get_exit_code() == 0) return program->exit(error);  // help or version
+    std::cerr << "bilevel: " << printable(usage_message(*program, error, {argv + 1, argv + argc}))
+              << "\nRun with --help for more information.\n";
+    return kUsage;
   }
   try {
     return body();

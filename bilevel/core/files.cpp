@@ -87,7 +87,7 @@ pid_t owner_of_temporary(std::string_view name) {
 
 void remove_temporaries_of_the_dead(const std::string& folder) {
   std::error_code ignored;  // Cleaning up is a courtesy: what cannot be removed stays.
-  for (fs::directory_iterator entry(folder, ignored), end; entry != end; entry.increment(ignored)) {
+  for (fs::recursive_directory_iterator entry(folder, ignored), end; entry != end; entry.increment(ignored)) {
     const pid_t owner = owner_of_temporary(entry->path().filename().string());
     if (owner > 0 && owner != ::getpid() && ::kill(owner, 0) != 0 && errno == ESRCH) {
       fs::remove(entry->path(), ignored);
@@ -171,6 +171,17 @@ std::string read_file(const std::string& path) {
   }
   bytes.resize(size);
   return bytes;
+}
+
+void refuse_to_overwrite(const std::string& output, const std::vector<std::string>& inputs) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (!fs::is_regular_file(output, ignored)) return;
+  for (const std::string& input : inputs) {
+    if (fs::exists(input, ignored) && fs::equivalent(output, input, ignored))
+      throw InputError(fmt::format("{} would be overwritten: it is the same file as {}; give another --out",
+                                   output, input));
+  }
 }
 
 void create_folder(const std::string& path) {

@@ -21,6 +21,10 @@ void write_file_atomically(const std::string& path, const std::vector<std::strin
 /// when it cannot be read.
 std::string read_file(const std::string& path);
 
+/// Throws InputError when writing `output` would overwrite one of `inputs`: when both exist and are one file, by whatever names
+/// and links. What is no regular file is never overwritten.
+void refuse_to_overwrite(const std::string& output, const std::vector<std::string>& inputs);
+
 /// Makes the folder and its missing parents; an existing folder is fine. Throws FileError with the system's
 /// reason, also when something that is no folder has that name.
 void create_folder(const std::string& path);
@@ -29,7 +33,7 @@ void create_folder(const std::string& path);
 /// (flock on the file
 /// `.lock`, which stays there), so it ends with its process, however that ends; a copy of the object's
 /// process made by fork and exec does not inherit it. Taking it also removes the temporary files of writers
-/// that were killed.
+/// that were killed, in folders below too.
 class FolderLock {
  public:
   /// Locks an existing folder. Throws InputError, naming the process where it is known, when another one (or

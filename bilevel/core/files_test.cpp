@@ -45,6 +45,19 @@ TEST_F(Files, WritesAndReadsAnyBytes) {
   EXPECT_EQ(entries(), 1u) << "a temporary file was left";
 }
 
+TEST_F(Files, RefusesToOverwriteAnInput) {
+  write_file_atomically(path("a"), "1");
+  write_file_atomically(path("b"), "1");
+  fs::create_symlink(path("a"), path("link"));
+  fs::create_hard_link(path("a"), path("hard"));
+  for (const char* name : {"a", "link", "hard", "./a"}) {
+    EXPECT_THROW(refuse_to_overwrite(path(name), {path("b"), path("a")}), InputError) << name;
+  }
+  EXPECT_NO_THROW(refuse_to_overwrite(path("b"), {path("a"), path("link")}));
+  EXPECT_NO_THROW(refuse_to_overwrite(path("new"), {path("a"), path("new")})) << "there is nothing to lose";
+  EXPECT_NO_THROW(refuse_to_overwrite("/dev/null", {"/dev/null"}));
+}
+
 TEST_F(Files, KeepsTheModeAndFollowsALink) {
   write_file_atomically(path("a"), "1");
   fs::permissions(path("a"), fs::perms(0640));

@@ -26,7 +26,10 @@ using Json = Workers::Json;
 using Bytes = std::vector<uint8_t>;
 
 constexpr int kInterruptMilliseconds =
-    50;  // between two looks at the flag, which may be set without a signal
+    50;                              // between two looks at the flag, which may be set without a signal
+constexpr int64_t kMostJobs = 1000;  // more is a mistake that a machine does not forgive
+
+int worker_socket = -1;  // of a worker, to the process that made it
 
 /// A message is its length and its CBOR, which keeps the bits of numbers, infinities and NaN too.
 bool send_message(int socket, const Json& message) {
@@ -83,6 +86,7 @@ Json answered(const std::function<Json(const Json&)>& work, const Json& request)
 
 /// A worker's life. It ends without the exit handlers of the process it is a copy of.
 [[noreturn]] void serve(int socket, const std::function<Json(const Json&)>& work) noexcept {
+  worker_socket = socket;
   Bytes received;
   while (receive_some(socket, 0, received)) {
     const std::optional<Json> request = take_message(received);
@@ -108,6 +112,17 @@ int64_t usable_cores() {
   cpu_set_t cores;
   if (::sched_getaffinity(0, sizeof(cores), &cores) == 0) return std::max(1, CPU_COUNT(&cores));
   return std::max(1U, std::thread::hardware_concurrency());
+}
+
+int64_t jobs_at_a_time(const std::optional<int64_t>& jobs, int64_t threads, bool ended_by_clock) {
+  if (jobs && *jobs < 1) throw InputError(fmt::format("jobs = {}: must be >= 1", *jobs));
+  if (jobs && *jobs > kMostJobs) throw InputError(fmt::format("jobs = {}: must be <= {}", *jobs, kMostJobs));
+  if (jobs) return *jobs;
+  return ended_by_clock ? 1 : std::max<int64_t>(1, usable_cores() / std::max<int64_t>(1, threads));
+}
+
+void Workers::tell(const Json& message) {
+  if (worker_socket >= 0) send_message(worker_socket, {{"told", message}});
 }
 
 /// This process's end of a worker.
@@ -157,10 +172,13 @@ class Workers::Worker {
     ended_ = !send_message(socket_, request);
   }
 
-  void receive() {
+  void receive(const Told& told) {
     if (answer_ || ended_) return;
     ended_ = !receive_some(socket_, MSG_DONTWAIT, received_);
-    answer_ = take_message(received_);
+    for (answer_ = take_message(received_); answer_ && answer_->contains("told");
+         answer_ = take_message(received_)) {
+      if (told) told(task_, answer_->at("told"));
+    }
   }
 
   Answer take() {
@@ -216,13 +234,13 @@ void Workers::start(int64_t task, const std::string& name, const Json& request) 
   throw std::logic_error("no worker is idle");
 }
 
-std::optional<Workers::Answer> Workers::next(const std::atomic<bool>* interrupt) {
+std::optional<Workers::Answer> Workers::next(const std::atomic<bool>* interrupt, const Told& told) {
   for (;;) {
     if (interrupt != nullptr && interrupt->load()) return std::nullopt;
     std::vector<pollfd> sockets;
     for (const auto& worker : workers_) {
       if (worker->idle()) continue;
-      worker->receive();
+      worker->receive(told);
       if (worker->answer() && worker->answer()->contains("result")) return worker->take();
       sockets.push_back({.fd = worker->socket(), .events = POLLIN, .revents = 0});
     }

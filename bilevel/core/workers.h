@@ -17,6 +17,11 @@ namespace bilevel {
 /// The cores that this process may run on.
 int64_t usable_cores();
 
+/// How many tasks with `threads` threads each are done at a time: `jobs` where that is given, else as many as there are cores
+/// for, but one where the clock ends a task, which would go more slowly beside others. Throws InputError for jobs below 1 or
+/// above 1000.
+int64_t jobs_at_a_time(const std::optional<int64_t>& jobs, int64_t threads, bool ended_by_clock);
+
 /// A worker ended before it had answered; `what()` names the task and the reason.
 class WorkerError : public Error {
  public:
@@ -49,9 +54,14 @@ class Workers {
     int64_t task = 0;
     Json result;
   };
+  using Told = std::function<void(int64_t task, const Json& message)>;
   /// Waits until a task has been answered; nothing once `interrupt` is set. What `work` threw is thrown here: InputError and
-  /// FileError as such, anything else as std::runtime_error. Answers go before errors, and before a WorkerError.
-  std::optional<Answer> next(const std::atomic<bool>* interrupt = nullptr);
+  /// FileError as such, anything else as std::runtime_error. Answers go before errors, and before a WorkerError. `told` gets
+  /// what workers `tell` meanwhile.
+  std::optional<Answer> next(const std::atomic<bool>* interrupt = nullptr, const Told& told = nullptr);
+
+  /// In a worker at work: sends a message before the answer. Elsewhere nothing.
+  static void tell(const Json& message);
 
  private:
   class Worker;

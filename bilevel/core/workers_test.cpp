@@ -67,6 +67,30 @@ TEST(Workers, KeepBitsOrderAndLongAnswers) {
   EXPECT_TRUE(std::isnan(back.back()));
 }
 
+TEST(Workers, TellBeforeTheyAnswer) {
+  Workers::tell("nobody listens");  // in no worker
+  Workers workers(2, [](const Json& request) {
+    for (int i = 0; i < 3; ++i) Workers::tell({{"of", request}, {"at", i}});
+    return request;
+  });
+  for (int task = 0; task < 2; ++task) workers.start(task, "task", 10 * task);
+  std::map<int64_t, int> told;
+  for (int answered = 0; answered < 2; ++answered) {
+    const auto answer = workers.next(nullptr, [&](int64_t task, const Json& message) {
+      EXPECT_EQ(message, (Json{{"of", 10 * task}, {"at", told[task]++}}));
+    });
+    EXPECT_EQ(answer->result, 10 * answer->task);
+    EXPECT_EQ(told[answer->task], 3);
+  }
+}
+
+TEST(Workers, HowManyAtATime) {
+  EXPECT_EQ(jobs_at_a_time(5, 4, true), 5);
+  EXPECT_EQ(jobs_at_a_time(std::nullopt, 1, false), usable_cores());
+  EXPECT_EQ(jobs_at_a_time(std::nullopt, usable_cores() + 1, false), 1);
+  EXPECT_EQ(jobs_at_a_time(std::nullopt, 1, true), 1);
+}
+
 TEST(Workers, ErrorsKeepTheirKindAndNameTheTask) {
   Workers workers(1, [](const Json& request) -> Json {
     if (request == "input") throw InputError("no such option");

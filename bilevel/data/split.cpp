@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <map>
 #include <numeric>
+#include <unordered_map>
 
 #include "bilevel/core/error.h"
 
@@ -46,42 +49,158 @@ std::vector<int64_t> apportion(int64_t count, const std::vector<double>& shares)
   return counts;
 }
 
-}  // namespace
+/// Places in a list of rows that stay together, in the order of their first ones.
+using Unit = std::vector<size_t>;
 
-std::vector<std::vector<int64_t>> stratified_split(const std::vector<int64_t>& rows,
-                                                   const std::vector<int64_t>& labels,
-                                                   const std::vector<double>& shares,
-                                                   at::Generator& generator,
-                                                   const std::vector<std::string>& names) {
+std::vector<Unit> units_of(const std::vector<int64_t>& rows, const std::vector<int64_t>& unit_of) {
+  std::vector<Unit> units;
+  std::unordered_map<int64_t, size_t> known;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto [found, is_new] =
+        known.emplace(unit_of.empty() ? rows[i] : unit_of.at(static_cast<size_t>(rows[i])), units.size());
+    if (is_new) units.emplace_back();
+    units[found->second].push_back(i);
+  }
+  return units;
+}
+
+/// Units in random order, but those of several rows first, the largest ones before all.
+std::vector<Unit> in_turn(std::vector<Unit> units, at::Generator& generator) {
+  std::vector<Unit> ordered;
+  for (const int64_t k : shuffled(units.size(), generator))
+    ordered.push_back(std::move(units[static_cast<size_t>(k)]));
+  std::ranges::stable_sort(ordered, std::greater(), [](const Unit& unit) { return unit.size(); });
+  return ordered;
+}
+
+/// The class of most of a unit's rows; of several the smallest.
+int64_t class_of(const Unit& unit, const std::vector<int64_t>& rows, const std::vector<int64_t>& labels) {
+  std::map<int64_t, int64_t> counts;
+  for (const size_t i : unit) ++counts[labels.at(static_cast<size_t>(rows[i]))];
+  return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
+}
+
+/// Divides the units of a class.
+std::vector<std::vector<Unit>> divide(const std::vector<Unit>& units, const std::vector<double>& shares) {
+  int64_t rows = 0;
+  for (const Unit& unit : units) rows += static_cast<int64_t>(unit.size());
+  const std::vector<int64_t> counts = apportion(rows, shares);
+  std::vector<int64_t> left = counts;
+  std::vector<std::vector<Unit>> parts(shares.size());
+  for (const Unit& unit : units) {
+    size_t part = 0;
+    if (unit.size() == 1) {  // one part after the other
+      while (part + 1 < left.size() && left[part] <= 0) ++part;
+    } else {  // where most is missing
+      const auto missing = [&](size_t p) {
+        return static_cast<double>(left[p]) / static_cast<double>(counts[p]);
+      };
+      for (size_t p = 1; p < left.size(); ++p) part = missing(p) > missing(part) ? p : part;
+    }
+    left[part] -= static_cast<int64_t>(unit.size());
+    parts[part].push_back(unit);
+  }
+  for (std::vector<Unit>& part : parts) {
+    if (!part.empty()) continue;
+    std::vector<Unit>& richest =
+        *std::ranges::max_element(parts, {}, [](const std::vector<Unit>& of) { return of.size(); });
+    part.push_back(richest.back());
+    richest.pop_back();
+  }
+  return parts;
+}
+
+void check_shares(const std::vector<double>& shares) {
   double sum = 0.0;
   for (const double share : shares) {
     if (!(share > 0.0))
       throw InputError(fmt::format("a share of a split is {}; shares must be positive", share));
     sum += share;
   }
-  if (!(std::abs(sum - 1.0) < 1e-6)) {
+  if (!(std::abs(sum - 1.0) < 1e-6))
     throw InputError(fmt::format("the shares of a split add up to {:.6g}; they must add up to 1", sum));
-  }
-  std::map<int64_t, std::vector<size_t>> places;  // of each class in `rows`
-  for (size_t i = 0; i < rows.size(); ++i) places[labels.at(static_cast<size_t>(rows[i]))].push_back(i);
+}
+
+/// The rows of every part, in their order.
+std::vector<std::vector<int64_t>> collected(const std::vector<int64_t>& rows,
+                                            const std::vector<size_t>& part_of, size_t count) {
+  std::vector<std::vector<int64_t>> parts(count);
+  for (size_t i = 0; i < rows.size(); ++i) parts[part_of[i]].push_back(rows[i]);
+  return parts;
+}
+
+}  // namespace
+
+std::vector<std::vector<int64_t>> stratified_split(
+    const std::vector<int64_t>& rows, const std::vector<int64_t>& labels, const std::vector<double>& shares,
+    at::Generator& generator, const std::vector<std::string>& names, const std::vector<int64_t>& unit_of) {
+  check_shares(shares);
+  std::map<int64_t, std::vector<Unit>> classes;
+  for (Unit& unit : units_of(rows, unit_of)) classes[class_of(unit, rows, labels)].push_back(std::move(unit));
   std::vector<size_t> part_of(rows.size());
-  for (const auto& [label, members] : places) {
-    if (members.size() < shares.size()) {
-      throw InputError(fmt::format("class {} has only {} row{}, too few for a split into {} parts",
+  for (auto& [label, units] : classes) {
+    if (units.size() < shares.size()) {
+      throw InputError(fmt::format("class {} has only {} row{}{}, too few for a split into {} parts",
                                    label < static_cast<int64_t>(names.size())
                                        ? "'" + names[static_cast<size_t>(label)] + "'"
                                        : std::to_string(label),
-                                   members.size(), members.size() == 1 ? "" : "s", shares.size()));
+                                   units.size(), units.size() == 1 ? "" : "s",
+                                   unit_of.empty() ? "" : " that need not stay together", shares.size()));
     }
-    const std::vector<int64_t> order = shuffled(members.size(), generator);
-    const std::vector<int64_t> counts = apportion(static_cast<int64_t>(members.size()), shares);
-    size_t next = 0;
-    for (size_t part = 0; part < counts.size(); ++part) {
-      for (int64_t k = 0; k < counts[part]; ++k) part_of[members[static_cast<size_t>(order[next++])]] = part;
+    const std::vector<std::vector<Unit>> parts = divide(in_turn(std::move(units), generator), shares);
+    for (size_t part = 0; part < parts.size(); ++part) {
+      for (const Unit& unit : parts[part])
+        for (const size_t i : unit) part_of[i] = part;
     }
   }
-  std::vector<std::vector<int64_t>> parts(shares.size());
-  for (size_t i = 0; i < rows.size(); ++i) parts[part_of[i]].push_back(rows[i]);
+  return collected(rows, part_of, shares.size());
+}
+
+std::vector<int64_t> draw_folds(const std::vector<int64_t>& rows, int64_t folds, at::Generator& generator,
+                                const std::vector<int64_t>& unit_of) {
+  std::vector<int64_t> fold_of(rows.size()), sizes(static_cast<size_t>(folds), 0);
+  for (const Unit& unit : in_turn(units_of(rows, unit_of), generator)) {
+    const auto smallest = std::ranges::min_element(sizes);
+    *smallest += static_cast<int64_t>(unit.size());
+    for (const size_t i : unit) fold_of[i] = smallest - sizes.begin();
+  }
+  return fold_of;
+}
+
+std::vector<std::vector<int64_t>> ordered_split(const std::vector<int64_t>& rows,
+                                                const std::vector<double>& values,
+                                                const std::vector<double>& shares,
+                                                const std::vector<int64_t>& unit_of) {
+  check_shares(shares);
+  if (rows.size() < shares.size())
+    throw InputError(
+        fmt::format("{} rows are too few for a split into {} parts", rows.size(), shares.size()));
+  std::vector<std::pair<double, Unit>> units;
+  for (Unit& unit : units_of(rows, unit_of)) {
+    double last = -std::numeric_limits<double>::infinity();
+    for (const size_t i : unit) last = std::max(last, values.at(static_cast<size_t>(rows[i])));
+    units.emplace_back(last, std::move(unit));
+  }
+  std::ranges::stable_sort(units, {}, &std::pair<double, Unit>::first);
+  const std::vector<int64_t> counts = apportion(static_cast<int64_t>(rows.size()), shares);
+  std::vector<size_t> part_of(rows.size());
+  size_t part = 0;
+  int64_t placed = 0, end = counts[0];
+  for (size_t k = 0; k < units.size(); ++k) {
+    // A part ends with the value that fills it.
+    if (placed >= end && part + 1 < counts.size() && units[k].first != units[k - 1].first)
+      end = placed + counts[++part];
+    for (const size_t i : units[k].second) part_of[i] = part;
+    placed += static_cast<int64_t>(units[k].second.size());
+  }
+  auto parts = collected(rows, part_of, shares.size());
+  for (const auto& one : parts) {
+    if (one.empty())
+      throw InputError(
+          fmt::format("a cut by time into {} parts leaves one without rows: too many rows of one time, "
+                      "or too many that must stay together",
+                      shares.size()));
+  }
   return parts;
 }
 

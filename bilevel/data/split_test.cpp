@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <numeric>
 #include <set>
 
+#include "bilevel/core/error.h"
 #include "tests/files.h"
+#include "tests/support.h"
 
 namespace bilevel {
 namespace {
@@ -51,6 +55,84 @@ TEST(Split, IsStratifiedAndComplete) {
     all.insert(part.begin(), part.end());
   }
   EXPECT_EQ(all, std::set<int64_t>(data.rows.begin(), data.rows.end()));
+}
+
+/// Whether no unit has rows in two parts.
+bool whole(const std::vector<std::vector<int64_t>>& parts, const std::vector<int64_t>& unit_of) {
+  std::map<int64_t, size_t> part_of;
+  for (size_t part = 0; part < parts.size(); ++part) {
+    for (const int64_t row : parts[part]) {
+      if (part_of.emplace(unit_of[static_cast<size_t>(row)], part).first->second != part) return false;
+    }
+  }
+  return true;
+}
+
+TEST(Split, KeepsUnitsWhole) {
+  const Data data = make(1000, 10);
+  std::vector<int64_t> unit_of(1010);
+  for (int64_t row = 0; row < 1010; ++row) {
+    // A unit of 150, one of 40, pairs, and rows by themselves.
+    unit_of[static_cast<size_t>(row)] = row < 160 ? 0 : row < 200 ? 1 : row < 600 ? row / 2 : row;
+  }
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    at::Generator generator = seeded(seed);
+    const auto parts = stratified_split(data.rows, data.labels, {0.7, 0.2, 0.1}, generator, {}, unit_of);
+    EXPECT_TRUE(whole(parts, unit_of));
+    const std::vector<double> expected{700, 200, 100};
+    for (size_t part = 0; part < 3; ++part) {
+      EXPECT_NEAR(static_cast<double>(parts[part].size()), expected[part], 2)
+          << "pairs may stand out by a row";
+      EXPECT_GT(positives(parts[part], data), 0);
+    }
+    EXPECT_EQ(parts[0].size() + parts[1].size() + parts[2].size(), 1000U);
+    at::Generator again = seeded(seed), alone = seeded(seed);
+    std::vector<int64_t> own(1010);
+    std::iota(own.begin(), own.end(), 0);
+    EXPECT_EQ(stratified_split(data.rows, data.labels, {0.7, 0.3}, again, {}, own),
+              stratified_split(data.rows, data.labels, {0.7, 0.3}, alone));
+  }
+}
+
+TEST(Split, GivesEveryPartAUnitOfEachClass) {
+  // Two large units and a row make three parts possible, whatever their sizes.
+  const std::vector<int64_t> rows{0, 1, 2, 3, 4, 5, 6}, labels(7, 0), unit_of{0, 0, 0, 1, 1, 1, 2};
+  at::Generator generator = seeded(1);
+  const auto parts = stratified_split(rows, labels, {0.8, 0.1, 0.1}, generator, {}, unit_of);
+  for (const auto& part : parts) EXPECT_FALSE(part.empty());
+  EXPECT_TRUE(whole(parts, unit_of));
+  const std::vector<int64_t> two{0, 0, 0, 1, 1, 1, 1};
+  EXPECT_CONTAINS(message_of<InputError>([&] {
+                    stratified_split(rows, labels, {0.8, 0.1, 0.1}, generator, {"ham"}, two);
+                  }),
+                  "class 'ham' has only 2 rows that need not stay together");
+}
+
+TEST(Folds, AreOfEqualSizeAndKeepUnitsWhole) {
+  std::vector<int64_t> rows(100), unit_of(100);
+  std::iota(rows.begin(), rows.end(), 0);
+  for (size_t i = 0; i < 100; ++i) unit_of[i] = static_cast<int64_t>(i < 20 ? 0 : i < 40 ? i / 2 : i);
+  at::Generator generator = seeded(2);
+  const std::vector<int64_t> fold_of = draw_folds(rows, 4, generator, unit_of);
+  for (int64_t fold = 0; fold < 4; ++fold) EXPECT_EQ(std::ranges::count(fold_of, fold), 25);
+  for (size_t i = 0; i < 40; ++i) {
+    const size_t first = i < 20 ? 0 : i / 2 * 2;
+    EXPECT_EQ(fold_of[i], fold_of[first]);
+  }
+}
+
+TEST(OrderedSplit, FollowsTheValues) {
+  const std::vector<int64_t> rows{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+  const std::vector<double> time{9, 8, 7, 6, 5, 4, 3, 2, 1, 0};
+  using Parts = std::vector<std::vector<int64_t>>;
+  EXPECT_EQ(ordered_split(rows, time, {0.6, 0.2, 0.2}), (Parts{{4, 5, 6, 7, 8, 9}, {2, 3}, {0, 1}}));
+  // Rows of one time, and units, stay together.
+  const std::vector<double> days{0, 0, 0, 0, 0, 0, 0, 1, 2, 3};
+  EXPECT_EQ(ordered_split(rows, days, {0.6, 0.2, 0.2}), (Parts{{0, 1, 2, 3, 4, 5, 6}, {7, 8}, {9}}));
+  EXPECT_EQ(ordered_split(rows, time, {0.5, 0.5}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 0}),
+            (Parts{{4, 5, 6, 7, 8}, {0, 1, 2, 3, 9}}));
+  EXPECT_THROW(ordered_split(rows, std::vector<double>(10, 1), {0.5, 0.5}), InputError);
+  EXPECT_THROW(ordered_split({0}, {1}, {0.5, 0.5}), InputError);
 }
 
 TEST(Split, DependsOnTheGeneratorAlone) {

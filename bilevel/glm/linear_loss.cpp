@@ -152,7 +152,7 @@ class LinearPoint : public PointDerivatives {
     for (int64_t i = 0; i < count_; ++i)
       share_[i] = weight != nullptr ? static_cast<T>(weight[i]) * share : share;
     for (int64_t i = 0; i < count_; ++i) factor_[i] = share_[i];
-    for (int64_t i = 0; level.unit_of != nullptr && i < count_; ++i) factor_[i] *= glm::sigmoid(x_[unit(i)]);
+    for (int64_t i = 0; level.unit_of != nullptr && i < count_; ++i) factor_[i] *= weight_of(x_[unit(i)]);
     column_y_ = column(y_, column_y_);
   }
   ~LinearPoint() override { buffers_->give(std::move(memory_)); }
@@ -273,8 +273,10 @@ class LinearPoint : public PointDerivatives {
   }
   int64_t size() const { return columns_ + (level_.loss.bias ? k_ : 0); }
   int64_t unit(int64_t i) const { return level_.unit_of[numbers_[i]]; }
+  T weight_of(T x) const { return level_.loss.squashed ? glm::sigmoid(x) : x; }
   /// The derivative of w_i in x.
   T slope(int64_t i) const {
+    if (!level_.loss.squashed) return 1;
     const T w = glm::sigmoid(x_[unit(i)]);
     return w * (1 - w);
   }
@@ -397,8 +399,10 @@ torch::Tensor LinearLoss::value(const Batch& batch, const torch::Tensor& x, cons
     const torch::Tensor t = target.to(u.scalar_type());
     losses = loss == RowLoss::logistic ? torch::softplus(-t * u) : (u - t).square() / 2;
   }
-  if (unit_of.defined())
-    losses = losses * torch::sigmoid(x.index_select(0, unit_of.index_select(0, batch.numbers())));
+  if (unit_of.defined()) {
+    const torch::Tensor of = x.index_select(0, unit_of.index_select(0, batch.numbers()));
+    losses = losses * (squashed ? of.sigmoid() : of);
+  }
   torch::Tensor sum = weighted_mean(losses, batch.weights());
   if (strength != 0) sum = sum + strength / 2 * y.square().sum();
   if (!strength_of.defined()) return sum;

@@ -15,8 +15,8 @@ namespace bilevel {
 /// L(x, y) = mean_i c_i w_i loss(W'a_i + b, t_i) + 1/2 sum_j s_j y_j^2
 ///
 /// over the rows i of a batch: a_i the features, t_i the target, c_i `Batch::weights` (1 where there are none). y is W [width,
-/// k] (row by row) and then, with `bias`, b [k]. w_i is 1 or sigma(x_u) with u = unit_of[i]; s_j is `strength`, and with
-/// strength_of[j] = u >= 0 exp(x_u) is added.
+/// k] (row by row) and then, with `bias`, b [k]. w_i is 1, or of x_u with u = unit_of[i] the sigma or itself; s_j is `strength`,
+/// and with strength_of[j] = u >= 0 exp(x_u) is added.
 struct LinearLoss {
   DesignRows rows;        ///< of the whole data set: a batch's rows are looked up by their numbers
   torch::Tensor targets;  ///< [n], see RowLoss
@@ -24,6 +24,7 @@ struct LinearLoss {
   int64_t outputs = 1;  ///< k
   bool bias = false;
   torch::Tensor unit_of = {};      ///< int64 [n]; undefined: all rows count alike
+  bool squashed = true;            ///< whether w_i is sigma(x_u)
   double strength = 0;             ///< of all of y
   torch::Tensor strength_of = {};  ///< int64 [dim y]; undefined: no strength is learned
 

@@ -125,6 +125,33 @@ std::vector<Form> forms() {
 }
 INSTANTIATE_TEST_SUITE_P(All, LinearLossTest, testing::ValuesIn(forms()), name_of_form);
 
+TEST(LinearLossOfPlainWeights, IsWhatAutogradFinds) {
+  const DefaultGeneratorScope randomness(6);
+  const LinearLoss loss{.rows = DesignRows({rows_of(kRows, 5)}, 5, torch::kFloat64),
+                        .targets = targets_of(RowLoss::softmax, kRows),
+                        .loss = RowLoss::softmax,
+                        .outputs = kClasses,
+                        .unit_of = torch::randint(7, {kRows}, torch::kInt64),
+                        .squashed = false};
+  const torch::Tensor x = torch::randn({7}, torch::kFloat64).requires_grad_(),
+                      y = torch::randn({5 * kClasses}, torch::kFloat64).requires_grad_(),
+                      v = torch::randn_like(y);
+  const Batch batch(data_set({loss.targets}), {5, 31, 2, 2, 17, 39});
+  const torch::Tensor value = loss.value(batch, x, y);
+  const auto first = torch::autograd::grad({value}, {x, y}, {}, true, true);
+  const auto second = torch::autograd::grad({(first[1] * v).sum()}, {x, y});
+  const auto derivatives = derivatives_of(loss)();
+  const auto point = derivatives->at(batch, x.detach(), y.detach());
+  torch::Tensor in_x = zeros_of(x), in_y = zeros_of(y), cross = zeros_of(x), hvp = zeros_of(y);
+  EXPECT_NEAR(point->value(), value.item<double>(), 1e-13);
+  point->gradient({&in_x}, {&in_y});
+  point->products(v, {&cross}, {&hvp});
+  expect_close(in_x, first[0].detach());
+  expect_close(in_y, first[1].detach());
+  expect_close(cross, second[0]);
+  expect_close(hvp, second[1]);
+}
+
 TEST(LinearLossOfFloats, IsNearThatOfDoubles) {
   const DefaultGeneratorScope randomness(4);
   const torch::Tensor dense = rows_of(kRows, 123), targets = targets_of(RowLoss::logistic, kRows),

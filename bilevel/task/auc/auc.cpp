@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "bilevel/core/device.h"
 #include "bilevel/data/labels.h"
 #include "bilevel/model/logistic_regression.h"
 #include "bilevel/report/escape.h"
@@ -148,7 +149,7 @@ JobResult run_auc(AucSetup& setup) {
 
 Prediction predict_auc(const PredictRequest& request) {
   const SavedModel saved = load_model(request.model);
-  AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, torch::kCPU);
+  AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, device_named(request.device));
   model.load(saved.tensors);
   const auto positive = saved.at<std::string>("positive"), label = saved.at<std::string>("label");
   const auto threshold = saved.at<double>("threshold");

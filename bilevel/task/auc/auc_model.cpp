@@ -1,19 +1,54 @@
 #include "bilevel/task/auc/auc_model.h"
 
 #include <fmt/format.h>
+#include <torch/autograd.h>
 #include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/flat.h"
 #include "bilevel/core/parameters.h"
+#include "bilevel/task/auc/auc_derivatives.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
 namespace {
 
-torch::Tensor squash(const torch::Tensor& u) { return u / (1 + u.square()).sqrt(); }
+/// u / sqrt(1 + u^2), whose slope (1 + u^2)^(-3/2) autograd would find by a dozen operations.
+class Squash : public torch::autograd::Function<Squash> {
+ public:
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& u) {
+    context->save_for_backward({u});
+    if (!short_alike({u})) return u / (1 + u.square()).sqrt();
+    return mapped(
+        u, [](auto x, auto) { return x / std::sqrt(1 + x * x); }, u);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& outer) {
+    const torch::Tensor u = context->get_saved_variables()[0];
+    if (torch::GradMode::is_enabled() || !short_alike({u, outer[0]}))
+      return {outer[0] * (1 + u.square()).pow(-1.5)};
+    return {mapped(
+        u, [](auto x, auto g) { return g / ((1 + x * x) * std::sqrt(1 + x * x)); }, outer[0])};
+  }
+
+ private:
+  /// f(u_i, v_i).
+  template <typename F>
+  static torch::Tensor mapped(const torch::Tensor& u, const F& f, const torch::Tensor& v) {
+    const torch::Tensor result = zeros_of(u);
+    with_type(u, [&](auto type) {
+      using T = decltype(type);
+      for (int64_t i = 0; i < u.numel(); ++i)
+        result.data_ptr<T>()[i] = f(u.const_data_ptr<T>()[i], v.const_data_ptr<T>()[i]);
+    });
+    return result;
+  }
+};
+
+torch::Tensor squash(const torch::Tensor& u) { return Squash::apply(u); }
 
 /// The loss with rho the share of positive rows among those that it is averaged over.
 AucLoss on_rows(AucLoss loss, const torch::Tensor& labels) {
@@ -76,7 +111,7 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
     return loss.value(scores, batch.targets(), a, b, alpha, batch.weights());
   };
   const AucModel model = *this;
-  return {
+  Problem problem{
       .upper = {.parameters = upper_parameters(),
                 .feature_loss =
                     [=, l2 = l2_](const torch::Tensor& scores, const Batch& batch) {
@@ -91,6 +126,18 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
       .encode = [model](const Batch& batch) { return model.encode(batch.inputs()); },
       .lower_hessian = [h = lower_loss.lower_curvature()](const torch::Tensor& v) { return h * v; },
   };
+  if (device_.is_cpu() && network_->is_linear_map()) {
+    const torch::Tensor& w = problem.upper.parameters[0];
+    const DesignRows rows(data.inputs.matrix(), w.size(0), w.scalar_type());
+    problem.upper.derivatives = derivatives_of(LinearAucLoss{.rows = rows,
+                                                             .labels = data.labels,
+                                                             .loss = upper_loss,
+                                                             .sign = 1,
+                                                             .strength = l2_ > 0 ? strength : 0});
+    problem.lower.derivatives =
+        derivatives_of(LinearAucLoss{.rows = rows, .labels = data.labels, .loss = lower_loss, .sign = -1});
+  }
+  return problem;
 }
 
 torch::Tensor AucModel::scores(const Inputs& inputs, const std::vector<int64_t>& rows) const {

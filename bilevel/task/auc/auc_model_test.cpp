@@ -12,6 +12,7 @@
 #include "bilevel/solver/adambo/adambo.h"
 #include "bilevel/solver/run.h"
 #include "bilevel/task/job/seeded_network.h"
+#include "tests/own_derivatives.h"
 #include "tests/support.h"
 #include "tests/unbiased.h"
 
@@ -117,6 +118,20 @@ struct DoubleScope {
   DoubleScope() { torch::set_default_dtype(caffe2::TypeMeta::Make<double>()); }
   ~DoubleScope() { torch::set_default_dtype(caffe2::TypeMeta::Make<float>()); }
 };
+
+TEST(AucModel, OwnDerivativesAreThoseOfAutograd) {
+  const DoubleScope in_float64;
+  AucData data = small_data();
+  data.inputs = Inputs::dense(data.inputs.matrix()[0].to(torch::kFloat64));
+  data.labels[8] = 0;  // batches with weights
+  for (const std::string form : {"libauc", "ppd", "authors"}) {
+    for (const double l2 : {0.0, 2.0}) {
+      SCOPED_TRACE(form + " " + std::to_string(l2));
+      expect_own_derivatives(small_model("linear", form, l2).problem(data, 7));
+    }
+  }
+  EXPECT_FALSE(Oracles(small_model("mlp", "libauc", 1).problem(data, 7), 1).has_derivatives());
+}
 
 // 2 of 40 rows are positive: in batches of 6 less than one row, in batches of 25 more.
 TEST(AucModel, BatchesAverageToAllRowsWhereTheClassIsRare) {

@@ -136,7 +136,9 @@ std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(
 
 std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(
     const FeatureOptions& options, const std::vector<int64_t>& rows) const {
-  return files_.fit(options, rows, o_.seed);
+  auto [features, fitted] = files_.fit(options, rows, o_.seed);
+  fitted.inputs = placed(fitted.inputs);
+  return {std::move(features), std::move(fitted)};
 }
 
 namespace {

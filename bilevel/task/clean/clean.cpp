@@ -1,6 +1,6 @@
 // The job behind `bilevel clean`: from files to weights, a cleaned model, its figures and a report, in one folder.
 //
-// Options: CleanOptions. A run writes options.json and a checkpoint before step 1, trace.jsonl, and at the end
+// Options: CleanOptions. A run writes options.json and a checkpoint of each bilevel run, and at the end trace.jsonl,
 // summary.json, weights.tsv, model.safetensors, model.json, predictions.tsv (with a test file), accuracy.svg,
 // weights.svg, loss.svg, report.html. `predict` is `predict_classes`.
 //
@@ -22,7 +22,7 @@
 #include <cmath>
 
 #include "bilevel/report/metrics.h"
-#include "bilevel/task/clean/clean_baselines.h"
+#include "bilevel/task/clean/clean_method.h"
 #include "bilevel/task/clean/clean_report.h"
 #include "bilevel/task/job/saved_model.h"
 
@@ -30,6 +30,8 @@ namespace bilevel {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr int64_t kMostCleanParts = kFolds + 3;  // at a time: the folds, and baselines beside them
 
 Json flips_found(const CleanSetup& setup, const Cleaned& cleaned) {
   const torch::Tensor& flipped = setup.flips()->flipped;
@@ -80,17 +82,8 @@ void describe(const Weighing& setup, const Cleaned& cleaned, Json& summary) {
   summary["metrics"] = {
       {"train", scores(setup.train())}, {"trusted", scores(setup.trusted())}, {"test", scores(setup.test())}};
   if (setup.flips()) summary["metrics"]["flips"] = flips_found(setup, cleaned);
-  for (size_t u = 0; u < setup.unit_names().size(); ++u) {
-    double sum = 0;
-    for (const CleanPart& part : setup.parts()) sum += part.learned[static_cast<int64_t>(u)].item<double>();
-    summary["learned_weights"][setup.unit_names()[u]] = sum / static_cast<double>(kFolds);
-  }
-  if (o.baselines) {
-    // With injected noise the usual methods are told its share, which nobody knows in earnest.
-    const double drop = setup.flips() ? setup.flips()->flipped.mean().item<double>() : cleaned.noise.share;
-    summary["baselines"] = measure_baselines(
-        setup, drop, [&](const char* what) { setup.step(std::string("baseline, ") + what); });
-  }
+  if (!cleaned.unit_weights.empty()) summary["learned_weights"] = cleaned.unit_weights;
+  if (o.baselines) summary["baselines"] = cleaned.baselines;
 }
 
 void write_files(const CleanSetup& setup, const Cleaned& cleaned, const Json& summary) {
@@ -114,25 +107,20 @@ void write_files(const CleanSetup& setup, const Cleaned& cleaned, const Json& su
   write_clean_report(setup, cleaned, summary);
 }
 
-JobResult run_clean(Weighing& setup) {
+JobResult run_clean(Weighing& setup, JobParts& parts) {
   const JobContext& context = setup.context();
   const FolderLock lock = context.open(setup.options(), setup.files());
-  Passes passes = context.passes();
+  Passes passes({.trace = context.path("trace.jsonl")});
   try {
-    std::vector<int64_t> best_steps;
-    for (int64_t k = 0; k < kFolds; ++k) {
-      const PassOutcome* outcome = setup.weigh(k, passes);
-      if (outcome == nullptr) return unfinished(context, setup.options(), passes);
-      best_steps.push_back(outcome->chosen_step);
-    }
-    const Cleaned cleaned = clean_labels(setup);
+    const std::optional<Cleaned> cleaned = clean_labels(setup, parts, passes);
+    if (!cleaned) return unfinished(context, setup.options(), passes);
     Json summary = summary_of(context, setup.options(), passes);
-    summary["best_steps"] = best_steps;
-    describe(setup, cleaned, summary);
-    write_files(setup, cleaned, summary);
-    return finished(context, passes, summary, clean_text(setup, cleaned, summary));
-  } catch (const Interrupted&) {
-    return interrupted(context, setup.options(), passes, "interrupted");
+    summary["best_steps"] = cleaned->best_steps;
+    describe(setup, *cleaned, summary);
+    write_files(setup, *cleaned, summary);
+    return finished(context, passes, summary, clean_text(setup, *cleaned, summary));
+  } catch (const Interrupted& stop) {
+    return interrupted(context, setup.options(), passes, stop.message);
   }
 }
 
@@ -144,8 +132,13 @@ JobEntry clean_entry() {
           .first_try = "--train noisy.tsv --trusted checked.tsv --text text --label class",
           .score = "held-back loss",
           .score_is_loss = true,
-          .make = [] { return std::make_unique<JobOf<CleanOptions, Weighing>>(run_clean); },
+          .make =
+              [] {
+                return std::make_unique<JobInParts<CleanOptions, Weighing>>(run_clean, clean_work,
+                                                                            kMostCleanParts);
+              },
           .predict = predict_classes,
+          .in_parts = true,
           .suggest =
               [](const DataDescription&) {
                 return Suggestion{" --trusted TRUSTED",

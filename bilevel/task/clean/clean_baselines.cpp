@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bilevel/core/tensor_json.h"
 #include "bilevel/report/metrics.h"
 #include "bilevel/task/clean/clean_model.h"
 
@@ -15,93 +16,114 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kReferenceFolds = 5;
 
-class Baselines {
- public:
-  Baselines(const CleanSetup& setup, double drop, const std::function<void(const char*)>& step)
-      : setup_(setup), drop_(drop), step_(step) {
-    const bool tokens = setup.inputs().inputs.inputs.kind() == InputKind::tokens;
-    const std::string encoder = tokens ? "bag" : "linear";
-    own_ = tokens ? setup.fit(encoder) : CleanInputs{};
-    options_ = setup.fit_options();
-    options_.interrupt = nullptr;  // seen between the fits
-    options_.network = NetworkOptions{.encoder = encoder, .outputs = setup.classes()};
-    options_.l2 = *setup.options().baseline_l2;
-  }
-
-  Json measure() {
-    const std::vector<int64_t>& train = setup_.train();
-    const bool judged = !setup_.trusted().empty();
-    Json result;
-    result["noisy_and_trusted"] = fitted("noisy and trusted rows", train);
-    WeightedRows all;
-    all.add(train, 1);
-    step_("self-confidence");
-    const torch::Tensor self = of_given(out_of_fold(
-        inputs(), setup_.given(), all,
-        draw_folds(static_cast<int64_t>(train.size()), kReferenceFolds, options_.seed), options_));
-    if (judged) {
-      step_("trusted rows");
-      WeightedRows trusted;
-      trusted.add(setup_.trusted(), 1);
-      const auto network = fit_weighted(inputs(), setup_.given(), trusted, options_);
-      result["trusted_only"] = {{"test", test(*network)}};
-      const torch::Tensor by_trusted =
-          of_given(probabilities_of(*network, inputs().inputs, train, options_.device));
-      result["self_confidence"] = dropping("rows by self-confidence", self);
-      result["trusted_model"] = dropping("rows by the trusted model", by_trusted);
-      result["product"] = dropping("rows by the product", self * by_trusted);
-    } else {
-      result["self_confidence"] = dropping("rows by self-confidence", self);
-    }
-    return result;
-  }
-
- private:
-  const FittedInputs& inputs() const { return own_.features ? own_.inputs : setup_.inputs().inputs; }
-
-  torch::Tensor of_given(const torch::Tensor& probabilities) const {
-    return probabilities.gather(1, setup_.classes_of(setup_.train()).unsqueeze(1)).squeeze(1);
-  }
-
-  Json test(Network& network) const {
-    if (setup_.test().empty()) return nullptr;
-    return class_scores(probabilities_of(network, inputs().inputs, setup_.test(), options_.device),
-                        setup_.classes_of(setup_.test()))
-        .to_json();
-  }
-
-  Json fitted(const char* what, const std::vector<int64_t>& rows) const {
-    step_(what);
-    WeightedRows both;
-    both.add(rows, 1);
-    both.add(setup_.trusted(), 1);
-    return {{"test", test(*fit_weighted(inputs(), setup_.given(), both, options_))}};
-  }
-
-  Json dropping(const char* what, const torch::Tensor& score) const {
-    const torch::Tensor order = score.argsort(/*stable=*/true, 0, /*descending=*/false);
-    const auto* at = order.const_data_ptr<int64_t>();
-    const auto first = static_cast<size_t>(std::llround(drop_ * static_cast<double>(setup_.train().size())));
-    std::vector<int64_t> kept;
-    for (size_t i = first; i < setup_.train().size(); ++i)
-      kept.push_back(setup_.train()[static_cast<size_t>(at[i])]);
-    std::sort(kept.begin(), kept.end());
-    Json result = fitted(what, kept);
-    if (setup_.flips()) result["flips"] = {{"auroc", auc(ScoredRows(-score, setup_.flips()->flipped))}};
-    return result;
-  }
-
-  const CleanSetup& setup_;
-  double drop_;
-  const std::function<void(const char*)>& step_;
-  CleanInputs own_;  // without features: those of the job
-  WeightedFitOptions options_;
-};
+Part baseline_part(const std::string& name, const std::string& shown, const Json& more = Json::object()) {
+  Json request{{"baseline", name}};
+  request.update(more);
+  return {.name = "baseline-" + name, .shown = "fitting: baseline, " + shown, .request = request};
+}
 
 }  // namespace
 
-Json measure_baselines(const CleanSetup& setup, double drop, const std::function<void(const char*)>& step) {
-  return Baselines(setup, drop, step).measure();
+CleanBaselines::CleanBaselines(const CleanSetup& setup) : setup_(setup) {
+  const bool tokens = setup.inputs().inputs.inputs.kind() == InputKind::tokens;
+  const std::string encoder = tokens ? "bag" : "linear";
+  own_ = tokens ? setup.fit(encoder) : CleanInputs{};
+  options_ = setup.fit_options();
+  options_.interrupt = nullptr;  // seen between the parts
+  options_.network = NetworkOptions{.encoder = encoder, .outputs = setup.classes()};
+  options_.l2 = *setup.options().baseline_l2;
+}
+
+std::vector<Part> CleanBaselines::first_parts(const CleanSetup& setup) {
+  std::vector<Part> parts{baseline_part("all", "noisy and trusted rows"),
+                          baseline_part("self", "self-confidence")};
+  if (!setup.trusted().empty()) parts.push_back(baseline_part("trusted", "trusted rows"));
+  return parts;
+}
+
+std::vector<Part> CleanBaselines::dropping_parts(const CleanSetup& setup, double drop,
+                                                 const std::vector<Json>& first) {
+  const auto part = [&](const char* name, const char* shown, const torch::Tensor& score) {
+    return baseline_part(name, shown, {{"drop", drop}, {"score", tensor_json(score)}});
+  };
+  const torch::Tensor self = tensor_from(first[1].at("score"));
+  std::vector<Part> parts{part("drop-self", "rows by self-confidence", self)};
+  if (setup.trusted().empty()) return parts;
+  const torch::Tensor by_trusted = tensor_from(first[2].at("score"));
+  parts.push_back(part("drop-trusted", "rows by the trusted model", by_trusted));
+  parts.push_back(part("drop-product", "rows by the product", self * by_trusted));
+  return parts;
+}
+
+Json CleanBaselines::summary(const CleanSetup& setup, const std::vector<Json>& first,
+                             const std::vector<Json>& dropping) {
+  Json result{{"noisy_and_trusted", first[0].at("measured")}};
+  if (setup.trusted().empty()) {
+    result["self_confidence"] = dropping[0].at("measured");
+    return result;
+  }
+  result["trusted_only"] = first[2].at("measured");
+  result["self_confidence"] = dropping[0].at("measured");
+  result["trusted_model"] = dropping[1].at("measured");
+  result["product"] = dropping[2].at("measured");
+  return result;
+}
+
+Json CleanBaselines::answer(const Json& request) const {
+  const std::string what = request.at("baseline");
+  if (what == "all") return {{"measured", fitted(setup_.train())}};
+  if (what == "self") return {{"score", tensor_json(self_confidence())}};
+  if (what == "trusted") return trusted_only();
+  return {{"measured", dropping(request.at("drop"), tensor_from(request.at("score")))}};
+}
+
+torch::Tensor CleanBaselines::of_given(const torch::Tensor& probabilities) const {
+  return probabilities.gather(1, setup_.classes_of(setup_.train()).unsqueeze(1)).squeeze(1);
+}
+
+Json CleanBaselines::test(Network& network) const {
+  if (setup_.test().empty()) return nullptr;
+  return class_scores(probabilities_of(network, inputs().inputs, setup_.test(), options_.device),
+                      setup_.classes_of(setup_.test()))
+      .to_json();
+}
+
+Json CleanBaselines::fitted(const std::vector<int64_t>& rows) const {
+  WeightedRows both;
+  both.add(rows, 1);
+  both.add(setup_.trusted(), 1);
+  return {{"test", test(*fit_weighted(inputs(), setup_.given(), both, options_))}};
+}
+
+Json CleanBaselines::trusted_only() const {
+  WeightedRows trusted;
+  trusted.add(setup_.trusted(), 1);
+  const auto network = fit_weighted(inputs(), setup_.given(), trusted, options_);
+  const torch::Tensor score =
+      of_given(probabilities_of(*network, inputs().inputs, setup_.train(), options_.device));
+  return {{"measured", {{"test", test(*network)}}}, {"score", tensor_json(score)}};
+}
+
+torch::Tensor CleanBaselines::self_confidence() const {
+  const std::vector<int64_t>& train = setup_.train();
+  WeightedRows all;
+  all.add(train, 1);
+  return of_given(out_of_fold(inputs(), setup_.given(), all,
+                              draw_folds(static_cast<int64_t>(train.size()), kReferenceFolds, options_.seed),
+                              options_));
+}
+
+Json CleanBaselines::dropping(double drop, const torch::Tensor& score) const {
+  const std::vector<int64_t>& train = setup_.train();
+  const torch::Tensor order = score.argsort(/*stable=*/true, 0, /*descending=*/false);
+  const auto* at = order.const_data_ptr<int64_t>();
+  const auto first = static_cast<size_t>(std::llround(drop * static_cast<double>(train.size())));
+  std::vector<int64_t> kept;
+  for (size_t i = first; i < train.size(); ++i) kept.push_back(train[static_cast<size_t>(at[i])]);
+  std::sort(kept.begin(), kept.end());
+  Json result = fitted(kept);
+  if (setup_.flips()) result["flips"] = {{"auroc", auc(ScoredRows(-score, setup_.flips()->flipped))}};
+  return result;
 }
 
 }  // namespace bilevel

@@ -1,8 +1,8 @@
 // What people use today, on the same rows: the methods that `bilevel clean` is measured against.
 #pragma once
 
-#include <functional>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "bilevel/task/clean/clean_setup.h"
 
@@ -13,13 +13,39 @@ namespace bilevel {
 /// - `noisy_and_trusted`: trained on all of them, as given;
 /// - `trusted_only`: trained on the trusted rows;
 /// - `self_confidence`, `trusted_model`, `product`: rows scored by the out-of-fold probability of the given label, by
-///   the trusted model's probability of it, and by the product; the lowest `drop` of the rows are dropped, and the
+///   the trusted model's probability of it, and by the product; the lowest share of the rows is dropped, and the
 ///   rest trains with the trusted rows.
 /// Each has test.{accuracy, loss} (null without a test file); the last three have flips.auroc where the flips
-/// are known. Without trusted rows there are noisy_and_trusted and self_confidence alone.
-/// @param drop share of the training rows that the scores drop
-/// @param step called before each fit, with what it is for
-nlohmann::ordered_json measure_baselines(const CleanSetup& setup, double drop,
-                                         const std::function<void(const char*)>& step);
+/// are known. Without trusted rows there are noisy_and_trusted and self_confidence alone. Each is a part of the job.
+class CleanBaselines {
+ public:
+  explicit CleanBaselines(const CleanSetup& setup);
+
+  /// The parts that fit rows as they are given, and score them.
+  static std::vector<Part> first_parts(const CleanSetup& setup);
+  /// Those that drop the share `drop` of the training rows by the scores in the answers of the first.
+  static std::vector<Part> dropping_parts(const CleanSetup& setup, double drop,
+                                          const std::vector<nlohmann::ordered_json>& first);
+  /// All of them, by name.
+  static nlohmann::ordered_json summary(const CleanSetup& setup,
+                                        const std::vector<nlohmann::ordered_json>& first,
+                                        const std::vector<nlohmann::ordered_json>& dropping);
+
+  /// What a part comes to.
+  nlohmann::ordered_json answer(const nlohmann::ordered_json& request) const;
+
+ private:
+  const FittedInputs& inputs() const { return own_.features ? own_.inputs : setup_.inputs().inputs; }
+  torch::Tensor of_given(const torch::Tensor& probabilities) const;
+  nlohmann::ordered_json test(Network& network) const;
+  nlohmann::ordered_json fitted(const std::vector<int64_t>& rows) const;
+  nlohmann::ordered_json trusted_only() const;
+  torch::Tensor self_confidence() const;
+  nlohmann::ordered_json dropping(double drop, const torch::Tensor& score) const;
+
+  const CleanSetup& setup_;
+  CleanInputs own_;  // without features: those of the job
+  WeightedFitOptions options_;
+};
 
 }  // namespace bilevel

@@ -5,46 +5,88 @@
 
 #include <cmath>
 
+#include "bilevel/core/tensor_json.h"
 #include "bilevel/report/page.h"
+#include "bilevel/task/clean/clean_baselines.h"
+#include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 constexpr double kNoNoise = 0.025;  // p-value above which an interval reaches 0: one side of 95 %
 constexpr double kDoubtful =
     0.05;  // lower end of the share below which the test is made: it costs two fits a fold
 constexpr double kUnsure = 0.04;  // half-width of the share's interval from which it is said
 
+/// Predicts the rows of a part's fold by classifiers of the part's rows: its training rows by one that knows all trusted
+/// rows, which are few, its trusted rows by one that knows those of the other folds. [fold's training and trusted rows,
+/// classes].
+torch::Tensor predict_fold(const Weighing& setup, const CleanPart& part, const torch::Tensor& weights) {
+  std::vector<torch::Tensor> predicted{torch::zeros({0, setup.classes()}, torch::kFloat64)};
+  const auto predict_with = [&](const std::vector<int64_t>& trusted, const std::vector<int64_t>& rows) {
+    if (rows.empty()) return;
+    WeightedRows fitted;
+    fitted.add(part.train, weights);
+    fitted.add(trusted, 1);
+    predicted.push_back(setup.probabilities(*setup.fit(fitted), rows));
+  };
+  predict_with(setup.trusted(), part.fold_train);
+  predict_with(part.trusted, part.fold_trusted);
+  return torch::cat(predicted);
+}
+
+/// The bilevel run without a fold, and the probabilities of the fold's rows by classifiers that have not seen their labels,
+/// nor anything made from them. Their weights come from the run and one round of cross-fitting within the part.
+Json answer_of_fold(Weighing& setup, const Part& work) {
+  const auto k = work.request.at("fold").get<int64_t>();
+  Passes passes = setup.context().passes(work.name);
+  const PassOutcome* outcome = setup.weigh(k, passes);
+  Json answer = answer_of(passes);
+  if (outcome == nullptr) return answer;
+  CleanPart& part = setup.parts()[static_cast<size_t>(k)];
+  answer["units"] = Json::object();
+  for (size_t u = 0; u < setup.unit_names().size(); ++u)
+    answer["units"][setup.unit_names()[u]] = part.learned[static_cast<int64_t>(u)].item<double>();
+  const torch::Tensor within = setup.predict_within(part, part.weights);
+  const auto count = static_cast<int64_t>(part.train.size());
+  const LabelledPredictions train{within.narrow(0, 0, count), setup.classes_of(part.train)};
+  const LabelledPredictions trusted{within.narrow(0, count, within.size(0) - count),
+                                    setup.classes_of(part.trusted)};
+  part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup.classes());
+  answer["predicted"] = tensor_json(predict_fold(setup, part, part.weights));
+  return answer;
+}
+
+/// What a part comes to.
+Json answer_of_part(Weighing& setup, const Part& work) {
+  const Json& request = work.request;
+  if (request.contains("fold")) return answer_of_fold(setup, work);
+  if (request.contains("even")) {
+    const CleanPart& part = setup.parts()[request.at("even").get<size_t>()];
+    const torch::Tensor ones = torch::ones({static_cast<int64_t>(part.train.size())});
+    return {{"predicted", tensor_json(predict_fold(setup, part, ones))}};
+  }
+  WeightedRows all;
+  all.add(setup.train(), tensor_from(request.at("weights")));
+  all.add(setup.trusted(), 1);
+  return {{"model", tensors_json(tensors_of(*setup.fit(all)))}};
+}
+
 class Cleaning {
  public:
-  explicit Cleaning(Weighing& setup) : setup_(setup) {}
+  Cleaning(Weighing& setup, JobParts& parts, Passes& passes)
+      : setup_(setup), parts_(parts), passes_(passes), probabilities_(no_predictions()) {}
 
-  Cleaned execute() {
-    judge_labels(predict());
-    setup_.step("the cleaned model");
-    WeightedRows all;
-    all.add(setup_.train(), result_.weights);
-    all.add(setup_.trusted(), 1);
-    result_.model = setup_.fit(all);
+  std::optional<Cleaned> execute() {
+    if (!cross_fit()) return std::nullopt;
+    judge_labels(probabilities_);
+    fit_model();
     return std::move(result_);
   }
 
  private:
-  /// Predicts the rows of a part's fold by classifiers of the part's rows: its training rows by one that knows all
-  /// trusted rows, its trusted rows by one that knows those of the other folds.
-  void predict_fold(const CleanPart& part, const torch::Tensor& weights, torch::Tensor& result) const {
-    const auto predict_with = [&](const std::vector<int64_t>& trusted, const std::vector<int64_t>& rows) {
-      if (rows.empty()) return;
-      WeightedRows fitted;
-      fitted.add(part.train, weights);
-      fitted.add(trusted, 1);
-      result.index_copy_(0, torch::tensor(rows, torch::kInt64),
-                         setup_.probabilities(*setup_.fit(fitted), rows));
-    };
-    predict_with(setup_.trusted(), part.fold_train);
-    predict_with(part.trusted, part.fold_trusted);
-  }
-
   torch::Tensor no_predictions() const {
     return torch::zeros({setup_.data_files().rows(), setup_.classes()}, torch::kFloat64);
   }
@@ -53,31 +95,83 @@ class Cleaning {
     return {at_rows(of_all, rows), setup_.classes_of(rows)};
   }
 
-  /// float64 [all rows, classes], 0 but for training and trusted rows: each row's probabilities by a classifier that has
-  /// not seen its label, nor anything made from it. Its weights come from the part's bilevel run and one round of
-  /// cross-fitting within the part. Trusted rows are few: the fold's training rows are predicted with all of them.
-  torch::Tensor predict() {
-    torch::Tensor result = no_predictions();
+  /// What was predicted of the rows of fold k, into those of all rows.
+  void put(size_t k, const Json& answer, torch::Tensor& of_all) const {
+    const CleanPart& part = setup_.parts()[k];
+    std::vector<int64_t> rows = part.fold_train;
+    rows.insert(rows.end(), part.fold_trusted.begin(), part.fold_trusted.end());
+    of_all.index_copy_(0, torch::tensor(rows, torch::kInt64), tensor_from(answer.at("predicted")));
+  }
+
+  static std::vector<Part> fold_parts(const char* key, const std::string& name, const std::string& shown) {
+    std::vector<Part> parts;
     for (int64_t k = 0; k < kFolds; ++k) {
-      CleanPart& part = setup_.parts()[static_cast<size_t>(k)];
-      setup_.step(fmt::format("fold {} of {}", k + 1, kFolds));
-      const torch::Tensor within = setup_.predict_within(part, part.weights);
-      const auto count = static_cast<int64_t>(part.train.size());
-      const LabelledPredictions train{within.narrow(0, 0, count), setup_.classes_of(part.train)};
-      const LabelledPredictions trusted{within.narrow(0, count, within.size(0) - count),
-                                        setup_.classes_of(part.trusted)};
-      part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup_.classes());
-      predict_fold(part, part.weights, result);
+      parts.push_back({.name = fmt::format("{}-{}", name, k + 1),
+                       .shown = fmt::format("{} {} of {}", shown, k + 1, kFolds),
+                       .request = {{key, k}}});
     }
-    return result;
+    return parts;
+  }
+
+  /// The folds, with what the baselines need of the rows as they are given. False when a bilevel run came to no outcome.
+  bool cross_fit() {
+    std::vector<Part> parts = fold_parts("fold", "weigh", "fold");
+    if (setup_.options().baselines) {
+      for (Part& part : CleanBaselines::first_parts(setup_)) parts.push_back(std::move(part));
+    }
+    return parts_.make(parts, [&](size_t i, const Json& answer) {
+      if (i < static_cast<size_t>(kFolds)) return take_fold(i, answer);
+      baselines_.push_back(answer);
+      return true;
+    });
+  }
+
+  bool take_fold(size_t k, const Json& answer) {
+    const PassOutcome* outcome =
+        passes_.adopt(Weighing::pass_name(static_cast<int64_t>(k)), answer.at("passes"));
+    if (outcome == nullptr) return false;
+    result_.best_steps.push_back(outcome->chosen_step);
+    for (const auto& [name, weight] : answer.at("units").items())
+      result_.unit_weights[name] = result_.unit_weights.value(name, 0.0) + weight.get<double>();
+    put(k, answer, probabilities_);
+    return true;
+  }
+
+  /// The cleaned model, beside the baselines that drop rows.
+  void fit_model() {
+    for (auto& sum : result_.unit_weights.items())
+      sum.value() = sum.value().get<double>() / static_cast<double>(kFolds);
+    std::vector<Part> parts{{.name = "model",
+                             .shown = "fitting: the cleaned model",
+                             .request = {{"weights", tensor_json(result_.weights)}}}};
+    if (setup_.options().baselines) {
+      // With injected noise the usual methods are told its share, which nobody knows in earnest.
+      const double drop =
+          setup_.flips() ? setup_.flips()->flipped.mean().item<double>() : result_.noise.share;
+      for (Part& part : CleanBaselines::dropping_parts(setup_, drop, baselines_))
+        parts.push_back(std::move(part));
+    }
+    std::vector<Json> answers;
+    parts_.make(parts, [&](size_t, const Json& answer) {
+      answers.push_back(answer);
+      return true;
+    });
+    const WeightedFitOptions options = setup_.fit_options();
+    result_.model =
+        seeded_network(options.network, setup_.inputs().inputs.shape, options.seed, options.device);
+    load_network(tensors_from(answers.front().at("model")), *result_.model);
+    answers.erase(answers.begin());
+    if (setup_.options().baselines) result_.baselines = CleanBaselines::summary(setup_, baselines_, answers);
   }
 
   /// Whether wrong labels can be told from none, by classifiers that take every label as right.
   bool noise_is_told() const {
-    setup_.step("are there wrong labels at all?");
     torch::Tensor result = no_predictions();
-    for (const CleanPart& part : setup_.parts())
-      predict_fold(part, torch::ones({static_cast<int64_t>(part.train.size())}), result);
+    parts_.make(fold_parts("even", "even", "fitting: are there wrong labels at all?"),
+                [&](size_t k, const Json& answer) {
+                  put(k, answer, result);
+                  return true;
+                });
     return no_noise_p_value(at(result, setup_.train()), at(result, setup_.trusted()),
                             result_.noise.trusted_shift.defined()) < kNoNoise;
   }
@@ -128,6 +222,10 @@ class Cleaning {
   }
 
   Weighing& setup_;
+  JobParts& parts_;
+  Passes& passes_;
+  torch::Tensor probabilities_;  // [all rows, classes], 0 but for training and trusted rows
+  std::vector<Json> baselines_;  // answers of their first parts
   Cleaned result_;
 };
 
@@ -138,7 +236,17 @@ torch::Tensor Cleaned::predictions(const CleanSetup& setup, const std::vector<in
   return setup.trusted().empty() ? p : noise.calibration.apply(p);
 }
 
-Cleaned clean_labels(Weighing& setup) { return Cleaning(setup).execute(); }
+std::optional<Cleaned> clean_labels(Weighing& setup, JobParts& parts, Passes& passes) {
+  return Cleaning(setup, parts, passes).execute();
+}
+
+PartWork clean_work(Weighing& setup) {
+  return [&setup, baselines = std::shared_ptr<CleanBaselines>()](const Part& part) mutable {
+    if (!part.request.contains("baseline")) return answer_of_part(setup, part);
+    if (!baselines) baselines = std::make_shared<CleanBaselines>(setup);
+    return baselines->answer(part.request);
+  };
+}
 
 std::string interval_text(double low, double high) {
   return std::isfinite(low) ? fmt::format(" ({:.1f} to {:.1f})", 100 * low, 100 * high) : "";

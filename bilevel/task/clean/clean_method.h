@@ -6,6 +6,7 @@
 
 #include "bilevel/task/clean/clean_weighing.h"
 #include "bilevel/task/clean/label_noise.h"
+#include "bilevel/task/job/parts.h"
 
 namespace bilevel {
 
@@ -16,6 +17,10 @@ struct Cleaned {
   Judgement judgement;                      ///< of the training rows, as `weights`
   torch::Tensor weights;
   std::shared_ptr<Network> model;
+  std::vector<int64_t> best_steps;  ///< of the bilevel runs
+  /// Learned ones of groups or class pairs, by name, mean over the runs; none for rows.
+  nlohmann::ordered_json unit_weights = nlohmann::ordered_json::object();
+  nlohmann::ordered_json baselines;  ///< null where they are not asked for
 
   /// bool [training rows]: labels that are more likely wrong than right.
   torch::Tensor suspicious() const { return judgement.right < 0.5; }
@@ -23,8 +28,12 @@ struct Cleaned {
   torch::Tensor predictions(const CleanSetup& setup, const std::vector<int64_t>& rows) const;
 };
 
-/// Steps 3 to 5 of `clean_entry`, after every part has been weighed. Notes what a reader must know. Throws Interrupted.
-Cleaned clean_labels(Weighing& setup);
+/// Steps 2 to 5 of `clean_entry`, and the baselines. Notes what a reader must know. None when a bilevel run came to no outcome.
+/// Throws Interrupted.
+std::optional<Cleaned> clean_labels(Weighing& setup, JobParts& parts, Passes& passes);
+
+/// The parts of that.
+PartWork clean_work(Weighing& setup);
 
 /// " (1.2 to 3.4)" in percent; empty where there is none.
 std::string interval_text(double low, double high);

@@ -162,6 +162,7 @@ CleanInputs CleanSetup::fit(const std::string& encoder) const {
   } else {
     result.inputs = std::move(inputs);
   }
+  result.inputs.inputs = placed(result.inputs.inputs);
   return result;
 }
 

@@ -11,7 +11,7 @@
 #include "bilevel/task/clean/shared_columns.h"
 #include "bilevel/task/clean/weighted_fit.h"
 #include "bilevel/task/job/classifier.h"
-#include "bilevel/task/job/job_run.h"
+#include "bilevel/task/job/parts.h"
 
 namespace bilevel {
 
@@ -34,9 +34,6 @@ struct CleanInputs {
   InputShape shape;     ///< of all columns
   std::optional<SharedColumns> columns;  ///< absent: `inputs` has all columns
 };
-
-/// Ends the work between two fits.
-struct Interrupted {};
 
 /// The task, ready to train. Rows are numbered through all files, in the order training, trusted, test. InputError also for
 /// a class with fewer than two training rows, and for trusted rows that stand in the training file too (the same text,

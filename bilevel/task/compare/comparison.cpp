@@ -21,8 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kMostJobs = 1000;  // more is a mistake that a machine does not forgive
-
 void check(const CompareOptions& o) {
   const auto refuse = [](const char* field, double value, const char* rule) {
     throw InputError(fmt::format("{} = {:g}: {}", field, value, rule));
@@ -125,10 +123,8 @@ CompareResult with_saved(const std::string& out, Body body) {
 }  // namespace
 
 std::unique_ptr<Workers> workers_for(const CompareOptions& options, const std::optional<int64_t>& jobs) {
-  if (jobs && *jobs < 1) throw InputError(fmt::format("jobs = {}: must be >= 1", *jobs));
-  if (jobs && *jobs > kMostJobs) throw InputError(fmt::format("jobs = {}: must be <= {}", *jobs, kMostJobs));
   const auto runs = static_cast<int64_t>(options.competitors.size()) * options.seeds;
-  const int64_t count = std::min(runs, jobs.value_or(options.budget.max_seconds > 0 ? 1 : usable_cores()));
+  const int64_t count = std::min(runs, jobs_at_a_time(jobs, /*threads=*/1, options.budget.max_seconds > 0));
   return count > 1 ? std::make_unique<Workers>(count, play_requests()) : nullptr;
 }
 

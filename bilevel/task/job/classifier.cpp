@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/task/job/seeded_network.h"
 
@@ -110,13 +111,15 @@ Prediction predict_classes(const PredictRequest& request) {
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", model.path, error.what()));
   }
+  const torch::Device device = device_named(request.device);
   const std::shared_ptr<Network> network = model.load_network();
+  network->to(device);
   const DataFile file = read_input(model, request.input, request.read);
   const std::optional<ClassLabels> labels =
       find_classes(file, model.at<std::string>("label"), names, "the model");
   const int64_t rows = rows_of(file);
   torch::Tensor probabilities =
-      probabilities_of(*network, model.features.apply(file), all_rows(rows), torch::kCPU);
+      probabilities_of(*network, model.features.apply(file), all_rows(rows), device);
   if (calibration) probabilities = calibration->apply(probabilities);
   Json result = write_class_predictions(request.out, probabilities, names, labels);
   result["warnings"] = Json::array();

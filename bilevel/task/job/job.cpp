@@ -20,10 +20,12 @@ FolderLock JobContext::open(const JobOptions& options, const std::vector<std::st
   return new_run_folder(out, command, {{"options", options.to_json()}, {"files", files}});
 }
 
-Passes JobContext::passes() const {
-  const fs::path checkpoint = path("checkpoint.safetensors");
+Passes JobContext::passes(const std::string& part) const {
+  const fs::path folder = part.empty() ? fs::path(out) : path(kPartsFolder) / part;
+  if (!part.empty()) create_folder(folder.string());
+  const fs::path checkpoint = folder / "checkpoint.safetensors";
   return Passes({.checkpoint = checkpoint,
-                 .trace = path("trace.jsonl"),
+                 .trace = folder / "trace.jsonl",
                  .resume = resume && fs::exists(checkpoint),
                  .interrupt = callbacks.interrupt,
                  .progress = callbacks.progress});

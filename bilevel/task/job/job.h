@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@
 #include "bilevel/task/job/passes.h"
 
 namespace bilevel {
+
+/// In the folder of a job: what its independent parts keep.
+inline constexpr const char* kPartsFolder = "parts";
 
 /// How a job tells where it stands; all may be empty.
 struct JobCallbacks {
@@ -42,6 +46,8 @@ struct JobContext {
   bool resume = false;
   /// What was found out about the files, for every summary: columns, labels. Shared by copies.
   std::shared_ptr<nlohmann::ordered_json> found = std::make_shared<nlohmann::ordered_json>();
+  /// Independent parts that are made at a time (`JobParts`); none: as many as there are cores for.
+  std::optional<int64_t> jobs = 1;
 
   std::filesystem::path path(const std::string& name) const { return std::filesystem::path(out) / name; }
   void say(const std::string& line) const {
@@ -54,8 +60,8 @@ struct JobContext {
   /// everything impossible has been refused. Throws as `new_run_folder` and `continue_run_folder` do.
   FolderLock open(const JobOptions& options, const std::vector<std::string>& files) const;
 
-  /// The passes of the job, with checkpoint.safetensors and trace.jsonl in the folder.
-  Passes passes() const;
+  /// Passes with checkpoint.safetensors and trace.jsonl in the folder, or in one of a part's own.
+  Passes passes(const std::string& part = "") const;
 };
 
 /// A solver with a job's defaults for it; fields that it does not have are left out. `strongly_convex`: whether

@@ -4,7 +4,10 @@
 
 #include <filesystem>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
+#include "bilevel/core/files.h"
+#include "bilevel/data/idx_rows.h"
 #include "bilevel/task/compare/contest.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/run_folder.h"
@@ -16,13 +19,16 @@ std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
   return job.contest({.command = entry.name, .callbacks = {.message = message}});
 }
 
-JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks) {
-  return job.run({.command = entry.name, .out = out, .callbacks = callbacks});
+JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks,
+                    const std::optional<int64_t>& jobs) {
+  return job.run({.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs});
 }
 
-JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks) {
+JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks,
+                     const std::optional<int64_t>& jobs) {
   const nlohmann::ordered_json saved = read_run_options(out, entry.name);
-  const JobContext context{.command = entry.name, .out = out, .callbacks = callbacks, .resume = true};
+  const JobContext context{
+      .command = entry.name, .out = out, .callbacks = callbacks, .resume = true, .jobs = jobs};
   try {
     if (const auto path = context.path("summary.json"); std::filesystem::exists(path)) {
       return {.summary = nlohmann::ordered_json::parse(read_file(path.string())),
@@ -59,6 +65,12 @@ Prediction predict(const PredictRequest& request) {
     throw InputError(fmt::format(
         "--shots is for a model that adapts to labelled rows; this one is of 'bilevel {}'", entry.name));
   }
+  std::vector<std::string> read = files_behind(request.input);
+  if (!request.shots.empty()) read.push_back(request.shots);
+  for (const auto& part : std::filesystem::recursive_directory_iterator(request.model))
+    read.push_back(part.path().string());
+  refuse_to_overwrite(request.out, read);
+  device_named(request.device);
   return entry.predict(request);
 }
 

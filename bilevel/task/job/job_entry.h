@@ -36,6 +36,7 @@ struct PredictRequest {
   std::string input, out;
   std::string shots;  ///< labelled rows, for a model that is adapted to some; else empty
   ReadOptions read;
+  std::string device = "cpu";  ///< see `device_named`
 };
 
 struct Prediction {
@@ -54,6 +55,7 @@ struct JobEntry {
   /// Writes predictions, tab-separated, by a model that this job has saved. Throws InputError and FileError.
   std::function<Prediction(const PredictRequest& request)> predict;
   bool predicts_from_shots = false;  ///< its models need `PredictRequest::shots`
+  bool in_parts = false;             ///< some of its work can be done side by side (`JobInParts`)
   /// What `data describe` suggests for a file with classes: flags behind those of file and columns (" --ways 5"), and why;
   /// nothing where the job does not fit.
   std::function<std::optional<Suggestion>(const DataDescription&)> suggest = nullptr;
@@ -66,13 +68,15 @@ Registry<JobEntry>& job_registry();
 std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
                                     const std::function<void(const std::string&)>& message = nullptr);
 
-/// Runs a job in the new folder `out`.
+/// Runs a job in the new folder `out`, `jobs` of its parts at a time (see `JobContext`), in copies of this process: with
+/// more than one call it before autograd has run here. The files do not depend on it, apart from times.
 JobResult start_job(const JobEntry& entry, Job& job, const std::string& out,
-                    const JobCallbacks& callbacks = {});
+                    const JobCallbacks& callbacks = {}, const std::optional<int64_t>& jobs = 1);
 
 /// Continues the run in `out` bit for bit, or returns its summary when it had finished. Throws InputError when there is no
 /// such run, an input file has changed, or another process works there, FileError when its files are broken.
-JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks = {});
+JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks = {},
+                     const std::optional<int64_t>& jobs = 1);
 
 /// The options in an options.json of this job, or in a file that holds nothing else. Throws InputError for the options of
 /// another command, FileError for a file that cannot be read.

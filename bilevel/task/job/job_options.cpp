@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
 #include "bilevel/data/delimiter.h"
@@ -79,7 +80,9 @@ void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool bat
   f.integer("threads", threads, kAtLeastOne, "threads of the numerical library")
       .as("N")
       .or_else("by encoder");
-  f.choice("device", device, {"cpu", "cuda"}, "where the numbers are");
+  f.text("device", device, "where the numbers are: cpu, cuda or cuda:N").as("NAME");
+  f.choice("precision", precision,
+           "numbers inside the encoder; bf16: products of rounded numbers, weights stay float32");
 }
 
 void JobOptions::training_fields(Fields& f) {
@@ -103,6 +106,7 @@ void JobOptions::training_fields(Fields& f) {
 
 void JobOptions::check() {
   fields_of(*this).validate();
+  torch_device();
   if (train.empty())  // whose field is the first one of every job
     throw InputError(fields_of(*this).list().front().flag() + " FILE is missing");
   read.table();
@@ -115,14 +119,12 @@ void JobOptions::take_encoder() {
 }
 
 NetworkOptions JobOptions::resolve(const JobDefaults& defaults) {
-  if (device == "cuda" && !at::hasCUDA())
-    throw InputError("device = cuda: this LibTorch has no CUDA device; use --device cpu");
   if (!l2) l2 = defaults.l2;
   if (!batch_size) batch_size = defaults.batch_size;
   if (!epochs && !steps && defaults.steps > 0) steps = defaults.steps;
   if (!epochs && !steps) epochs = defaults.epochs;
   if (!threads) threads = defaults.threads > 0 ? defaults.threads : at::get_num_threads();
-  NetworkOptions network{.encoder = encoder};
+  NetworkOptions network{.encoder = encoder, .precision = precision};
   for (const auto& [name, value] : defaults.network.items()) network.prefer(name, value);
   if (hidden) network.set["hidden"] = *hidden;
   if (layers) network.set["layers"] = *layers;
@@ -152,9 +154,7 @@ int64_t JobOptions::steps_for(int64_t rows, int64_t rows_a_step) const {
       1, std::llround(epochs.value() * static_cast<double>(rows) / static_cast<double>(rows_a_step)));
 }
 
-torch::Device JobOptions::torch_device() const {
-  return device == "cuda" ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
-}
+torch::Device JobOptions::torch_device() const { return device_named(device); }
 
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> parts;

@@ -66,7 +66,8 @@ struct JobOptions {
   bool train_embedding = false;          ///< update pretrained vectors too
   std::optional<double> l2;              ///< strength of the L2 term
   std::optional<int64_t> batch_size, threads;
-  std::string device = "cpu";  ///< cpu | cuda
+  std::string device = "cpu";  ///< see `device_named`
+  Precision precision = Precision::float32;
   std::string solver = "adambo";
   std::vector<std::string> set;  ///< key=value for the solver
   std::optional<double> epochs;
@@ -79,14 +80,14 @@ struct JobOptions {
   virtual void fields(Fields& fields) = 0;
   nlohmann::ordered_json to_json() const;
 
-  /// Checks every option by itself, and what is the same in every job: that there is a training file, the solver and its
-  /// options. Throws InputError.
+  /// Checks every option by itself, and what is the same in every job: that the device is there, that there is a training
+  /// file, the solver and its options. Throws InputError.
   void check();
   /// Takes an encoder where none is given, and all columns where neither text nor features are; once it is known whether a
   /// text is read.
   void take_encoder();
-  /// Takes what is not given from `defaults`, refuses a device that is not there, and makes the network's options. A
-  /// ThreadCountScope of `threads` is the job's to hold. Throws InputError.
+  /// Takes what is not given from `defaults`, and makes the network's options. A ThreadCountScope of `threads` is the job's
+  /// to hold. Throws InputError.
   NetworkOptions resolve(const JobDefaults& defaults);
   /// Notes width and depth of the network that was made.
   void note(const NetworkOptions& network);

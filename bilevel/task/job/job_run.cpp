@@ -11,7 +11,9 @@
 namespace bilevel {
 
 void JobSetup::note(const std::string& line, bool say) {
-  if (line.empty() || std::find(notes_.begin(), notes_.end(), line) != notes_.end()) return;
+  if (line.empty()) return;
+  latest_notes_.push_back(line);
+  if (std::find(notes_.begin(), notes_.end(), line) != notes_.end()) return;
   if (say) context_.say(line);
   notes_.push_back(line);
 }
@@ -87,6 +89,13 @@ NetworkOptions JobSetup::resolve(JobOptions& options, const JobDefaults& default
   NetworkOptions network = options.resolve(defaults);
   threads_.emplace(*options.threads);
   return network;
+}
+
+Inputs JobSetup::placed(const Inputs& inputs) const {
+  std::string line;
+  Inputs found = bilevel::placed(inputs, options().torch_device(), line);
+  if (!line.empty()) context_.say(line);
+  return found;
 }
 
 ContestFacts JobSetup::facts() const {

@@ -23,6 +23,9 @@ class JobSetup : public Contest {
  public:
   explicit JobSetup(JobContext context) : context_(std::move(context)) {}
 
+  /// From now on it tells others where it stands: in a process that works for another.
+  void tell(JobCallbacks callbacks) { context_.callbacks = std::move(callbacks); }
+
   virtual const JobOptions& options() const = 0;  ///< resolved
   const JobContext& context() const { return context_; }
   const JobFiles& data_files() const { return files_; }
@@ -33,6 +36,8 @@ class JobSetup : public Contest {
   /// Keeps a line that a reader of the result must know, once, and says it; nothing for an empty one.
   void note(const std::string& line, bool say = true);
   const std::vector<std::string>& notes() const { return notes_; }
+  /// What was noted since the last call, also what stood there before.
+  std::vector<std::string> latest_notes() { return std::exchange(latest_notes_, {}); }
 
   /// What a contest needs beyond the constructor; called once, before anything of it.
   virtual void prepare_contest() {}
@@ -54,10 +59,12 @@ class JobSetup : public Contest {
             ColumnChoice own = {});
   /// Notes what later files hold that these features do not know.
   void note_unseen(const Features& features);
+  /// The rows where training reads them (`bilevel::placed`); says so.
+  Inputs placed(const Inputs& inputs) const;
   /// `JobOptions::resolve`, and the number of threads for as long as this lives.
   NetworkOptions resolve(JobOptions& options, const JobDefaults& defaults);
 
-  const JobContext context_;
+  JobContext context_;
   JobFiles files_;
 
  private:
@@ -65,7 +72,7 @@ class JobSetup : public Contest {
   void tell_labels(const JobFile& file, const std::string& label);
 
   std::optional<ThreadCountScope> threads_;
-  std::vector<std::string> notes_;
+  std::vector<std::string> notes_, latest_notes_;
 };
 
 /// The job of its options, and of a setup that is made from these and a context and `run`.
@@ -85,8 +92,10 @@ class JobOf : public Job {
     return setup;
   }
 
- private:
+ protected:
   Options options_;
+
+ private:
   JobResult (*run_)(Setup& setup);
 };
 

@@ -8,6 +8,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/safetensors.h"
+#include "bilevel/core/tensor_json.h"
 
 namespace bilevel {
 namespace {
@@ -150,10 +151,50 @@ void Passes::count(const Result& result) {
   add(total_.calls, result.oracle_calls);
   solver_options_ = result.options;
   chosen_ = result.chosen;
-  for (const std::string& warning : result.warnings) {
+  warn(result.warnings);
+}
+
+void Passes::warn(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) {
     if (std::find(warnings_.begin(), warnings_.end(), warning) == warnings_.end())
       warnings_.push_back(warning);
   }
+}
+
+nlohmann::ordered_json Passes::to_json() {
+  State state;
+  record(state, total_);
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  if (trace_) rows = read_trace(files_.trace.string()).rows;
+  return {{"state", tensors_json(state.tensors())},
+          {"reason", name_of(reason_)},
+          {"message", message_},
+          {"solver_options", solver_options_},
+          {"chosen", chosen_},
+          {"warnings", warnings_},
+          {"trace", rows}};
+}
+
+const PassOutcome* Passes::adopt(const std::string& name, const nlohmann::ordered_json& passes) {
+  Total more;
+  State state(tensors_from(passes.at("state")));
+  record(state, more);
+  if (!trace_ && !files_.trace.empty()) open_trace();
+  for (nlohmann::ordered_json row : passes.at("trace")) {
+    row["seconds"] = total_.seconds + row.at("seconds").get<double>();
+    if (trace_) trace_->append(row);
+  }
+  if (trace_) trace_->flush();
+  total_.steps += more.steps;
+  total_.seconds += more.seconds;
+  add(total_.calls, more.calls);
+  earlier_ = total_;
+  reason_ = value_named<StopReason>(passes.at("reason"), "reason");
+  message_ = passes.at("message");
+  solver_options_ = passes.at("solver_options");
+  chosen_ = passes.at("chosen");
+  warn(passes.at("warnings"));
+  return finished(name);
 }
 
 void Passes::report(const PassPlan& plan, const MadeStep& made, double upper_loss) const {
@@ -197,8 +238,7 @@ void Passes::write(const TraceRow& row, const std::optional<Evaluation>& evaluat
   trace_->append(line);
 }
 
-/// The job's part of the checkpoint.
-void Passes::task_state(State& state) {
+void Passes::record(State& state, Total& total) {
   state.scope("finished", [&](State& all) {
     for (const std::string& name : all.names(finished_)) {
       all.scope(name, [&](State& inner) {
@@ -214,6 +254,14 @@ void Passes::task_state(State& state) {
       });
     }
   });
+  state.value("earlier_steps", total.steps);
+  state.value("earlier_seconds", total.seconds);
+  state.part("earlier_calls", total.calls);
+}
+
+/// The job's part of the checkpoint.
+void Passes::task_state(State& state) {
+  record(state, earlier_);
   state.scope("current", [&](State& inner) {
     current_.rule.state(inner);
     inner.value("chosen_step", current_.chosen_step);
@@ -221,9 +269,6 @@ void Passes::task_state(State& state) {
     tensor_or_empty(inner, "upper", current_.upper);
     tensor_or_empty(inner, "lower", current_.lower);
   });
-  state.value("earlier_steps", earlier_.steps);
-  state.value("earlier_seconds", earlier_.seconds);
-  state.part("earlier_calls", earlier_.calls);
   if (!state.loading()) trace_bytes_ = trace_ ? trace_->flush() : 0;
   state.value("trace_bytes", trace_bytes_);
 }

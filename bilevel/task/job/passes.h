@@ -97,6 +97,12 @@ class Passes {
   const PassOutcome* run(const PassPlan& plan, const Problem& problem, Solver& solver,
                          const std::function<Evaluation()>& evaluate = nullptr);
 
+  /// The passes so far and their trace, for `adopt` of a job that had them made elsewhere; in binary forms of JSON only.
+  nlohmann::ordered_json to_json();
+  /// Takes passes over, as if they had been made here after those before. The outcome of the named one; null when it
+  /// has none. Throws nlohmann::json::exception and FileError for what `to_json` has not written.
+  const PassOutcome* adopt(const std::string& name, const nlohmann::ordered_json& passes);
+
   /// How the latest pass ended.
   StopReason reason() const { return reason_; }
   const std::string& message() const { return message_; }
@@ -125,6 +131,9 @@ class Passes {
   };
 
   void task_state(State& state);
+  /// Outcomes and a total, as a checkpoint and `to_json` hold them.
+  void record(State& state, Total& total);
+  void warn(const std::vector<std::string>& warnings);
   void count(const Result& result);
   /// Where an interrupted pass stopped, by its own step and among all passes.
   std::string interruption(const PassPlan& plan, int64_t step) const;

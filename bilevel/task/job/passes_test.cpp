@@ -129,6 +129,46 @@ TEST(Passes, ResumesBitForBitInAnyPass) {
     EXPECT_EQ(found.rows[i].at("upper_loss"), expected.rows[i].at("upper_loss")) << i;
 }
 
+TEST(Passes, AdoptedOnesAreAsIfMadeHere) {
+  const TemporaryFolder whole_folder, folder, first_folder, second_folder;
+  TwoPasses whole(whole_folder, false);
+  ASSERT_TRUE(whole.run());
+
+  TwoPasses first(first_folder, false), second(second_folder, false);
+  ASSERT_NE(first.one_pass("first", 40, nullptr), nullptr);
+  ASSERT_NE(second.one_pass("second", 24, nullptr), nullptr);
+  Passes adopted({.trace = folder.path("trace.jsonl")});
+  const auto sent = [](Passes& passes) {
+    return nlohmann::ordered_json::from_cbor(nlohmann::ordered_json::to_cbor(passes.to_json()));
+  };
+  EXPECT_NE(adopted.adopt("first", sent(first.passes)), nullptr);
+  const PassOutcome* outcome = adopted.adopt("second", sent(second.passes));
+  ASSERT_NE(outcome, nullptr);
+  EXPECT_EQ(distance(outcome->upper, whole.outcome.upper), 0);
+  EXPECT_EQ(adopted.steps(), 64);
+  EXPECT_EQ(adopted.seconds(), first.passes.seconds() + second.passes.seconds());
+  EXPECT_EQ(adopted.oracle_calls().steps.to_json(), whole.passes.oracle_calls().steps.to_json());
+  EXPECT_EQ(adopted.solver_options(), whole.passes.solver_options());
+  EXPECT_EQ(adopted.chosen_step_sizes(), whole.passes.chosen_step_sizes());
+  const Trace found = read_trace(folder.path("trace.jsonl")),
+              expected = read_trace(whole_folder.path("trace.jsonl"));
+  ASSERT_EQ(found.rows.size(), expected.rows.size());
+  double seconds = 0;
+  for (size_t i = 0; i < found.rows.size(); ++i) {
+    EXPECT_EQ(found.rows[i].at("phase"), expected.rows[i].at("phase"));
+    EXPECT_EQ(found.rows[i].at("upper_loss"), expected.rows[i].at("upper_loss")) << i;
+    EXPECT_GE(found.rows[i].at("seconds").get<double>(), seconds);
+    seconds = found.rows[i].at("seconds");
+  }
+  // One without an outcome.
+  const Ridge ridge;
+  const auto solver = make_solver("adambo");
+  Passes broken(PassFiles{});
+  EXPECT_EQ(broken.run({.name = "third", .steps = 9}, ridge.spoiled(4, std::nan("")), *solver), nullptr);
+  EXPECT_EQ(adopted.adopt("third", sent(broken)), nullptr);
+  EXPECT_EQ(adopted.reason(), StopReason::nonfinite);
+}
+
 TEST(Passes, SaysWhereItWasInterrupted) {
   const TemporaryFolder folder;
   std::atomic<bool> interrupt = false;

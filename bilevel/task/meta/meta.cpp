@@ -2,7 +2,7 @@
 //
 // Options: MetaJobOptions. A run trains an encoder on tasks of the training part, chooses the step by the accuracy on
 // validation tasks, and measures it on test tasks beside the baselines. It writes options.json and a checkpoint before step
-// 1, trace.jsonl, and at the end summary.json, model.safetensors, model.json, episodes.tsv (the accuracy of every test
+// 1, and at the end trace.jsonl, summary.json, model.safetensors, model.json, episodes.tsv (the accuracy of every test
 // task), accuracy.svg, loss.svg, report.html.
 //
 // `predict` adapts the saved encoder to the labelled rows of `shots` (any number of classes and rows; with a shared head, the
@@ -11,6 +11,7 @@
 // mean_probability, and with labels accuracy. The saved model stays as it is.
 #include <fmt/format.h>
 
+#include "bilevel/core/device.h"
 #include "bilevel/report/escape.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/saved_model.h"
@@ -21,6 +22,9 @@ namespace bilevel {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr const char* kPass = "train";
+constexpr int64_t kMostMetaParts = 5;  // at a time: the training and four baselines
 
 /// What is said with every prediction.
 constexpr const char* kUncalibrated =
@@ -88,7 +92,69 @@ std::string meta_text(const MetaSetup& setup, const Json& summary) {
   return text + fmt::format("{}\n\nreport: {}/report.html\n", about_intervals(setup), setup.context().out);
 }
 
-JobResult run_meta(MetaSetup& setup) {
+void set_variables(const MetaModel& model, const Problem& problem, const PassOutcome& chosen) {
+  set_from_flat(problem.upper.parameters, chosen.upper);
+  if (model.shared()) set_from_flat(problem.lower.parameters, chosen.lower);
+}
+
+/// The training: its passes, and the accuracies of the chosen step on validation and test tasks.
+Json train(MetaSetup& setup, const std::string& part) {
+  const MetaJobOptions& o = setup.options();
+  const std::unique_ptr<MetaModel> model = setup.model(o.seed);
+  const Problem problem = setup.problem(*model);
+  const std::unique_ptr<Solver> method = setup.solver(o.solver);
+  assign(*method, o.set);
+  Passes passes = setup.context().passes(part);
+  const PassOutcome* chosen = passes.run({.name = kPass,
+                                          .shown = "training",
+                                          .steps = setup.default_steps(),
+                                          .schedule_steps = setup.default_steps(),
+                                          .evaluations = 10,
+                                          .max_seconds = o.seconds_allowed(),
+                                          .seed = o.seed},
+                                         problem, *method, [&] { return setup.evaluate(*model); });
+  Json answer = answer_of(passes);
+  if (chosen == nullptr) return answer;
+  set_variables(*model, problem, *chosen);
+  answer["valid"] = setup.accuracy(*model, setup.valid(), o.valid_episodes).of_task;
+  answer["test"] = setup.test_accuracy(*model).of_task;
+  return answer;
+}
+
+PartWork meta_work(MetaSetup& setup) {
+  return [&setup](const Part& part) {
+    const Json& request = part.request;
+    return request.contains("baseline") ? measure_baseline(setup, request.at("baseline"))
+                                        : train(setup, part.name);
+  };
+}
+
+/// The training and the baselines beside it.
+struct Made {
+  const PassOutcome* chosen = nullptr;
+  TaskAccuracy valid, test;
+  Json baselines = Json::object();
+};
+
+Made make_parts(const MetaSetup& setup, JobParts& parts, Passes& passes) {
+  std::vector<Part> all{{.name = kPass, .shown = "training", .request = Json::object()}};
+  for (Part& part : baseline_parts(setup)) all.push_back(std::move(part));
+  Made made;
+  parts.make(all, [&](size_t i, const Json& answer) {
+    if (i > 0) {
+      made.baselines.update(answer);
+      return true;
+    }
+    made.chosen = passes.adopt(kPass, answer.at("passes"));
+    if (made.chosen == nullptr) return false;
+    made.valid = TaskAccuracy(answer.at("valid").get<std::vector<double>>());
+    made.test = TaskAccuracy(answer.at("test").get<std::vector<double>>());
+    return true;
+  });
+  return made;
+}
+
+JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   const MetaJobOptions& o = setup.options();
   const JobContext& context = setup.context();
   const std::unique_ptr<MetaModel> model = setup.model(o.seed);
@@ -98,39 +164,30 @@ JobResult run_meta(MetaSetup& setup) {
   setup.note(out_of_theory(*method, setup.traits(problem)));
 
   const FolderLock lock = context.open(o, setup.files());
-  Passes passes = context.passes();
-  const PassOutcome* chosen = passes.run({.name = "train",
-                                          .shown = "training",
-                                          .steps = setup.default_steps(),
-                                          .schedule_steps = setup.default_steps(),
-                                          .evaluations = 10,
-                                          .max_seconds = o.seconds_allowed(),
-                                          .seed = o.seed},
-                                         problem, *method, [&] { return setup.evaluate(*model); });
-  if (chosen == nullptr) return unfinished(context, o, passes);
-  set_from_flat(problem.upper.parameters, chosen->upper);
-  if (model->shared()) set_from_flat(problem.lower.parameters, chosen->lower);
-
-  context.say("measuring on test tasks");
-  const TaskAccuracy valid = setup.accuracy(*model, setup.valid(), o.valid_episodes);
-  const TaskAccuracy test = setup.test_accuracy(*model);
-  const std::optional<Json> baselines = measure_baselines(setup);
-  if (!baselines) return interrupted(context, o, passes, "interrupted while the baselines were trained");
+  Passes passes({.trace = context.path("trace.jsonl")});
+  Made made;
+  try {
+    made = make_parts(setup, parts, passes);
+  } catch (const Interrupted& stop) {
+    return interrupted(context, o, passes, stop.message);
+  }
+  if (made.chosen == nullptr) return unfinished(context, o, passes);
+  set_variables(*model, problem, *made.chosen);
   Json summary = summary_of(context, o, passes);
-  summary["best_step"] = chosen->chosen_step;
-  summary["metrics"] = {{"valid", accuracy_json(valid)}, {"test", accuracy_json(test)}};
-  summary["baselines"] = *baselines;
+  summary["best_step"] = made.chosen->chosen_step;
+  summary["metrics"] = {{"valid", accuracy_json(made.valid)}, {"test", accuracy_json(made.test)}};
+  summary["baselines"] = made.baselines;
   describe(setup, *model, summary);
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   summary["notes"] = Json::array({about_intervals(setup), kUncalibrated});  // of every run: no warnings
-  if (setup.measures("nearest-class-mean") && !baselines->contains("nearest_class_mean"))
+  if (setup.measures("nearest-class-mean") && !made.baselines.contains("nearest_class_mean"))
     summary["notes"].push_back("no nearest class mean: it needs word vectors (--embedding)");
   save(setup, *model);
-  const auto episodes = static_cast<int64_t>(test.of_task.size());
+  const auto episodes = static_cast<int64_t>(made.test.of_task.size());
   Column numbers = row_column(episodes);
   numbers.name = "episode";
   write_tsv(setup.path("episodes.tsv"),
-            {numbers, number_column("accuracy", torch::tensor(test.of_task, torch::kFloat64), 6)});
+            {numbers, number_column("accuracy", torch::tensor(made.test.of_task, torch::kFloat64), 6)});
   write_meta_report(setup, summary);
   return finished(context, passes, summary, meta_text(setup, summary));
 }
@@ -143,7 +200,8 @@ Prediction predict_meta(const PredictRequest& request) {
                                  .l2 = saved.at<double>("l2")};
   const auto label = saved.at<std::string>("label");
   const auto known = saved.at<std::vector<std::string>>("classes");
-  MetaModel model(options, saved.features.shape(), static_cast<int64_t>(known.size()), 0, torch::kCPU);
+  MetaModel model(options, saved.features.shape(), static_cast<int64_t>(known.size()), 0,
+                  device_named(request.device));
   model.load(saved.tensors);
 
   const auto read = [&](const std::string& path) { return read_input(saved, path, request.read); };
@@ -215,9 +273,14 @@ JobEntry meta_entry() {
       .summary = "learn an encoder for tasks with few labelled rows",
       .first_try = "--data headlines.tsv --text text --label topic --ways 5 --shots 5 --embedding glove.txt",
       .score = "accuracy",
-      .make = [] { return std::make_unique<JobOf<MetaJobOptions, MetaSetup>>(run_meta); },
+      .make =
+          [] {
+            return std::make_unique<JobInParts<MetaJobOptions, MetaSetup>>(run_meta, meta_work,
+                                                                           kMostMetaParts);
+          },
       .predict = predict_meta,
       .predicts_from_shots = true,
+      .in_parts = true,
       .suggest = suggest_meta};
 }
 

@@ -9,6 +9,8 @@
 namespace bilevel {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 /// [texts, dimension]: the mean GloVe vector of each text's words; words without one are left out.
 torch::Tensor word_means(const std::vector<std::string_view>& texts, const Glove& glove) {
   torch::Tensor means = torch::zeros({static_cast<int64_t>(texts.size()), glove.dimension()});
@@ -31,7 +33,7 @@ torch::Tensor word_means(const std::vector<std::string_view>& texts, const Glove
 std::pair<torch::Tensor, std::string> plain_vectors(const MetaSetup& setup) {
   const MetaJobOptions& o = setup.options();
   const Inputs& inputs = setup.rows().inputs;
-  if (inputs.kind() == InputKind::dense) return {inputs.gather(all_rows(inputs.rows()))[0], "columns"};
+  if (inputs.kind() == InputKind::dense) return {inputs.gather(all_rows(inputs.rows()))[0].cpu(), "columns"};
   if (o.embedding.empty() || o.text.empty()) return {};
   const Glove glove = read_glove(o.embedding);
   const auto means = [&](const std::string& column) {
@@ -46,45 +48,62 @@ std::pair<torch::Tensor, std::string> plain_vectors(const MetaSetup& setup) {
   return {torch::cat({u, v, (u - v).abs(), u * v}, 1), "[u, v, |u-v|, u*v] of averaged word vectors"};
 }
 
+/// Nearest class mean; {} without vectors.
+Json of_plain_vectors(const MetaSetup& setup) {
+  const auto [vectors, what] = plain_vectors(setup);
+  if (!vectors.defined()) return Json::object();
+  Json found{{"vectors", what}};
+  found.update(accuracy_json(nearest_class_mean(vectors, setup.test(), 0, setup.options().test_episodes)));
+  return {{"nearest_class_mean", found}};
+}
+
+TaskAccuracy of_untrained(const MetaSetup& setup) {
+  const MetaJobOptions& o = setup.options();
+  // The head of the untrained encoder is solved in every case: a shared one would be of no use.
+  const bool shared = o.head == HeadKind::shared;
+  const std::unique_ptr<MetaModel> model =
+      shared ? setup.model(HeadKind::ridge, 0, head_l2(*o.ways * o.shots)) : setup.model(o.head, 0, *o.l2);
+  return setup.test_accuracy(*model);
+}
+
+Json of_inner_loop(const MetaSetup& setup, const std::string& method) {
+  const MetaJobOptions& o = setup.options();
+  const bool maml = method == "maml";
+  const std::unique_ptr<MetaModel> model = setup.model(HeadKind::shared, *o.ways, 0);
+  const InnerLoopOptions inner{.method = method,
+                               .steps = setup.default_steps(),
+                               .meta_batch = maml ? 4 : o.meta_batch,
+                               .inner_step_size = 0.1,
+                               .step_size = 1e-3,
+                               .valid_tasks = std::min<int64_t>(o.valid_episodes, maml ? 50 : 200),
+                               .interrupt = setup.context().callbacks.interrupt};
+  const TaskAccuracy accuracy = train_inner_loop(*model, setup.rows(), setup.train(), setup.valid(),
+                                                 setup.test(), o.test_episodes, inner, o.seed);
+  if (accuracy.of_task.empty()) throw Interrupted{};
+  Json found = accuracy_json(accuracy);
+  found["steps"] = inner.steps;
+  found["meta_batch"] = inner.meta_batch;
+  return found;
+}
+
 }  // namespace
 
-std::optional<nlohmann::ordered_json> measure_baselines(MetaSetup& setup) {
-  const MetaJobOptions& o = setup.options();
-  nlohmann::ordered_json baselines = nlohmann::ordered_json::object();
-  if (setup.measures("nearest-class-mean")) {
-    const auto [vectors, what] = plain_vectors(setup);
-    if (vectors.defined()) {
-      auto& found = baselines["nearest_class_mean"] = {{"vectors", what}};
-      found.update(accuracy_json(nearest_class_mean(vectors, setup.test(), 0, o.test_episodes)));
-    }
-  }
-  if (setup.measures("untrained")) {
-    // The head of the untrained encoder is solved in every case: a shared one would be of no use.
-    const bool shared = o.head == HeadKind::shared;
-    const std::unique_ptr<MetaModel> model =
-        shared ? setup.model(HeadKind::ridge, 0, head_l2(*o.ways * o.shots)) : setup.model(o.head, 0, *o.l2);
-    baselines["untrained"] = accuracy_json(setup.test_accuracy(*model));
-  }
-  for (const bool maml : {false, true}) {
-    const std::string method = maml ? "maml" : "anil";
-    if (!setup.measures(method)) continue;
-    setup.context().say(fmt::format("training {}", maml ? "first-order MAML" : "ANIL"));
-    const std::unique_ptr<MetaModel> model = setup.model(HeadKind::shared, *o.ways, 0);
-    const InnerLoopOptions inner{.method = method,
-                                 .steps = setup.default_steps(),
-                                 .meta_batch = maml ? 4 : o.meta_batch,
-                                 .inner_step_size = 0.1,
-                                 .step_size = 1e-3,
-                                 .valid_tasks = std::min<int64_t>(o.valid_episodes, maml ? 50 : 200),
-                                 .interrupt = setup.context().callbacks.interrupt};
-    const TaskAccuracy accuracy = train_inner_loop(*model, setup.rows(), setup.train(), setup.valid(),
-                                                   setup.test(), o.test_episodes, inner, o.seed);
-    if (accuracy.of_task.empty()) return std::nullopt;
-    baselines[method] = accuracy_json(accuracy);
-    baselines[method]["steps"] = inner.steps;
-    baselines[method]["meta_batch"] = inner.meta_batch;
-  }
-  return baselines;
+std::vector<Part> baseline_parts(const MetaSetup& setup) {
+  std::vector<Part> parts;
+  const auto add = [&](const char* name, const char* shown, double cost) {
+    if (setup.measures(name))
+      parts.push_back({.name = name, .shown = shown, .request = {{"baseline", name}}, .cost = cost});
+  };
+  add("nearest-class-mean", "measuring the nearest class mean", 0.1);
+  add("untrained", "measuring the untrained encoder", 0.1);
+  add("anil", "training ANIL", 1.2);
+  add("maml", "training first-order MAML", 2);
+  return parts;
+}
+
+Json measure_baseline(const MetaSetup& setup, const std::string& name) {
+  if (name == "nearest-class-mean") return of_plain_vectors(setup);
+  return {{name, name == "untrained" ? accuracy_json(of_untrained(setup)) : of_inner_loop(setup, name)}};
 }
 
 }  // namespace bilevel

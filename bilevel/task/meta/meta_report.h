@@ -2,9 +2,10 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
+#include <vector>
 
+#include "bilevel/task/job/parts.h"
 #include "bilevel/task/meta/meta_setup.h"
 
 namespace bilevel {
@@ -13,8 +14,10 @@ namespace bilevel {
 nlohmann::ordered_json accuracy_json(const TaskAccuracy& accuracy);
 std::string accuracy_text(const nlohmann::ordered_json& measured);
 
-/// The baselines that the options name, on the test tasks: name and `accuracy_json`, with more. None when interrupted.
-std::optional<nlohmann::ordered_json> measure_baselines(MetaSetup& setup);
+/// The baselines that the options name, each a part of the job, and what such a part comes to: its name and
+/// `accuracy_json`, with more, on the test tasks; {} where there is none. Throws Interrupted.
+std::vector<Part> baseline_parts(const MetaSetup& setup);
+nlohmann::ordered_json measure_baseline(const MetaSetup& setup, const std::string& name);
 
 /// Writes accuracy.svg, loss.svg and report.html. @param summary the object of `--json`
 void write_meta_report(const MetaSetup& setup, const nlohmann::ordered_json& summary);

@@ -118,6 +118,7 @@ void MetaSetup::fit() {
   std::vector<const DataFile*> tables;
   for (const JobFile& file : files_.files()) tables.push_back(&file.file);
   rows_ = meta_rows(*features, tables, !o_.pair.empty(), fitted.inputs);
+  rows_.inputs = placed(rows_.inputs);
 }
 
 std::unique_ptr<MetaModel> MetaSetup::model(uint64_t seed) const {

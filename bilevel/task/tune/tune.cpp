@@ -11,6 +11,7 @@
 
 #include "bilevel/oracle/oracles.h"
 #include "bilevel/solver/registry.h"
+#include "bilevel/task/job/parts.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/tune/tune_report.h"
 #include "bilevel/task/tune/tune_search.h"
@@ -22,6 +23,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kFinish = 30;  // evaluations of g that make the weights those of the learned strengths
 constexpr int64_t kEvaluations = 10;
+constexpr int64_t kMostTuneParts = 100;  // at a time: two searches, at most 50 points each
 
 /// Passes over the data.
 struct Spent {
@@ -70,21 +72,57 @@ const PassOutcome* learn(TuneSetup& setup, TuneModel& model, const Problem& prob
   return learned;
 }
 
-/// Searches, and measures what it found; null when interrupted.
-Json baseline(const TuneSetup& setup, TuneModel& model, const std::string& name, double passes) {
+SearchOptions search_options(const TuneSetup& setup, const TuneModel& model, double passes) {
   const TuneJobOptions& o = setup.options();
-  const SearchOptions options{.passes = passes,
-                              .training = {.steps = setup.default_steps(),
-                                           .batch_size = *o.batch_size,
-                                           .step_size = kNetworkStep,
-                                           .measurements = kEvaluations,
-                                           .seed = o.seed},
-                              .high = setup.convex() ? 1e2 : model.strength_range().second,
-                              .seed = o.seed,
-                              .interrupt = setup.context().callbacks.interrupt};
-  const SearchOutcome found = name == "grid" ? grid_search(model, setup.data(), options)
-                                             : random_search(model, setup.data(), options);
-  if (found.interrupted) return nullptr;
+  return {.passes = passes,
+          .training = {.steps = setup.default_steps(),
+                       .batch_size = *o.batch_size,
+                       .step_size = kNetworkStep,
+                       .measurements = kEvaluations,
+                       .seed = o.seed},
+          .high = setup.convex() ? 1e2 : model.strength_range().second,
+          .seed = o.seed,
+          .interrupt = setup.context().callbacks.interrupt};
+}
+
+std::vector<torch::Tensor> candidates_of(const std::string& name, const TuneModel& model,
+                                         const TuneData& data, const SearchOptions& options) {
+  return name == "grid" ? grid_candidates(model, data, options) : random_candidates(model, data, options);
+}
+
+/// Searches with as many passes, at all points or at one.
+PartWork tune_work(TuneSetup& setup) {
+  return [&setup, model = std::shared_ptr<TuneModel>()](const Part& part) mutable {
+    if (!model) model = std::make_shared<TuneModel>(setup.model(setup.options().seed));
+    const Json& request = part.request;
+    const SearchOptions options = search_options(setup, *model, request.at("passes"));
+    std::vector<torch::Tensor> points = candidates_of(request.at("search"), *model, setup.data(), options);
+    if (!request.at("point").is_null()) points = {points.at(request.at("point"))};
+    const SearchOutcome found = search(*model, setup.data(), options, points);
+    if (found.interrupted) throw Interrupted{};
+    return found.to_json();
+  };
+}
+
+/// Of a search that follows its points one part, else one for each point.
+void add_parts(const TuneSetup& setup, const TuneModel& model, const std::string& name, double passes,
+               std::vector<Part>& parts) {
+  const SearchOptions options = search_options(setup, model, passes);
+  const int64_t points = search_points(model, options, setup.data().train.size(), setup.data().valid.size());
+  Part part{.name = name,
+            .shown = fmt::format("{} search with {:.0f} passes", name, passes),
+            .request = {{"search", name}, {"passes", passes}, {"point", nullptr}}};
+  if (setup.convex()) parts.push_back(part);
+  for (int64_t i = 0; !setup.convex() && i < points; ++i) {
+    part.name = fmt::format("{}-{}", name, i + 1);
+    part.shown = fmt::format("{} search with {:.0f} passes, point {} of {}", name, passes, i + 1, points);
+    part.request["point"] = i;
+    parts.push_back(part);
+  }
+}
+
+/// Measures what a search found.
+Json baseline_json(const TuneSetup& setup, TuneModel& model, const SearchOutcome& found) {
   const Json nothing{{"loss", nullptr}, {"accuracy", nullptr}};
   Json result{{"valid", nothing}, {"test", nothing}};
   if (found.x.defined()) {  // some point gave a finite loss
@@ -99,21 +137,24 @@ Json baseline(const TuneSetup& setup, TuneModel& model, const std::string& name,
   return result;
 }
 
-/// What grid and random search find with as many passes; the model is then what it was. False when interrupted.
-bool measure_baselines(const TuneSetup& setup, TuneModel& model, double passes, Json& baselines) {
+/// What grid and random search find with as many passes; the model is then what it was.
+Json measure_baselines(const TuneSetup& setup, JobParts& all, TuneModel& model, double passes) {
+  std::vector<Part> parts;
+  for (const char* name : {"grid", "random"}) add_parts(setup, model, name, passes, parts);
+  std::map<std::string, SearchOutcome> found;
+  all.make(parts, [&](size_t i, const Json& answer) {
+    found[parts[i].request.at("search")].add(SearchOutcome::from_json(answer));
+    return true;
+  });
   const torch::Tensor x = model.x().detach().clone(), y = model.flat_y();
-  for (const char* name : {"grid", "random"}) {
-    setup.context().say(fmt::format("{} search with {:.0f} passes", name, passes));
-    const Json found = baseline(setup, model, name, passes);
-    if (found.is_null()) return false;
-    baselines[name] = found;
-  }
+  Json baselines = Json::object();
+  for (const auto& [name, outcome] : found) baselines[name] = baseline_json(setup, model, outcome);
   model.set_x(x);
   model.set_y(y);
-  return true;
+  return baselines;
 }
 
-JobResult run_tune(TuneSetup& setup) {
+JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   const TuneJobOptions& o = setup.options();
   const JobContext& context = setup.context();
   TuneModel model = setup.model(o.seed);
@@ -139,9 +180,12 @@ JobResult run_tune(TuneSetup& setup) {
   summary["learned"] = learned_json(values);
   const torch::Tensor test = model.probabilities(setup.test());
   summary["baselines"] = Json::object();
-  if (const double share = o.baseline_passes;
-      share > 0 && !measure_baselines(setup, model, share * spent.all(), summary["baselines"]))
+  try {
+    if (const double share = o.baseline_passes; share > 0)
+      summary["baselines"] = measure_baselines(setup, parts, model, share * spent.all());
+  } catch (const Interrupted&) {
     return interrupted(context, o, passes, "interrupted while the baselines were searched");
+  }
   save_model(context, o, *model.write_network(), setup.features(), {}, {{"classes", setup.class_names()}});
   write_test_predictions(context, setup.data_files(), setup.test(), test, setup.class_names(),
                          classes_at(setup.data().classes, setup.test()));
@@ -159,8 +203,13 @@ JobEntry tune_entry() {
           .first_try = "--train rows.csv --label class",
           .score = "loss",
           .score_is_loss = true,
-          .make = [] { return std::make_unique<JobOf<TuneJobOptions, TuneSetup>>(run_tune); },
+          .make =
+              [] {
+                return std::make_unique<JobInParts<TuneJobOptions, TuneSetup>>(run_tune, tune_work,
+                                                                               kMostTuneParts);
+              },
           .predict = predict_classes,
+          .in_parts = true,
           .suggest =
               [](const DataDescription&) {
                 return Suggestion{"", "learn the regularization by gradient"};

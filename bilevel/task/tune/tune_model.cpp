@@ -10,6 +10,7 @@
 #include "bilevel/model/sparse.h"
 #include "bilevel/task/job/passes.h"
 #include "bilevel/task/job/seeded_network.h"
+#include "bilevel/task/tune/tune_derivatives.h"
 
 namespace bilevel {
 namespace {
@@ -26,10 +27,11 @@ torch::Tensor picked(const torch::Tensor& log_p, const torch::Tensor& classes) {
 torch::Tensor quarter_squares(const Inputs& inputs, const std::vector<int64_t>& rows, int64_t width) {
   const std::vector<torch::Tensor> tensors = inputs.gather(rows);
   const double factor = 0.25 / static_cast<double>(rows.size());
-  const torch::Tensor sums = inputs.kind() == InputKind::dense
-                                 ? tensors[0].square().sum(0)
-                                 : torch::zeros({width}).scatter_add(
-                                       0, tensors[0], tensors[1].square().to(torch::get_default_dtype()));
+  const torch::Tensor sums =
+      inputs.kind() == InputKind::dense
+          ? tensors[0].square().sum(0)
+          : torch::zeros({width}, tensors[1].device())
+                .scatter_add(0, tensors[0], tensors[1].square().to(torch::get_default_dtype()));
   return (factor * sums).unsqueeze(1);
 }
 
@@ -218,9 +220,12 @@ torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
   return value;
 }
 
+double TuneModel::prior_strength() const {
+  return 1 / (options_.spread * options_.spread * static_cast<double>(data_.valid.size()));
+}
+
 torch::Tensor TuneModel::prior() const {
-  const double factor = 0.5 / (options_.spread * options_.spread * static_cast<double>(data_.valid.size()));
-  return factor * (x_.slice(0, 1) - centre_).square().sum();
+  return prior_strength() / 2 * (x_.slice(0, 1) - centre_).square().sum();
 }
 
 Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
@@ -230,18 +235,51 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
     for (const int64_t row : rows) classes.push_back(data_.classes[static_cast<size_t>(row)]);
     return BatchSource(set_, rows, {.batch_size = size}, classes);
   };
-  return {.upper = {.parameters = {{"hyperparameters", x_}},
-                    .loss =
-                        [model](const Batch& batch) {
-                          const torch::Tensor log_p = model.logits(batch.inputs()).log_softmax(1);
-                          return weighted_mean(picked(log_p, batch.targets()), batch.weights()) +
-                                 model.prior();
-                        },
-                    .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
-                    .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
-          .lower = {.parameters = lower_,
-                    .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
-                    .batches = source(data_.train, batch_size)}};
+  Problem problem{.upper = {.parameters = {{"hyperparameters", x_}},
+                            .loss =
+                                [model](const Batch& batch) {
+                                  const torch::Tensor log_p = model.logits(batch.inputs()).log_softmax(1);
+                                  return weighted_mean(picked(log_p, batch.targets()), batch.weights()) +
+                                         model.prior();
+                                },
+                            .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
+                            .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
+                  .lower = {.parameters = lower_,
+                            .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
+                            .batches = source(data_.train, batch_size)}};
+  if (!convex_) {
+    problem.set_twice_differentiable = [network = network_](bool on) {
+      network->set_twice_differentiable(on);
+    };
+  } else if (options_.device.is_cpu()) {
+    add_derivatives(problem);
+  }
+  return problem;
+}
+
+void TuneModel::add_derivatives(Problem& problem) const {
+  const torch::Tensor& w = lower_[0];
+  const auto [least, most] = strength_range();
+  TunedLoss loss{.rows = {.rows = DesignRows(data_.inputs.matrix(), w.size(0), w.scalar_type()),
+                          .targets = torch::tensor(data_.classes, torch::kInt64),
+                          .loss = RowLoss::softmax,
+                          .outputs = classes_,
+                          .bias = true},
+                 .squares = squares_.squeeze(1),
+                 .bias_scale = kBiasScale,
+                 .strengths = options_.kind == TuneKind::l2_per_feature ? StrengthOf::feature
+                              : options_.kind == TuneKind::l2_per_class ? StrengthOf::output
+                                                                        : StrengthOf::all,
+                 .least = std::log(least),
+                 .most = std::log(most)};
+  TunedLoss upper = loss;
+  upper.centre = centre_;
+  upper.prior = prior_strength();
+  problem.upper.derivatives = derivatives_of(upper);
+  loss.penalized = true;
+  loss.smoothed = options_.kind == TuneKind::label_smoothing;
+  if (options_.kind == TuneKind::class_weights) loss.class_shares = shares_;
+  problem.lower.derivatives = derivatives_of(loss);
 }
 
 torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {

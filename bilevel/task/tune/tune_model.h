@@ -127,7 +127,9 @@ class TuneModel {
   torch::Tensor log_strengths() const;
   torch::Tensor scale() const;
   torch::Tensor logits(const std::vector<torch::Tensor>& inputs) const;
+  double prior_strength() const;  ///< 1 / (s^2 n_valid)
   torch::Tensor prior() const;
+  void add_derivatives(Problem& problem) const;
   torch::Tensor bounded(const torch::Tensor& x) const;
 
   TuneModelOptions options_;

@@ -13,6 +13,7 @@
 #include "bilevel/solver/adambo/adambo.h"
 #include "bilevel/solver/run.h"
 #include "bilevel/task/tune/tune_search.h"
+#include "tests/own_derivatives.h"
 #include "tests/unbiased.h"
 
 namespace bilevel {
@@ -104,6 +105,41 @@ TEST_F(TuneModelTest, EveryKindsHypergradientIsTheSlopeOfTheSolvedProblem) {
     }
     EXPECT_GT(found.value.abs().min().item<double>(), 1e-6) << "every hyperparameter matters";
   }
+}
+
+/// Dense inputs as sparse ones.
+Inputs compressed(const Inputs& dense) {
+  const Tensor x = dense.matrix()[0];
+  const int64_t rows = x.size(0), width = x.size(1);
+  return Inputs::sparse({.indices = torch::arange(width).repeat({rows}),
+                         .values = x.flatten(),
+                         .offsets = torch::arange(rows + 1) * width,
+                         .width = width});
+}
+
+TEST_F(TuneModelTest, OwnDerivativesAreThoseOfAutograd) {
+  TuneData data = small_data();
+  data.classes[3] = data.classes[31] = 2;  // batches with weights
+  for (const std::string& kind : names_of<TuneKind>()) {
+    for (const bool sparse : {false, true}) {
+      SCOPED_TRACE(kind + (sparse ? ", sparse" : ""));
+      TuneData of = data;
+      if (sparse) of.inputs = compressed(data.inputs);
+      TuneModel model = model_of(kind, of);
+      move_x(model);
+      model.set_y(torch::linspace(-0.5, 0.8, model.flat_y().numel()));
+      expect_own_derivatives(model.problem(6));
+    }
+  }
+  // Strengths at their bounds are not moved by deviations that lead further out.
+  for (const double m : {0.0, 9.0, -21.0}) {
+    SCOPED_TRACE(m);
+    TuneModel model = model_of("l2-per-feature", data);
+    model.set_x(torch::tensor({m, 1.0, -2.0, 0.1, 0.5}));
+    model.set_y(torch::linspace(-0.5, 0.8, model.flat_y().numel()));
+    expect_own_derivatives(model.problem(50));
+  }
+  EXPECT_FALSE(Oracles(model_of("l2", data, 0.05, 1.5, "mlp").problem(6), 1).has_derivatives());
 }
 
 // Class 2 has less than one row in a batch of six: 2 of 30 rows to train, 2 of 20 to validate.

@@ -10,6 +10,7 @@
 #include <numbers>
 
 #include "bilevel/core/streams.h"
+#include "bilevel/core/tensor_json.h"
 #include "bilevel/oracle/oracles.h"
 #include "bilevel/solver/parts/lower_rule.h"
 
@@ -57,41 +58,6 @@ double train_by_steps(TuneModel& model, const TuneData& data, const WeightTraini
   return best;
 }
 
-SearchOutcome search(TuneModel& model, const TuneData& data, const SearchOptions& options,
-                     const std::vector<torch::Tensor>& candidates) {
-  SearchOutcome best;
-  best.valid_loss = std::numeric_limits<double>::infinity();
-  model.reset_y();
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (options.interrupt != nullptr && *options.interrupt) {
-      best.interrupted = true;
-      return best;
-    }
-    model.set_x(candidates[i]);
-    double loss = 0;
-    if (model.convex()) {
-      const double left = (options.passes - best.passes) / static_cast<double>(candidates.size() - i);
-      const auto evaluations = static_cast<int64_t>(std::floor(left - share(data)));
-      best.passes +=
-          minimize_weights(model, std::clamp<int64_t>(evaluations, 1, options.training.evaluations));
-      best.passes += share(data);
-      loss = valid_loss(model, data);
-    } else {
-      loss = train_by_steps(model, data, options.training);
-      best.passes += training_passes(options.training, static_cast<double>(data.train.size()),
-                                     static_cast<double>(data.valid.size()));
-    }
-    ++best.points;
-    if (loss < best.valid_loss) {
-      best.valid_loss = loss;
-      best.x = candidates[i];
-      best.y = model.flat_y();
-      best.strength = std::exp(candidates[i][0].item<double>());
-    }
-  }
-  return best;
-}
-
 }  // namespace
 
 double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_batch, int64_t train_rows) {
@@ -134,17 +100,78 @@ int64_t search_points(const TuneModel& model, const SearchOptions& options, size
   return std::clamp<int64_t>(static_cast<int64_t>(std::floor(options.passes / one)), 1, options.most_points);
 }
 
-SearchOutcome grid_search(TuneModel& model, const TuneData& data, const SearchOptions& options) {
+void SearchOutcome::add(const SearchOutcome& next) {
+  points += next.points;
+  passes += next.passes;
+  interrupted = interrupted || next.interrupted;
+  if (!(next.valid_loss < valid_loss)) return;
+  valid_loss = next.valid_loss;
+  x = next.x;
+  y = next.y;
+  strength = next.strength;
+}
+
+nlohmann::ordered_json SearchOutcome::to_json() const {
+  return {{"x", tensor_json(x)},      {"y", tensor_json(y)}, {"strength", strength},
+          {"valid_loss", valid_loss}, {"points", points},    {"passes", passes}};
+}
+
+SearchOutcome SearchOutcome::from_json(const nlohmann::ordered_json& json) {
+  return {.x = tensor_from(json.at("x")),
+          .y = tensor_from(json.at("y")),
+          .strength = json.at("strength"),
+          .valid_loss = json.at("valid_loss"),
+          .points = json.at("points"),
+          .passes = json.at("passes")};
+}
+
+SearchOutcome search(TuneModel& model, const TuneData& data, const SearchOptions& options,
+                     const std::vector<torch::Tensor>& candidates) {
+  SearchOutcome best;
+  model.reset_y();
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (options.interrupt != nullptr && *options.interrupt) {
+      best.interrupted = true;
+      return best;
+    }
+    model.set_x(candidates[i]);
+    double loss = 0;
+    if (model.convex()) {
+      const double left = (options.passes - best.passes) / static_cast<double>(candidates.size() - i);
+      const auto evaluations = static_cast<int64_t>(std::floor(left - share(data)));
+      best.passes +=
+          minimize_weights(model, std::clamp<int64_t>(evaluations, 1, options.training.evaluations));
+      best.passes += share(data);
+      loss = valid_loss(model, data);
+    } else {
+      loss = train_by_steps(model, data, options.training);
+      best.passes += training_passes(options.training, static_cast<double>(data.train.size()),
+                                     static_cast<double>(data.valid.size()));
+    }
+    ++best.points;
+    if (loss < best.valid_loss) {
+      best.valid_loss = loss;
+      best.x = candidates[i];
+      best.y = model.flat_y();
+      best.strength = std::exp(candidates[i][0].item<double>());
+    }
+  }
+  return best;
+}
+
+std::vector<torch::Tensor> grid_candidates(const TuneModel& model, const TuneData& data,
+                                           const SearchOptions& options) {
   const int64_t points = search_points(model, options, data.train.size(), data.valid.size());
   std::vector<torch::Tensor> candidates;
   for (int64_t i = points - 1; i >= 0; --i) {
     const double place = points == 1 ? 0.5 : static_cast<double>(i) / static_cast<double>(points - 1);
     candidates.push_back(model.neutral(options.low * std::pow(options.high / options.low, place)));
   }
-  return search(model, data, options, candidates);
+  return candidates;
 }
 
-SearchOutcome random_search(TuneModel& model, const TuneData& data, const SearchOptions& options) {
+std::vector<torch::Tensor> random_candidates(const TuneModel& model, const TuneData& data,
+                                             const SearchOptions& options) {
   const int64_t points = search_points(model, options, data.train.size(), data.valid.size());
   Streams streams(options.seed);
   std::vector<torch::Tensor> candidates;
@@ -153,7 +180,15 @@ SearchOutcome random_search(TuneModel& model, const TuneData& data, const Search
   std::stable_sort(candidates.begin(), candidates.end(), [](const torch::Tensor& a, const torch::Tensor& b) {
     return a[0].item<double>() > b[0].item<double>();
   });
-  return search(model, data, options, candidates);
+  return candidates;
+}
+
+SearchOutcome grid_search(TuneModel& model, const TuneData& data, const SearchOptions& options) {
+  return search(model, data, options, grid_candidates(model, data, options));
+}
+
+SearchOutcome random_search(TuneModel& model, const TuneData& data, const SearchOptions& options) {
+  return search(model, data, options, random_candidates(model, data, options));
 }
 
 }  // namespace bilevel

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <atomic>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <vector>
 
 #include "bilevel/oracle/counts.h"
 #include "bilevel/task/job/classifier.h"
@@ -42,10 +45,15 @@ struct SearchOptions {
 struct SearchOutcome {
   torch::Tensor x, y;   ///< of the point with the least validation loss, flat
   double strength = 0;  ///< its common strength
-  double valid_loss = 0;
+  double valid_loss = std::numeric_limits<double>::infinity();
   int64_t points = 0;
   double passes = 0;  ///< spent
   bool interrupted = false;
+
+  /// Together with what was found at the points behind.
+  void add(const SearchOutcome& next);
+  nlohmann::ordered_json to_json() const;  ///< in binary forms of JSON only
+  static SearchOutcome from_json(const nlohmann::ordered_json& json);
 };
 
 /// Points that a search tries: as many as leave each of them 15 passes (convex) or a whole training (others), at
@@ -54,9 +62,20 @@ struct SearchOutcome {
 int64_t search_points(const TuneModel& model, const SearchOptions& options, size_t train_rows,
                       size_t valid_rows);
 
-/// The common strength at `search_points` points, evenly in its logarithm; all other hyperparameters neutral.
+/// x at the points of a search, in its order. Grid: the common strength at `search_points` points, evenly in its
+/// logarithm; all other hyperparameters neutral. Random: as many points, all hyperparameters drawn at random
+/// (TuneModel::random).
+std::vector<torch::Tensor> grid_candidates(const TuneModel& model, const TuneData& data,
+                                           const SearchOptions& options);
+std::vector<torch::Tensor> random_candidates(const TuneModel& model, const TuneData& data,
+                                             const SearchOptions& options);
+
+/// Trains at the points and keeps the best. Of a model that is not convex no point needs the others: they may be searched
+/// apart and added.
+SearchOutcome search(TuneModel& model, const TuneData& data, const SearchOptions& options,
+                     const std::vector<torch::Tensor>& candidates);
+
 SearchOutcome grid_search(TuneModel& model, const TuneData& data, const SearchOptions& options);
-/// As many points, all hyperparameters drawn at random (TuneModel::random).
 SearchOutcome random_search(TuneModel& model, const TuneData& data, const SearchOptions& options);
 
 }  // namespace bilevel

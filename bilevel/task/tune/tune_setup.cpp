@@ -109,7 +109,7 @@ TuneSetup::TuneSetup(TuneJobOptions options, const JobContext& context)
   const auto [features, fitted] =
       files_.fit(feature_options(o_, o_.encoder, network.set.value("max_length", 256)), data_.train, o_.seed);
   features_ = features;
-  data_.inputs = fitted.inputs;
+  data_.inputs = placed(fitted.inputs);
   shape_ = fitted.shape;
   note_unseen(*features_);
   model_options_ = {.network = std::move(network),

@@ -1,0 +1,148 @@
+#include "bilevel/task/job/row_units.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <string_view>
+#include <unordered_map>
+
+#include "bilevel/core/error.h"
+
+namespace bilevel {
+namespace {
+
+/// What two rows have in common where they are the same.
+class RowContent {
+ public:
+  RowContent(const JobFiles& files, const std::vector<std::string>& columns) {
+    for (const JobFile& file : files.files()) {
+      Source source{&file, {}};
+      if (const auto* table = std::get_if<Table>(&file.file)) {
+        for (const std::string& column : columns) source.columns.push_back(table->column(column));
+      }
+      sources_.push_back(std::move(source));
+    }
+  }
+  /// Its parts, one after the other.
+  template <typename F>
+  void each(size_t file, int64_t row, const F& f) const {
+    const Source& source = sources_[file];
+    if (const auto* table = std::get_if<Table>(&source.file->file)) {
+      for (const size_t column : source.columns)
+        f(std::string_view(table->cell(static_cast<size_t>(row), column)));
+      return;
+    }
+    const SparseRows& rows = std::get<SparseTable>(source.file->file).features;
+    const auto* offsets = rows.offsets.const_data_ptr<int64_t>();
+    const int64_t begin = offsets[row], count = offsets[row + 1] - begin;
+    const auto part = [&](const void* data, int64_t bytes) {
+      f(std::string_view(static_cast<const char*>(data), static_cast<size_t>(bytes)));
+    };
+    part(rows.indices.const_data_ptr<int64_t>() + begin, count * static_cast<int64_t>(sizeof(int64_t)));
+    part(rows.values.const_data_ptr<float>() + begin, count * static_cast<int64_t>(sizeof(float)));
+  }
+  uint64_t hash(size_t file, int64_t row) const {
+    uint64_t sum = 0x9E3779B97F4A7C15U;
+    each(file, row, [&](std::string_view part) {
+      sum = (sum ^ std::hash<std::string_view>()(part)) * 0xFF51AFD7ED558CCDU;
+      sum ^= sum >> 32U;
+    });
+    return sum;
+  }
+  bool same(std::pair<size_t, int64_t> a, std::pair<size_t, int64_t> b) const {
+    std::vector<std::string_view> parts;
+    each(a.first, a.second, [&](std::string_view part) { parts.push_back(part); });
+    size_t at = 0;
+    bool all = true;
+    each(b.first, b.second, [&](std::string_view part) { all = all && parts[at++] == part; });
+    return all;
+  }
+
+ private:
+  struct Source {
+    const JobFile* file;
+    std::vector<size_t> columns;
+  };
+  std::vector<Source> sources_;
+};
+
+/// Numbers that are joined, each with the smallest that it is joined with.
+class Joined {
+ public:
+  explicit Joined(int64_t count) : of_(all_rows(count)) {}
+  int64_t first(int64_t i) {
+    while (at(i) != i) i = at(i) = at(at(i));
+    return i;
+  }
+  void join(int64_t a, int64_t b) {
+    a = first(a);
+    b = first(b);
+    at(std::max(a, b)) = std::min(a, b);
+    any_ = any_ || a != b;
+  }
+  std::vector<int64_t> all() {
+    if (!any_) return {};
+    for (size_t i = 0; i < of_.size(); ++i) of_[i] = first(static_cast<int64_t>(i));
+    return of_;
+  }
+
+ private:
+  int64_t& at(int64_t i) { return of_[static_cast<size_t>(i)]; }
+  std::vector<int64_t> of_;
+  bool any_ = false;
+};
+
+void join_groups(const JobFiles& files, const std::string& group, Joined& joined) {
+  std::unordered_map<std::string, int64_t> first_of;
+  for (const JobFile& file : files.files()) {
+    const auto* table = std::get_if<Table>(&file.file);
+    if (table == nullptr)
+      throw InputError(
+          fmt::format("group = {}: {} is a libsvm file, which has no columns", group, file.path));
+    const size_t column = table->column(group);
+    for (size_t row = 0; row < table->rows(); ++row) {
+      const std::string value(table->cell(row, column));
+      if (value.empty()) continue;
+      const int64_t number = file.offset + static_cast<int64_t>(row);
+      joined.join(first_of.emplace(value, number).first->second, number);
+    }
+  }
+}
+
+}  // namespace
+
+RowUnits row_units(const JobFiles& files, const std::vector<std::string>& columns, const std::string& group) {
+  RowUnits units;
+  Joined joined(files.rows());
+  const RowContent content(files, columns);
+  struct First {
+    size_t file;
+    int64_t row;
+  };
+  std::unordered_multimap<uint64_t, First> known;  // the first of the rows that are the same
+  for (size_t f = 0; f < files.files().size(); ++f) {
+    const JobFile& file = files.files()[f];
+    for (int64_t row = 0; row < rows_of(file.file); ++row) {
+      const uint64_t hash = content.hash(f, row);
+      const auto [begin, end] = known.equal_range(hash);
+      const auto found = std::find_if(begin, end, [&](const auto& entry) {
+        return content.same({entry.second.file, entry.second.row}, {f, row});
+      });
+      if (found == end) {
+        known.emplace(hash, First{f, row});
+        continue;
+      }
+      const First& first = found->second;
+      joined.join(files.files()[first.file].offset + first.row, file.offset + row);
+      if (f == 0) ++units.copies;
+      if (f > 0 && first.file == 0) ++units.repeated[file.role];
+    }
+  }
+  if (!group.empty()) join_groups(files, group, joined);
+  units.unit_of = joined.all();
+  return units;
+}
+
+}  // namespace bilevel

@@ -1,0 +1,27 @@
+// Which rows of a job's files must stay on one side of every cut.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "bilevel/task/job/job_data.h"
+
+namespace bilevel {
+
+struct RowUnits {
+  /// Of all rows, numbered through the files: rows with one number hold the same in all that is read, or belong to one group,
+  /// or are linked by such rows. Empty where every row is by itself.
+  std::vector<int64_t> unit_of;
+  int64_t copies = 0;  ///< rows of the first file that hold the same as an earlier one of it
+  /// By the role of a later file: its rows that hold the same as some row of the first file.
+  std::map<std::string, int64_t> repeated;
+};
+
+/// @param columns whose cells are compared; those of LIBSVM files are compared whole, without their labels
+/// @param group the column with the groups; empty: none. Rows with an empty cell there belong to no group.
+/// Cost: one pass over the cells. Throws InputError for a column that a file lacks, and for groups of LIBSVM files.
+RowUnits row_units(const JobFiles& files, const std::vector<std::string>& columns, const std::string& group);
+
+}  // namespace bilevel

@@ -1,0 +1,58 @@
+#include "bilevel/task/job/row_units.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/files.h"
+
+namespace bilevel {
+namespace row_units_test {
+
+using Units = std::vector<int64_t>;
+
+class RowUnitsTest : public testing::Test {
+ protected:
+  void add(const std::string& role, const std::string& name, const std::string& text) {
+    files.add(role, folder_.write(name, text), {});
+  }
+  JobFiles files;
+
+ private:
+  TemporaryFolder folder_;
+};
+
+TEST_F(RowUnitsTest, RowsThatAreTheSameInWhatIsRead) {
+  add("train", "a.csv", "id,x,y\n1,3,a\n2,4,a\n3,3,b\n4,5,b\n");
+  EXPECT_EQ(row_units(files, {"x"}, "").unit_of, (Units{0, 1, 0, 3})) << "whatever their labels are";
+  EXPECT_EQ(row_units(files, {"x"}, "").copies, 1);
+  EXPECT_TRUE(row_units(files, {"x", "y"}, "").unit_of.empty());
+  EXPECT_TRUE(row_units(files, {"id"}, "").unit_of.empty());
+}
+
+TEST_F(RowUnitsTest, CellsAreNotRunTogether) {
+  add("train", "a.csv", "x,z,y\nab,c,1\na,bc,2\n,abc,1\n");
+  EXPECT_TRUE(row_units(files, {"x", "z"}, "").unit_of.empty());
+}
+
+TEST_F(RowUnitsTest, CopiesBetweenFilesAreCounted) {
+  add("train", "a.csv", "x,y\n1,a\n2,b\n1,b\n");
+  add("test", "b.csv", "y,x\na,2\na,1\na,1\na,7\nb,7\n");
+  const RowUnits units = row_units(files, {"x"}, "");
+  EXPECT_EQ(units.unit_of, (Units{0, 1, 0, 1, 0, 0, 6, 6}));
+  EXPECT_EQ(units.copies, 1);
+  EXPECT_EQ(units.repeated, (std::map<std::string, int64_t>{{"test", 3}}));
+}
+
+TEST_F(RowUnitsTest, GroupsJoinWhatCopiesJoin) {
+  add("train", "a.csv", "x,who,y\n1,ann,a\n2,bob,a\n3,ann,b\n2,cid,b\n5,,a\n6,,b\n");
+  EXPECT_EQ(row_units(files, {"x"}, "who").unit_of, (Units{0, 1, 0, 1, 4, 5}));
+  EXPECT_THROW(row_units(files, {"x"}, "whom"), InputError);
+}
+
+TEST_F(RowUnitsTest, RowsOfLibsvmFiles) {
+  add("train", "a.libsvm", "1 1:1 3:2\n-1 1:1 3:2\n1 1:1 2:2\n-1 1:2 3:1\n1\n");
+  EXPECT_EQ(row_units(files, {}, "").unit_of, (Units{0, 0, 2, 3, 4}));
+  EXPECT_THROW(row_units(files, {}, "who"), InputError);
+}
+
+}  // namespace row_units_test
+}  // namespace bilevel

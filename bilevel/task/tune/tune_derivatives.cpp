@@ -1,0 +1,277 @@
+#include "bilevel/task/tune/tune_derivatives.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/flat.h"
+
+namespace bilevel {
+namespace {
+
+/// What follows from x alone, for weight (j, c) at j k + c.
+template <typename T>
+struct AtX {
+  std::vector<T> x;
+  std::vector<T> scale;     // s = 1 / sqrt(h + lambda)
+  std::vector<T> penalty;   // p = lambda / (h + lambda)
+  std::vector<char> moves;  // of a strength: whether x moves it
+  torch::Tensor class_weights;
+};
+
+template <typename T>
+struct TunedDerivatives : Derivatives {
+  explicit TunedDerivatives(const TunedLoss& of)
+      : loss(of),
+        k(of.rows.outputs),
+        width(of.rows.rows.width()),
+        deviations(of.strengths == StrengthOf::all       ? 0
+                   : of.strengths == StrengthOf::feature ? width
+                                                         : k) {
+    LinearLoss weighted = loss.rows;
+    if (loss.class_shares.defined()) {
+      weighted.unit_of = weighted.targets;
+      weighted.squashed = false;
+    }
+    rows = derivatives_of(weighted)();
+  }
+  std::unique_ptr<PointDerivatives> at(const Batch& batch, const torch::Tensor& x,
+                                       const torch::Tensor& y) override;
+  int64_t least_size_of_x() const {
+    return 1 + deviations + (loss.smoothed ? 1 : 0) + (loss.class_shares.defined() ? k : 0);
+  }
+  /// The strength of weight (j, c).
+  int64_t group(int64_t j, int64_t c) const {
+    return loss.strengths == StrengthOf::feature ? j : loss.strengths == StrengthOf::output ? c : 0;
+  }
+  std::shared_ptr<const AtX<T>> at_x(const torch::Tensor& x);
+
+  const TunedLoss loss;
+  const int64_t k, width, deviations;
+  std::unique_ptr<Derivatives> rows;
+
+ private:
+  std::shared_ptr<const AtX<T>> last_;
+};
+
+template <typename T>
+std::shared_ptr<const AtX<T>> TunedDerivatives<T>::at_x(const torch::Tensor& x) {
+  const T* value = x.const_data_ptr<T>();
+  if (last_ && std::equal(value, value + x.numel(), last_->x.begin(), last_->x.end())) return last_;
+  auto made = std::make_shared<AtX<T>>();
+  made->x.assign(value, value + x.numel());
+  std::vector<double> strength;
+  for (int64_t u = 0; u < std::max<int64_t>(deviations, 1); ++u) {
+    const double log_strength = static_cast<double>(value[0] + (deviations > 0 ? value[1 + u] : T{0}));
+    made->moves.push_back(log_strength >= loss.least && log_strength <= loss.most ? 1 : 0);
+    strength.push_back(std::exp(std::clamp(log_strength, loss.least, loss.most)));
+  }
+  const torch::Tensor squares = loss.squares.to(torch::kFloat64).contiguous();
+  const auto* h = squares.const_data_ptr<double>();
+  for (int64_t j = 0; j < width; ++j) {
+    for (int64_t c = 0; c < k; ++c) {
+      const double lambda = strength[static_cast<size_t>(group(j, c))], whole = h[j] + lambda;
+      made->scale.push_back(static_cast<T>(1 / std::sqrt(whole)));
+      made->penalty.push_back(static_cast<T>(lambda / whole));
+    }
+  }
+  if (loss.class_shares.defined()) {
+    const torch::Tensor w = x.slice(0, 1).exp();
+    made->class_weights = w / w.dot(loss.class_shares);
+  }
+  return last_ = made;
+}
+
+template <typename T>
+class TunedPoint : public PointDerivatives {
+ public:
+  TunedPoint(TunedDerivatives<T>& level, const Batch& batch, const torch::Tensor& x, const torch::Tensor& y)
+      : level_(level),
+        l_(level.loss),
+        k_(level.k),
+        columns_(level.width * level.k),
+        at_(level.at_x(x)),
+        at_y_(y.contiguous()),
+        y_(at_y_.const_data_ptr<T>()),
+        w_(scaled(at_y_)),
+        rows_(level.rows->at(batch, unit_weights(), w_)) {
+    if (!l_.smoothed) return;
+    eps_ = 1 / (1 + std::exp(-static_cast<double>(at_->x[1])));
+    slope_of_eps_ = eps_ * (1 - eps_);
+    in_eps_ = gradient_in_eps(batch);
+  }
+
+  double value() override {
+    double sum = rows_->value();
+    if (l_.smoothed) sum += eps_ * dot(in_eps_, w_);
+    for (int64_t i = 0; l_.penalized && i < columns_; ++i)
+      sum += static_cast<double>(at_->penalty[at(i)] * y_[i] * y_[i]) / 2;
+    each_prior([&](int64_t, double distance) { sum += l_.prior / 2 * distance * distance; });
+    return sum;
+  }
+
+  void gradient(const Into& x, const Into& y) override {
+    const T* g = in_w();
+    if (y.out != nullptr) add_in_y(y, g, y_);
+    if (x.out == nullptr) return;
+    add_in_strengths(x, [&](int64_t i) {
+      const T p = at_->penalty[at(i)];
+      const T of_rows = -at_->scale[at(i)] * p * y_[i] * g[i];
+      return (l_.penalized ? of_rows + p * (1 - p) * y_[i] * y_[i] : of_rows) / 2;
+    });
+    if (l_.smoothed) add(x, 1, slope_of_eps_ * dot(in_eps_, w_));
+    if (l_.class_shares.defined()) add_in_class_weights(x, in_units_);
+    each_prior([&](int64_t u, double distance) { add(x, u, l_.prior * distance); });
+  }
+
+  void products(const torch::Tensor& v, const Into& cross_vjp, const Into& hvp) override {
+    const torch::Tensor flat = v.contiguous(), along = scaled(flat), curved = zeros_of(w_),
+                        in_units = units();
+    const T* of_v = flat.const_data_ptr<T>();
+    rows_->products(along, {l_.class_shares.defined() ? &in_units : nullptr}, {&curved});
+    const T* hv = curved.const_data_ptr<T>();
+    if (hvp.out != nullptr) add_in_y(hvp, hv, of_v);
+    if (cross_vjp.out == nullptr) return;
+    const T* g = in_w();
+    add_in_strengths(cross_vjp, [&](int64_t i) {
+      const T p = at_->penalty[at(i)];
+      const T of_rows = -at_->scale[at(i)] * p / 2 * (of_v[i] * g[i] + y_[i] * hv[i]);
+      return l_.penalized ? of_rows + p * (1 - p) * y_[i] * of_v[i] : of_rows;
+    });
+    if (l_.smoothed) add(cross_vjp, 1, slope_of_eps_ * dot(in_eps_, along));
+    if (l_.class_shares.defined()) add_in_class_weights(cross_vjp, in_units);
+  }
+
+ private:
+  static size_t at(int64_t i) { return static_cast<size_t>(i); }
+  static void add(const Into& into, int64_t j, double derivative) {
+    into.out->data_ptr<T>()[j] += static_cast<T>(into.scale * derivative);
+  }
+  static double dot(const torch::Tensor& a, const torch::Tensor& b) {
+    return a.dot(b).template item<double>();
+  }
+  torch::Tensor unit_weights() const {
+    return l_.class_shares.defined() ? at_->class_weights : torch::Tensor(at_y_.narrow(0, 0, 0));
+  }
+  torch::Tensor units() const {
+    return l_.class_shares.defined() ? zeros_of(at_->class_weights) : torch::Tensor();
+  }
+
+  /// What multiplies rows and stands beside them, of what has the place of y.
+  torch::Tensor scaled(const torch::Tensor& flat) const {
+    const torch::Tensor result = torch::empty_like(flat);
+    const T* from = flat.const_data_ptr<T>();
+    T* to = result.data_ptr<T>();
+    for (int64_t i = 0; i < columns_; ++i) to[i] = at_->scale[at(i)] * from[i];
+    for (int64_t c = columns_; c < columns_ + k_; ++c) to[c] = static_cast<T>(l_.bias_scale) * from[c];
+    return result;
+  }
+  /// The gradient of the mean loss in W and the biases, made once; `in_units_` with it.
+  const T* in_w() {
+    if (!in_w_.defined()) {
+      in_w_ = zeros_of(w_);
+      in_units_ = units();
+      rows_->gradient({l_.class_shares.defined() ? &in_units_ : nullptr}, {&in_w_});
+      if (l_.smoothed) axpy(eps_, in_eps_, in_w_);
+    }
+    return in_w_.const_data_ptr<T>();
+  }
+  /// out += scale (s d + p v) for a derivative d in W, and likewise for the biases.
+  void add_in_y(const Into& into, const T* d, const T* v) const {
+    T* out = into.out->data_ptr<T>();
+    const T scale = static_cast<T>(into.scale);
+    for (int64_t i = 0; i < columns_; ++i) {
+      const T penalty = l_.penalized ? at_->penalty[at(i)] * v[i] : 0;
+      out[i] += scale * (at_->scale[at(i)] * d[i] + penalty);
+    }
+    for (int64_t c = columns_; c < columns_ + k_; ++c) out[c] += scale * static_cast<T>(l_.bias_scale) * d[c];
+  }
+  /// A derivative in the logarithm of every weight's strength, summed over those that have it in common.
+  template <typename F>
+  void add_in_strengths(const Into& into, const F& derivative) const {
+    std::vector<double> sums(at_->moves.size(), 0);
+    for (int64_t j = 0, i = 0; j < level_.width; ++j)
+      for (int64_t c = 0; c < k_; ++c, ++i)
+        sums[at(level_.group(j, c))] += static_cast<double>(derivative(i));
+    double all = 0;
+    for (size_t u = 0; u < sums.size(); ++u) {
+      if (at_->moves[u] == 0) continue;
+      all += sums[u];
+      if (level_.deviations > 0) add(into, 1 + static_cast<int64_t>(u), sums[u]);
+    }
+    add(into, 0, all);
+  }
+  /// Of derivatives d in the weights w_c = exp(a_c) / sum_k p_k exp(a_k), those in a.
+  void add_in_class_weights(const Into& into, const torch::Tensor& d) const {
+    const torch::Tensor weighted = at_->class_weights * d;
+    const torch::Tensor in_a = weighted - l_.class_shares * at_->class_weights * weighted.sum();
+    for (int64_t c = 0; c < k_; ++c) add(into, 1 + c, in_a[c].template item<double>());
+  }
+  template <typename F>
+  void each_prior(const F& f) const {
+    if (!l_.centre.defined()) return;
+    const T* centre = l_.centre.const_data_ptr<T>();
+    for (int64_t u = 0; u < l_.centre.numel(); ++u)
+      f(1 + u, static_cast<double>(at_->x[at(1 + u)]) - static_cast<double>(centre[u]));
+  }
+  /// A smoothed loss is the plain one plus eps (u_t - mean of u), which is linear in W and the biases: the gradient of that mean.
+  torch::Tensor gradient_in_eps(const Batch& batch) const {
+    const Rows& rows = batch.rows();
+    const torch::Tensor weights = batch.weights().defined() ? batch.weights().to(torch::kFloat64).contiguous()
+                                                            : torch::ones({batch.size()}, torch::kFloat64);
+    const torch::Tensor classes = l_.rows.targets.to(torch::kInt64).contiguous();
+    std::vector<T> factors;
+    const torch::Tensor result = zeros_of(w_);
+    T* out = result.data_ptr<T>();
+    for (int64_t i = 0; i < batch.size(); ++i) {
+      const double share = weights.const_data_ptr<double>()[i] / static_cast<double>(batch.size());
+      const int64_t target = classes.const_data_ptr<int64_t>()[rows[at(i)]];
+      for (int64_t c = 0; c < k_; ++c) {
+        factors.push_back(
+            static_cast<T>(share * ((c == target ? 1.0 : 0.0) - 1.0 / static_cast<double>(k_))));
+        out[columns_ + c] += factors.back();
+      }
+    }
+    l_.rows.rows.add_transposed(RowSpan{rows.data(), batch.size(), rows.data() + rows.size()}, factors.data(),
+                                k_, out);
+    return result;
+  }
+
+  const TunedDerivatives<T>& level_;
+  const TunedLoss& l_;
+  const int64_t k_, columns_;  // classes; numbers of W
+  const std::shared_ptr<const AtX<T>> at_;
+  const torch::Tensor at_y_;
+  const T* y_;
+  const torch::Tensor w_;
+  const std::unique_ptr<PointDerivatives> rows_;
+  double eps_ = 0, slope_of_eps_ = 0;
+  torch::Tensor in_eps_;           // the derivative of the loss in eps is its product with w_
+  torch::Tensor in_w_, in_units_;  // once asked for
+};
+
+template <typename T>
+std::unique_ptr<PointDerivatives> TunedDerivatives<T>::at(const Batch& batch, const torch::Tensor& x,
+                                                          const torch::Tensor& y) {
+  if (x.numel() < least_size_of_x() || y.numel() != (width + 1) * k) {
+    throw InputError(fmt::format("x and y have {} and {} numbers, but this loss takes at least {} and {}",
+                                 x.numel(), y.numel(), least_size_of_x(), (width + 1) * k));
+  }
+  return std::make_unique<TunedPoint<T>>(*this, batch, x.contiguous(), y);
+}
+
+}  // namespace
+
+std::function<std::unique_ptr<Derivatives>()> derivatives_of(const TunedLoss& loss) {
+  if (loss.rows.outputs < 2 || !loss.rows.bias)
+    throw InputError("a tuned loss is a softmax of two classes or more, with biases");
+  return [loss]() -> std::unique_ptr<Derivatives> {
+    if (loss.rows.rows.dtype() == torch::kFloat32) return std::make_unique<TunedDerivatives<float>>(loss);
+    return std::make_unique<TunedDerivatives<double>>(loss);
+  };
+}
+
+}  // namespace bilevel
