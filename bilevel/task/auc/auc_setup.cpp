@@ -67,6 +67,7 @@ void AucJobOptions::fields(Fields& f) {
   f.text("split", split, "shares of training, validation and test rows cut from the training file")
       .as("T,V,S")
       .or_else("a fifth for testing, 15 % of the rest for validation");
+  cut_fields(f);
   f.number("positive_fraction", positive_fraction, {.low = 0, .high = 1, .low_open = true, .high_open = true},
            "thin one class of the training part to this positive share (the test part is never touched)")
       .as("R")
@@ -105,8 +106,7 @@ void AucSetup::cut() {
   }
   parts_.labels = torch::tensor(is_positive).to(torch::kFloat32);
   Streams streams(o_.seed);
-  static_cast<RowParts&>(parts_) =
-      cut_parts(files_, o_, o_.split, 0.15, is_positive, streams.stream("split"));
+  static_cast<RowParts&>(parts_) = cut_parts(o_, o_.split, 0.15, is_positive, streams.stream("split"));
   if (o_.positive_fraction) {
     parts_.train = thin(parts_.train, is_positive, *o_.positive_fraction, streams.stream("thin"));
     if (o_.valid.empty())

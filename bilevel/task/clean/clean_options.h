@@ -22,7 +22,6 @@ struct NamesOf<WeightPer> {
 struct CleanOptions : JobOptions {
   std::string trusted;                    ///< file of rows whose labels are right; empty: see `CleanSetup`
   WeightPer weight_per = WeightPer::row;  ///< what has a weight logit of its own, see WeightUnits
-  std::string group;                      ///< column whose values are the groups
   double inject_noise = 0;            ///< share of training labels to be replaced by another class, at random
   bool baselines = true;              ///< measure the usual methods beside it
   std::optional<double> baseline_l2;  ///< kappa of the usual methods, which are linear whatever the encoder

@@ -60,11 +60,8 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
   o_.check();
   if (o_.weight_per == WeightPer::group && o_.group.empty())
     throw InputError("--weight-per group needs --group COL: which column holds the groups?");
-  if (o_.weight_per != WeightPer::group && !o_.group.empty())
-    refuse_option("group", o_.group, "serves --weight-per group only");
-  ColumnChoice own;
-  if (!o_.group.empty()) own.excluded = {o_.group};
-  read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}}, std::move(own));
+  read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}}, {},
+       /*whole_groups=*/o_.weight_per != WeightPer::group);
   defaults_ = clean_defaults(o_.encoder);
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
   network_ = resolve(o_, defaults_);

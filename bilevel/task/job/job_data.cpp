@@ -8,7 +8,6 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
 #include "bilevel/core/streams.h"
-#include "bilevel/data/split.h"
 
 namespace bilevel {
 
@@ -194,21 +193,6 @@ std::vector<std::string> JobFiles::unseen_categories(const Features& features) c
     }
   }
   return notes;
-}
-
-RowParts cut_parts(const JobFiles& files, const JobOptions& options, std::string& split, double valid_share,
-                   const std::vector<int64_t>& classes, at::Generator& generator,
-                   const std::vector<std::string>& names) {
-  const std::vector<double> shares = part_shares(split, valid_share, options);
-  std::vector<double> cut;
-  for (const double share : shares) {
-    if (share > 0) cut.push_back(share);
-  }
-  auto parts = stratified_split(files.rows_of_role("train"), classes, cut, generator, names);
-  size_t next = 1;
-  return {.train = parts[0],
-          .valid = shares[1] > 0 ? parts[next++] : files.rows_of_role("valid"),
-          .test = shares[2] > 0 ? parts[next++] : files.rows_of_role("test")};
 }
 
 }  // namespace bilevel

@@ -87,10 +87,4 @@ struct RowParts {
   std::vector<int64_t> train, valid, test;
 };
 
-/// Cuts the rows of the training file, stratified by `classes` (of all rows), into the parts that have no file of their
-/// own; see `part_shares` for the shares and the errors. `names` of the classes are for messages.
-RowParts cut_parts(const JobFiles& files, const JobOptions& options, std::string& split, double valid_share,
-                   const std::vector<int64_t>& classes, at::Generator& generator,
-                   const std::vector<std::string>& names = {});
-
 }  // namespace bilevel

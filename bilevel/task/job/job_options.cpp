@@ -63,6 +63,13 @@ void JobOptions::column_fields(Fields& f) {
   read.fields(f);
 }
 
+void JobOptions::cut_fields(Fields& f) {
+  f.text("group", group,
+         "the column with groups of rows that stay on one side of every cut, as equal rows do")
+      .as("COL");
+  f.text("time", time, "cut by this column: the earliest rows to train, the latest to test").as("COL");
+}
+
 void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool batches) {
   f.heading(kModelGroup);
   f.optional_choice("encoder", encoder, encoder_registry().names(), "what turns a row into numbers")

@@ -58,6 +58,8 @@ struct JobOptions {
   std::string categorical, numeric, drop;  ///< comma-separated lists of columns
   std::string label;                       ///< the column with the class
   bool drop_unlabelled = false;            ///< leave out rows without a label
+  std::string group;                       ///< column whose values stay on one side of every cut
+  std::string time;                        ///< column along which the parts are cut
   std::string encoder;                     ///< a name of `encoder_registry()`
   std::string text_encoder = "bag", column_encoder = "linear";  ///< no options: the job's where none is given
   std::optional<int64_t> hidden, layers;
@@ -99,6 +101,8 @@ struct JobOptions {
 
  protected:
   void column_fields(Fields& fields);
+  /// group and time: of jobs that cut rows.
+  void cut_fields(Fields& fields);
   /// encoder to device. `l2_meaning`: what the strength is of; `batches`: whether batches are of rows.
   void model_fields(Fields& fields, const std::string& l2_meaning, bool batches = true);
   /// solver to seed.

@@ -4,9 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <set>
 
+#include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
+#include "bilevel/core/streams.h"
 #include "bilevel/data/delimiter.h"
+#include "bilevel/data/split.h"
 
 namespace bilevel {
 
@@ -19,7 +24,7 @@ void JobSetup::note(const std::string& line, bool say) {
 }
 
 void JobSetup::read(JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files,
-                    ColumnChoice own) {
+                    ColumnChoice own, bool whole_groups) {
   context_.say("reading " + options.train);
   files_.add(files, options);
   const bool table = std::holds_alternative<Table>(files_.files()[0].file);
@@ -28,14 +33,116 @@ void JobSetup::read(JobOptions& options, const std::vector<std::pair<std::string
   for (const JobFile& file : files_.files()) tell_reading(file, options.label);
   for (const JobFile& file : files_.files()) tell_labels(file, options.label);
   const bool text_given = !options.text.empty();
+  for (const std::string& column : {options.group, options.time}) {
+    if (!table && !column.empty())
+      throw InputError(fmt::format("{}: has no named columns, so no column {}", options.train, column));
+    if (!column.empty()) own.excluded.push_back(column);
+  }
   files_.plan(options, std::move(own));
   options.take_encoder();
+  find_units(options, whole_groups);
   if (!files_.column_plan()) return;
   context_.say(fmt::format("columns of {}:", options.train));
   for (const std::string& line : files_.column_plan()->lines()) context_.say(line);
   if (!text_given && !options.text.empty())
     context_.say(fmt::format("column '{}' is read as a text (--text '{}')", options.text, options.text));
   (*context_.found)["columns"] = files_.column_plan()->to_json();
+}
+
+void JobSetup::find_units(const JobOptions& options, bool whole_groups) {
+  std::vector<std::string> columns;
+  if (const auto& plan = files_.column_plan()) {
+    for (const ColumnUse use : {ColumnUse::feature, ColumnUse::text})
+      for (const size_t i : plan->indices(use)) columns.push_back(plan->columns[i].column.name);
+  }
+  units_ = row_units(files_, columns, whole_groups ? options.group : "");
+  if (units_.copies > 0) {
+    context_.say(fmt::format("{}: {} rows hold the same as an earlier one in what is read", options.train,
+                             units_.copies));
+  }
+  for (const auto& [role, count] : units_.repeated) {
+    note(fmt::format("{} of {} {} rows hold the same as rows of {} in what is read: they are no new rows",
+                     count, files_.rows_of_role(role).size(), role, options.train));
+  }
+}
+
+std::vector<int64_t> JobSetup::folds_of(const std::vector<int64_t>& rows, int64_t folds,
+                                        uint64_t seed) const {
+  Streams streams(seed);
+  return draw_folds(rows, folds, streams.stream("folds"), units_.unit_of);
+}
+
+namespace {
+
+/// The time of every row of a table, by how the column is read; a row without one comes before all others.
+std::vector<double> times_of(const Table& table, const std::string& column) {
+  const size_t at = table.column(column);
+  std::vector<ColumnWish> wishes(table.columns(), ColumnWish::unread);
+  wishes[at] = ColumnWish::none;
+  const RecognizedColumn found = recognize_columns(table, wishes)[at];
+  const bool is_date = found.reading.as == CellReading::date;
+  if (!is_date && found.reading.as != CellReading::number)
+    refuse_option("time", column, fmt::format("holds neither dates nor numbers ({})", name_of(found.kind)));
+  std::vector<double> times;
+  for (size_t row = 0; row < table.rows(); ++row) {
+    const std::string_view cell = table.cell(row, at);
+    double time = -std::numeric_limits<double>::infinity();
+    if (is_date) {
+      if (const auto moment = read_moment(cell, found.reading.order)) time = moment->days;
+    } else if (const Number number = found.reading.notation.read(cell); number.kind == CellKind::number) {
+      time = number.value;
+    }
+    times.push_back(time);
+  }
+  return times;
+}
+
+}  // namespace
+
+std::vector<std::vector<int64_t>> JobSetup::cut(const JobOptions& options, const std::vector<double>& shares,
+                                                const std::vector<int64_t>& classes, at::Generator& generator,
+                                                const std::vector<std::string>& names) {
+  const std::vector<int64_t> rows = files_.rows_of_role("train");
+  if (!options.time.empty()) {
+    const auto& table = std::get<Table>(files_.files()[0].file);
+    auto parts = ordered_split(rows, times_of(table, options.time), shares, units_.unit_of);
+    for (const std::vector<int64_t>& part : parts) {
+      std::set<int64_t> seen;
+      for (const int64_t row : part) seen.insert(classes[static_cast<size_t>(row)]);
+      if (seen.size() < 2)
+        refuse_option("time", options.time,
+                      fmt::format("a part of {} rows has one class alone", part.size()));
+    }
+    return parts;
+  }
+  if (units_.unit_of.empty() || !options.group.empty())
+    return stratified_split(rows, classes, shares, generator, names, units_.unit_of);
+  try {
+    return stratified_split(rows, classes, shares, generator, names, units_.unit_of);
+  } catch (const InputError& few) {
+    auto parts = stratified_split(rows, classes, shares, generator, names);
+    note(fmt::format(
+        "{}: equal rows stand on both sides of the cuts, so that the figures of new rows are too good",
+        few.what()));
+    return parts;
+  }
+}
+
+RowParts JobSetup::cut_parts(const JobOptions& options, std::string& split, double valid_share,
+                             const std::vector<int64_t>& classes, at::Generator& generator,
+                             const std::vector<std::string>& names) {
+  const std::vector<double> shares = part_shares(split, valid_share, options);
+  std::vector<double> cut_shares;
+  for (const double share : shares) {
+    if (share > 0) cut_shares.push_back(share);
+  }
+  if (cut_shares.size() == 1 && !options.time.empty())
+    refuse_option("time", options.time, "nothing is cut, since every part has a file of its own");
+  const auto parts = cut(options, cut_shares, classes, generator, names);
+  size_t next = 1;
+  return {.train = parts[0],
+          .valid = shares[1] > 0 ? parts[next++] : files_.rows_of_role("valid"),
+          .test = shares[2] > 0 ? parts[next++] : files_.rows_of_role("test")};
 }
 
 /// How a file was read, where a person may not expect it.

@@ -78,6 +78,7 @@ void TuneJobOptions::fields(Fields& f) {
   f.text("split", split, "shares of training, validation and test rows cut from the training file")
       .as("T,V,S")
       .or_else("a fifth for testing, a third of the rest for validation");
+  cut_fields(f);
   f.heading(kModelGroup);
   f.optional_choice("tune", tune, names_of<TuneKind>(), "what is learned")
       .as("NAME")
@@ -125,8 +126,7 @@ void TuneSetup::cut() {
   data_.classes = labels_.classes;
   Streams streams(o_.seed);
   // A third of the rest for validation, since many numbers are learned there.
-  RowParts parts =
-      cut_parts(files_, o_, o_.split, 1.0 / 3, labels_.classes, streams.stream("split"), labels_.names);
+  RowParts parts = cut_parts(o_, o_.split, 1.0 / 3, labels_.classes, streams.stream("split"), labels_.names);
   data_.train = std::move(parts.train);
   data_.valid = std::move(parts.valid);
   test_ = std::move(parts.test);
