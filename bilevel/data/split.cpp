@@ -10,6 +10,7 @@
 #include <map>
 #include <numeric>
 #include <unordered_map>
+#include <utility>
 
 #include "bilevel/core/error.h"
 
@@ -64,11 +65,18 @@ std::vector<Unit> units_of(const std::vector<int64_t>& rows, const std::vector<i
   return units;
 }
 
-/// Units in random order, but those of several rows first, the largest ones before all.
+/// Units in the random order in which the first of their rows come, but those of several rows first, the largest ones before
+/// all. The order is drawn for rows, so that a few that stay together hardly change it.
 std::vector<Unit> in_turn(std::vector<Unit> units, at::Generator& generator) {
+  std::vector<std::pair<size_t, size_t>> places;  // of all rows, with their units
+  for (size_t k = 0; k < units.size(); ++k)
+    for (const size_t place : units[k]) places.emplace_back(place, k);
+  std::ranges::sort(places);
   std::vector<Unit> ordered;
-  for (const int64_t k : shuffled(units.size(), generator))
-    ordered.push_back(std::move(units[static_cast<size_t>(k)]));
+  for (const int64_t i : shuffled(places.size(), generator)) {
+    Unit& unit = units[places[static_cast<size_t>(i)].second];
+    if (!unit.empty()) ordered.push_back(std::exchange(unit, {}));
+  }
   std::ranges::stable_sort(ordered, std::greater(), [](const Unit& unit) { return unit.size(); });
   return ordered;
 }

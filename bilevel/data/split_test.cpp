@@ -94,6 +94,19 @@ TEST(Split, KeepsUnitsWhole) {
   }
 }
 
+TEST(Split, AFewRowsThatStayTogetherHardlyChangeIt) {
+  const Data data = make(1000, 10);
+  std::vector<int64_t> unit_of(1010);
+  std::iota(unit_of.begin(), unit_of.end(), 0);
+  unit_of[501] = 502;
+  at::Generator one = seeded(7), other = seeded(7);
+  const auto with = stratified_split(data.rows, data.labels, {0.8, 0.2}, one, {}, unit_of),
+             without = stratified_split(data.rows, data.labels, {0.8, 0.2}, other);
+  std::vector<int64_t> changed;
+  std::ranges::set_difference(with[1], without[1], std::back_inserter(changed));
+  EXPECT_LE(changed.size(), 3U);
+}
+
 TEST(Split, GivesEveryPartAUnitOfEachClass) {
   // Two large units and a row make three parts possible, whatever their sizes.
   const std::vector<int64_t> rows{0, 1, 2, 3, 4, 5, 6}, labels(7, 0), unit_of{0, 0, 0, 1, 1, 1, 2};
