@@ -24,6 +24,7 @@ struct RidgeOptions : JobOptions {
     f.text("valid", valid, "validation file").as("FILE").or_else("a share of the training rows");
     f.text("test", test, "test file").as("FILE").or_else("a share of the training rows");
     column_fields(f);
+    cut_fields(f);
     f.text("split", split, "shares of training, validation and test rows cut from the training file")
         .as("T,V,S")
         .or_else("a fifth for testing, a quarter of the rest for validation");
@@ -112,8 +113,8 @@ class RidgeSetup : public JobSetup {
     read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
     data_.labels = files_.classes(o_.label);
     Streams streams(o_.seed);
-    data_.parts = cut_parts(files_, o_, o_.split, 0.25, data_.labels.classes, streams.stream("split"),
-                            data_.labels.names);
+    data_.parts =
+        cut_parts(o_, o_.split, 0.25, data_.labels.classes, streams.stream("split"), data_.labels.names);
     network_ = resolve(o_, {.l2 = 1e-2, .batch_size = 64, .epochs = 20, .threads = 1});
     network_.outputs = static_cast<int64_t>(data_.labels.names.size());
     const auto [features, fitted] = files_.fit(
