@@ -531,7 +531,6 @@ TEST_F(CleanCli, RefusesWhatCannotBe) {
   fails({"--weight-per", "word"}, {"weight_per"});
   fails({"--weight-per", "group"}, {"--group"});
   fails({"--weight-per", "group", "--group", "none"}, {"none"});
-  fails({"--group", "source"}, {"group"});
   fails({"--encoder", "mlp"}, {"mlp"});
   fails({"--hidden", "5"}, {"hidden"});
   fails({"--l2", "-1"}, {"l2"});

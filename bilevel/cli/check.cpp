@@ -86,7 +86,7 @@ void add_check(CLI::App& program, Body& body) {
       "compare every estimate of a problem's hypergradient with finite differences of the solved problem");
   c->footer(
       "Exit code 0: nothing is wrong; 3: something is.\n"
-      "A first try:  bilevel check quadratic\n"
+      "A first try: bilevel check quadratic\n"
       "              bilevel check auc --train FILE --label COL --positive VALUE");
   c->add_option("problem", given->problem, "a problem with a known answer; see 'bilevel list'")
       ->type_name("PROBLEM");

@@ -180,7 +180,7 @@ void add_compare(CLI::App& program, Body& body) {
       "compare", "compare solvers on a problem or on a task with data, each with the same budget");
   c->require_subcommand(0, 1);
   c->footer(
-      "A first try:  bilevel compare quadratic --solvers all --seeds 3\n"
+      "A first try: bilevel compare quadratic --solvers all --seeds 3\n"
       "On data:      bilevel compare auc --train reviews.tsv --text text --label class --positive spam \\\n"
       "                --solvers all --seeds 5 --tune 20\n"
       "The flags of data and model: 'bilevel compare auc --help'. What follows the name of a job is first "

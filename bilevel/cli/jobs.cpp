@@ -40,7 +40,7 @@ int run_or_resume(const CLI::App& command, const JobEntry& entry, const JobArgum
 void add_job(CLI::App& program, Body& body, const JobEntry& entry) {
   const auto arguments = std::make_shared<JobArguments>();
   CLI::App* c = program.add_subcommand(entry.name, entry.summary);
-  c->footer("A first try:  bilevel " + entry.name + " " + entry.first_try);
+  c->footer("A first try: bilevel " + entry.name + " " + entry.first_try);
   JobFlags flags(entry);
   add_field_flags(*c, fields_of(flags), arguments->given);
   c->add_option("--options", arguments->options,

@@ -21,7 +21,7 @@ void add_solve(CLI::App& program, Body& body) {
   CLI::App* c = program.add_subcommand("solve", "run a solver on a problem whose answer is known");
   c->footer(
       "'bilevel list problems' tells the problems with their options.\n"
-      "A first try:  bilevel solve p1 --solver adambo --set upper_step_size=0.1");
+      "A first try: bilevel solve p1 --solver adambo --set upper_step_size=0.1");
   c->add_option("problem", arguments->job.problem, "see 'bilevel list problems'")->type_name("PROBLEM");
   add_field_flags(*c, fields_of(arguments->job), arguments->given);
   add_output_flags(*c, arguments->output, "folder for trace, curves and report; none: nothing is written");

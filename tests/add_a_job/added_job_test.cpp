@@ -17,7 +17,7 @@ TEST_F(AddedJob, IsListedAndHasHelp) {
   EXPECT_CONTAINS(bilevel_program({"list", "jobs"}).out, "\n  ridge ");
   const Outcome help = bilevel_program({"ridge", "--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* part : {"--train", "--split", "--resume", "A first try:  bilevel ridge --train rows.csv"})
+  for (const char* part : {"--train", "--split", "--resume", "A first try: bilevel ridge --train rows.csv"})
     EXPECT_CONTAINS(help.out, part);
   EXPECT_CONTAINS(bilevel_program({"list", "options", "ridge"}).out, "split");
 }

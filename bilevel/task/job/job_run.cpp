@@ -51,11 +51,17 @@ void JobSetup::read(JobOptions& options, const std::vector<std::pair<std::string
 
 void JobSetup::find_units(const JobOptions& options, bool whole_groups) {
   std::vector<std::string> columns;
+  bool categories = true;
   if (const auto& plan = files_.column_plan()) {
-    for (const ColumnUse use : {ColumnUse::feature, ColumnUse::text})
-      for (const size_t i : plan->indices(use)) columns.push_back(plan->columns[i].column.name);
+    for (const ColumnUse use : {ColumnUse::feature, ColumnUse::text}) {
+      for (const size_t i : plan->indices(use)) {
+        const RecognizedColumn& column = plan->columns[i].column;
+        columns.push_back(column.name);
+        categories = categories && use == ColumnUse::feature && column.reading.as == CellReading::category;
+      }
+    }
   }
-  units_ = row_units(files_, columns, whole_groups ? options.group : "");
+  units_ = row_units(files_, columns, whole_groups ? options.group : "", categories);
   if (units_.copies > 0) {
     context_.say(fmt::format("{}: {} rows hold the same as an earlier one in what is read", options.train,
                              units_.copies));

@@ -14,11 +14,11 @@ class RowCuts : public testing::Test {
  protected:
   /// 120 rows; each x stands there three times, each person has six rows, days count up.
   RowCuts() {
-    std::string text = "x,who,day,y\n";
+    std::string text = "x,z,who,day,y\n";
     for (int i = 0; i < 120; ++i)
-      text += std::to_string(i % 40) + ".5,p" + std::to_string(i / 6) + ",2024-" + (i < 60 ? "03" : "04") +
-              "-" + (i % 28 < 9 ? "0" : "") + std::to_string(i % 28 + 1) + "," + (i % 3 == 0 ? "yes" : "no") +
-              "\n";
+      text += std::to_string(i % 40) + ".5," + std::to_string(i * 7 % 120) + ".25,p" + std::to_string(i / 6) +
+              ",2024-" + (i < 60 ? "03" : "04") + "-" + (i % 28 < 9 ? "0" : "") + std::to_string(i % 28 + 1) +
+              "," + (i % 3 == 0 ? "yes" : "no") + "\n";
     file_ = folder_.write("a.csv", text);
   }
   AucSetup setup(const std::function<void(AucJobOptions&)>& change) {
@@ -58,7 +58,7 @@ TEST_F(RowCuts, EqualRowsStayTogether) {
 
 TEST_F(RowCuts, GroupsStayTogether) {
   const AucSetup found = setup([&](AucJobOptions& o) {
-    o.features = "day";
+    o.features = "z";
     o.group = "who";
   });
   std::map<int64_t, int> part_of = parts_of(found);
@@ -93,7 +93,7 @@ TEST_F(RowCuts, TooFewUnitsAreTold) {
 
 TEST_F(RowCuts, CopiesInTheTestFileAreNoted) {
   const std::string test =
-      folder_.write("t.csv", "x,who,day,y\n3.5,q,2024-05-01,yes\n77.5,q,2024-05-01,no\n");
+      folder_.write("t.csv", "x,z,who,day,y\n3.5,1,q,2024-05-01,yes\n77.5,1,q,2024-05-01,no\n");
   const AucSetup found = setup([&](AucJobOptions& o) { o.test = test; });
   EXPECT_CONTAINS(said_, "1 of 2 test rows hold the same as rows of " + file_ + " in what is read");
 }

@@ -111,16 +111,35 @@ void join_groups(const JobFiles& files, const std::string& group, Joined& joined
   }
 }
 
+/// Of the pairs of rows of a table those that would coincide in the columns, were these independent.
+double coincidences(const Table& table, const std::vector<std::string>& columns) {
+  const auto rows = static_cast<double>(table.rows());
+  double share = 1;
+  for (const std::string& name : columns) {
+    const size_t column = table.column(name);
+    std::unordered_map<std::string_view, double> counts;
+    for (size_t row = 0; row < table.rows(); ++row) ++counts[table.cell(row, column)];
+    double equal = 0;
+    for (const auto& [value, count] : counts) equal += count * (count - 1);
+    share *= equal / (rows * std::max(1.0, rows - 1));
+  }
+  return share * rows * (rows - 1) / 2;
+}
+
 }  // namespace
 
-RowUnits row_units(const JobFiles& files, const std::vector<std::string>& columns, const std::string& group) {
+RowUnits row_units(const JobFiles& files, const std::vector<std::string>& columns, const std::string& group,
+                   bool categories) {
+  constexpr double kMoreThanChance = 3;
   RowUnits units;
   Joined joined(files.rows());
   const RowContent content(files, columns);
   struct First {
     size_t file;
     int64_t row;
+    int64_t rows = 1;  // that are the same, so far
   };
+  double pairs = 0;                                // of the first file's rows
   std::unordered_multimap<uint64_t, First> known;  // the first of the rows that are the same
   for (size_t f = 0; f < files.files().size(); ++f) {
     const JobFile& file = files.files()[f];
@@ -134,11 +153,17 @@ RowUnits row_units(const JobFiles& files, const std::vector<std::string>& column
         known.emplace(hash, First{f, row});
         continue;
       }
-      const First& first = found->second;
+      First& first = found->second;
+      if (f == 0) pairs += static_cast<double>(first.rows++);
       joined.join(files.files()[first.file].offset + first.row, file.offset + row);
       if (f == 0) ++units.copies;
       if (f > 0 && first.file == 0) ++units.repeated[file.role];
     }
+  }
+  const auto* table = std::get_if<Table>(&files.files().at(0).file);
+  if (categories && table != nullptr && pairs <= kMoreThanChance * coincidences(*table, columns)) {
+    units = {};
+    joined = Joined(files.rows());
   }
   if (!group.empty()) join_groups(files, group, joined);
   units.unit_of = joined.all();

@@ -48,6 +48,22 @@ TEST_F(RowUnitsTest, GroupsJoinWhatCopiesJoin) {
   EXPECT_THROW(row_units(files, {"x"}, "whom"), InputError);
 }
 
+TEST_F(RowUnitsTest, CategoriesCoincideByChance) {
+  // Two independent columns of three values, in 90 rows; the same with 30 rows of their own and two copies of each.
+  std::string chance = "x,z,y\n", copies = chance;
+  for (int i = 0; i < 90; ++i) {
+    const auto letter = [](int v) { return std::string(1, static_cast<char>('a' + v)); };
+    chance += letter(i % 3) + "," + letter(i / 3 % 3) + ",1\n";
+    copies += "k" + std::to_string(i % 30) + ",m" + std::to_string(i % 30) + ",1\n";
+  }
+  add("train", "chance.csv", chance);
+  EXPECT_TRUE(row_units(files, {"x", "z"}, "", /*categories=*/true).unit_of.empty());
+  EXPECT_EQ(row_units(files, {"x", "z"}, "").copies, 81);
+  files = {};
+  add("train", "copies.csv", copies);
+  EXPECT_EQ(row_units(files, {"x", "z"}, "", /*categories=*/true).copies, 60);
+}
+
 TEST_F(RowUnitsTest, RowsOfLibsvmFiles) {
   add("train", "a.libsvm", "1 1:1 3:2\n-1 1:1 3:2\n1 1:1 2:2\n-1 1:2 3:1\n1\n");
   EXPECT_EQ(row_units(files, {}, "").unit_of, (Units{0, 0, 2, 3, 4}));
