@@ -106,7 +106,8 @@ void AucSetup::cut() {
   }
   parts_.labels = torch::tensor(is_positive).to(torch::kFloat32);
   Streams streams(o_.seed);
-  static_cast<RowParts&>(parts_) = cut_parts(o_, o_.split, 0.15, is_positive, streams.stream("split"));
+  static_cast<RowParts&>(parts_) = cut_parts(o_, o_.split, 0.15, is_positive, streams.stream("split"),
+                                             {"not " + o_.positive, o_.positive});
   if (o_.positive_fraction) {
     parts_.train = thin(parts_.train, is_positive, *o_.positive_fraction, streams.stream("thin"));
     if (o_.valid.empty())

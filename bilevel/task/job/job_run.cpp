@@ -50,13 +50,14 @@ void JobSetup::read(JobOptions& options, const std::vector<std::pair<std::string
 }
 
 void JobSetup::find_units(const JobOptions& options, bool whole_groups) {
-  std::vector<std::string> columns;
+  std::vector<ReadColumn> columns;
   bool categories = true;
   if (const auto& plan = files_.column_plan()) {
     for (const ColumnUse use : {ColumnUse::feature, ColumnUse::text}) {
       for (const size_t i : plan->indices(use)) {
         const RecognizedColumn& column = plan->columns[i].column;
-        columns.push_back(column.name);
+        columns.push_back({column.name, column.reading});
+        if (use == ColumnUse::text) columns.back().reading.as = CellReading::category;
         categories = categories && use == ColumnUse::feature && column.reading.as == CellReading::category;
       }
     }
@@ -66,6 +67,9 @@ void JobSetup::find_units(const JobOptions& options, bool whole_groups) {
     context_.say(fmt::format("{}: {} rows hold the same as an earlier one in what is read", options.train,
                              units_.copies));
   }
+  if (units_.ungrouped > 0)
+    note(
+        fmt::format("{} rows have no value of {}: they belong to no group", units_.ungrouped, options.group));
   for (const auto& [role, count] : units_.repeated) {
     note(fmt::format("{} of {} {} rows hold the same as rows of {} in what is read: they are no new rows",
                      count, files_.rows_of_role(role).size(), role, options.train));
@@ -80,8 +84,10 @@ std::vector<int64_t> JobSetup::folds_of(const std::vector<int64_t>& rows, int64_
 
 namespace {
 
-/// The time of every row of a table, by how the column is read; a row without one comes before all others.
-std::vector<double> times_of(const Table& table, const std::string& column) {
+/// The time of every row of a table, by how the column is read; a row without one comes before all others. Doubts are
+/// sentences for a reader of the result.
+std::vector<double> times_of(const Table& table, const std::string& column,
+                             std::vector<std::string>& doubts) {
   const size_t at = table.column(column);
   std::vector<ColumnWish> wishes(table.columns(), ColumnWish::unread);
   wishes[at] = ColumnWish::none;
@@ -89,6 +95,8 @@ std::vector<double> times_of(const Table& table, const std::string& column) {
   const bool is_date = found.reading.as == CellReading::date;
   if (!is_date && found.reading.as != CellReading::number)
     refuse_option("time", column, fmt::format("holds neither dates nor numbers ({})", name_of(found.kind)));
+  if (!found.doubt.empty()) doubts.push_back(fmt::format("look at {}: {}", column, found.doubt));
+  int64_t missing = 0;
   std::vector<double> times;
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string_view cell = table.cell(row, at);
@@ -98,8 +106,11 @@ std::vector<double> times_of(const Table& table, const std::string& column) {
     } else if (const Number number = found.reading.notation.read(cell); number.kind == CellKind::number) {
       time = number.value;
     }
+    missing += std::isinf(time) ? 1 : 0;
     times.push_back(time);
   }
+  if (missing > 0)
+    doubts.push_back(fmt::format("{} rows have no time in {}: they come before all others", missing, column));
   return times;
 }
 
@@ -111,7 +122,14 @@ std::vector<std::vector<int64_t>> JobSetup::cut(const JobOptions& options, const
   const std::vector<int64_t> rows = files_.rows_of_role("train");
   if (!options.time.empty()) {
     const auto& table = std::get<Table>(files_.files()[0].file);
-    auto parts = ordered_split(rows, times_of(table, options.time), shares, units_.unit_of);
+    std::vector<std::string> doubts;
+    const std::vector<double> times = times_of(table, options.time, doubts);
+    for (const std::string& doubt : doubts) note(doubt);
+    auto parts = ordered_split(rows, times, shares, units_.group_of);
+    if (units_.copies > 0)
+      note(
+          "rows that hold the same stand where their times are, so that copies may be on both sides of a "
+          "cut");
     for (const std::vector<int64_t>& part : parts) {
       std::set<int64_t> seen;
       for (const int64_t row : part) seen.insert(classes[static_cast<size_t>(row)]);

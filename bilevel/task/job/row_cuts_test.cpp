@@ -81,6 +81,30 @@ TEST_F(RowCuts, FollowTime) {
   EXPECT_THROW(setup([](AucJobOptions& o) { o.time = "y"; }), InputError);
 }
 
+TEST_F(RowCuts, TimeGoesBeforeEqualRows) {
+  const AucSetup found = setup([](AucJobOptions& o) {
+    o.time = "day";
+    o.split = "0.5,0.25,0.25";
+  });
+  for (const int64_t row : found.parts().test) EXPECT_GE(row, 60) << "April is the later month";
+  EXPECT_CONTAINS(said_, "copies may be on both sides of a cut");
+}
+
+TEST_F(RowCuts, DoubtsAboutTimeAreTold) {
+  std::string text = "x,day,who,y\n";
+  for (int i = 0; i < 40; ++i)
+    text += std::to_string(i) + ".5,0" + std::to_string(i % 9 + 1) + "/0" + std::to_string(i / 5 + 1) +
+            "/2023," + (i < 3 ? "" : "p" + std::to_string(i)) + "," + (i / 2 % 2 == 0 ? "yes" : "no") + "\n";
+  file_ = folder_.write("d.csv", text + "7.5,,p,no\n");
+  setup([](AucJobOptions& o) {
+    o.time = "day";
+    o.group = "who";
+  });
+  EXPECT_CONTAINS(said_, "look at day: ");
+  EXPECT_CONTAINS(said_, "1 rows have no time in day");
+  EXPECT_CONTAINS(said_, "3 rows have no value of who");
+}
+
 TEST_F(RowCuts, TooFewUnitsAreTold) {
   std::string text = "x,y\n";
   for (int i = 0; i < 60; ++i)

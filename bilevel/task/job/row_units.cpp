@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
+#include "bilevel/data/class_key.h"
 
 namespace bilevel {
 namespace {
@@ -16,11 +19,11 @@ namespace {
 /// What two rows have in common where they are the same.
 class RowContent {
  public:
-  RowContent(const JobFiles& files, const std::vector<std::string>& columns) {
+  RowContent(const JobFiles& files, const std::vector<ReadColumn>& columns) : columns_(columns) {
     for (const JobFile& file : files.files()) {
       Source source{&file, {}};
       if (const auto* table = std::get_if<Table>(&file.file)) {
-        for (const std::string& column : columns) source.columns.push_back(table->column(column));
+        for (const ReadColumn& column : columns) source.columns.push_back(table->column(column.name));
       }
       sources_.push_back(std::move(source));
     }
@@ -30,8 +33,8 @@ class RowContent {
   void each(size_t file, int64_t row, const F& f) const {
     const Source& source = sources_[file];
     if (const auto* table = std::get_if<Table>(&source.file->file)) {
-      for (const size_t column : source.columns)
-        f(std::string_view(table->cell(static_cast<size_t>(row), column)));
+      for (size_t i = 0; i < columns_.size(); ++i)
+        each_cell(table->cell(static_cast<size_t>(row), source.columns[i]), columns_[i].reading, f);
       return;
     }
     const SparseRows& rows = std::get<SparseTable>(source.file->file).features;
@@ -52,8 +55,8 @@ class RowContent {
     return sum;
   }
   bool same(std::pair<size_t, int64_t> a, std::pair<size_t, int64_t> b) const {
-    std::vector<std::string_view> parts;
-    each(a.first, a.second, [&](std::string_view part) { parts.push_back(part); });
+    std::vector<std::string> parts;
+    each(a.first, a.second, [&](std::string_view part) { parts.emplace_back(part); });
     size_t at = 0;
     bool all = true;
     each(b.first, b.second, [&](std::string_view part) { all = all && parts[at++] == part; });
@@ -61,6 +64,22 @@ class RowContent {
   }
 
  private:
+  /// A number or a date as such, a category by its key, anything else as it stands.
+  template <typename F>
+  static void each_cell(std::string_view cell, const ColumnReading& reading, const F& f) {
+    std::optional<double> value;
+    if (reading.as == CellReading::number) {
+      if (const Number number = reading.notation.read(cell); number.kind == CellKind::number)
+        value = number.value + 0.0;  // -0 is 0
+    } else if (reading.as == CellReading::date) {
+      if (const auto moment = read_moment(cell, reading.order)) value = moment->days;
+    } else {
+      return f(std::string_view(class_key(cell)));
+    }
+    f(value ? std::string_view(reinterpret_cast<const char*>(&*value), sizeof(double)) : cell);
+  }
+
+  const std::vector<ReadColumn>& columns_;
   struct Source {
     const JobFile* file;
     std::vector<size_t> columns;
@@ -94,7 +113,9 @@ class Joined {
   bool any_ = false;
 };
 
-void join_groups(const JobFiles& files, const std::string& group, Joined& joined) {
+/// Returns how many rows of the first file belong to no group.
+int64_t join_groups(const JobFiles& files, const std::string& group, Joined& joined) {
+  int64_t ungrouped = 0;
   std::unordered_map<std::string, int64_t> first_of;
   for (const JobFile& file : files.files()) {
     const auto* table = std::get_if<Table>(&file.file);
@@ -104,21 +125,25 @@ void join_groups(const JobFiles& files, const std::string& group, Joined& joined
     const size_t column = table->column(group);
     for (size_t row = 0; row < table->rows(); ++row) {
       const std::string value(table->cell(row, column));
-      if (value.empty()) continue;
+      if (value.empty()) {
+        if (file.offset == 0) ++ungrouped;
+        continue;
+      }
       const int64_t number = file.offset + static_cast<int64_t>(row);
       joined.join(first_of.emplace(value, number).first->second, number);
     }
   }
+  return ungrouped;
 }
 
 /// Of the pairs of rows of a table those that would coincide in the columns, were these independent.
-double coincidences(const Table& table, const std::vector<std::string>& columns) {
+double coincidences(const Table& table, const std::vector<ReadColumn>& columns) {
   const auto rows = static_cast<double>(table.rows());
   double share = 1;
-  for (const std::string& name : columns) {
-    const size_t column = table.column(name);
-    std::unordered_map<std::string_view, double> counts;
-    for (size_t row = 0; row < table.rows(); ++row) ++counts[table.cell(row, column)];
+  for (const ReadColumn& read : columns) {
+    const size_t column = table.column(read.name);
+    std::unordered_map<std::string, double> counts;
+    for (size_t row = 0; row < table.rows(); ++row) ++counts[class_key(table.cell(row, column))];
     double equal = 0;
     for (const auto& [value, count] : counts) equal += count * (count - 1);
     share *= equal / (rows * std::max(1.0, rows - 1));
@@ -128,7 +153,7 @@ double coincidences(const Table& table, const std::vector<std::string>& columns)
 
 }  // namespace
 
-RowUnits row_units(const JobFiles& files, const std::vector<std::string>& columns, const std::string& group,
+RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns, const std::string& group,
                    bool categories) {
   constexpr double kMoreThanChance = 3;
   RowUnits units;
@@ -165,7 +190,12 @@ RowUnits row_units(const JobFiles& files, const std::vector<std::string>& column
     units = {};
     joined = Joined(files.rows());
   }
-  if (!group.empty()) join_groups(files, group, joined);
+  if (!group.empty()) {
+    Joined groups(files.rows());
+    units.ungrouped = join_groups(files, group, groups);
+    units.group_of = groups.all();
+    join_groups(files, group, joined);
+  }
   units.unit_of = joined.all();
   return units;
 }

@@ -6,15 +6,24 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/data/recognize.h"
 #include "bilevel/task/job/job_data.h"
 
 namespace bilevel {
+
+/// A column that is read, and how: cells are the same that are the same number, date or category by it.
+struct ReadColumn {
+  std::string name;
+  ColumnReading reading;
+};
 
 struct RowUnits {
   /// Of all rows, numbered through the files: rows with one number hold the same in all that is read, or belong to one group,
   /// or are linked by such rows. Empty where every row is by itself.
   std::vector<int64_t> unit_of;
-  int64_t copies = 0;  ///< rows of the first file that hold the same as an earlier one of it
+  std::vector<int64_t> group_of;  ///< the same by groups alone
+  int64_t ungrouped = 0;          ///< rows of the first file that belong to no group
+  int64_t copies = 0;             ///< rows of the first file that hold the same as an earlier one of it
   /// By the role of a later file: its rows that hold the same as some row of the first file.
   std::map<std::string, int64_t> repeated;
 };
@@ -25,7 +34,7 @@ struct RowUnits {
 /// copies only where they do so three times as often as rows of independent columns would. (Kept apart, a row of a category
 /// that no other part has could not be learned.)
 /// Cost: one pass over the cells. Throws InputError for a column that a file lacks, and for groups of LIBSVM files.
-RowUnits row_units(const JobFiles& files, const std::vector<std::string>& columns, const std::string& group,
+RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns, const std::string& group,
                    bool categories = false);
 
 }  // namespace bilevel

@@ -9,6 +9,13 @@ namespace row_units_test {
 
 using Units = std::vector<int64_t>;
 
+/// Columns as they are read: numbers, but y and who, which are words.
+std::vector<ReadColumn> read(const std::vector<std::string>& names, CellReading as = CellReading::number) {
+  std::vector<ReadColumn> columns;
+  for (const std::string& name : names) columns.push_back({name, {.as = as}});
+  return columns;
+}
+
 class RowUnitsTest : public testing::Test {
  protected:
   void add(const std::string& role, const std::string& name, const std::string& text) {
@@ -22,21 +29,26 @@ class RowUnitsTest : public testing::Test {
 
 TEST_F(RowUnitsTest, RowsThatAreTheSameInWhatIsRead) {
   add("train", "a.csv", "id,x,y\n1,3,a\n2,4,a\n3,3,b\n4,5,b\n");
-  EXPECT_EQ(row_units(files, {"x"}, "").unit_of, (Units{0, 1, 0, 3})) << "whatever their labels are";
-  EXPECT_EQ(row_units(files, {"x"}, "").copies, 1);
-  EXPECT_TRUE(row_units(files, {"x", "y"}, "").unit_of.empty());
-  EXPECT_TRUE(row_units(files, {"id"}, "").unit_of.empty());
+  EXPECT_EQ(row_units(files, read({"x"}), "").unit_of, (Units{0, 1, 0, 3})) << "whatever their labels are";
+  EXPECT_EQ(row_units(files, read({"x"}), "").copies, 1);
+  EXPECT_TRUE(row_units(files, read({"x", "y"}), "").unit_of.empty());
+  EXPECT_TRUE(row_units(files, read({"id"}), "").unit_of.empty());
 }
 
 TEST_F(RowUnitsTest, CellsAreNotRunTogether) {
   add("train", "a.csv", "x,z,y\nab,c,1\na,bc,2\n,abc,1\n");
-  EXPECT_TRUE(row_units(files, {"x", "z"}, "").unit_of.empty());
+  EXPECT_TRUE(row_units(files, read({"x", "z"}), "").unit_of.empty());
+}
+
+TEST_F(RowUnitsTest, NumbersAreTheSameHoweverTheyAreWritten) {
+  add("train", "a.csv", "x,y\n1.5,a\n1.50,b\n+1.5,b\n0,b\n-0,a\n7,a\n");
+  EXPECT_EQ(row_units(files, read({"x"}), "").unit_of, (Units{0, 0, 0, 3, 3, 5}));
 }
 
 TEST_F(RowUnitsTest, CopiesBetweenFilesAreCounted) {
   add("train", "a.csv", "x,y\n1,a\n2,b\n1,b\n");
   add("test", "b.csv", "y,x\na,2\na,1\na,1\na,7\nb,7\n");
-  const RowUnits units = row_units(files, {"x"}, "");
+  const RowUnits units = row_units(files, read({"x"}), "");
   EXPECT_EQ(units.unit_of, (Units{0, 1, 0, 1, 0, 0, 6, 6}));
   EXPECT_EQ(units.copies, 1);
   EXPECT_EQ(units.repeated, (std::map<std::string, int64_t>{{"test", 3}}));
@@ -44,8 +56,8 @@ TEST_F(RowUnitsTest, CopiesBetweenFilesAreCounted) {
 
 TEST_F(RowUnitsTest, GroupsJoinWhatCopiesJoin) {
   add("train", "a.csv", "x,who,y\n1,ann,a\n2,bob,a\n3,ann,b\n2,cid,b\n5,,a\n6,,b\n");
-  EXPECT_EQ(row_units(files, {"x"}, "who").unit_of, (Units{0, 1, 0, 1, 4, 5}));
-  EXPECT_THROW(row_units(files, {"x"}, "whom"), InputError);
+  EXPECT_EQ(row_units(files, read({"x"}), "who").unit_of, (Units{0, 1, 0, 1, 4, 5}));
+  EXPECT_THROW(row_units(files, read({"x"}), "whom"), InputError);
 }
 
 TEST_F(RowUnitsTest, CategoriesCoincideByChance) {
@@ -57,11 +69,11 @@ TEST_F(RowUnitsTest, CategoriesCoincideByChance) {
     copies += "k" + std::to_string(i % 30) + ",m" + std::to_string(i % 30) + ",1\n";
   }
   add("train", "chance.csv", chance);
-  EXPECT_TRUE(row_units(files, {"x", "z"}, "", /*categories=*/true).unit_of.empty());
-  EXPECT_EQ(row_units(files, {"x", "z"}, "").copies, 81);
+  EXPECT_TRUE(row_units(files, read({"x", "z"}, CellReading::category), "", true).unit_of.empty());
+  EXPECT_EQ(row_units(files, read({"x", "z"}), "").copies, 81);
   files = {};
   add("train", "copies.csv", copies);
-  EXPECT_EQ(row_units(files, {"x", "z"}, "", /*categories=*/true).copies, 60);
+  EXPECT_EQ(row_units(files, read({"x", "z"}, CellReading::category), "", true).copies, 60);
 }
 
 TEST_F(RowUnitsTest, RowsOfLibsvmFiles) {
