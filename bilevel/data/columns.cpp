@@ -187,6 +187,21 @@ torch::Tensor ColumnTransform::apply(const Table& table) const {
   return apply(table, rows);
 }
 
+std::vector<UnreadableCells> ColumnTransform::unreadable(const Table& table) const {
+  std::vector<UnreadableCells> all;
+  for (const Column& column : columns_) {
+    UnreadableCells found{.column = table.column(column.name), .rows = {}};
+    for (size_t row = 0; row < table.rows(); ++row) {
+      const CellKind kind = read_number(table.cell(row, found.column)).kind;
+      if (kind == CellKind::infinite ? !column.named_categorical
+                                     : kind == CellKind::word && !column.categorical)
+        found.rows.push_back(row);
+    }
+    if (!found.rows.empty()) all.push_back(std::move(found));
+  }
+  return all;
+}
+
 nlohmann::json ColumnTransform::to_json() const {
   nlohmann::json columns = nlohmann::json::array();
   for (const Column& column : columns_) {

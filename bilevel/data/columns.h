@@ -23,6 +23,12 @@ struct ColumnOptions {
   int64_t max_categories = 1000;  ///< per column; rarer categories share one feature; at least 1
 };
 
+/// Cells of a column that cannot be read as the training rows' were.
+struct UnreadableCells {
+  size_t column = 0;         ///< of the table
+  std::vector<size_t> rows;  ///< ascending
+};
+
 /// Table columns as a float32 matrix.
 /// - A column is numeric if none of its cells is a word, categorical if none is a number or if `categorical`
 /// names it.
@@ -53,6 +59,9 @@ class ColumnTransform {
 
   /// Features of all rows.
   torch::Tensor apply(const Table& table) const;
+
+  /// The cells that `apply` refuses, by column. Throws InputError for a column that the table lacks.
+  std::vector<UnreadableCells> unreadable(const Table& table) const;
 
   int64_t columns() const { return static_cast<int64_t>(columns_.size()); }
   /// Columns that are constant or wholly missing in the training rows: they give no feature of their own.

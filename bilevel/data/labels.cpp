@@ -16,6 +16,7 @@ BinaryLabels binary(const ClassLabels& all, const std::string& positive, Classes
   std::vector<int8_t> is_positive;
   for (const std::string& name : all.names) is_positive.push_back(label_key(name) == key ? 1 : 0);
   BinaryLabels labels;
+  labels.names = all.names;
   for (const int64_t c : all.classes) {
     labels.is_positive.push_back(is_positive[static_cast<size_t>(c)]);
     labels.positives += labels.is_positive.back();

@@ -44,6 +44,9 @@ class Table {
   /// Where the cell starts, or, for a key that a JSON line lacks, the line alone.
   Position position(size_t row, size_t column) const;
 
+  /// Makes it a missing value.
+  void empty_cell(size_t row, size_t column) { cells_[row * names_.size() + column].size = 0; }
+
   /// The line on which the row starts.
   Position position(size_t row) const { return {path_, lines_[row], 0}; }
 

@@ -180,6 +180,13 @@ Inputs Features::apply(const DataFile& file) const {
                               : Inputs::sparse(transform.apply_sparse(sparse->features));
 }
 
+std::vector<UnreadableCells> Features::unreadable(const DataFile& file) const {
+  const auto* columns = std::get_if<ColumnTransform>(&transform_);
+  const auto* table = std::get_if<Table>(&file);
+  return columns == nullptr || table == nullptr ? std::vector<UnreadableCells>()
+                                                : columns->unreadable(*table);
+}
+
 Inputs Features::apply_pair(const DataFile& file) const { return tokens_of(file, pair_column_); }
 
 Inputs Features::tokens_of(const DataFile& file, const std::string& column) const {
