@@ -42,7 +42,7 @@ docs-tables: setup
 	@cmake/docs_tables.sh
 
 results: setup
-	@cmake --build build -j $(jobs) --target bilevel_cli step_benchmark meta_benchmark interval_benchmark
+	@cmake --build build -j $(jobs) --target bilevel_cli interval_benchmark
 	@$(PYTHON) benchmarks/make_results.py $(if $(DATA),--data "$(DATA)") $(TABLES)
 
 results-stale:

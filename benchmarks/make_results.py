@@ -85,7 +85,7 @@ class Run:
         command has them. Throws RuntimeError with the program's message for an exit code that is not in `good`."""
         words = [str(word) for word in words]
         self._remember(["bilevel", *words])
-        added = [] if words[0] in ("check", "list", "data") else ["--quiet"]
+        added = [] if words[0] in ("bench", "check", "list", "data") else ["--quiet"]
         threaded = words[0] in ("auc", "clean", "tune", "meta", "solve") or words[:2] == ["compare", "auc"]
         if threaded and "--threads" not in words:
             added += ["--threads", "1"]

@@ -595,6 +595,11 @@ TEST_F(PredictTest, WritesToStandardOutput) {
   EXPECT_EQ(run.out, read_bytes(path("scores.tsv")));
   EXPECT_CONTAINS(run.err, "120 rows, ");
   EXPECT_CONTAINS(run.err, "AUC on their labels");
+  const std::string command = std::string(BILEVEL_PROGRAM) + " predict --model " + out() +
+                              " --input - --keep kind --out - < " + train + " > " + path("piped.tsv") +
+                              " 2> /dev/null";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  EXPECT_EQ(read_bytes(path("piped.tsv")), run.out);
 }
 
 // predicted and label are names: of both classes, or of the positive one and "not" it.

@@ -249,10 +249,13 @@ TEST_P(Jobs, OptionsAreRefusedByThemselves) {
   EXPECT_EQ(refusal("max_seconds", "nan"), "max_seconds = nan: must be a number");
   EXPECT_EQ(refusal("l2", "-1"), "l2 = -1: must be >= 0");
   EXPECT_EQ(refusal("seed", "-1"), "seed = -1: must be >= 0");
-  EXPECT_EQ(refusal("device", "tpu"), "device = tpu: must be one of cpu, cuda");
   EXPECT_CONTAINS(refusal("encoder", "cnn"), "encoder = cnn: must be one of bag");
   EXPECT_CONTAINS(refusal("format", "xls"), "format = xls: must be one of automatic, csv");
   EXPECT_CONTAINS(refusal("nothing", "1"), "there is no option 'nothing'");
+  EXPECT_EQ(message_of<InputError>([&] {
+              job({{"device", "tpu"}})->options().check();
+            }),
+            "device = tpu: must be cpu, cuda or cuda:N");
 }
 
 TEST_P(Jobs, WhatIsImpossibleLeavesNothing) {

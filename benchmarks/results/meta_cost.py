@@ -1,15 +1,14 @@
-"""Cost of a meta-batch over one encoder pass on the same rows."""
-import re
+"""A step of meta-learning over one encoder pass on as many rows."""
 
-TITLE = "Cost of a meta-batch"
-DEPENDS = ["benchmarks/meta_benchmark.cpp", "bilevel/task/meta", "bilevel/problem", "bilevel/oracle", "bilevel/model"]
+TITLE = "Cost of a step of meta-learning"
+DEPENDS = ["bilevel/bench/meta.cpp", "bilevel/task/meta", "bilevel/problem", "bilevel/oracle", "bilevel/model",
+           "bilevel/solver/adambo"]
 
 
 def table(run):
-    found = re.findall(r"^(\w+) +(\w+) +(\d) shots, .*: median ([\d.]+) \(quartiles ([\d.]+) to ([\d.]+)\)",
-                       run.benchmark("meta_benchmark", [5, 1]), re.MULTILINE)
-    cells = {(encoder, head, shots): f"{median} ({low} to {high})" for encoder, head, shots, median, low, high in found}
+    cases = run.bilevel(["bench", "meta", "--pairs", 5])["cases"]
+    cells = {(c["encoder"], c["head"], c["shots"]): f"{c['ratio']:.3f} ({c['low']:.3f} to {c['high']:.3f})" for c in cases}
     lines = ["| encoder | head | 1 shot (1,100 rows): median (quartiles) | 5 shots (1,500 rows) |", "|---|---|---|---|"]
     for encoder, head in dict.fromkeys(key[:2] for key in cells):
-        lines.append(f"| {encoder} | {head} | {cells[encoder, head, '1']} | {cells[encoder, head, '5']} |")
+        lines.append(f"| {encoder} | {head} | {cells[encoder, head, 1]} | {cells[encoder, head, 5]} |")
     return "\n".join(lines)

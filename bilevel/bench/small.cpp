@@ -20,20 +20,26 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kTrain = 20'000, kValid = 5'000;
-
 Problem generated_problem(const SmallBenchOptions& o) {
   at::Generator random = at::make_generator<at::CPUGeneratorImpl>(1);
-  const torch::Tensor direction =
-      torch::randn({o.features}, random, torch::kFloat32) / std::sqrt(static_cast<double>(o.features));
+  const bool two = o.classes == 2;
+  const torch::Tensor direction = torch::randn({o.features, two ? 1 : o.classes}, random, torch::kFloat32) /
+                                  std::sqrt(static_cast<double>(o.features));
   const auto rows = [&](int64_t count) {
     const torch::Tensor a = torch::randn({count, o.features}, random, torch::kFloat32);
-    const torch::Tensor noise = torch::randn({count}, random, torch::kFloat32);
-    return TargetedRows{{a}, torch::where(a.mv(direction) + 0.5 * noise > 0, 1.0, -1.0).to(torch::kFloat32)};
+    const torch::Tensor noise = torch::randn({count, direction.size(1)}, random, torch::kFloat32);
+    const torch::Tensor scores = a.mm(direction) + 0.5 * noise;
+    return TargetedRows{
+        {a}, two ? torch::where(scores.squeeze(1) > 0, 1.0, -1.0).to(torch::kFloat32) : scores.argmax(1)};
   };
-  const TargetedRows train = rows(kTrain), valid = rows(kValid);
-  Problem problem =
-      linear_model(train, valid, o.features, {.batch_size = o.batch_size, .x_start = -3}).problem;
+  const TargetedRows train = rows(o.rows), valid = rows((o.rows + 3) / 4);
+  Problem problem = linear_model(train, valid, o.features,
+                                 {.loss = two ? RowLoss::logistic : RowLoss::softmax,
+                                  .x = two ? LearnedBy::feature_strengths : LearnedBy::class_strengths,
+                                  .classes = o.classes,
+                                  .batch_size = o.batch_size,
+                                  .x_start = -3})
+                        .problem;
   if (o.autograd) problem.upper.derivatives = problem.lower.derivatives = nullptr;
   return problem;
 }
@@ -78,6 +84,7 @@ std::vector<Call> calls_of(Oracles& oracles, const torch::Tensor& v) {
 Json measured(const SolverEntry& entry, const SmallBenchOptions& o, const std::vector<double>& costs,
               const std::vector<Call>& calls) {
   const std::unique_ptr<Solver> solver = entry.make();
+  set_options(*solver, o.set);
   double first = 0, last = 0;
   const RunOptions options{.max_steps = o.steps,
                            .callback =
@@ -104,7 +111,11 @@ Json measured(const SolverEntry& entry, const SmallBenchOptions& o, const std::v
 
 void SmallBenchOptions::fields(Fields& f) {
   f.text("solver", solver, "one solver").as("NAME").or_else("all");
+  f.texts("set", set, "an option of the solver; may be repeated").as("KEY=VALUE");
   f.integer("features", features, {.low = 1, .high = 100'000}, "width of the rows");
+  f.integer("rows", rows, {.low = 4, .high = 1e8}, "rows to train on; a quarter more to validate");
+  f.integer("classes", classes, {.low = 2, .high = 10'000},
+            "classes; more than 2: a softmax with one learned strength a class");
   f.integer("batch_size", batch_size, kAtLeastOne, "rows a batch");
   f.integer("steps", steps, {.low = 2, .high = 1e9}, "steps of each solver");
   f.flag("autograd", autograd, "by LibTorch's autograd, without the problem's own derivatives");
@@ -114,7 +125,7 @@ Json small_bench(const SmallBenchOptions& o) {
   fields_of(const_cast<SmallBenchOptions&>(o)).validate();
   if (!o.solver.empty()) solver_registry().at(o.solver);  // says which there are
   Oracles oracles(generated_problem(o), 1);
-  const torch::Tensor v = torch::full({o.features}, 0.1, torch::kFloat32);
+  const torch::Tensor v = torch::full({oracles.y().size()}, 0.1, torch::kFloat32);
   const std::vector<Call> calls = calls_of(oracles, v);
   std::vector<double> costs;
   Json by_kind = Json::object(), solvers = Json::array();
@@ -125,19 +136,16 @@ Json small_bench(const SmallBenchOptions& o) {
   for (const SolverEntry& entry : solver_registry()) {
     if (o.solver.empty() || entry.name == o.solver) solvers.push_back(measured(entry, o, costs, calls));
   }
-  return {{"features", o.features},
-          {"batch_size", o.batch_size},
-          {"steps", o.steps},
-          {"autograd", o.autograd},
-          {"calls", by_kind},
-          {"solvers", solvers},
-          {"peak_rss_bytes", peak_rss_bytes()}};
+  return {{"features", o.features},     {"rows", o.rows},     {"classes", o.classes},
+          {"batch_size", o.batch_size}, {"steps", o.steps},   {"autograd", o.autograd},
+          {"calls", by_kind},           {"solvers", solvers}, {"peak_rss_bytes", peak_rss_bytes()}};
 }
 
 std::string small_bench_text(const Json& result) {
   std::string text = fmt::format(
-      "Logistic regression, {} features, batches of {}, {} steps, one thread{}\n\n",
-      result.at("features").get<int64_t>(), result.at("batch_size").get<int64_t>(),
+      "{} regression, {} features, {} rows, batches of {}, {} steps, one thread{}\n\n",
+      result.at("classes").get<int64_t>() == 2 ? "Logistic" : "Softmax", result.at("features").get<int64_t>(),
+      result.at("rows").get<int64_t>(), result.at("batch_size").get<int64_t>(),
       result.at("steps").get<int64_t>(), result.at("autograd").get<bool>() ? ", by autograd" : "");
   text += fmt::format("{:<24}{:>14}\n", "one call", "microseconds");
   for (const auto& [kind, cost] : result.at("calls").items())

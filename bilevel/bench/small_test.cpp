@@ -24,6 +24,21 @@ TEST(SmallBench, MeasuresEverySolver) {
   }
 }
 
+TEST(SmallBench, TakesOtherRowsClassesAndOptions) {
+  const nlohmann::ordered_json found = small_bench({.solver = "adambo",
+                                                    .set = {"neumann_terms=3"},
+                                                    .features = 3,
+                                                    .rows = 40,
+                                                    .classes = 4,
+                                                    .batch_size = 4,
+                                                    .steps = 5});
+  EXPECT_EQ(found.at("solvers")[0].at("stop_reason"), "max_steps");
+  EXPECT_EQ(found.at("rows"), 40);
+  EXPECT_NE(small_bench_text(found).find("Softmax"), std::string::npos);
+  EXPECT_THROW(small_bench({.solver = "soba", .set = {"neumann_terms=3"}, .features = 3, .steps = 5}),
+               InputError);
+}
+
 TEST(SmallBench, TakesOneSolverAndRefusesOthers) {
   const nlohmann::ordered_json found = small_bench({.solver = "soba", .features = 3, .steps = 5});
   ASSERT_EQ(found.at("solvers").size(), 1U);

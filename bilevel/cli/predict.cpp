@@ -55,6 +55,9 @@ void add_predict(CLI::App& program, Body& body) {
   c->add_flag(
       "--strict", r.strict,
       "refuse a cell or a label that the model does not know; else it counts as missing, and is counted");
+  c->add_option("--device", r.device, "where the numbers are: cpu, cuda or cuda:N")
+      ->type_name("NAME")
+      ->capture_default_str();
   add_field_flags(*c, fields_of(r.read), arguments->read);
   c->add_flag("--json", arguments->how.json, "print one JSON object on standard output");
   c->add_flag("--quiet", arguments->how.quiet, "nothing but warnings and errors");

@@ -8,16 +8,19 @@
 #include <cstring>
 
 #include "bilevel/core/clones.h"
+#include "bilevel/core/device.h"
 
 namespace bilevel {
 namespace {
 
 constexpr int64_t kShort = 32768;  // numbers from which LibTorch uses several threads
 
-bool is_short(const torch::Tensor& t) {
-  return t.numel() <= kShort && t.is_cpu() && t.is_contiguous() &&
+bool is_plain(const torch::Tensor& t) {
+  return t.is_cpu() && t.is_contiguous() &&
          (t.scalar_type() == torch::kFloat32 || t.scalar_type() == torch::kFloat64);
 }
+
+bool is_short(const torch::Tensor& t) { return t.numel() <= kShort && is_plain(t); }
 
 template <typename T>
 BILEVEL_INLINE void axpy_loop(T a, const T* x, T* __restrict y, int64_t n) {
@@ -135,22 +138,45 @@ torch::Tensor flat_norm(const torch::Tensor& v) {
   return at::detail::scalar_tensor_static(std::sqrt(squares), v.scalar_type(), torch::kCPU);
 }
 
-bool all_finite(std::initializer_list<torch::Tensor> tensors) {
+torch::Tensor zero_if_finite(const std::vector<torch::Tensor>& tensors) {
   const torch::NoGradGuard no_grad;
-  torch::Tensor elsewhere;
+  torch::Tensor all;
   for (const torch::Tensor& t : tensors) {
     if (!t.defined()) continue;
-    if (is_short(t)) {
+    const torch::Tensor sum = (t - t).sum();
+    all = all.defined() ? all + sum : sum;
+  }
+  return all;
+}
+
+std::vector<double> numbers_of(std::vector<torch::Tensor> tensors) {
+  const torch::NoGradGuard no_grad;
+  torch::Device device = torch::kCPU;
+  for (const torch::Tensor& t : tensors) {
+    if (t.defined() && !t.is_cpu()) device = t.device();
+  }
+  const auto options = torch::device(device).dtype(torch::kFloat64);
+  for (torch::Tensor& t : tensors)
+    t = t.defined() ? to_device(t.detach().to(torch::kFloat64), device) : torch::zeros({}, options);
+  const torch::Tensor read = torch::stack(tensors).cpu();
+  return {read.data_ptr<double>(), read.data_ptr<double>() + read.numel()};
+}
+
+bool all_finite(std::initializer_list<torch::Tensor> tensors) {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> others;
+  for (const torch::Tensor& t : tensors) {
+    if (!t.defined()) continue;
+    if (is_plain(t)) {  // also a long one: LibTorch would write the differences into memory of their own
       const bool finite = with_type(t, [&](auto type) {
         return finite_of(static_cast<const decltype(type)*>(t.const_data_ptr()), t.numel());
       });
       if (!finite) return false;
     } else {
-      const torch::Tensor sum = (t - t).sum();
-      elsewhere = elsewhere.defined() ? elsewhere + sum : sum;
+      others.push_back(t);
     }
   }
-  return !elsewhere.defined() || elsewhere.item<double>() == 0;
+  return others.empty() || zero_if_finite(others).item<double>() == 0;
 }
 
 }  // namespace bilevel

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <initializer_list>
+#include <vector>
 
 namespace bilevel {
 
@@ -36,6 +37,13 @@ void axpby(double a, const torch::Tensor& x, double b, const torch::Tensor& y);
 
 /// The Euclidean norm, 0-dim.
 torch::Tensor flat_norm(const torch::Tensor& v);
+
+/// 0, where no number of any of them (of any shape; undefined ones have none) is infinite or NaN; else NaN. 0-dim, on their
+/// device; undefined where none is defined.
+torch::Tensor zero_if_finite(const std::vector<torch::Tensor>& tensors);
+
+/// The numbers of 0-dim tensors in float64, read together: one wait for their device. 0 for an undefined one.
+std::vector<double> numbers_of(std::vector<torch::Tensor> tensors);
 
 /// Whether no number of any of them (of any shape; undefined ones have none) is infinite or NaN. Waits once for a device.
 bool all_finite(std::initializer_list<torch::Tensor> tensors);

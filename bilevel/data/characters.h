@@ -1,4 +1,4 @@
-// Unicode: characters of a text, their kinds, and lower case.
+// Unicode: characters of a text, their kinds, lower case, and the one form that is read. utf8proc has the tables.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,14 @@ char32_t next_code_point(std::string_view text, size_t& at);
 
 CharacterKind kind_of(char32_t character);
 
-/// `text` in lower case, whatever the locale: Latin (with Latin-1, Extended-A, Extended Additional and
-/// full-width), Greek, Cyrillic and Armenian letters. Other scripts and broken UTF-8 stay as they are.
+/// Appends a code point to a text in UTF-8.
+void append_utf8(std::string& text, char32_t character);
+
+/// `text` in Unicode's form NFC: an accented letter is one character, however it was written. Broken UTF-8 stays as it is.
+std::string composed(std::string_view text);
+
+/// `text` in form NFC and in lower case, whatever the locale, character by character (Unicode's simple mappings). Broken
+/// UTF-8 stays as it is.
 std::string lower_case(std::string_view text);
 
 }  // namespace bilevel

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "bilevel/data/class_key.h"
 #include "tests/files.h"
 #include "tests/support.h"
 
@@ -59,8 +60,46 @@ TEST_F(ClassesTest, AFurtherFileHasTheClassesOfTheFirst) {
                   "a.tsv:3:3: the label 'eggs' is no class of train.tsv; its classes are 'ham', 'spam'");
 }
 
+TEST_F(ClassesTest, OneRuleSaysWhichTextsAreOneClass) {
+  EXPECT_EQ(class_key(" +1.00 "), "1");
+  EXPECT_EQ(class_key("-0"), "0");
+  EXPECT_EQ(class_key("12."), "12");
+  for (const char* text : {"0110", "3.10", "1e3", "00", "1234567890123456", "0x1", ".5", "a b", "1,0"})
+    EXPECT_EQ(class_key(text), text);
+  EXPECT_EQ(loose_class_key("3.10"), "3.1");
+  EXPECT_EQ(loose_class_key("0110"), "0110");
+  EXPECT_EQ(spelling_key("Caf\u00E9 au lait"), spelling_key("cafe\u0301 AU\u00A0LAIT"));
+
+  const ClassLabels versions = read_classes(table("x\tc\na\t3.1\nb\t3.10\nc\t0110\nd\t110\ne\t110.0\n"), 1);
+  EXPECT_EQ(versions.names, (Names{"3.1", "3.10", "0110", "110"}));
+  EXPECT_EQ(versions.counts, (Numbers{1, 1, 1, 2}));
+  ASSERT_EQ(versions.notes.size(), 3U);
+  EXPECT_EQ(versions.notes[0], "the labels '110', '110.0' are one class");
+  EXPECT_CONTAINS(versions.notes[1], "the labels '3.1' (1 rows), '3.10' (1 rows) are equal as numbers");
+
+  const ClassLabels cases = read_classes(table("x\tc\na\tYes\nb\tyes\nc\tno\n"), 1);
+  EXPECT_EQ(cases.names, (Names{"Yes", "no", "yes"}));
+  ASSERT_EQ(cases.notes.size(), 1U);
+  EXPECT_EQ(cases.notes[0],
+            "the labels 'Yes' (1 rows), 'yes' (1 rows) differ in case, blanks or Unicode form alone, and "
+            "count as different "
+            "classes; if they are one, write them alike");
+}
+
+TEST_F(ClassesTest, ALaterFileMayWriteOtherZeros) {
+  EXPECT_EQ(read_classes(table("x\tc\na\t2.50\nb\t1.0\n"), 1, {"1", "2.5"}, "m").classes, (Numbers{1, 0}));
+  EXPECT_CONTAINS(message_of<InputError>([&] {
+                    read_classes(table("x\tc\na\t2.500\n"), 1, {"2.5", "2.50"}, "m");
+                  }),
+                  "the label '2.500' is no class of m");
+  EXPECT_CONTAINS(message_of<InputError>([&] {
+                    read_classes(table("x\tc\na\tSPAM\n"), 1, {"ham", "spam"}, "m");
+                  }),
+                  "did you mean 'spam'?");
+}
+
 TEST_F(ClassesTest, RefusesMissingLabelsAndOneClass) {
-  EXPECT_CONTAINS(message_of<InputError>([&] { read_classes(table("x\tc\na\tspam\nb\tNA\n"), 1); }),
+  EXPECT_CONTAINS(message_of<InputError>([&] { read_classes(table("x\tc\na\tspam\nb\t\n"), 1); }),
                   "a.tsv:3:3: the label (column 'c') is missing");
   EXPECT_CONTAINS(message_of<InputError>([&] { read_classes(table("x\tc\na\tspam\nb\tspam\n"), 1); }),
                   "all 2 rows have the label 'spam'");

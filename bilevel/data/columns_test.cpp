@@ -19,8 +19,9 @@ const ColumnOptions kPlain{.numbers = {.rank = false, .clip = 0}};
 
 class ColumnsTest : public testing::Test {
  protected:
-  Table read(std::string_view text, const std::string& name = "a.csv") const {
-    return read_table(folder_.write(name, text));
+  Table read(std::string_view text, const std::string& name = "a.csv",
+             const TableOptions& options = {}) const {
+    return read_table(folder_.write(name, text), options);
   }
   static std::vector<int64_t> range(int64_t count) {
     std::vector<int64_t> rows(static_cast<size_t>(count));
@@ -99,9 +100,11 @@ TEST_F(ColumnsTest, ConstantUpToRoundingIsConstant) {
 
 TEST_F(ColumnsTest, MixedColumnsAreErrorsUnlessNamed) {
   const char* text = "x,y\n1,3\n,2\nb,1\n4,5\n";
-  EXPECT_EQ(fit_error(text),
-            "a.csv:4:1: 'b' in column 'x' is not a number, but the column also holds numbers ('1' on line "
-            "2); if they are categories, name the column categorical (--categorical x)");
+  EXPECT_EQ(
+      fit_error(text),
+      "a.csv:4:1: 'b' in column 'x' is not a number, but the column also holds numbers ('1' on line "
+      "2); if they are categories, name the column categorical (--categorical x); if it marks a missing "
+      "value, give --missing='b'");
   const ColumnTransform named =
       fit(read(text), {.categorical = {"x"}, .numbers = {.rank = false, .clip = 0}});
   EXPECT_EQ(named.feature_names(), (Names{"x=1", "x=4", "x=b", "x:missing", "y"}));
@@ -176,6 +179,81 @@ TEST_F(ColumnsTest, JsonKeepsTheTransform) {
   EXPECT_EQ(back.dropped(), 1);
   EXPECT_THROW(ColumnTransform::from_json(nlohmann::json::parse("{\"columns\": [{}]}")), FileError);
   EXPECT_THROW(ColumnTransform::from_json(nlohmann::json::parse("3")), FileError);
+}
+
+TEST_F(ColumnsTest, ALaterFileIsReadAsTheTrainingFileWas) {
+  const ColumnTransform transform = fit(read("x,p\n\"1,5\",$10\n\"2,5\",$20\n\"3,5\",30\n"));
+  const ColumnTransform back = ColumnTransform::from_json(nlohmann::json::parse(transform.to_json().dump()));
+  const torch::Tensor expected = transform.apply(read("x,p\n\"2,5\",$20\n"));
+  EXPECT_TRUE(expected.abs().max().item<float>() < 1e-6);  // the means
+  EXPECT_TRUE(back.apply(read("p,x\n20,\"2,50\"\n", "b.csv")).equal(expected));
+  EXPECT_EQ(input_error([&] { back.apply(read("p,x\n20,2.5\n", "b.csv")); }),
+            "b.csv:2:4: '2.5' in column 'x' is not a number (decimal comma), but the training rows hold "
+            "numbers there; it "
+            "looks like a number in another notation; if they are categories, name the column categorical "
+            "(--categorical "
+            "x)");
+  EXPECT_NE(input_error([&] { back.apply(read("p,x\n\u20AC20,2\n", "b.csv")); }), "");
+  // Earlier versions wrote no reading: their numbers are plain.
+  nlohmann::json old = fit(read("x,c\n1.5,a\n2.5,b\n")).to_json();
+  for (auto& column : old["columns"]) column.erase("reading");
+  const Table later = read("x,c\n2.5,b\n", "b.csv");
+  EXPECT_TRUE(ColumnTransform::from_json(old).apply(later).equal(torch::tensor({{1.F, 0.F, 1.F}})));
+}
+
+TEST_F(ColumnsTest, MarksOfMissingValuesAmongNumbers) {
+  const ColumnTransform transform = fit(read("x,c\n1,a\nN/A,None\nNone,b\n3,NA\n"));
+  EXPECT_EQ(transform.feature_names(), (Names{"x", "x:missing", "c=None", "c=a", "c=b", "c:missing"}));
+  EXPECT_EQ(transform.missing(), 3);
+}
+
+TEST_F(ColumnsTest, DatesBecomeNumbers) {
+  std::string text = "d\n";
+  for (int i = 0; i < 60; ++i)
+    text += "20" + std::to_string(20 + i / 12) + "-" + (i % 12 < 9 ? "0" : "") + std::to_string(i % 12 + 1) +
+            "-01\n";
+  const ColumnTransform transform = fit(read(text));
+  EXPECT_EQ(transform.feature_names(), (Names{"d", "d:month", "d:weekday"}));
+  const torch::Tensor features = transform.apply(read(text));
+  EXPECT_TRUE((features.diff(1, 0).select(1, 0) > 0).all().item<bool>());
+  EXPECT_NEAR(features.select(1, 1)[0].item<float>(), features.select(1, 1)[12].item<float>(), 1e-6);
+  const ColumnTransform back = ColumnTransform::from_json(nlohmann::json::parse(transform.to_json().dump()));
+  EXPECT_TRUE(
+      back.apply(read("d\n2021-05-07\n", "b.csv")).equal(transform.apply(read("d\n07.05.2021\n", "c.csv"))));
+  EXPECT_NE(input_error([&] { back.apply(read("d\nsoon\n", "b.csv")); }).find("is not a date"),
+            std::string::npos);
+  // Over a day, neither months nor weekdays say anything of their own.
+  EXPECT_EQ(fit(read("d\n2024-01-01 10:00\n2024-01-01 11:00\n2024-01-01 12:30\n")).feature_names(),
+            (Names{"d"}));
+}
+
+TEST_F(ColumnsTest, CategoriesThatAreNumbersCompareAsNumbers) {
+  const Table train = read("c\n5\n6.5\n5\n0110\n", "a.csv", {.header = true});
+  const ColumnTransform transform = fit(train, {.categorical = {"c"}});
+  EXPECT_EQ(transform.feature_names(), (Names{"c=5", "c=0110", "c=6.5"}));
+  const Table later = read("c\n5.0\n+5\n6.50\n110\n", "b.csv", {.header = true});
+  EXPECT_TRUE(transform.apply(later).equal(
+      torch::tensor({{1.F, 0.F, 0.F}, {1.F, 0.F, 0.F}, {0.F, 0.F, 1.F}, {0.F, 0.F, 0.F}})));
+  const auto unseen = transform.unseen(later);
+  ASSERT_EQ(unseen.size(), 1U);
+  EXPECT_EQ(unseen[0].column, "c");
+  EXPECT_EQ(unseen[0].cells, 1);
+  EXPECT_EQ(unseen[0].of, 4);
+  EXPECT_TRUE(transform.unseen(train).empty());
+}
+
+TEST_F(ColumnsTest, ManyCategoriesAreKeptSparse) {
+  std::string text = "x,c,d\n";
+  for (int i = 0; i < 120; ++i)
+    text += (i % 7 == 0 ? "" : std::to_string(i % 5)) + ",a" + std::to_string(i % 40) + ",b" +
+            std::to_string(i % 30) + "\n";
+  const Table table = read(text);
+  EXPECT_FALSE(fit(table).is_sparse());
+  const ColumnTransform sparse = fit(table, {.dense_bytes = 1000});
+  ASSERT_TRUE(sparse.is_sparse());
+  EXPECT_TRUE(sparse.apply_sparse(table).to_dense().equal(sparse.apply(table)));
+  EXPECT_TRUE(ColumnTransform::from_json(sparse.to_json()).is_sparse());
+  EXPECT_FALSE(fit(read("x,y\n1,2\n2,5\n"), {.dense_bytes = 1}).is_sparse()) << "a full matrix stays dense";
 }
 
 // ---- LIBSVM ----

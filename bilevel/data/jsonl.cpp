@@ -38,13 +38,57 @@ class Cursor {
   const char** reached_;
 };
 
+// NaN, Infinity and -Infinity, which Python writes and JSON does not know, outside of strings.
+constexpr std::string_view kBareNumbers[] = {"NaN", "Infinity", "-Infinity"};
+
+std::string_view bare_number_at(std::string_view line, size_t at) {
+  for (const std::string_view word : kBareNumbers) {
+    if (line.substr(at).starts_with(word)) return word;
+  }
+  return {};
+}
+
+// Where the first of them stands at or behind `at`, which is outside of strings; or npos.
+size_t find_bare_number(std::string_view line, size_t at = 0) {
+  if (line.find("NaN", at) == std::string_view::npos && line.find("Infinity", at) == std::string_view::npos)
+    return std::string_view::npos;
+  bool inside = false;
+  for (; at < line.size(); ++at) {
+    if (inside && line[at] == '\\') {
+      ++at;
+    } else if (line[at] == '"') {
+      inside = !inside;
+    } else if (!inside && !bare_number_at(line, at).empty()) {
+      return at;
+    }
+  }
+  return std::string_view::npos;
+}
+
+// The line with an empty string in place of NaN and a string in place of the others, all of the same length.
+std::string with_plain_numbers(std::string_view line, size_t bare) {
+  std::string plain(line);
+  for (; bare != std::string_view::npos; bare = find_bare_number(plain, bare)) {
+    const std::string_view word = bare_number_at(plain, bare);
+    std::string text = word == "NaN" ? "\"\"" : word == "Infinity" ? "\"inf\"" : "\"-inf\"";
+    text.resize(word.size(), ' ');
+    plain.replace(bare, word.size(), text);
+  }
+  return plain;
+}
+
 // Takes the parser's events of one line.
 class JsonRow : public nlohmann::json_sax<nlohmann::json> {
  public:
   JsonRow(const LineReader& lines, TableBuilder& builder) : lines_(lines), builder_(builder) {}
 
   void read() {
-    const std::string_view line = lines_.text();
+    line_ = lines_.text();
+    if (const size_t bare = find_bare_number(line_); bare != std::string_view::npos) {
+      plain_ = with_plain_numbers(line_, bare);
+      line_ = plain_;
+    }
+    const std::string_view line = line_;
     reached_ = line.data();
     depth_ = 0;
     nlohmann::json::sax_parse(Cursor(line.data(), &reached_), Cursor(line.data() + line.size(), &reached_),
@@ -60,33 +104,37 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
 
   bool string(string_t& text) override {
     if (depth_ == 1 && text.find('\0') != std::string::npos) {
-      lines_.fail(value_column_, fmt::format("the value of \"{}\" holds a NUL character", key_));
+      builder_.set_unreadable(column_, value_column_,
+                              fmt::format("the value of \"{}\" holds a NUL character", key_));
+      return value({});
     }
     return value(text);
   }
 
   bool start_object(size_t) override {
-    if (depth_ > 0) nested("an object");
+    if (depth_ > 0) return open("an object");
     depth_ = 1;
     builder_.begin_object(lines_.number());
     return true;
   }
 
   bool end_object() override {
+    if (depth_ > 1) return close();
     builder_.end_object();
     return true;
   }
 
   bool start_array(size_t) override {
-    if (depth_ > 0) nested("a list");
+    if (depth_ > 0) return open("a list");
     not_an_object();
   }
 
-  bool end_array() override { return true; }
+  bool end_array() override { return depth_ > 1 ? close() : true; }
 
   bool key(string_t& name) override {
+    if (depth_ > 1) return true;
     key_ = name;
-    const std::string_view line = lines_.text();
+    const std::string_view line = line_;
     const auto end = static_cast<size_t>(reached_ - line.data());
     const std::optional<size_t> column = builder_.open_key(name);
     if (!column)
@@ -111,16 +159,28 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
  private:
   bool value(std::string_view text) {
     if (depth_ == 0) not_an_object();
-    builder_.set_value(column_, text, value_column_);
+    if (depth_ == 1) builder_.set_value(column_, text, value_column_);
     return true;
   }
 
-  [[noreturn]] void nested(const char* what) const {
-    lines_.fail(
-        value_column_,
-        fmt::format(
-            "the value of \"{}\" is {}; only strings, numbers, true, false and null can be cells of a table",
-            key_, what));
+  /// A list or an object begins; the outermost becomes a cell that no reader takes.
+  bool open(const char* what) {
+    if (depth_++ == 1) {
+      builder_.set_unreadable(
+          column_, value_column_,
+          fmt::format("the value of \"{}\" is {}; only strings, numbers, true, false and null can be read",
+                      key_, what));
+    }
+    return true;
+  }
+
+  bool close() {
+    if (--depth_ == 1) {
+      const auto begin = static_cast<size_t>(value_column_ - 1);
+      builder_.set_value(column_, line_.substr(begin, static_cast<size_t>(reached_ - line_.data()) - begin),
+                         value_column_);
+    }
+    return true;
   }
 
   [[noreturn]] void not_an_object() const { lines_.fail(1, "not a JSON object; each line must hold one"); }
@@ -128,6 +188,8 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
   const LineReader& lines_;
   TableBuilder& builder_;
   const char* reached_ = nullptr;
+  std::string_view line_;
+  std::string plain_;  // the line, where it holds NaN or Infinity
   int depth_ = 0;
   std::string key_;
   size_t column_ = 0;

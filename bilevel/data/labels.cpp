@@ -2,19 +2,46 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <numeric>
+
 #include "bilevel/core/number.h"
+#include "bilevel/data/class_key.h"
 #include "bilevel/data/classes.h"
 
 namespace bilevel {
 namespace {
 
+/// The class of a value; the number of classes when there is none.
+size_t class_of(const ClassLabels& all, const std::string& value) {
+  const size_t none = all.names.size();
+  size_t loose = none;
+  int64_t found = 0;
+  for (size_t i = 0; i < none; ++i) {
+    if (class_key(all.names[i]) == class_key(value)) return i;
+    if (loose_class_key(all.names[i]) != loose_class_key(value)) continue;
+    loose = i;
+    ++found;
+  }
+  return found == 1 ? loose : none;
+}
+
+/// The names of the classes, those of most rows first.
+std::vector<std::string> by_rows(const ClassLabels& all) {
+  std::vector<size_t> order(all.names.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order, std::greater<>(), [&](size_t i) { return all.counts[i]; });
+  std::vector<std::string> names;
+  for (const size_t i : order) names.push_back(all.names[i]);
+  return names;
+}
+
 BinaryLabels binary(const ClassLabels& all, const std::string& positive, Classes classes,
                     const std::string& path) {
-  if (is_missing(positive))
-    throw InputError(fmt::format("the positive label '{}' is a mark of a missing value", positive));
-  const std::string key = label_key(positive);
-  std::vector<int8_t> is_positive;
-  for (const std::string& name : all.names) is_positive.push_back(label_key(name) == key ? 1 : 0);
+  if (trimmed(positive).empty()) throw InputError("the positive label is empty");
+  const size_t found = class_of(all, positive);
+  std::vector<int8_t> is_positive(all.names.size(), 0);
+  if (found < is_positive.size()) is_positive[found] = 1;
   BinaryLabels labels;
   labels.names = all.names;
   for (const int64_t c : all.classes) {
@@ -23,8 +50,8 @@ BinaryLabels binary(const ClassLabels& all, const std::string& positive, Classes
   }
   if (classes == Classes::any) return labels;
   if (labels.positives == 0) {
-    fail_at({path}, fmt::format("no row has the positive label '{}'; the labels are {}", positive,
-                                describe_classes(all)));
+    fail_at({path}, fmt::format("no row has the positive label '{}'; the labels are {}{}", positive,
+                                describe_classes(all), did_you_mean(by_rows(all), positive)));
   }
   if (labels.positives == labels.rows()) {
     fail_at({path}, fmt::format("all {} rows have the positive label '{}'; a second class is needed",
@@ -34,12 +61,6 @@ BinaryLabels binary(const ClassLabels& all, const std::string& positive, Classes
 }
 
 }  // namespace
-
-std::string label_key(std::string_view text) {
-  const Number number = read_number(text);
-  if (number.kind == CellKind::number) return fmt::format("{}", number.value + 0.0);  // -0 becomes 0
-  return std::string(trimmed(text));
-}
 
 BinaryLabels read_labels(const Table& table, size_t column, const std::string& positive, Classes classes) {
   return binary(read_classes(table, column, /*least=*/1), positive, classes, table.path());

@@ -12,10 +12,6 @@
 
 namespace bilevel {
 
-/// Values that are the same label have the same key: numbers compare as numbers, all others as text less the
-/// blanks around it.
-std::string label_key(std::string_view text);
-
 struct BinaryLabels {
   std::vector<int8_t> is_positive;  ///< per row 1 (positive) or 0
   int64_t positives = 0;
@@ -30,10 +26,10 @@ enum class Classes {
   any,   ///< one class alone will do: a file to predict
 };
 
-/// The rows whose label is `positive` are positive, all others are not. Labels that are numbers compare as
-/// numbers (+1, 1 and 1.0 are the same), all others as text less the blanks around it. InputError: a missing
+/// The rows whose label is `positive` are positive, all others are not. Labels are the same as `class_key` says; a
+/// `positive` that no row has is the one label that `loose_class_key` finds equal, if there is one. InputError: an empty
 /// label (with its position); with `Classes::both` a positive value that no row has (the message lists the
-/// values there are, with their counts), or no other value.
+/// values there are, with their counts, and suggests the one that is spelled nearly so), or no other value.
 BinaryLabels read_labels(const Table& table, size_t column, const std::string& positive,
                          Classes classes = Classes::both);
 

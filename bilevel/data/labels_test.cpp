@@ -15,9 +15,9 @@ class LabelsTest : public testing::Test {
 
 using Flags = std::vector<int8_t>;
 
-TEST_F(LabelsTest, NumbersCompareAsNumbers) {
+TEST_F(LabelsTest, WholeNumbersCompareAsNumbers) {
   const Table table = read("x,y\na,+1\nb,1.0\nc,-1\nd,1\n");
-  const BinaryLabels labels = read_labels(table, 1, "1e0");
+  const BinaryLabels labels = read_labels(table, 1, "1.00");
   EXPECT_EQ(labels.is_positive, (Flags{1, 1, 0, 1}));
   EXPECT_EQ(labels.positives, 3);
 }
@@ -26,6 +26,14 @@ TEST_F(LabelsTest, WordsCompareAsText) {
   const Table table = read("x,y\na,spam\nb,Spam\nc,ham\n");
   EXPECT_EQ(read_labels(table, 1, "spam").is_positive, (Flags{1, 0, 0}));
   EXPECT_EQ(read_labels(table, 1, " ham ").is_positive, (Flags{0, 0, 1}));
+  EXPECT_EQ(input_error([&] { read_labels(table, 1, "HAM"); }),
+            "a.csv: no row has the positive label 'HAM'; the labels are 'Spam' (1 rows), 'ham' (1 rows), "
+            "'spam' (1 rows); "
+            "did you mean 'ham'?");
+  const Table codes = read("x,y\na,0110\nb,110\nc,2.5\n");
+  EXPECT_EQ(read_labels(codes, 1, "110").is_positive, (Flags{0, 1, 0}));
+  EXPECT_EQ(read_labels(codes, 1, "2.50").is_positive, (Flags{0, 0, 1}));
+  EXPECT_NE(input_error([&] { read_labels(codes, 1, "00110"); }), "");
 }
 
 TEST_F(LabelsTest, RefusesWhatCannotBeLearned) {
@@ -35,10 +43,10 @@ TEST_F(LabelsTest, RefusesWhatCannotBeLearned) {
   EXPECT_EQ(input_error([&] { read_labels(read("x,y\na,b\nc,b\n"), 1, "b"); }),
             "a.csv: all 2 rows have the positive label 'b'; a second class is needed");
   EXPECT_EQ(input_error([&] { read_labels(read("x,y\na,b\nc,\nd,c\n"), 1, "b"); }),
-            "a.csv:3:3: the label (column 'y') is missing");
-  EXPECT_EQ(input_error([&] { read_labels(read("x,y\na,b\nc,?\nd,c\n"), 1, "b"); }),
-            "a.csv:3:3: the label (column 'y') is missing");
+            "a.csv:3:3: the label (column 'y') is missing; --drop-unlabelled leaves such rows out");
+  EXPECT_EQ(read_labels(read("x,y\na,b\nc,NA\nd,c\n"), 1, "NA").is_positive, (Flags{0, 1, 0}));
   EXPECT_NE(input_error([&] { read_labels(table, 1, "NA"); }), "");
+  EXPECT_NE(input_error([&] { read_labels(table, 1, " "); }), "");
 }
 
 TEST_F(LabelsTest, AFileToPredictMayLackThem) {
@@ -48,7 +56,7 @@ TEST_F(LabelsTest, AFileToPredictMayLackThem) {
   ASSERT_TRUE(one_class);
   EXPECT_EQ(one_class->positives, 0);
   EXPECT_EQ(input_error([&] { find_labels(read("x,label\na,0\nb,\n"), "label", "1"); }),
-            "a.csv:3:3: the label (column 'label') is missing");
+            "a.csv:3:3: the label (column 'label') is missing; --drop-unlabelled leaves such rows out");
 }
 
 TEST_F(LabelsTest, ComeFromLibsvmToo) {

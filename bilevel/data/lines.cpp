@@ -3,29 +3,60 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <utility>
+
+#include "bilevel/data/characters.h"
 
 namespace bilevel {
 
+namespace {
+
+constexpr size_t kChunk = size_t{1} << 18;
+constexpr std::string_view kZstdMagic = "\x28\xB5\x2F\xFD";
+
+/// What stood on standard input, in a file without a name.
+std::string spooled_input() {
+  std::FILE* file = std::tmpfile();
+  if (file == nullptr) throw FileError("standard input: there is no room for a temporary file");
+  std::string chunk(kChunk, '\0');
+  for (size_t got = 0; (got = std::fread(chunk.data(), 1, chunk.size(), stdin)) > 0;) {
+    if (std::fwrite(chunk.data(), 1, got, file) != got)
+      throw FileError("standard input: there is no room for a temporary file");
+  }
+  std::fflush(file);
+  return fmt::format("/proc/self/fd/{}", fileno(file));
+}
+
+}  // namespace
+
+std::string real_path(const std::string& path) {
+  if (path != "-") return path;
+  static const std::string spooled = spooled_input();
+  return spooled;
+}
+
 ByteReader::ByteReader(const std::string& path) : path_(path) {
+  const std::string real = real_path(path);
   struct stat status = {};
-  if (stat(path.c_str(), &status) != 0) {
+  if (stat(real.c_str(), &status) != 0) {
     if (errno == ENOENT || errno == ENOTDIR) fail_at({path}, "there is no such file");
     throw FileError(describe({path}, fmt::format("cannot be read: {}", std::strerror(errno))));
   }
   if (S_ISDIR(status.st_mode)) fail_at({path}, "is a folder, not a file");
   errno = 0;
-  const gzFile file = gzopen(path.c_str(), "rb");
+  const gzFile file = gzopen(real.c_str(), "rb");
   if (file == nullptr)
     throw FileError(describe({path}, fmt::format("cannot be opened: {}", std::strerror(errno))));
   file_ = {file, gzclose};
   gzbuffer(file, 1 << 17);
 }
 
-bool ByteReader::append_to(std::string& bytes, const std::function<void(const char*)>& fail) {
-  constexpr size_t kChunk = size_t{1} << 18;
+bool ByteReader::append_raw(std::string& bytes, const std::function<void(const char*)>& fail) {
   const auto file = static_cast<gzFile>(file_.get());
   const size_t size = bytes.size();
   bytes.resize(size + kChunk);
@@ -42,25 +73,160 @@ bool ByteReader::append_to(std::string& bytes, const std::function<void(const ch
   return false;
 }
 
-bool ByteReader::is_plain() const { return gzdirect(static_cast<gzFile>(file_.get())) != 0; }
+bool ByteReader::append_to(std::string& bytes, const std::function<void(const char*)>& fail) {
+  if (!begun_) {
+    begun_ = true;
+    while (packed_.size() < kZstdMagic.size() && append_raw(packed_, fail)) {
+    }
+    if (packed_.starts_with(kZstdMagic)) zstd_ = {ZSTD_createDStream(), ZSTD_freeDStream};
+    if (!zstd_) {
+      bytes += packed_;
+      return !std::exchange(packed_, {}).empty();
+    }
+  }
+  if (!zstd_) return append_raw(bytes, fail);
+  const size_t before = bytes.size();
+  while (bytes.size() == before) {
+    if (packed_.empty() && !append_raw(packed_, fail)) {
+      if (frame_open_) fail("the zstd data end here too early; the file is cut");
+      return false;
+    }
+    bytes.resize(before + kChunk);
+    ZSTD_inBuffer in{packed_.data(), packed_.size(), 0};
+    ZSTD_outBuffer out{bytes.data() + before, kChunk, 0};
+    const size_t left = ZSTD_decompressStream(static_cast<ZSTD_DStream*>(zstd_.get()), &out, &in);
+    bytes.resize(before + out.pos);
+    packed_.erase(0, in.pos);
+    if (ZSTD_isError(left) != 0) fail("the zstd data are broken from about here on");
+    frame_open_ = left > 0;
+  }
+  return true;
+}
 
-LineReader::LineReader(const std::string& path) : path_(path), file_(path) {
-  while (buffer_.size() < 3 && fill()) {
+bool ByteReader::is_plain() const { return !zstd_ && gzdirect(static_cast<gzFile>(file_.get())) != 0; }
+
+Encoding encoding_named(const std::string& name) {
+  std::string key;
+  for (const char c : name) {
+    if (c != '-' && c != '_' && c != ' ') key += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   }
-  if (buffer_.empty()) fail_at({path}, "is empty");
-  const std::string_view start(buffer_);
-  if (start.starts_with("\xEF\xBB\xBF")) {
-    begin_ = 3;
-  } else if (start.starts_with("\xFF\xFE") || start.starts_with("\xFE\xFF")) {
-    fail_at({path, 1, 1}, "looks like UTF-16; only UTF-8 is read");
+  constexpr std::pair<std::string_view, Encoding> kNames[] = {
+      {"utf8", Encoding::utf_8},          {"utf8sig", Encoding::utf_8},
+      {"ascii", Encoding::utf_8},         {"windows1252", Encoding::windows_1252},
+      {"cp1252", Encoding::windows_1252}, {"iso88591", Encoding::iso_8859_1},
+      {"latin1", Encoding::iso_8859_1},   {"utf16", Encoding::utf_16},
+      {"utf16le", Encoding::utf_16}};
+  for (const auto& [known, encoding] : kNames) {
+    if (key == known) return encoding;
   }
+  throw InputError(fmt::format("encoding = {}: must be utf-8, windows-1252, iso-8859-1 or utf-16", name));
+}
+
+LineReader::LineReader(const std::string& path, Encoding encoding)
+    : path_(path), file_(path), encoding_(encoding) {
+  constexpr size_t kMagic = 8;
+  while (undecoded_.size() < kMagic && file_.append_to(undecoded_, [this](const char* message) {
+    fail_at({path_, 1, static_cast<int64_t>(undecoded_.size()) + 1}, message);
+  })) {
+  }
+  if (undecoded_.empty()) fail_at({path}, "is empty");
+  const std::string_view start(undecoded_);
+  refuse_foreign();
+  if (start.starts_with("\xFF\xFE") || start.starts_with("\xFE\xFF")) {
+    encoding_ = Encoding::utf_16;
+    big_endian_ = start[0] == '\xFE';
+    undecoded_.erase(0, 2);
+  } else if (start.starts_with("\xEF\xBB\xBF")) {
+    encoding_ = Encoding::utf_8;
+    undecoded_.erase(0, 3);
+  }
+  decode(/*last=*/false);
   if (begin_ == buffer_.size() && !fill()) fail_at({path}, "is empty");
 }
 
+void LineReader::refuse_foreign() const {
+  constexpr std::pair<std::string_view, const char*> kForeign[] = {
+      {"PK\x03\x04",
+       "is a zip file or an Excel workbook (xlsx); unpack the one, save the other as csv (UTF-8)"},
+      {"\xD0\xCF\x11\xE0", "is an Excel workbook (xls); save it as csv (UTF-8)"},
+      {"PAR1",
+       "is a parquet file; convert it, as by python3 -c \"import pandas; "
+       "pandas.read_parquet('FILE').to_csv('FILE.csv', index=False)\""},
+      {"ARROW1", "is an Arrow (feather) file; convert it, as by pandas.read_feather and to_csv"},
+      {"SQLite f",
+       "is an SQLite database; export a table, as by sqlite3 -header -csv FILE 'select * from TABLE'"},
+      {"\x89HDF", "is an HDF5 file; convert it to csv, as by pandas.read_hdf and to_csv"},
+      {"\x93NUMPY", "is a numpy file; convert it to csv, as by numpy.savetxt"},
+      {"BZh", "is packed by bzip2; unpack it (bunzip2), or pack it by gzip or zstd"},
+      {"\xFD"
+       "7zXZ",
+       "is packed by xz; unpack it (unxz), or pack it by gzip or zstd"},
+      {"7z\xBC\xAF", "is a 7z archive; unpack it"}};
+  for (const auto& [magic, message] : kForeign) {
+    if (undecoded_.starts_with(magic)) fail_at({path_}, message);
+  }
+}
+
 bool LineReader::fill() {
-  return file_.append_to(buffer_, [this](const char* message) {
+  const auto fail = [this](const char* message) {
     fail_at({path_, number_ + 1, static_cast<int64_t>(buffer_.size() - begin_) + 1}, message);
-  });
+  };
+  if (encoding_ == Encoding::utf_8) return file_.append_to(buffer_, fail);
+  const size_t before = buffer_.size();
+  while (buffer_.size() == before) {
+    const bool more = file_.append_to(undecoded_, fail);
+    decode(!more);
+    if (!more) return buffer_.size() > before;
+  }
+  return true;
+}
+
+void LineReader::decode(bool last) {
+  // 0x80 to 0x9F of Windows-1252; 0: nothing.
+  constexpr char32_t kWindows[] = {0x20AC, 0,      0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021,
+                                   0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0,      0x017D, 0,
+                                   0,      0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
+                                   0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0,      0x017E, 0x0178};
+  const auto byte = [this](size_t i) { return static_cast<unsigned char>(undecoded_[i]); };
+  if (encoding_ == Encoding::utf_8) {
+    buffer_.swap(undecoded_);  // the beginning of the file; `fill` reads the rest
+    return;
+  }
+  if (encoding_ != Encoding::utf_16) {
+    for (size_t i = 0; i < undecoded_.size(); ++i) {
+      char32_t c = byte(i);
+      if (encoding_ == Encoding::windows_1252 && c >= 0x80 && c < 0xA0) c = kWindows[c - 0x80];
+      append_utf8(buffer_, c == 0 && byte(i) != 0 ? 0xFFFD : c);
+    }
+    undecoded_.clear();
+    return;
+  }
+  const auto unit = [&](size_t i) -> char32_t {
+    return big_endian_ ? byte(i) << 8 | byte(i + 1) : byte(i + 1) << 8 | byte(i);
+  };
+  size_t at = 0;
+  while (at + 1 < undecoded_.size()) {
+    char32_t c = unit(at);
+    size_t size = 2;
+    if (c >= 0xD800 && c < 0xDC00) {
+      if (at + 3 >= undecoded_.size() && !last) break;
+      const char32_t low = at + 3 < undecoded_.size() ? unit(at + 2) : 0;
+      const bool pair = low >= 0xDC00 && low < 0xE000;
+      c = pair ? 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00) : 0xFFFD;
+      size = pair ? 4 : 2;
+    } else if (c >= 0xDC00 && c < 0xE000) {
+      c = 0xFFFD;
+    }
+    append_utf8(buffer_, c);
+    at += size;
+  }
+  undecoded_.erase(0, at);
+}
+
+std::string_view LineReader::peek(size_t bytes) {
+  while (buffer_.size() - begin_ < bytes && fill()) {
+  }
+  return std::string_view(buffer_).substr(begin_, bytes);
 }
 
 bool LineReader::next() {
@@ -99,11 +265,14 @@ void LineReader::check() const {
                                ? " (the file's name says gzip, but its content is not gzip)"
                                : "";
   if (const void* found = std::memchr(raw_.data(), 0, raw_.size()); found != nullptr) {
-    fail(static_cast<const char*>(found) - raw_.data() + 1, "a NUL byte; this is not a text file" + hint);
+    fail(static_cast<const char*>(found) - raw_.data() + 1,
+         "a NUL byte; this is not a text file, or one in UTF-16 (--encoding utf-16)" + hint);
   }
   if (const size_t broken = find_broken_utf8(raw_); broken != std::string_view::npos) {
     fail(static_cast<int64_t>(broken) + 1,
-         fmt::format("byte 0x{:02X} is not valid UTF-8{}", static_cast<unsigned char>(raw_[broken]), hint));
+         fmt::format("byte 0x{:02X} is not valid UTF-8{}", static_cast<unsigned char>(raw_[broken]),
+                     hint.empty() ? "; if the file is in another encoding, name it (--encoding windows-1252)"
+                                  : hint));
   }
 }
 

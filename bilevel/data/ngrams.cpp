@@ -149,8 +149,7 @@ void NgramHasher::each_character_ngram(std::string_view text, const Visit& visit
 
 void NgramHasher::count(std::string_view text, Counts& counts) const {
   for (auto& block : counts.blocks) block.clear();
-  const std::string lowered = options_.lower_case ? bilevel::lower_case(text) : std::string();
-  const std::string_view used = options_.lower_case ? std::string_view(lowered) : text;
+  const std::string used = options_.lower_case ? bilevel::lower_case(text) : composed(text);
   const auto into = [&](std::vector<uint32_t>& buckets) {
     return
         [this, &buckets](uint64_t state, const auto&, const auto&) { buckets.push_back(bucket_of(state)); };
@@ -226,7 +225,7 @@ std::vector<std::string> NgramHasher::names(const std::vector<std::string_view>&
   };
   std::unordered_map<uint64_t, Found> found;  // by hash
   for (const std::string_view text : texts) {
-    const std::string lowered = options_.lower_case ? bilevel::lower_case(text) : std::string(text);
+    const std::string lowered = options_.lower_case ? bilevel::lower_case(text) : composed(text);
     const auto note = [&](const char* between, const char* open, const char* close) {
       return [&found, between, open, close](uint64_t state, auto begin, auto end) {
         Found& ngram = found[state];

@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "bilevel/core/number.h"
+#include "bilevel/data/delimiter.h"
 #include "bilevel/data/table_builder.h"
 
 namespace bilevel {
@@ -35,7 +36,37 @@ size_t Table::column(const std::string& name_or_number) const {
   const size_t shown = std::min(columns(), kShown);
   std::string list = fmt::format("{}", fmt::join(names_.begin(), names_.begin() + shown, ", "));
   if (columns() > shown) list += fmt::format(" and {} more", columns() - shown);
-  fail_at({path_}, fmt::format("has no column '{}'; its columns are {}", name_or_number, list));
+  std::string hint;
+  if (columns() == 1 && delimiter_ != '\0') {
+    const size_t other = names_[0].find_first_of(",;\t|");
+    if (other != std::string::npos)
+      hint = fmt::format("; fields are taken to stand between {}s; if they do not, give --delimiter {}",
+                         delimiter_name(delimiter_), delimiter_name(names_[0][other]));
+  }
+  fail_at({path_}, fmt::format("has no column '{}'; its columns are {}{}", name_or_number, list, hint));
+}
+
+void Table::check_cells(size_t column) const {
+  const auto found = unreadable_.find(column);
+  if (found != unreadable_.end()) fail_at(found->second.first, found->second.second);
+}
+
+void Table::keep_rows(const std::vector<size_t>& rows) {
+  const size_t width = names_.size();
+  std::vector<std::pair<size_t, int64_t>> later;
+  auto next = later_lines_.begin();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const size_t from = rows[i] * width;
+    std::copy_n(cells_.begin() + static_cast<std::ptrdiff_t>(from), width,
+                cells_.begin() + static_cast<std::ptrdiff_t>(i * width));
+    lines_[i] = lines_[rows[i]];
+    while (next != later_lines_.end() && next->first < from) ++next;
+    for (; next != later_lines_.end() && next->first < from + width; ++next)
+      later.emplace_back(next->first - from + i * width, next->second);
+  }
+  cells_.resize(rows.size() * width);
+  lines_.resize(rows.size());
+  later_lines_ = std::move(later);
 }
 
 namespace {
@@ -59,36 +90,38 @@ void read_tsv(LineReader& lines, const TableOptions& options, TableBuilder& buil
 
 }  // namespace
 
-bool is_quoted_tsv(std::string_view line) {
-  bool closed = false;  // some cell is
-  for (size_t begin = 0; begin < line.size() && line[begin] == '"';) {
-    size_t end = line.find('"', begin + 1);
-    while (end != std::string_view::npos && line.substr(end + 1).starts_with('"'))
-      end = line.find('"', end + 2);
-    if (end == std::string_view::npos) return closed;  // it goes on on the next line
-    if (end + 1 == line.size()) return true;
-    if (line[end + 1] != '\t') return false;
-    closed = true;
-    begin = end + 2;
-  }
-  return false;
+namespace {
+
+void read_fields(LineReader& lines, const TableOptions& options, TableBuilder& builder, char usual) {
+  constexpr size_t kSample = size_t{1} << 20;
+  const std::string_view sample = lines.peek(kSample);
+  const std::string_view first = sample.substr(0, sample.find('\n'));
+  const std::optional<char> told = told_delimiter(first);
+  const std::string_view rows = told ? sample.substr(std::min(first.size() + 1, sample.size())) : sample;
+  const char delimiter = options.delimiter != '\0' ? options.delimiter
+                         : told                    ? *told
+                                                   : find_delimiter(rows, usual);
+  const bool plain_tsv = usual == '\t' && delimiter == '\t' && !is_quoted_tsv(rows);
+  builder.set_delimiter(delimiter, usual);
+  lines.next();
+  if (told && !lines.next()) return;
+  if (plain_tsv)
+    read_tsv(lines, options, builder);
+  else
+    read_csv(lines, options, builder, delimiter);
 }
 
+}  // namespace
+
 Table read_table(const std::string& path, const TableOptions& options) {
-  LineReader lines(path);  // first, so that a missing file is called missing
-  TableBuilder builder(path);
+  LineReader lines(path, options.encoding);  // first, so that a missing file is called missing
+  TableBuilder builder(path, options.missing);
   switch (format_of(path, options.format)) {
     case Format::csv:
-      lines.next();
-      read_csv(lines, options, builder, ',');
+      read_fields(lines, options, builder, ',');
       break;
     case Format::tsv:
-      lines.next();
-      if (is_quoted_tsv(lines.text())) {
-        read_csv(lines, options, builder, '\t');
-      } else {
-        read_tsv(lines, options, builder);
-      }
+      read_fields(lines, options, builder, '\t');
       break;
     case Format::jsonl:
       read_jsonl(lines, builder);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,14 +13,20 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/data/format.h"
+#include "bilevel/data/lines.h"
 
 namespace bilevel {
 
 struct TableOptions {
   Format format = Format::automatic;
   /// Whether the first row of a csv or tsv file names the columns. Where not given, the first row is a header
-  /// if at least one of its cells is not empty and none is a number or one of the marks NA, NaN, null and ?.
+  /// if at least one of its cells is not empty and none is a number (in any notation) or one of the marks NA, NaN, null and ?. Years are
+  /// names too, beside a word, where a cell below one is no year.
   std::optional<bool> header;
+  char delimiter = '\0';  ///< of csv and tsv; 0: told by a first line "sep=;", or seen from the first rows
+  Encoding encoding = Encoding::utf_8;
+  /// Cells with these texts (numbers as `class_key` compares them) count as empty, in every column.
+  std::vector<std::string> missing = {};
 };
 
 /// Rows and columns of text. Rows and columns count from 0 here, lines and byte columns of the file from 1.
@@ -47,6 +54,22 @@ class Table {
   /// Makes it a missing value.
   void empty_cell(size_t row, size_t column) { cells_[row * names_.size() + column].size = 0; }
 
+  /// Whether the file has a header in which the column's cell is empty.
+  bool is_unnamed(size_t column) const { return unnamed_[column]; }
+
+  /// Whether the column holds lists or objects of JSON, whose cells are their texts.
+  bool nested(size_t column) const { return unreadable_.contains(column); }
+  /// Throws the InputError for the first of them; for a column that is read.
+  void check_cells(size_t column) const;
+
+  /// Leaves these rows (ascending) and no other.
+  void keep_rows(const std::vector<size_t>& rows);
+
+  /// What stands between the fields; 0 for jsonl.
+  char delimiter() const { return delimiter_; }
+  /// Whether this is what the format usually has.
+  bool has_usual_delimiter() const { return usual_delimiter_; }
+
   /// The line on which the row starts.
   Position position(size_t row) const { return {path_, lines_[row], 0}; }
 
@@ -73,21 +96,23 @@ class Table {
   // The cells that do not start on their row's first line (an embedded line end stands before them), in
   // order.
   std::vector<std::pair<size_t, int64_t>> later_lines_;
+  std::vector<bool> unnamed_;  // per column
+  char delimiter_ = '\0';
+  bool usual_delimiter_ = true;
+  // Columns with cells that a table cannot hold: the first of them, and what is wrong with it.
+  std::map<size_t, std::pair<Position, std::string>> unreadable_;
 };
 
-/// Reads a csv, tsv or jsonl file.
-/// - csv: comma-separated, fields may be quoted with " (doubled inside), quoted fields may hold commas and
-/// line ends;
-///   blanks around a field are dropped. tsv: tab-separated, a quote is an ordinary character, unless `is_quoted_tsv`.
-/// - jsonl: one object per line; values are strings, numbers, true, false or null; a row may lack keys.
+/// Reads a csv, tsv or jsonl file, plain or packed by gzip or zstd.
+/// - csv and tsv: fields stand between commas, semicolons, tabs or bars (see `find_delimiter`), in csv usually commas, in tsv
+///   tabs. csv: fields may be quoted with " (doubled inside), quoted fields may hold delimiters and line ends; blanks around
+///   a field are dropped. tsv: a quote is an ordinary character, unless `is_quoted_tsv`; with another delimiter it is csv.
+/// - jsonl: one object per line; values are strings, numbers, true, false or null (NaN is null); a row may lack keys. Lists
+///   and objects are cells that no reader of a column takes (`Table::check_cells`).
 /// - Lines end with LF or CR LF; blank lines are skipped.
 /// InputError with file, line and byte column: missing or empty file, header only, ragged row, broken UTF-8,
-/// NUL byte, misplaced or unterminated quote, broken gzip, broken or cut JSON, nested JSON, a name given
+/// NUL byte, misplaced or unterminated quote, broken packing, broken or cut JSON, a name given
 /// twice. libsvm and idx files are not tables: `read_libsvm`, `read_idx_rows`.
 Table read_table(const std::string& path, const TableOptions& options = {});
-
-/// Whether a tsv file with this first line is quoted as csv is: every cell of the line is enclosed in quotes (the last one
-/// may go on on the next line).
-bool is_quoted_tsv(std::string_view first_line);
 
 }  // namespace bilevel

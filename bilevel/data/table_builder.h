@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "bilevel/data/lines.h"
@@ -16,7 +17,11 @@ namespace bilevel {
 /// Collects cells row by row into a Table.
 class TableBuilder {
  public:
-  explicit TableBuilder(const std::string& path) { table_.path_ = path; }
+  TableBuilder(const std::string& path, const std::vector<std::string>& missing);
+  void set_delimiter(char delimiter, char usual) {
+    table_.delimiter_ = delimiter;
+    table_.usual_delimiter_ = delimiter == usual;
+  }
 
   // ---- csv and tsv: all rows have the same number of fields ----
 
@@ -33,6 +38,10 @@ class TableBuilder {
   void set_value(size_t column, std::string_view text, int64_t position) {
     row_[column] = append(text, position);
   }
+  /// Notes that a cell holds what a table cannot; `message` is for whoever reads the column.
+  void set_unreadable(size_t column, int64_t position, const std::string& message) {
+    table_.unreadable_.try_emplace(column, Position{table_.path_, row_line_, position}, message);
+  }
   void end_object();
 
   /// The finished table, every row as wide as there are names.
@@ -44,6 +53,11 @@ class TableBuilder {
     return {table_.bytes_.data() + cell.begin, cell.size};
   }
   bool looks_like_header() const;
+  bool could_name_years() const;
+  bool names_years() const;
+  void begin_rows(bool header, const Position& end);
+  void add_row(const Position& end);
+  void empty_missing();
   void name_columns(bool header);
   void clear_row();
 
@@ -51,6 +65,10 @@ class TableBuilder {
   std::vector<Table::Cell> row_;
   std::vector<int64_t> row_lines_;  // line of each cell of row_
   int64_t row_line_ = 0;
+  // A first row that may be a header with years among its names; the second decides.
+  std::vector<Table::Cell> first_row_;
+  std::vector<int64_t> first_lines_;
+  std::unordered_set<std::string> missing_;  // class keys of the texts that count as empty
   size_t width_ = 0;
   int64_t header_line_ = 0;
   std::unordered_map<std::string, size_t> column_of_;

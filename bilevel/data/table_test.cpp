@@ -1,6 +1,7 @@
 #include "bilevel/data/table.h"
 
 #include <gtest/gtest.h>
+#include <zstd.h>
 
 #include "tests/files.h"
 
@@ -111,9 +112,11 @@ TEST_F(TableTest, EmptyTables) {
 }
 
 TEST_F(TableTest, BrokenBytesHaveAPosition) {
-  EXPECT_EQ(error("a.csv", "a,b\nx,\xE9\n"), "a.csv:2:3: byte 0xE9 is not valid UTF-8");
+  EXPECT_EQ(error("a.csv", "a,b\nx,\xE9\n"),
+            "a.csv:2:3: byte 0xE9 is not valid UTF-8; if the file is in another encoding, name it "
+            "(--encoding windows-1252)");
   EXPECT_EQ(error("a.tsv", std::string_view("a\tb\nx\t\0\n", 8)),
-            "a.tsv:2:3: a NUL byte; this is not a text file");
+            "a.tsv:2:3: a NUL byte; this is not a text file, or one in UTF-16 (--encoding utf-16)");
 }
 
 TEST_F(TableTest, MissingFileIsCalledMissingWhateverItsName) {
@@ -195,19 +198,130 @@ TEST_F(TableTest, JsonErrorsHaveAPosition) {
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1}\n{\"a\": 2").substr(0, 25), "a.jsonl:2:8: broken JSON:");
   EXPECT_EQ(error("a.jsonl", "{\"a\": tru}\n").substr(0, 26), "a.jsonl:1:10: broken JSON:");
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1} x\n").substr(0, 26), "a.jsonl:1:10: broken JSON:");
-  EXPECT_EQ(error("a.jsonl", "{\"a\": NaN}\n").substr(0, 25), "a.jsonl:1:7: broken JSON:");
-  EXPECT_EQ(error("a.jsonl", "{\"b\": 1, \"a\": [1]}\n"),
-            "a.jsonl:1:15: the value of \"a\" is a list; only strings, numbers, true, false and null can be "
-            "cells of a table");
-  EXPECT_EQ(error("a.jsonl", "{\"a\": {}}\n").substr(0, 44),
-            "a.jsonl:1:7: the value of \"a\" is an object; ");
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1}\n[1]\n"), "a.jsonl:2:1: not a JSON object; each line must hold one");
   EXPECT_EQ(error("a.jsonl", "3\n"), "a.jsonl:1:1: not a JSON object; each line must hold one");
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1, \"a\": 2}\n"),
             "a.jsonl:1:12: the key \"a\" stands twice on this line");
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1e400}\n"), "a.jsonl:1:7: the value of \"a\" is infinite");
-  EXPECT_EQ(error("a.jsonl", "{\"a\": \"x\\u0000\"}\n"),
-            "a.jsonl:1:7: the value of \"a\" holds a NUL character");
+}
+
+TEST_F(TableTest, JsonFieldsThatNobodyReadsMayHoldAnything) {
+  const Table table = read("a.jsonl",
+                           "{\"b\": NaN, \"a\": [1, {\"b\": [\"]\"]}], \"t\": \"x NaN\", \"u\": 1}\n"
+                           "{\"a\": {\"t\": NaN}, \"b\": -Infinity, \"t\": \"y\", \"z\": \"\\u0000\"}\n");
+  EXPECT_EQ(table.names(), (Cells{"b", "a", "t", "u", "z"}));
+  EXPECT_EQ(row_of(table, 0), (Cells{"", "[1, {\"b\": [\"]\"]}]", "x NaN", "1", ""}));
+  EXPECT_EQ(row_of(table, 1), (Cells{"-inf", "{\"t\": \"\" }", "y", "", ""}));
+  EXPECT_EQ(at(table, 0, 2), "1:41");
+  EXPECT_TRUE(table.nested(1) && table.nested(4));
+  EXPECT_FALSE(table.nested(0));
+  table.check_cells(2);
+  EXPECT_EQ(
+      input_error([&] { table.check_cells(1); }),
+      "a.jsonl:1:17: the value of \"a\" is a list; only strings, numbers, true, false and null can be read");
+  EXPECT_EQ(input_error([&] { table.check_cells(4); }),
+            "a.jsonl:2:50: the value of \"z\" holds a NUL character");
+}
+
+// ---- delimiters, headers of years, missing values, encodings ----
+
+TEST_F(TableTest, FindsTheDelimiter) {
+  const Cells xy{"x", "y"}, row{"1,5", "a"};
+  EXPECT_EQ(row_of(read("a.csv", "x;y\n1,5;a\n"), 0), row);
+  EXPECT_EQ(row_of(read("a.csv", "x;y\n1,5;a\n2,5;b\n"), 0), row);
+  EXPECT_EQ(row_of(read("a.csv", "x|y\n1,5|a\n"), 0), row);
+  EXPECT_EQ(row_of(read("a.csv", "x\ty\n1,5\ta\n"), 0), row);
+  EXPECT_EQ(row_of(read("a.tsv", "x;y\n1,5;a\n"), 0), row);
+  EXPECT_EQ(row_of(read("a.csv", "sep=;\nx;y\n1,5;a\n"), 0), row);
+  EXPECT_EQ(row_of(read("a.csv", "sep=\t\r\nx\ty\r\n1,5\ta\r\n"), 0), row);
+  EXPECT_EQ(row_of(read("a.csv", "x#y\n1,5#a\n", {.delimiter = '#'}), 0), row);
+  EXPECT_EQ(row_of(read("a.csv", "\"x;z\";y\n\"1;5\";a\n"), 0), (Cells{"1;5", "a"}));
+  // Decimal commas without a header: both characters stand equally often in all rows.
+  EXPECT_EQ(row_of(read("a.csv", "1,5;2,5\n3,5;4,5\n"), 1), (Cells{"3,5", "4,5"}));
+  // A comma stays what it is in csv, whatever texts hold.
+  EXPECT_EQ(row_of(read("a.csv", "x;y,z\na;b,c\n"), 0), (Cells{"a;b", "c"}));
+  EXPECT_EQ(row_of(read("a.csv", "x,y\na;b,c\nd;e,f\n"), 0), (Cells{"a;b", "c"}));
+  EXPECT_EQ(row_of(read("a.tsv", "text\nyes, you\n"), 0), (Cells{"yes, you"}));
+  EXPECT_EQ(row_of(read("a.tsv", "x\ty\n\"a, b\tc\nd\", e\tf\n"), 0), (Cells{"\"a, b", "c"}));
+  EXPECT_EQ(read("a.csv", "x;y\n1,5;a\n").delimiter(), ';');
+  EXPECT_NE(error("a.csv", "x\n1,2\n3\n", {}).find("(fields are taken to stand between commas; --delimiter"),
+            std::string::npos);
+  const Table wrong = read("a.csv", "x;y\n1;2\n", {.delimiter = ','});
+  EXPECT_EQ(input_error([&] { wrong.column("y"); }),
+            "a.csv: has no column 'y'; its columns are x;y; fields are taken to stand between commas; if "
+            "they do not, give "
+            "--delimiter semicolon");
+}
+
+TEST_F(TableTest, TsvMayBeQuotedWhereNeeded) {
+  const Table table = read("a.tsv", "x\ty\n\"say \"\"a\"\"\"\tb\n\"c\nd\"\te\n");
+  ASSERT_EQ(table.rows(), 2U);
+  EXPECT_EQ(row_of(table, 0), (Cells{"say \"a\"", "b"}));
+  EXPECT_EQ(row_of(table, 1), (Cells{"c\nd", "e"}));
+  EXPECT_EQ(row_of(read("a.tsv", "x\ty\n\"a\"\tb\n"), 0), (Cells{"\"a\"", "b"}));
+  EXPECT_EQ(row_of(read("a.tsv", "x\ty\n\"a\"\"b\"\tb\n\"c\" d\te\n"), 0), (Cells{"\"a\"\"b\"", "b"}));
+}
+
+TEST_F(TableTest, YearsMayNameColumns) {
+  EXPECT_EQ(read("a.csv", "id,2019,2020\n1,5.5,6\n").names(), (Cells{"id", "2019", "2020"}));
+  EXPECT_EQ(read("a.csv", "id,2019,2020\n1,5.5,6\n").rows(), 1U);
+  EXPECT_EQ(read("a.csv", "a,2019\nb,2020\n").rows(), 2U);
+  EXPECT_EQ(read("a.csv", "a,2019\nb,2020\n").names(), (Cells{"1", "2"}));
+  EXPECT_EQ(read("a.csv", "2019,2020\n1,2\n").rows(), 2U);
+  EXPECT_EQ(read("a.csv", "a,2019\n").rows(), 1U);
+  EXPECT_EQ(row_of(read("a.csv", "a,2019\nb,2020\nc,2021\n"), 0), (Cells{"a", "2019"}));
+  EXPECT_EQ(error("a.csv", "a,2019\nb,5,6\n"), "a.csv:2:5: the row has 3 fields, but 2 are expected");
+}
+
+TEST_F(TableTest, NamedMarksAreEmptyCells) {
+  const TableOptions options{.missing = {"-999", "none"}};
+  const Table table = read("a.csv", "x,y\n-999.0,none\n-99,None\n", options);
+  EXPECT_EQ(row_of(table, 0), (Cells{"", ""}));
+  EXPECT_EQ(row_of(table, 1), (Cells{"-99", "None"}));
+  EXPECT_EQ(row_of(read("a.jsonl", "{\"x\": -999, \"y\": \"none\"}\n", options), 0), (Cells{"", ""}));
+}
+
+TEST_F(TableTest, KeepsSomeRows) {
+  Table table = read("a.csv", "x,y\n1,\"a\nb\"\n2,c\n\"3\n\",d\n");
+  table.keep_rows({0, 2});
+  ASSERT_EQ(table.rows(), 2U);
+  EXPECT_EQ(row_of(table, 1), (Cells{"3\n", "d"}));
+  EXPECT_EQ(at(table, 1, 0), "5:1");
+  EXPECT_EQ(at(table, 1, 1), "6:3");
+}
+
+TEST_F(TableTest, ReadsOtherEncodings) {
+  const TableOptions latin{.encoding = Encoding::iso_8859_1}, windows{.encoding = Encoding::windows_1252};
+  EXPECT_EQ(row_of(read("a.csv", "x,y\ncaf\xE9,b\n", latin), 0), (Cells{"caf\u00E9", "b"}));
+  EXPECT_EQ(row_of(read("a.csv", "x,y\n5\x80,\x93q\x94\n", windows), 0), (Cells{"5\u20AC", "\u201Cq\u201D"}));
+  const std::string_view little("\xFF\xFEx\0,\0y\0\n\0\xE9\0,\0=\xD8\x00\xDE\n\0", 20);
+  EXPECT_EQ(row_of(read("a.csv", little), 0), (Cells{"\u00E9", "\U0001F600"}));
+  const std::string_view big("\0x\0,\0y\0\n\0a\0,\0b\0\n", 16);
+  EXPECT_EQ(row_of(read("a.csv", std::string("\xFE\xFF").append(big)), 0), (Cells{"a", "b"}));
+  EXPECT_EQ(row_of(read("a.csv", little.substr(2), {.encoding = Encoding::utf_16}), 0),
+            (Cells{"\u00E9", "\U0001F600"}));
+  EXPECT_EQ(encoding_named("Latin-1"), Encoding::iso_8859_1);
+  EXPECT_EQ(encoding_named("CP1252"), Encoding::windows_1252);
+  EXPECT_NE(input_error([] { encoding_named("ebcdic"); }).find("must be utf-8"), std::string::npos);
+}
+
+TEST_F(TableTest, FilesOfOtherProgramsAreNamed) {
+  EXPECT_NE(error("a.csv", "PK\x03\x04....").find("Excel workbook (xlsx)"), std::string::npos);
+  EXPECT_NE(error("a.csv", "PAR1....").find("is a parquet file; convert it"), std::string::npos);
+  EXPECT_NE(input_error([&] { read("a.xlsx", "PK\x03\x04...."); }).find("save"), std::string::npos);
+  EXPECT_NE(input_error([] { format_of("a.parquet"); }).find(".parquet files are not read"),
+            std::string::npos);
+  EXPECT_EQ(format_of("a.CSV.zst"), Format::csv);
+}
+
+TEST_F(TableTest, UnpacksZstd) {
+  std::string text = "x,y\n";
+  for (int i = 0; i < 20000; ++i) text += std::to_string(i * 7919 % 10007) + ",b\n";
+  std::string packed(ZSTD_compressBound(text.size()), '\0');
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
+  EXPECT_EQ(read("a.csv.zst", packed).rows(), 20000U);
+  EXPECT_NE(error("a.csv", packed.substr(0, packed.size() / 2)).find("the zstd data end here too early"),
+            std::string::npos);
 }
 
 // ---- real files ----

@@ -5,6 +5,7 @@
 
 #include <stdexcept>
 
+#include "bilevel/data/delimiter.h"
 #include "bilevel/data/table.h"
 #include "tests/files.h"
 

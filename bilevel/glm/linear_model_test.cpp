@@ -1,14 +1,12 @@
 #include "bilevel/glm/linear_model.h"
 
-#include <ATen/record_function.h>
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/solver/run.h"
+#include "tests/libtorch_counts.h"
 
 namespace bilevel {
 namespace {
@@ -65,38 +63,6 @@ INSTANTIATE_TEST_SUITE_P(All, EverySolver, testing::ValuesIn(solver_names()), []
   std::erase(name, '-');
   return name;
 });
-
-/// Counts what LibTorch is asked for in this thread.
-class LibTorchCounts {
- public:
-  LibTorchCounts() {
-    calls = 0;
-    handle_ = at::addThreadLocalCallback(
-        at::RecordFunctionCallback([](const at::RecordFunction&) -> std::unique_ptr<at::ObserverContext> {
-          ++calls;
-          return nullptr;
-        }).scopes({at::RecordScope::FUNCTION}));
-    allocations_ = std::make_shared<Allocations>();
-    debug_.emplace(c10::DebugInfoKind::PROFILER_STATE, allocations_);
-  }
-  ~LibTorchCounts() { at::removeCallback(handle_); }
-  double calls_a_step(int64_t steps) const { return static_cast<double>(calls) / static_cast<double>(steps); }
-  double allocations_a_step(int64_t steps) const {
-    return static_cast<double>(allocations_->count) / static_cast<double>(steps);
-  }
-
- private:
-  struct Allocations : c10::MemoryReportingInfoBase {
-    void reportMemoryUsage(void*, int64_t size, size_t, size_t, c10::Device) override { count += size > 0; }
-    bool memoryProfilingEnabled() const override { return true; }
-    int64_t count = 0;
-  };
-  static thread_local int64_t calls;
-  at::CallbackHandle handle_;
-  std::shared_ptr<Allocations> allocations_;
-  std::optional<c10::DebugInfoGuard> debug_;
-};
-thread_local int64_t LibTorchCounts::calls = 0;
 
 TEST(LinearModelTest, AStepAsksLibTorchForLittle) {
   const DefaultGeneratorScope randomness(1);

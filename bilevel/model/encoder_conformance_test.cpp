@@ -3,6 +3,7 @@
 // without a change.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 #include <torch/types.h>
@@ -234,6 +235,41 @@ TEST_P(EncoderConformance, ComputesInFloat32) {
   const Tensor logits = network->forward(moved(inputs(), torch::kFloat));
   EXPECT_EQ(logits.dtype(), torch::kFloat);
   EXPECT_LT(largest(logits - expected), 1e-5 * (1 + largest(expected)));
+}
+
+// Products of numbers with 8 bits of fraction; the weights, the features and the gradients are float32.
+TEST_P(EncoderConformance, ComputesInBfloat16) {
+  network->to(torch::kFloat);
+  NetworkOptions options = GetParam().options;
+  options.precision = Precision::bf16;
+  const auto rounded = make_network(options, shape());
+  rounded->to(torch::kFloat);
+  rounded->eval();
+  {
+    const torch::NoGradGuard no_grad;
+    for (auto& item : rounded->named_parameters())
+      item.value().copy_(network->named_parameters()[item.key()]);
+    for (auto& item : rounded->named_buffers()) item.value().copy_(network->named_buffers()[item.key()]);
+  }
+  const Inputs given = moved(inputs(), torch::kFloat);
+  for (const bool twice : kernels()) {
+    network->set_twice_differentiable(twice);
+    rounded->set_twice_differentiable(twice);
+    const Tensor expected = network->encode(given), found = rounded->encode(given);
+    EXPECT_EQ(found.dtype(), torch::kFloat);
+    EXPECT_LT(largest(found - expected), 0.03 * (1 + largest(expected)));
+    const double gap = largest(found - expected);
+    if (kind() == InputKind::tokens || entry().linear) {  // an mlp may have one layer, of sparse rows
+      EXPECT_EQ(gap > 0, !entry().linear);
+    }
+    const auto parameters = rounded->encoder_parameters();
+    for (const Tensor& part : torch::autograd::grad({found.square().sum()}, parameters)) {
+      EXPECT_EQ(part.dtype(), torch::kFloat);
+      EXPECT_TRUE(part.isfinite().all().item<bool>());
+    }
+    for (const Tensor& parameter : parameters) EXPECT_EQ(parameter.dtype(), torch::kFloat);
+  }
+  EXPECT_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
 }
 
 TEST_P(EncoderConformance, ComputesOnTheDevice) {

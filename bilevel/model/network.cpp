@@ -1,5 +1,6 @@
 #include "bilevel/model/network.h"
 
+#include <ATen/autocast_mode.h>
 #include <fmt/format.h>
 
 #include "bilevel/core/error.h"
@@ -13,8 +14,35 @@ NetworkOptions with_all_options(const NetworkOptions& options, Encoder& encoder)
     throw InputError(fmt::format("outputs = {}: must be at least 1.", options.outputs));
   return {.encoder = options.encoder,
           .outputs = options.outputs,
-          .set = nlohmann::json(fields_of(encoder).to_json())};
+          .set = nlohmann::json(fields_of(encoder).to_json()),
+          .precision = options.precision};
 }
+
+/// For its lifetime LibTorch computes in bfloat16 what gains by it on this kind of device. What it rounds it does not keep,
+/// since parameters move.
+class Bfloat16Scope {
+ public:
+  explicit Bfloat16Scope(c10::DeviceType kind)
+      : kind_(kind),
+        enabled_(at::autocast::is_autocast_enabled(kind)),
+        cache_(at::autocast::is_autocast_cache_enabled()),
+        dtype_(at::autocast::get_autocast_dtype(kind)) {
+    set(true, false, torch::kBFloat16);
+  }
+  ~Bfloat16Scope() { set(enabled_, cache_, dtype_); }
+  Bfloat16Scope(const Bfloat16Scope&) = delete;
+  Bfloat16Scope& operator=(const Bfloat16Scope&) = delete;
+
+ private:
+  void set(bool enabled, bool cache, torch::ScalarType dtype) const {
+    at::autocast::set_autocast_enabled(kind_, enabled);
+    at::autocast::set_autocast_cache_enabled(cache);
+    at::autocast::set_autocast_dtype(kind_, dtype);
+  }
+  c10::DeviceType kind_;
+  bool enabled_, cache_;
+  torch::ScalarType dtype_;
+};
 
 }  // namespace
 
@@ -66,6 +94,13 @@ Network::Network(const NetworkOptions& options, const InputShape& input)
 torch::Tensor Network::forward(const std::vector<torch::Tensor>& inputs) { return head(encode(inputs)); }
 
 torch::Tensor Network::encode(const std::vector<torch::Tensor>& inputs) {
+  if (options_.precision == Precision::float32 || head_.is_empty()) return encoded(inputs);
+  const torch::Tensor first = parameters().front();
+  const Bfloat16Scope scope(first.device().type());
+  return encoded(inputs).to(first.scalar_type());
+}
+
+torch::Tensor Network::encoded(const std::vector<torch::Tensor>& inputs) {
   const torch::Tensor features = encoder_->forward(inputs);
   return skip_ ? torch::cat({features, skip_->forward(inputs)}, 1) : features;
 }

@@ -8,16 +8,31 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/core/fields.h"
 #include "bilevel/model/encoder.h"
 
 namespace bilevel {
+
+/// In which numbers encoders compute.
+enum class Precision {
+  float32,
+  /// LibTorch's autocast inside `Network::encode`: matrix products and recurrent layers take their operands rounded to
+  /// bfloat16 (8 bits of fraction) and accumulate in float32. Parameters, features, gradients and everything else stay
+  /// float32. Linear encoders and parameters in float64 are not affected.
+  bf16,
+};
+template <>
+struct NamesOf<Precision> {
+  static constexpr const char* value[] = {"float32", "bf16"};
+};
 
 /// Which network.
 struct NetworkOptions {
   std::string encoder{};  ///< a name of `encoder_registry()`
   int64_t outputs = 1;    ///< logits per row
   nlohmann::json set =
-      nlohmann::json::object();  ///< options of the encoder by name; its defaults for the others
+      nlohmann::json::object();              ///< options of the encoder by name; its defaults for the others
+  Precision precision = Precision::float32;  ///< how it is trained; no part of what is saved
 
   /// Sets an option of the encoder from text such as "pooling=mean". Throws InputError.
   void set_text(const std::string& assignment);
@@ -80,6 +95,8 @@ class Network : public torch::nn::Module {
   const InputShape& input() const { return input_; }
 
  private:
+  torch::Tensor encoded(const std::vector<torch::Tensor>& inputs);
+
   NetworkOptions options_;
   InputShape input_;
   std::shared_ptr<Encoder> encoder_;

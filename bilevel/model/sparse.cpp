@@ -58,8 +58,8 @@ Tensor product(const std::vector<Tensor>& sparse, const Tensor& in, int64_t widt
   const Tensor values = sparse[1].to(in.dtype()).contiguous();
   Tensor out = torch::zeros({transposed ? width : rows, k}, in.options());
   if (!in.is_cpu()) {
-    const Tensor row_of =
-        torch::repeat_interleave(torch::arange(rows, sparse[2].options()), sparse[2].diff());
+    const Tensor row_of = torch::repeat_interleave(torch::arange(rows, sparse[2].options()), sparse[2].diff(),
+                                                   /*dim=*/0, /*output_size=*/sparse[0].size(0));
     const Tensor& from = transposed ? row_of : sparse[0];
     const Tensor& to = transposed ? sparse[0] : row_of;
     return out.index_add_(0, to, in.index_select(0, from) * values.unsqueeze(1));

@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 
 namespace bilevel {
@@ -68,7 +69,7 @@ PackedTokens pack_tokens(const std::vector<torch::Tensor>& inputs, int64_t max_l
   PackedTokens packed;
   packed.rows = rows;
   const int64_t tokens = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
-  packed.lengths = torch::tensor(lengths, torch::kLong).to(inputs[0].device());
+  packed.lengths = index_on(inputs[0].device(), lengths);
   const bool keep_one = tokens == 0 && rows > 0;
   if (keep_one) lengths[0] = 1;
   packed.steps = std::max<int64_t>(1, rows == 0 ? 0 : *std::max_element(lengths.begin(), lengths.end()));
@@ -102,7 +103,7 @@ PackedTokens pack_tokens(const std::vector<torch::Tensor>& inputs, int64_t max_l
     }
   }
 
-  const torch::Tensor moved = index.to(inputs[0].device());
+  const torch::Tensor moved = to_device(index, inputs[0].device());
   packed.positions = moved[0];
   packed.slots = moved[1];
   packed.ids =

@@ -40,7 +40,7 @@ struct PackedTokens {
 
 /// Packs `inputs` = {ids [B,T], lengths [B]}. Tokens past `max_length` are left out. Throws InputError if the
 /// shapes or dtypes are not those, or a length is not in [0,T]. Cost: one pass over the tokens on the CPU,
-/// whatever the device.
+/// whatever the device; lengths that lie on the CPU beside ids on a device save a wait for it.
 PackedTokens pack_tokens(const std::vector<torch::Tensor>& inputs, int64_t max_length, PackOrder order);
 
 /// A table [vocabulary, width] with one vector per token id. Id 0 is padding: its vector is zero and gets no

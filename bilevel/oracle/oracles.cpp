@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 #include <torch/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <stdexcept>
+#include <utility>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/flat.h"
@@ -15,14 +17,85 @@
 namespace bilevel {
 namespace {
 
-/// Gradients of a scalar, packed flat; absent ones are zero. A scalar without any graph has a zero gradient.
-torch::Tensor gradient_of(const torch::Tensor& scalar, const Parameters& parameters, bool keep_graph,
-                          bool create_graph) {
-  if (!scalar.requires_grad()) return torch::zeros({parameters.size()}, parameters.options());
-  const auto parts = torch::autograd::grad({scalar}, parameters.tensors(), {}, keep_graph, create_graph,
-                                           /*allow_unused=*/true);
-  return parameters.pack(parts);
+/// Gradients of a scalar, one for each parameter, undefined where absent (all are for a scalar without any graph).
+std::vector<torch::Tensor> parts_of(const torch::Tensor& scalar, const Parameters& parameters,
+                                    bool keep_graph, bool create_graph) {
+  if (!scalar.requires_grad()) return std::vector<torch::Tensor>(parameters.tensors().size());
+  return torch::autograd::grad({scalar}, parameters.tensors(), {}, keep_graph, create_graph,
+                               /*allow_unused=*/true);
 }
+
+/// The same, packed flat; absent ones are zero.
+torch::Tensor gradient_of(const torch::Tensor& scalar, const Parameters& parameters, bool keep_graph) {
+  return parameters.pack(parts_of(scalar, parameters, keep_graph, false));
+}
+
+/// Where a backward pass starts: a sum of scalars and of gradients along vectors. The vectors go to the gradients as they are,
+/// which saves the graph of a flat gradient and of an inner product.
+class Start {
+ public:
+  void add(const torch::Tensor& scalar) {
+    if (scalar.requires_grad()) add_weighted(scalar, torch::ones_like(scalar));
+  }
+  /// <gradient, v>. @param gradient one part for each of `parameters`; @param v flat
+  void add(const std::vector<torch::Tensor>& gradient, const Parameters& parameters, const torch::Tensor& v) {
+    int64_t offset = 0;
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      const torch::Tensor& like = parameters.tensors()[i];
+      if (gradient[i].defined() && gradient[i].requires_grad())
+        add_weighted(gradient[i], v.narrow(0, offset, like.numel()).view(like.sizes()));
+      offset += like.numel();
+    }
+  }
+
+  torch::Tensor in(const Parameters& parameters, bool keep_graph) const {
+    return packed(parameters, parts(parameters.tensors(), keep_graph));
+  }
+  /// In x and y from one backward pass; frees the graph.
+  std::pair<torch::Tensor, torch::Tensor> in_both(Oracles& oracles) const {
+    std::vector<torch::Tensor> variables = oracles.x().tensors();
+    const auto of_x = static_cast<std::ptrdiff_t>(variables.size());
+    variables.insert(variables.end(), oracles.y().tensors().begin(), oracles.y().tensors().end());
+    const std::vector<torch::Tensor> found = parts(variables, false);
+    return {packed(oracles.x(), {found.begin(), found.begin() + of_x}),
+            packed(oracles.y(), {found.begin() + of_x, found.end()})};
+  }
+
+ private:
+  void add_weighted(const torch::Tensor& output, const torch::Tensor& weight) {
+    outputs_.push_back(output);
+    weights_.push_back(weight);
+  }
+  std::vector<torch::Tensor> parts(const std::vector<torch::Tensor>& variables, bool keep_graph) const {
+    if (outputs_.empty()) return std::vector<torch::Tensor>(variables.size());
+    return torch::autograd::grad(outputs_, variables, weights_, keep_graph, false, /*allow_unused=*/true);
+  }
+  /// Never the memory of a vector, which a linear graph hands on as it is.
+  torch::Tensor packed(const Parameters& parameters, const std::vector<torch::Tensor>& found) const {
+    const torch::Tensor flat = parameters.pack(found);
+    const bool alias = std::ranges::any_of(weights_, [&](const auto& w) { return flat.is_alias_of(w); });
+    return alias ? flat.clone() : flat;
+  }
+
+  std::vector<torch::Tensor> outputs_, weights_;
+};
+
+/// While it lives, losses need not be differentiated twice, where `first_order`. `set` may be null.
+class OrderScope {
+ public:
+  OrderScope(const std::function<void(bool)>& set, bool first_order)
+      : set_(first_order && set ? &set : nullptr) {
+    if (set_ != nullptr) (*set_)(false);
+  }
+  ~OrderScope() {
+    if (set_ != nullptr) (*set_)(true);
+  }
+  OrderScope(const OrderScope&) = delete;
+  OrderScope& operator=(const OrderScope&) = delete;
+
+ private:
+  const std::function<void(bool)>* set_;
+};
 
 torch::Tensor as_scalar(const torch::Tensor& loss, const std::string& what) {
   if (!loss.defined() || loss.numel() != 1) {
@@ -58,9 +131,10 @@ const Problem& checked(const Problem& problem) {
 
 // ---- points ----
 
-LossPoint::LossPoint(LevelOracle& level, torch::Tensor loss, std::unique_ptr<PointDerivatives> own,
-                     Graph graph)
+LossPoint::LossPoint(LevelOracle& level, const Sample& sample, torch::Tensor loss,
+                     std::unique_ptr<PointDerivatives> own, Graph graph)
     : level_(&level),
+      sample_(sample),
       alive_(level.oracles_.alive_),
       loss_(std::move(loss)),
       own_(std::move(own)),
@@ -93,11 +167,14 @@ void LossPoint::count(int64_t OracleCounts::*kind) {
   counted_ = kind;
 }
 
-const torch::Tensor& LossPoint::gradient() {
+const std::vector<torch::Tensor>& LossPoint::gradient() {
   check_fresh();
-  if (!gradient_has_graph_) gradient_ = gradient_of(loss_, level_->oracles_.y(), true, true);
-  gradient_has_graph_ = true;
-  return gradient_;
+  if (!parts_.empty()) return parts_;
+  using Order = LevelOracle::Order;
+  if (level_->oracles_.problem().set_twice_differentiable && level_->usual_order() == Order::first)
+    loss_ = graph_ == Graph::both ? level_->loss(sample_, Order::second)
+                                  : level_->loss_in_y(sample_, Order::second);
+  return parts_ = parts_of(loss_, level_->oracles_.y(), true, true);
 }
 
 torch::Tensor LossPoint::grad_y() {
@@ -110,10 +187,16 @@ torch::Tensor LossPoint::grad_y() {
     }
     return gradient_;
   }
-  const bool products_follow = level_ == &level_->oracles_.lower();
-  if (!products_follow && !gradient_.defined())
-    gradient_ = gradient_of(loss_, level_->oracles_.y(), true, false);
-  return products_follow ? gradient().detach() : gradient_.detach();
+  if (gradient_.defined()) return gradient_;
+  const Parameters& y = level_->oracles_.y();
+  if (level_ == &level_->oracles_.lower() || !parts_.empty()) {  // products follow, or were asked for
+    const std::vector<torch::Tensor>& parts = gradient();
+    const torch::NoGradGuard no_grad;
+    gradient_ = y.pack(parts).detach();
+  } else {
+    gradient_ = gradient_of(loss_, y, true);
+  }
+  return gradient_;
 }
 
 torch::Tensor LossPoint::grad_x() {
@@ -125,7 +208,7 @@ torch::Tensor LossPoint::grad_x() {
     own_->gradient({&gradient}, {});
     return gradient;
   }
-  return gradient_of(loss_, level_->oracles_.x(), true, false);
+  return gradient_of(loss_, level_->oracles_.x(), true);
 }
 
 torch::Tensor LossPoint::hvp(const torch::Tensor& v) {
@@ -138,8 +221,9 @@ torch::Tensor LossPoint::hvp(const torch::Tensor& v) {
     own_->products(v, {}, {&hvp});
     return hvp;
   }
-  const torch::Tensor product = (gradient() * v).sum();
-  return gradient_of(product, oracles.y(), true, false);
+  Start start;
+  start.add(gradient(), level_->oracles_.y(), v);
+  return start.in(oracles.y(), true);
 }
 
 torch::Tensor LossPoint::cross_vjp(const torch::Tensor& v) {
@@ -151,8 +235,9 @@ torch::Tensor LossPoint::cross_vjp(const torch::Tensor& v) {
     own_->products(v, {&cross_vjp}, {});
     return cross_vjp;
   }
-  const torch::Tensor product = (gradient() * v).sum();
-  return gradient_of(product, level_->oracles_.x(), true, false);
+  Start start;
+  start.add(gradient(), level_->oracles_.y(), v);
+  return start.in(level_->oracles_.x(), true);
 }
 
 Products LossPoint::products(const torch::Tensor& v) {
@@ -166,8 +251,9 @@ Products LossPoint::products(const torch::Tensor& v) {
     own_->products(v, {&cross_vjp}, {&hvp});
     return {.hvp = hvp, .cross_vjp = cross_vjp};
   }
-  const torch::Tensor product = (gradient() * v).sum();
-  const auto [x, y] = level_->oracles_.gradient_in_both(product);
+  Start start;
+  start.add(gradient(), level_->oracles_.y(), v);
+  const auto [x, y] = start.in_both(level_->oracles_);
   return {.hvp = y, .cross_vjp = x};
 }
 
@@ -228,7 +314,12 @@ Sample LevelOracle::slot(int64_t slot) {
                   oracles_.streams().draw(name_ + ".slots.model")});
 }
 
-torch::Tensor LevelOracle::loss(const Sample& sample, const torch::Tensor& features) {
+LevelOracle::Order LevelOracle::usual_order() const {
+  return this == &oracles_.upper() ? Order::first : Order::second;
+}
+
+torch::Tensor LevelOracle::loss(const Sample& sample, const torch::Tensor& features, Order order) {
+  const OrderScope kernels(oracles_.problem_.set_twice_differentiable, order == Order::first);
   // The head's randomness is not the encoder's, so that encoding apart or together changes nothing else.
   const DefaultGeneratorScope randomness(sample.model_seed + (level_.feature_loss ? 1 : 0),
                                          oracles_.device());
@@ -236,20 +327,20 @@ torch::Tensor LevelOracle::loss(const Sample& sample, const torch::Tensor& featu
       level_.feature_loss ? level_.feature_loss(features, sample.batch) : level_.loss(sample.batch), name_);
   if (oracles_.purpose_ != Purpose::steps && oracles_.purpose_ != Purpose::warm_start) return value;
   if (value.is_cpu()) {
-    seen_ += value.item<double>();
+    seen_.here += value.item<double>();
   } else {
-    seen_there_ = seen_there_.defined() ? seen_there_ + value.detach() : value.detach();
+    seen_.there = seen_.there.defined() ? seen_.there + value.detach() : value.detach();
   }
   return value;
 }
 
-torch::Tensor LevelOracle::loss(const Sample& sample) {
+torch::Tensor LevelOracle::loss(const Sample& sample, Order order) {
   oracles_.x().check();
   oracles_.y().check();
-  return loss(sample, level_.feature_loss ? oracles_.encode(sample) : torch::Tensor());
+  return loss(sample, level_.feature_loss ? oracles_.encode(sample) : torch::Tensor(), order);
 }
 
-torch::Tensor LevelOracle::loss_in_y(const Sample& sample) {
+torch::Tensor LevelOracle::loss_in_y(const Sample& sample, Order order) {
   oracles_.x().check();
   oracles_.y().check();
   const FrozenScope frozen(oracles_.x());
@@ -258,7 +349,7 @@ torch::Tensor LevelOracle::loss_in_y(const Sample& sample) {
     const torch::NoGradGuard no_grad;
     features = oracles_.encode(sample);
   }
-  return loss(sample, features);
+  return loss(sample, features, order);
 }
 
 std::unique_ptr<PointDerivatives> LevelOracle::own(const Sample& sample) {
@@ -283,12 +374,14 @@ void LevelOracle::check_own_value(const Sample& sample, const torch::Tensor& los
 
 torch::Tensor LevelOracle::value(const Sample& sample) {
   const torch::NoGradGuard no_grad;
-  return loss(sample);
+  return loss(sample, Order::first);
 }
 
 LossPoint LevelOracle::point(const Sample& sample, Graph graph) {
-  if (auto derivatives = own(sample)) return LossPoint(*this, {}, std::move(derivatives), graph);
-  return LossPoint(*this, graph == Graph::both ? loss(sample) : loss_in_y(sample), nullptr, graph);
+  if (auto derivatives = own(sample)) return LossPoint(*this, sample, {}, std::move(derivatives), graph);
+  const Order order = usual_order();
+  return LossPoint(*this, sample, graph == Graph::both ? loss(sample, order) : loss_in_y(sample, order),
+                   nullptr, graph);
 }
 
 torch::Tensor LevelOracle::gradient_in_y(const Sample& sample, Counted counted) {
@@ -298,8 +391,8 @@ torch::Tensor LevelOracle::gradient_in_y(const Sample& sample, Counted counted) 
     derivatives->gradient({}, {&gradient});
     return gradient;
   }
-  const torch::Tensor value = loss_in_y(sample);
-  return gradient_of(value, oracles_.y(), false, false);
+  const torch::Tensor value = loss_in_y(sample, Order::first);
+  return gradient_of(value, oracles_.y(), false);
 }
 
 JointGradient LevelOracle::gradient(const Sample& sample) {
@@ -310,10 +403,14 @@ JointGradient LevelOracle::gradient(const Sample& sample) {
     at.own_->gradient({&x}, {&y});
     return {.value = at.value(), .x = x, .y = y};
   }
-  const torch::Tensor value = loss(sample);
-  const auto [x, y] = oracles_.gradient_in_both(value);
+  const torch::Tensor value = loss(sample, Order::first);
+  Start start;
+  start.add(value);
+  const auto [x, y] = start.in_both(oracles_);
   return {.value = value.detach(), .x = x, .y = y};
 }
+
+SeenLosses LevelOracle::take_seen() { return std::exchange(seen_, {}); }
 
 void LevelOracle::move(const torch::Tensor& direction, double scale) {
   variable_.add(direction, scale);
@@ -367,18 +464,6 @@ torch::Tensor Oracles::encode(const Sample& sample) {
   return problem_.encode(sample.batch);
 }
 
-const char* Oracles::nonfinite_loss() {
-  const char* found = nullptr;
-  for (auto [name, level] : {std::pair{"the lower loss", &lower_}, std::pair{"the upper loss", &upper_}}) {
-    torch::Tensor& there = level->seen_there_;
-    const double seen = level->seen_ + (there.defined() ? there.item<double>() : 0);
-    if (!std::isfinite(seen)) found = name;
-    level->seen_ = 0;
-    there.reset();
-  }
-  return found;
-}
-
 std::pair<torch::Tensor, torch::Tensor> Oracles::encode_together(const Sample& upper, const Sample& lower) {
   const std::optional<Batch> joined = Batch::joined(upper.batch, lower.batch);
   if (!joined) return {encode(upper), encode(lower)};
@@ -388,7 +473,9 @@ std::pair<torch::Tensor, torch::Tensor> Oracles::encode_together(const Sample& u
     throw InputError(fmt::format("encode gave {} rows of features for a batch of {} rows", features.size(0),
                                  first + second));
   }
-  return {features.narrow(0, 0, first), features.narrow(0, first, second)};
+  const std::vector<torch::Tensor> parts = features.unsafe_split_with_sizes({first, second});
+  return {parts[0],
+          parts[1]};  // in the backward pass one concatenation, where views would be two sums into zeros
 }
 
 std::pair<LossPoint, LossPoint> Oracles::points(const Sample& upper, const Sample& lower) {
@@ -397,8 +484,10 @@ std::pair<LossPoint, LossPoint> Oracles::points(const Sample& upper, const Sampl
   x().check();
   y().check();
   const auto [upper_features, lower_features] = encode_together(upper, lower);
-  return {LossPoint(upper_, upper_.loss(upper, upper_features), nullptr, Graph::both),
-          LossPoint(lower_, lower_.loss(lower, lower_features), nullptr, Graph::both)};
+  const auto at = [](LevelOracle& level, const Sample& sample, const torch::Tensor& features) {
+    return LossPoint(level, sample, level.loss(sample, features, level.usual_order()), nullptr, Graph::both);
+  };
+  return {at(upper_, upper, upper_features), at(lower_, lower, lower_features)};
 }
 
 torch::Tensor Oracles::hypergradient(LossPoint& upper, LossPoint& lower, const torch::Tensor& z) {
@@ -413,17 +502,10 @@ torch::Tensor Oracles::hypergradient(LossPoint& upper, LossPoint& lower, const t
     lower.own_->products(z, {&value, -1}, {});
     return value;
   }
-  return gradient_of(upper.loss_ - (lower.gradient() * z).sum(), x(), false, false);
-}
-
-std::pair<torch::Tensor, torch::Tensor> Oracles::gradient_in_both(const torch::Tensor& scalar) {
-  if (!scalar.requires_grad())
-    return {torch::zeros({x().size()}, x().options()), torch::zeros({y().size()}, y().options())};
-  std::vector<torch::Tensor> variables = x().tensors();
-  variables.insert(variables.end(), y().tensors().begin(), y().tensors().end());
-  const auto parts = torch::autograd::grad({scalar}, variables, {}, false, false, /*allow_unused=*/true);
-  const auto middle = parts.begin() + static_cast<std::ptrdiff_t>(x().tensors().size());
-  return {x().pack({parts.begin(), middle}), y().pack({middle, parts.end()})};
+  Start start;
+  start.add(upper.loss_);
+  start.add(lower.gradient(), y(), z.neg());
+  return start.in(x(), false);
 }
 
 LinearStep Oracles::own_linear_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z,
@@ -443,9 +525,12 @@ LinearStep Oracles::linear_step(LossPoint& upper, LossPoint& lower, const torch:
   ++counts().hvp;
   ++counts().cross_vjp;
   if (upper.own_) return own_linear_step(upper, lower, z, weight);
-  const torch::Tensor gradient =
-      weight == 0 ? lower.gradient() : weight * upper.gradient() + (1 - weight) * lower.gradient();
-  const auto [in_x, in_y] = gradient_in_both(upper.loss_ - (gradient * z).sum());
+  const torch::Tensor against = z.neg();
+  Start start;
+  if (weight != 0) start.add(upper.gradient(), y(), weight * against);  // may evaluate the loss again
+  start.add(upper.loss_);
+  start.add(lower.gradient(), y(), weight == 0 ? against : (1 - weight) * against);
+  const auto [in_x, in_y] = start.in_both(*this);
   return {.hypergradient = in_x, .residual = in_y.neg()};
 }
 
@@ -469,7 +554,7 @@ torch::Tensor Oracles::lower_hessian(const torch::Tensor& v) {
 std::pair<double, double> Oracles::losses(const Sample& upper, const Sample& lower) {
   const torch::NoGradGuard no_grad;
   const auto purpose = counting(Purpose::evaluation);
-  return {upper_.loss(upper).item<double>(), lower_.loss(lower).item<double>()};
+  return {upper_.value(upper).item<double>(), lower_.value(lower).item<double>()};
 }
 
 std::pair<double, double> Oracles::full_losses() { return losses(upper_.all(), lower_.all()); }
@@ -478,8 +563,8 @@ std::vector<std::string> Oracles::probe(UnusedParameters policy) {
   const auto purpose = counting(Purpose::automatic);
   const Sample upper = upper_.draw("probe");
   const Sample lower = lower_.draw("probe");
-  const torch::Tensor f = upper_.loss(upper);
-  const torch::Tensor g = lower_.loss(lower);
+  const torch::Tensor f = upper_.loss(upper, LevelOracle::Order::first);
+  const torch::Tensor g = lower_.loss(lower, LevelOracle::Order::first);
   if (!f.requires_grad())
     throw InputError("the upper loss depends on no parameter: its result carries no gradient");
   if (!g.requires_grad())

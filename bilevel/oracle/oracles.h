@@ -64,21 +64,24 @@ class LossPoint {
   friend class Oracles;
   friend class LevelOracle;
   friend std::vector<SecondDerivative> second_derivatives(Oracles& oracles, const Sample& lower);
-  LossPoint(LevelOracle& level, torch::Tensor loss, std::unique_ptr<PointDerivatives> own, Graph graph);
+  LossPoint(LevelOracle& level, const Sample& sample, torch::Tensor loss,
+            std::unique_ptr<PointDerivatives> own, Graph graph);
   void check_fresh() const;
   /// Throws std::logic_error for a point without a graph through x, whose derivatives in x would be zero in silence.
   void check_graph_through_x() const;
-  /// The gradient in y, with its graph.
-  const torch::Tensor& gradient();
+  /// The gradient in y with its graph, one part for each of its tensors, undefined where absent.
+  const std::vector<torch::Tensor>& gradient();
   /// Counts a first derivative of this kind, once a point.
   void count(int64_t OracleCounts::*kind);
 
   LevelOracle* level_;
+  Sample sample_;
   std::weak_ptr<const void> alive_;
-  torch::Tensor loss_, gradient_;          // with graphs
+  torch::Tensor loss_;                     // with its graph
+  std::vector<torch::Tensor> parts_;       // of the gradient in y, with their graphs
+  torch::Tensor gradient_;                 // the same flat, without
   std::unique_ptr<PointDerivatives> own_;  // in place of `loss_`
   Graph graph_;
-  bool gradient_has_graph_ = false;
   int64_t OracleCounts::*counted_ = nullptr;
   uint64_t x_version_, y_version_;
 };
@@ -100,6 +103,12 @@ enum class UnusedParameters { error, warn };
 
 /// Whether a gradient is a call of its own, or one half of a call that the other half counts.
 enum class Counted { yes, with_the_other_half };
+
+/// The sum of some values of a loss: not finite where one of them was not.
+struct SeenLosses {
+  double here = 0;      ///< of those on the CPU
+  torch::Tensor there;  ///< of those on a device, 0-dim, undefined where there are none
+};
 
 /// One level of a bound problem, as solvers see it: its variable, its samples, its first derivatives.
 class LevelOracle {
@@ -134,6 +143,10 @@ class LevelOracle {
   /// The loss with its gradient in x and y: one forward and one backward pass.
   JointGradient gradient(const Sample& sample);
 
+  /// What steps and the warm start computed since the last call of this. NaN in a constant part of a loss leaves its
+  /// gradients finite.
+  SeenLosses take_seen();
+
   /// variable <- variable + scale * direction, then the projection on the level's feasible set, if it has one: the only way
   /// in which a solver may move x.
   void move(const torch::Tensor& direction, double scale);
@@ -167,11 +180,14 @@ class LevelOracle {
   void check_own_value(const Sample& sample, const torch::Tensor& loss);
   /// The items of the slots, dealt at the first use from the run's seed.
   const std::vector<Rows>& dealt();
+  /// What will be asked of a loss's graph. Products with an upper Hessian are rare: an upper point starts as `first`.
+  enum class Order { first, second };
+  Order usual_order() const;
   /// The loss on a sample; `features` may hold the batch's features already.
-  torch::Tensor loss(const Sample& sample, const torch::Tensor& features);
-  torch::Tensor loss(const Sample& sample);
+  torch::Tensor loss(const Sample& sample, const torch::Tensor& features, Order order);
+  torch::Tensor loss(const Sample& sample, Order order);
   /// The same without graph through x.
-  torch::Tensor loss_in_y(const Sample& sample);
+  torch::Tensor loss_in_y(const Sample& sample, Order order);
   void state(State& state);
 
   Oracles& oracles_;
@@ -183,8 +199,7 @@ class LevelOracle {
   std::deque<Stream> streams_;                // few: a search by name is quicker than a map
   std::optional<Batch> full_;  // where every batch is the whole data set: gathered and moved once
   std::vector<Rows> dealt_;    // follow from the seed: no state
-  double seen_ = 0;            // sum of the values of the loss, see Oracles::nonfinite_loss
-  torch::Tensor seen_there_;   // that of values on a device
+  SeenLosses seen_;
 };
 
 /// A problem bound to flat variables, random streams and counters: what a solver sees.
@@ -232,10 +247,6 @@ class Oracles {
   /// The same on all rows of their levels: {f, g}.
   std::pair<double, double> full_losses();
 
-  /// "the upper loss" or "the lower loss", where a value that steps or the warm start computed since the last call of
-  /// this was not finite, else null. NaN in a constant part of a loss leaves its gradients finite.
-  const char* nonfinite_loss();
-
   /// Counts calls under `purpose` until the returned guard ends.
   class PurposeScope {
    public:
@@ -268,8 +279,6 @@ class Oracles {
   torch::Tensor encode(const Sample& sample);
   std::pair<torch::Tensor, torch::Tensor> encode_together(const Sample& upper, const Sample& lower);
   torch::Device device() { return x().flat().device(); }
-  /// Gradient of a scalar in x and y from one backward pass; frees the graph.
-  std::pair<torch::Tensor, torch::Tensor> gradient_in_both(const torch::Tensor& scalar);
   /// Both for weight F + (1 - weight) G in place of G.
   LinearStep linear_step(LossPoint& upper, LossPoint& lower, const torch::Tensor& z, double weight);
   /// The same from the problem's own derivatives.

@@ -974,5 +974,52 @@ TEST(Oracles, ALinearLowerLossHasZeroProducts) {
   EXPECT_EQ(distance(point.cross_vjp(torch::ones_like(y)), torch::zeros({2}, torch::kFloat64)), 0);
 }
 
+// Models with fast kernels that have no second derivatives: losses hear whether these may follow.
+TEST(Oracles, LossesHearWhetherTheyAreDifferentiatedTwice) {
+  const Tensor x = torch::full({2}, 0.5, torch::kFloat64).requires_grad_();
+  const Tensor y = torch::full({2}, 2.0, torch::kFloat64).requires_grad_();
+  bool twice = true;
+  std::vector<bool> f_heard, g_heard;
+  Oracles oracles({.upper = {.parameters = {x},
+                             .loss =
+                                 [&](const Batch&) {
+                                   f_heard.push_back(twice);
+                                   return (x * y.square()).sum();
+                                 },
+                             .batches = no_data()},
+                   .lower = {.parameters = {y},
+                             .loss =
+                                 [&](const Batch&) {
+                                   g_heard.push_back(twice);
+                                   return (x * y.pow(3)).sum();
+                                 },
+                             .batches = no_data()},
+                   .set_twice_differentiable = [&](bool on) { twice = on; }},
+                  1);
+  const Sample xi = oracles.upper().all(), zeta = oracles.lower().all();
+  const Tensor v = torch::tensor({1.0, -1.0}, torch::kFloat64);
+  oracles.lower().gradient_in_y(zeta);
+  oracles.lower().gradient(zeta);
+  oracles.lower().value(zeta);
+  EXPECT_EQ(g_heard, (std::vector<bool>{false, false, false}));
+  EXPECT_TRUE(twice);
+  g_heard.clear();
+  auto [upper, lower] = oracles.points(xi, zeta);
+  upper.grad_y();
+  EXPECT_EQ(distance(lower.hvp(v), 6 * v), 0);
+  EXPECT_EQ(g_heard, (std::vector<bool>{true}));
+  EXPECT_EQ(f_heard, (std::vector<bool>{false}));
+  EXPECT_EQ(distance(upper.hvp(v), v), 0) << "products with an upper Hessian evaluate the loss again";
+  EXPECT_EQ(distance(upper.cross_vjp(v), 4 * v), 0);
+  EXPECT_EQ(f_heard, (std::vector<bool>{false, true}));
+  const LinearStep step = oracles.aggregated_step(upper, lower, v, 0.25);
+  EXPECT_LT(distance(step.residual, (0.25 * 1 + 0.75 * 6) * v - 2), 1e-14);
+  EXPECT_LT(distance(step.hypergradient, 4 - (0.25 * 4 + 0.75 * 12) * v), 1e-14);
+  EXPECT_EQ(distance(upper.grad_y(), torch::full({2}, 2.0, torch::kFloat64)), 0)
+      << "also after the graph is gone";
+  EXPECT_EQ(f_heard.size(), 2U);
+  EXPECT_TRUE(twice);
+}
+
 }  // namespace oracles_test
 }  // namespace bilevel

@@ -20,7 +20,7 @@ std::string first_line(const std::exception& error) {
 std::vector<SecondDerivative> second_derivatives(Oracles& oracles, const Sample& lower) {
   std::vector<SecondDerivative> found;
   const auto purpose = oracles.counting(Purpose::evaluation);
-  const Tensor loss = oracles.lower().loss(lower);
+  const Tensor loss = oracles.lower().loss(lower, LevelOracle::Order::second);
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(1);
   Tensor product;  // <grad_y G, v>
   const std::vector<Tensor>& lower_tensors = oracles.y().tensors();

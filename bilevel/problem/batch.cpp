@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 
 namespace bilevel {
@@ -38,8 +39,7 @@ std::shared_ptr<const DataSet> data_set(const std::vector<torch::Tensor>& inputs
     const bool everything = static_cast<int64_t>(rows.size()) == count &&
                             std::is_sorted(rows.begin(), rows.end()) &&
                             std::adjacent_find(rows.begin(), rows.end()) == rows.end();
-    return everything ? tensor
-                      : tensor.index_select(0, torch::tensor(rows, torch::kInt64).to(tensor.device()));
+    return everything ? tensor : tensor.index_select(0, index_on(tensor.device(), rows));
   };
   const auto data = std::make_shared<DataSet>();
   data->inputs = [inputs, pick](const Rows& rows) {
@@ -74,12 +74,16 @@ Batch::Batch(std::vector<torch::Tensor> inputs, torch::Tensor targets, Rows rows
   contents_->targets = std::move(targets);
 }
 
+void Batch::Contents::move_inputs() {
+  const size_t moved = std::min(inputs->size(), data ? data->moved_inputs : inputs->size());
+  for (size_t i = 0; i < moved; ++i) (*inputs)[i] = to_device((*inputs)[i], device);
+}
+
 const std::vector<torch::Tensor>& Batch::inputs() const {
   Contents& c = *contents_;
   if (!c.inputs) {
-    std::vector<torch::Tensor> inputs = c.data ? c.data->inputs(rows()) : std::vector<torch::Tensor>();
-    for (torch::Tensor& input : inputs) input = input.to(c.device);
-    c.inputs = std::move(inputs);
+    c.inputs = c.data ? c.data->inputs(rows()) : std::vector<torch::Tensor>();
+    c.move_inputs();
   }
   return *c.inputs;
 }
@@ -92,7 +96,7 @@ bool Batch::has_targets() const {
 const torch::Tensor& Batch::targets() const {
   if (!has_targets()) throw InputError("a loss reads the targets of its batch, but its data set has none");
   Contents& c = *contents_;
-  if (!c.targets) c.targets = c.data->targets(rows()).to(c.device);
+  if (!c.targets) c.targets = to_device(c.data->targets(rows()), c.device);
   return *c.targets;
 }
 
@@ -100,7 +104,7 @@ const torch::Tensor& Batch::weights() const { return contents_->weights; }
 
 const torch::Tensor& Batch::numbers() const {
   Contents& c = *contents_;
-  if (!c.numbers.defined()) c.numbers = torch::tensor(rows(), torch::kInt64).to(c.device);
+  if (!c.numbers.defined()) c.numbers = index_on(c.device, rows());
   return c.numbers;
 }
 
@@ -111,12 +115,12 @@ Batch Batch::to(const torch::Device& device) const {
   Contents& c = *moved.contents_;
   c.device = device;
   const auto move = [&](torch::Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.to(device);
+    if (tensor.defined()) tensor = to_device(tensor, device);
   };
   move(c.weights);
   move(c.numbers);
   if (c.targets) move(*c.targets);
-  if (c.inputs) std::ranges::for_each(*c.inputs, move);
+  if (c.inputs) c.move_inputs();
   return moved;
 }
 
@@ -130,8 +134,7 @@ Batch Batch::share(int64_t part, int64_t of) const {
     places.push_back(i);
   }
   const torch::Tensor& all = c.weights;
-  const torch::Tensor weights =
-      all.defined() ? all.index_select(0, torch::tensor(places, torch::kInt64).to(all.device())) : all;
+  const torch::Tensor weights = all.defined() ? all.index_select(0, index_on(all.device(), places)) : all;
   return Batch(c.data, std::move(items), c.rows_of, weights).to(c.device);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -21,6 +22,9 @@ struct DataSet {
   std::function<std::vector<torch::Tensor>(const Rows&)> inputs;
   /// What it should give, with one entry a row; null: there are none.
   std::function<torch::Tensor(const Rows&)> targets = nullptr;
+  /// How many of the inputs go to the device of a batch. The others stay on the host, such as the lengths of texts, which a
+  /// model needs as sizes.
+  size_t moved_inputs = std::numeric_limits<size_t>::max();
 };
 
 /// The data set whose rows are those of tensors; all rows in their order are the tensors themselves, without a copy. `targets`
@@ -81,6 +85,8 @@ class Batch {
     std::optional<std::vector<torch::Tensor>> inputs;  // this and what follows: once gathered
     std::optional<torch::Tensor> targets;
     torch::Tensor weights, numbers;
+
+    void move_inputs();
   };
   static const std::shared_ptr<Contents>& nothing();
 

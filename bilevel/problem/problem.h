@@ -49,6 +49,9 @@ struct Problem {
   /// A lower Hessian that depends on no data: v -> (d2g/dy2) v for flat v at the present (x, y). Estimators
   /// then draw no batches for their Hessian-vector products.
   std::function<torch::Tensor(const torch::Tensor& v)> lower_hessian = nullptr;
+  /// Tells the losses that are evaluated next whether derivatives of their gradients may follow (true) or not: for models whose
+  /// fast kernels have none. It is true between evaluations. Null: the losses are alike for both.
+  std::function<void(bool)> set_twice_differentiable = nullptr;
 };
 
 }  // namespace bilevel

@@ -28,8 +28,8 @@ Projection simplex(double total) {
     const torch::Tensor sorted = std::get<0>(flat.sort(/*dim=*/0, /*descending=*/true));
     const torch::Tensor count = torch::arange(1, flat.numel() + 1, flat.options());
     const torch::Tensor thresholds = (sorted.cumsum(0) - total) / count;
-    const int64_t last = (sorted > thresholds).nonzero().max().item<int64_t>();
-    return (flat - thresholds[last]).clamp_min(0);
+    const torch::Tensor last = ((sorted > thresholds) * torch::arange(flat.numel(), flat.device())).max();
+    return (flat - thresholds.index_select(0, last.view({1}))).clamp_min(0);
   };
 }
 

@@ -1,5 +1,6 @@
 #include "bilevel/report/intervals.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -70,6 +71,23 @@ MeanInterval mean_interval(const std::vector<double>& values, double confidence)
   result.low = result.mean - half;
   result.high = result.mean + half;
   return result;
+}
+
+MedianInterval median_interval(std::vector<double> values, double confidence) {
+  if (values.empty()) return {kNoNumber, kNoNumber, kNoNumber};
+  std::ranges::sort(values);
+  const size_t n = values.size();
+  // The true median lies below the k-th value, from 0, with probability P(Binomial(n, 1/2) <= k).
+  double below = 0;
+  size_t k = 0;
+  for (size_t i = 0; i < (n + 1) / 2; ++i) {
+    const auto count = static_cast<double>(n), successes = static_cast<double>(i);
+    below += std::exp(std::lgamma(count + 1) - std::lgamma(successes + 1) -
+                      std::lgamma(count - successes + 1) - count * std::log(2.0));
+    if (below > (1 - confidence) / 2) break;
+    k = i;
+  }
+  return {values[(n - 1) / 2], values[k], values[n - 1 - k]};
 }
 
 }  // namespace bilevel

@@ -1,4 +1,4 @@
-// Student's t, and the interval of a mean from a handful of values.
+// Student's t, and intervals of means and medians.
 #pragma once
 
 #include <cstdint>
@@ -23,5 +23,14 @@ struct MeanInterval {
   bool has_interval() const { return count >= 2; }
 };
 MeanInterval mean_interval(const std::vector<double>& values, double confidence = 0.95);
+
+/// A median and its two-sided interval between two of the sorted values, which holds the true one with at least the
+/// confidence whatever the values' distribution (sign test); smallest and largest where they are too few for that.
+struct MedianInterval {
+  double median = 0;  ///< the lower of the two in the middle; NaN without a value, as what follows
+  double low = 0;
+  double high = 0;
+};
+MedianInterval median_interval(std::vector<double> values, double confidence = 0.95);
 
 }  // namespace bilevel

@@ -60,5 +60,25 @@ TEST(Intervals, IntervalOfAMean) {
   EXPECT_EQ(same.high, 0.5);
 }
 
+TEST(Intervals, IntervalOfAMedian) {
+  std::vector<double> values;
+  for (int i = 0; i < 101; ++i) values.push_back((i * 37) % 101);
+  // P(Binomial(101, 1/2) <= 40) = 0.0230, P(... <= 41) = 0.0366.
+  const MedianInterval many = median_interval(values);
+  EXPECT_EQ(many.median, 50);
+  EXPECT_EQ(many.low, 40);
+  EXPECT_EQ(many.high, 60);
+  // P(Binomial(8, 1/2) <= 0) = 0.0039, P(... <= 1) = 0.0352.
+  const MedianInterval eight = median_interval({8, 7, 6, 5, 4, 3, 2, 1});
+  EXPECT_EQ(eight.median, 4);
+  EXPECT_EQ(eight.low, 1);
+  EXPECT_EQ(eight.high, 8);
+  const MedianInterval loose = median_interval({8, 7, 6, 5, 4, 3, 2, 1}, 0.9);
+  EXPECT_EQ(loose.low, 2);
+  EXPECT_EQ(loose.high, 7);
+  EXPECT_EQ(median_interval({3}).high, 3);
+  EXPECT_TRUE(std::isnan(median_interval({}).median));
+}
+
 }  // namespace intervals_test
 }  // namespace bilevel

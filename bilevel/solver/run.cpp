@@ -122,10 +122,11 @@ class Run {
       }
       return;
     }
-    if (!finite(report)) return;
-    const MadeStep made(step_, seconds(), report, oracles_.ledger().steps);
+    MadeStep made(step_, seconds(), report, oracles_.ledger().steps);
+    if (!finite(report, made)) return;
+    made.seconds = seconds();  // after what was read of a device
     if (options_.hypergradient_tolerance > 0) {
-      const double norm = report.hypergradient.norm().item<double>();
+      const double norm = made.hypergradient_norm();
       if (norm <= options_.hypergradient_tolerance) {
         stop(StopReason::converged,
              fmt::format("the hypergradient's norm fell to {:.3g} at step {}", norm, step_));
@@ -142,12 +143,20 @@ class Run {
   }
 
   /// Whether the step's numbers and both iterates are finite; otherwise stops and says what is not.
-  bool finite(const StepReport& report) {
+  bool finite(const StepReport& report, MadeStep& made) {
     const torch::Tensor &x = oracles_.x().flat(), &y = oracles_.y().flat();
-    const char* loss = oracles_.nonfinite_loss();
-    if (loss == nullptr &&
-        all_finite({report.upper_loss, report.hypergradient, report.linear_residual, x, y}))
+    const SeenLosses lower = oracles_.lower().take_seen(), upper = oracles_.upper().take_seen();
+    const bool here = std::isfinite(lower.here) && std::isfinite(upper.here);
+    if (x.is_cpu()) {
+      if (here && all_finite({report.upper_loss, report.hypergradient, report.linear_residual, x, y}))
+        return true;
+    } else if (made.read_with(zero_if_finite(
+                   {x, y, report.hypergradient, report.linear_residual, lower.there, upper.there})) &&
+               here) {
       return true;
+    }
+    const char* loss =
+        std::isfinite(upper.here) && all_finite({upper.there}) ? "the lower loss" : "the upper loss";
     const char* what = !all_finite({report.upper_loss})        ? "the upper loss"
                        : !all_finite({report.hypergradient})   ? "the hypergradient"
                        : !all_finite({report.linear_residual}) ? "the residual of the linear system"
@@ -155,7 +164,7 @@ class Run {
                        : !all_finite({y})                      ? "the lower variable"
                                                                : loss;
     stop(StopReason::nonfinite, fmt::format("{} is not finite at step {}", what, step_));
-    result_.trace.push_back(MadeStep(step_, seconds(), report, oracles_.ledger().steps).row());
+    result_.trace.push_back(made.row());
     return false;
   }
 
@@ -216,13 +225,28 @@ class Run {
 
 }  // namespace
 
+bool MadeStep::read_with(const torch::Tensor& others) {
+  const auto norm = [](const torch::Tensor& t) { return t.defined() ? t.norm() : t; };
+  const std::vector<double> found =
+      numbers_of({others, report_.upper_loss, norm(report_.hypergradient), norm(report_.linear_residual)});
+  read_ = {.upper_loss = found[1], .hypergradient_norm = found[2], .linear_residual = found[3]};
+  return found[0] == 0 && std::isfinite(found[1]);
+}
+
+double MadeStep::hypergradient_norm() const {
+  if (read_) return read_->hypergradient_norm;
+  return report_.hypergradient.defined() ? report_.hypergradient.norm().item<double>() : 0;
+}
+
 TraceRow MadeStep::row() const {
-  const auto norm = [](const torch::Tensor& t) { return t.defined() ? t.norm().item<double>() : 0; };
+  const torch::Tensor& residual = report_.linear_residual;
   return {.step = step,
           .seconds = seconds,
           .upper_loss = upper_loss(),
-          .hypergradient_norm = norm(report_.hypergradient),
-          .linear_residual = norm(report_.linear_residual),
+          .hypergradient_norm = hypergradient_norm(),
+          .linear_residual = read_                ? read_->linear_residual
+                             : residual.defined() ? residual.norm().item<double>()
+                                                  : 0,
           .oracle_calls = calls_};
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,14 +48,23 @@ class MadeStep {
  public:
   MadeStep(int64_t number, double elapsed, const StepReport& report, const OracleCounts& calls)
       : step(number), seconds(elapsed), report_(report), calls_(calls) {}
+  /// Reads its numbers off a device now and once for all.
+  /// @param others 0-dim, of which some are not finite where a number of the step is not; @return whether all are
+  bool read_with(const torch::Tensor& others);
   int64_t step;    ///< from 1
   double seconds;  ///< as in TraceRow
-  /// F on the step's sample. Waits for the device.
-  double upper_loss() const { return report_.upper_loss.item<double>(); }
-  /// All its numbers. Cost: two norms, and a wait for the device.
+  /// F on the step's sample.
+  double upper_loss() const { return read_ ? read_->upper_loss : report_.upper_loss.item<double>(); }
+  /// The Euclidean norm of the hypergradient's estimate.
+  double hypergradient_norm() const;
+  /// All its numbers. Cost: two norms, which on a device every step has anyway.
   TraceRow row() const;
 
  private:
+  struct Read {
+    double upper_loss, hypergradient_norm, linear_residual;
+  };
+  std::optional<Read> read_;
   const StepReport& report_;
   const OracleCounts& calls_;
 };

@@ -24,32 +24,20 @@ std::vector<std::vector<std::string>> tokenized(const std::vector<std::string_vi
   return rows;
 }
 
+size_t text_column_of(const Table& table, const std::string& column) {
+  const size_t index = table.column(column);
+  table.check_cells(index);
+  return index;
+}
+
 std::vector<std::string_view> texts_of(const std::vector<FileRows>& parts, const std::string& column) {
   std::vector<std::string_view> texts;
   for (const auto& [file, rows] : parts) {
     const Table& table = named_columns(*file, "the text column is '" + column + "'");
-    const size_t index = table.column(column);
+    const size_t index = text_column_of(table, column);
     for (const int64_t row : rows) texts.push_back(table.cell(static_cast<size_t>(row), index));
   }
   return texts;
-}
-
-std::vector<size_t> feature_columns(const Table& table, const FeatureOptions& options) {
-  std::vector<size_t> columns;
-  if (!options.columns.empty()) {
-    for (const std::string& name : options.columns) columns.push_back(table.column(name));
-  } else {
-    for (size_t i = 0; i < table.columns(); ++i) columns.push_back(i);
-  }
-  for (const std::string& name : options.excluded) {
-    const size_t excluded = table.column(name);
-    if (!options.columns.empty() && std::count(columns.begin(), columns.end(), excluded) > 0) {
-      throw InputError(fmt::format("the label column '{}' is also listed as a feature", name));
-    }
-    std::erase(columns, excluded);
-  }
-  if (columns.empty()) throw InputError(fmt::format("{}: there is no feature column", table.path()));
-  return columns;
 }
 
 }  // namespace
@@ -70,7 +58,7 @@ Position position_of(const DataFile& file, int64_t row) {
 }
 
 std::vector<std::string_view> texts_of(const Table& table, const std::string& column) {
-  const size_t index = table.column(column);
+  const size_t index = text_column_of(table, column);
   std::vector<std::string_view> texts;
   texts.reserve(table.rows());
   for (size_t row = 0; row < table.rows(); ++row) texts.push_back(table.cell(row, index));
@@ -153,9 +141,15 @@ void Features::fit_sparse(const SparseTable& table, const std::vector<int64_t>& 
 
 void Features::fit_table(const FeatureOptions& options, const Table& table,
                          const std::vector<int64_t>& rows) {
-  ColumnTransform transform = ColumnTransform::fit(table, feature_columns(table, options), rows,
-                                                   {.categorical = options.categorical});
-  shape_ = {.kind = InputKind::dense, .width = transform.width()};
+  const ColumnPlan plan = options.plan != nullptr ? *options.plan
+                                                  : plan_columns(table, {.features = options.columns,
+                                                                         .categorical = options.categorical,
+                                                                         .label = options.label,
+                                                                         .excluded = options.excluded});
+  ColumnTransform transform =
+      ColumnTransform::fit(table, plan.indices(ColumnUse::feature), rows,
+                           {.categorical = options.categorical, .recognized = plan.recognized()});
+  shape_ = {.kind = transform.is_sparse() ? InputKind::sparse : InputKind::dense, .width = transform.width()};
   facts_.emplace_back("features", fmt::format("{} from {} columns", transform.width(), transform.columns()));
   facts_.emplace_back("missing values in the rows fitted on", fmt::format("{}", transform.missing()));
   if (transform.dropped() > 0)
@@ -169,7 +163,9 @@ Inputs Features::apply(const DataFile& file) const {
   }
   if (std::holds_alternative<Vocabulary>(transform_)) return tokens_of(file, text_column_);
   if (const auto* columns = std::get_if<ColumnTransform>(&transform_)) {
-    return Inputs::dense(columns->apply(named_columns(file, "the model reads columns")));
+    const Table& table = named_columns(file, "the model reads columns");
+    return columns->is_sparse() ? Inputs::sparse(columns->apply_sparse(table))
+                                : Inputs::dense(columns->apply(table));
   }
   const auto& transform = std::get<SparseTransform>(transform_);
   const auto* sparse = std::get_if<SparseTable>(&file);
@@ -185,6 +181,11 @@ std::vector<UnreadableCells> Features::unreadable(const DataFile& file) const {
   const auto* table = std::get_if<Table>(&file);
   return columns == nullptr || table == nullptr ? std::vector<UnreadableCells>()
                                                 : columns->unreadable(*table);
+}
+
+std::vector<UnseenCategories> Features::unseen(const Table& table) const {
+  const auto* columns = std::get_if<ColumnTransform>(&transform_);
+  return columns == nullptr ? std::vector<UnseenCategories>() : columns->unseen(table);
 }
 
 Inputs Features::apply_pair(const DataFile& file) const { return tokens_of(file, pair_column_); }

@@ -15,6 +15,7 @@
 #include "bilevel/data/tokenizer.h"
 #include "bilevel/data/vocabulary.h"
 #include "bilevel/model/network.h"
+#include "bilevel/task/column_plan.h"
 #include "bilevel/task/inputs.h"
 
 namespace bilevel {
@@ -40,9 +41,11 @@ struct FeatureOptions {
   std::string encoder = "bag";
   std::string text;                      ///< text column by name or number; empty: columns are features
   std::string pair;                      ///< a second text column, for pairs of texts; token encoders only
-  std::vector<std::string> columns;      ///< feature columns; empty: all but `excluded`
-  std::vector<std::string> excluded;     ///< columns that are no features (the label)
+  std::vector<std::string> columns;      ///< feature columns; empty: see `plan_columns`
+  std::string label;                     ///< its column is no feature; empty: none
+  std::vector<std::string> excluded;     ///< further columns that are no features
   std::vector<std::string> categorical;  ///< see ColumnOptions
+  const ColumnPlan* plan = nullptr;      ///< of the first file's columns, in place of the four before
   std::string embedding;                 ///< GloVe file for token encoders; empty: none
   bool all_words = false;    ///< words of the embedding file are known even where the rows lack them
   int64_t max_length = 256;  ///< tokens a row
@@ -64,6 +67,8 @@ class Features {
   Inputs apply_pair(const DataFile& file) const;
   /// See `ColumnTransform::unreadable`; nothing where no columns are read.
   std::vector<UnreadableCells> unreadable(const DataFile& file) const;
+  /// See `ColumnTransform::unseen`; nothing where no columns are read.
+  std::vector<UnseenCategories> unseen(const Table& table) const;
   /// What a network that reads them must be made for; with pretrained vectors only right after `fit`.
   const InputShape& shape() const { return shape_; }
 

@@ -1,10 +1,61 @@
 #include "bilevel/task/inputs.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <stdexcept>
+
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 
 namespace bilevel {
+namespace {
+
+/// Of rows on a device: where in the entries of all rows the chosen rows begin, and their lengths, on the host.
+struct Places {
+  std::vector<int64_t> begin, length;
+  int64_t total = 0, longest = 0;
+};
+
+Places places_of(const int64_t* offsets, int64_t rows, const std::vector<int64_t>& wanted) {
+  Places places;
+  for (const int64_t row : wanted) {
+    if (row < 0 || row >= rows) throw std::out_of_range(fmt::format("row {} of {} rows", row, rows));
+    places.begin.push_back(offsets[row]);
+    places.length.push_back(offsets[row + 1] - offsets[row]);
+    places.total += places.length.back();
+    places.longest = std::max(places.longest, places.length.back());
+  }
+  return places;
+}
+
+std::vector<torch::Tensor> sparse_there(const SparseRows& all, const std::vector<int64_t>& rows) {
+  const torch::Device device = all.values.device();
+  const Places places = places_of(all.offsets.const_data_ptr<int64_t>(), all.rows(), rows);
+  std::vector<int64_t> offsets{0}, shift;  // from an entry's place in the batch to that in all rows
+  for (size_t i = 0; i < rows.size(); ++i) {
+    shift.push_back(places.begin[i] - offsets.back());
+    offsets.push_back(offsets.back() + places.length[i]);
+  }
+  const torch::Tensor entries =
+      torch::arange(places.total, torch::device(device).dtype(torch::kInt64)) +
+      torch::repeat_interleave(index_on(device, shift), index_on(device, places.length), 0, places.total);
+  return {all.indices.index_select(0, entries), all.values.index_select(0, entries),
+          index_on(device, offsets)};
+}
+
+std::vector<torch::Tensor> tokens_there(const TokenRows& all, const std::vector<int64_t>& rows) {
+  const torch::Device device = all.ids.device();
+  const Places places = places_of(all.offsets.data(), all.rows(), rows);
+  const torch::Tensor step = torch::arange(places.longest, torch::device(device).dtype(torch::kInt64));
+  const torch::Tensor entries = (index_on(device, places.begin).unsqueeze(1) + step)
+                                    .clamp_max(std::max<int64_t>(0, all.ids.numel() - 1));
+  const torch::Tensor ids = all.ids.index_select(0, entries.flatten()).view(entries.sizes());
+  const torch::Tensor inside = step < index_on(device, places.length).unsqueeze(1);
+  return {ids * inside, index_on(torch::kCPU, places.length)};
+}
+
+}  // namespace
 
 Inputs Inputs::dense(torch::Tensor rows) {
   Inputs inputs;
@@ -76,8 +127,31 @@ std::vector<torch::Tensor> Inputs::matrix() const {
   return {};
 }
 
+int64_t Inputs::bytes() const {
+  const auto of = [](const torch::Tensor& t) { return t.defined() ? static_cast<int64_t>(t.nbytes()) : 0; };
+  return of(dense_) + of(sparse_.indices) + of(sparse_.values) + of(tokens_.ids);
+}
+
+torch::Device Inputs::device() const {
+  const torch::Tensor& all = kind_ == InputKind::dense    ? dense_
+                             : kind_ == InputKind::sparse ? sparse_.values
+                                                          : tokens_.ids;
+  return all.defined() ? all.device() : torch::kCPU;
+}
+
+Inputs Inputs::to(const torch::Device& device) const {
+  Inputs moved = *this;
+  for (torch::Tensor* t :
+       {&moved.dense_, &moved.sparse_.indices, &moved.sparse_.values, &moved.tokens_.ids}) {
+    if (t->defined()) *t = t->to(device);
+  }
+  return moved;
+}
+
 std::vector<torch::Tensor> Inputs::gather(const std::vector<int64_t>& rows) const {
-  if (kind_ == InputKind::dense) return {dense_.index_select(0, torch::tensor(rows, torch::kInt64))};
+  if (kind_ == InputKind::dense) return {dense_.index_select(0, index_on(dense_.device(), rows))};
+  if (!device().is_cpu())
+    return kind_ == InputKind::sparse ? sparse_there(sparse_, rows) : tokens_there(tokens_, rows);
   if (kind_ == InputKind::sparse) {
     const SparseRows picked = sparse_.select(rows);
     return {picked.indices, picked.values, picked.offsets};
@@ -86,10 +160,25 @@ std::vector<torch::Tensor> Inputs::gather(const std::vector<int64_t>& rows) cons
   return {ids, lengths};
 }
 
+Inputs placed(const Inputs& inputs, const torch::Device& device, std::string& line) {
+  if (device.is_cpu()) return inputs;
+  const int64_t needed = inputs.bytes(), there = free_bytes(device);
+  const bool fit = needed <= there / 2;
+  line =
+      fmt::format("the rows, {:.1f} MB, {} {}, where {:.1f} MB are free", static_cast<double>(needed) / 1e6,
+                  fit ? "go once to" : "stay on the host: they take more than half of", device.str(),
+                  static_cast<double>(there) / 1e6);
+  return fit ? inputs.to(device) : inputs;
+}
+
+size_t moved_inputs(InputKind kind) { return kind == InputKind::tokens ? 1 : 3; }
+
 std::shared_ptr<const DataSet> data_set(const Inputs& inputs, const torch::Tensor& targets) {
-  return std::make_shared<DataSet>(DataSet{
-      [inputs](const Rows& rows) { return inputs.gather(rows); },
-      [targets](const Rows& rows) { return targets.index_select(0, torch::tensor(rows, torch::kInt64)); }});
+  return std::make_shared<DataSet>(DataSet{[inputs](const Rows& rows) { return inputs.gather(rows); },
+                                           [all = to_device(targets, inputs.device())](const Rows& rows) {
+                                             return all.index_select(0, index_on(all.device(), rows));
+                                           },
+                                           moved_inputs(inputs.kind())});
 }
 
 }  // namespace bilevel

@@ -8,6 +8,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/data/idx_rows.h"
+#include "bilevel/data/lines.h"
 
 namespace bilevel {
 namespace {
@@ -32,9 +33,11 @@ Json fingerprints(const std::vector<std::string>& paths) {
   Json files = Json::array();
   for (const std::string& name : paths) {
     for (const std::string& path : files_behind(name)) {
-      const std::string bytes = read_file(path);
+      const std::string bytes = read_file(real_path(path));
       const auto sum = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-      files.push_back({{"path", fs::absolute(path).string()}, {"bytes", bytes.size()}, {"crc32", sum}});
+      files.push_back({{"path", path == "-" ? path : fs::absolute(path).string()},
+                       {"bytes", bytes.size()},
+                       {"crc32", sum}});
     }
   }
   return files;

@@ -64,7 +64,7 @@ void Adam::step(Parameters& variable, const torch::Tensor& gradient, double step
   variable.change([&](const torch::Tensor& w) {
     if (!short_alike({w, m_, v_, gradient})) {
       const torch::NoGradGuard no_grad;
-      const torch::Tensor t = torch::full({}, t_, torch::kFloat32).to(w.device());
+      const torch::Tensor t = torch::full({}, t_, w.options().dtype(torch::kFloat32));
       at::_fused_adam_({w}, {gradient}, {m_}, {v_}, {}, {t}, step_size, 1 - weights_.momentum_weight,
                        1 - weights_.second_moment_weight, /*weight_decay=*/0, weights_.epsilon,
                        /*amsgrad=*/false, /*maximize=*/false);

@@ -55,6 +55,11 @@ void single_loop_samples_field(Fields& f, Samples& value) {
 }
 
 void normalized_step(Oracles& oracles, const torch::Tensor& m, double step_size) {
+  if (!m.is_cpu()) {  // reading the norm would wait for the device
+    const torch::Tensor norm = m.norm();
+    oracles.upper().move(m / torch::where(norm == 0, 1, norm), -step_size);
+    return;
+  }
   const double norm = flat_norm(m).item<double>();
   if (norm != 0) oracles.upper().move(m, -step_size / norm);  // a norm that is not finite shows in x
 }

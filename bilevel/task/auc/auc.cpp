@@ -128,6 +128,7 @@ JobResult run_auc(AucSetup& setup) {
 
   Json summary = summary_of(setup.context(), o, passes);
   summary["best_step"] = outcome.best_step;
+  for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   const AucFigures figures = measure(setup, outcome, summary);
   const double threshold = figures.threshold.valid.threshold;
   const Calibration calibration = fit_platt(auc_probabilities(outcome.valid_scores),

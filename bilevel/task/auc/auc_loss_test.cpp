@@ -71,6 +71,53 @@ TEST(AucLoss, BestAlphaMaximizesAndCurvatureIsConstant) {
   }
 }
 
+/// A by operations that autograd knows.
+torch::Tensor by_operations(const Data& d, const AucLoss& loss, const torch::Tensor& a,
+                            const torch::Tensor& b, const torch::Tensor& alpha) {
+  const double rho = loss.positive_share;
+  const torch::Tensor negatives = 1 - d.labels;
+  const torch::Tensor q = ((rho * negatives - (1 - rho) * d.labels) * d.scores).mean();
+  const torch::Tensor spread =
+      ((1 - rho) * d.labels * (d.scores - a).square() + rho * negatives * (d.scores - b).square()).mean();
+  const double c = loss.form == "ppd" ? 0 : rho * (1 - rho) * loss.margin;
+  const torch::Tensor k = loss.form == "libauc" ? alpha : 1 + alpha;
+  return (spread + 2 * k * (q + c) - rho * (1 - rho) * alpha.square()).reshape({});
+}
+
+// In every way in which solvers ask for them: all at once, in alpha alone with and without a graph, and the gradients of those.
+TEST(AucLoss, DerivativesAreThoseOfAutograd) {
+  for (const std::string form : {"libauc", "ppd", "authors"}) {
+    const AucLoss loss{form, 0.3, 1.5};
+    Data d;
+    d.scores.requires_grad_();
+    d.a.requires_grad_();
+    d.b.requires_grad_();
+    const torch::Tensor alpha = torch::tensor({0.7}, torch::kFloat64).requires_grad_();
+    const std::vector<torch::Tensor> inputs{d.scores, d.a, d.b, alpha};
+    const torch::Tensor v = torch::tensor({-0.6}, torch::kFloat64);
+    const auto derivatives = [&](const torch::Tensor& value) {
+      std::vector<torch::Tensor> found = torch::autograd::grad({2.5 * value}, inputs, {}, true);
+      found.push_back(torch::autograd::grad({2.5 * value}, {alpha}, {}, true)[0]);
+      const torch::Tensor slope = torch::autograd::grad({-value}, {alpha}, {}, true, true)[0];
+      found.push_back(slope.detach());
+      for (const auto& part : torch::autograd::grad({slope}, {d.scores, alpha}, {v}, true))
+        found.push_back(part);
+      torch::Tensor sum = torch::zeros({}, torch::kFloat64);
+      for (const auto& part : torch::autograd::grad({2.5 * value}, inputs, {}, true, true))
+        sum = sum + part.square().sum();
+      for (const auto& part : torch::autograd::grad({sum}, inputs, {}, true)) found.push_back(part);
+      return found;
+    };
+    const auto ours = derivatives(loss.value(d.scores, d.labels, d.a, d.b, alpha));
+    const auto reference = derivatives(by_operations(d, loss, d.a, d.b, alpha));
+    ASSERT_EQ(ours.size(), reference.size());
+    for (size_t i = 0; i < ours.size(); ++i) {
+      EXPECT_EQ(ours[i].sizes(), reference[i].sizes()) << form << i;
+      EXPECT_LT((ours[i] - reference[i]).abs().max().item<double>(), 1e-13) << form << i;
+    }
+  }
+}
+
 // A row that counts k times is k rows.
 TEST(AucLoss, AWeightCountsARowSeveralTimes) {
   const Data d;

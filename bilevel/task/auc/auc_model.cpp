@@ -1,12 +1,14 @@
 #include "bilevel/task/auc/auc_model.h"
 
 #include <fmt/format.h>
+#include <torch/autograd.h>
 #include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/flat.h"
 #include "bilevel/core/parameters.h"
 #include "bilevel/task/auc/auc_derivatives.h"
 #include "bilevel/task/job/seeded_network.h"
@@ -14,7 +16,39 @@
 namespace bilevel {
 namespace {
 
-torch::Tensor squash(const torch::Tensor& u) { return u / (1 + u.square()).sqrt(); }
+/// u / sqrt(1 + u^2), whose slope (1 + u^2)^(-3/2) autograd would find by a dozen operations.
+class Squash : public torch::autograd::Function<Squash> {
+ public:
+  static torch::Tensor forward(torch::autograd::AutogradContext* context, const torch::Tensor& u) {
+    context->save_for_backward({u});
+    if (!short_alike({u})) return u / (1 + u.square()).sqrt();
+    return mapped(
+        u, [](auto x, auto) { return x / std::sqrt(1 + x * x); }, u);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& outer) {
+    const torch::Tensor u = context->get_saved_variables()[0];
+    if (torch::GradMode::is_enabled() || !short_alike({u, outer[0]}))
+      return {outer[0] * (1 + u.square()).pow(-1.5)};
+    return {mapped(
+        u, [](auto x, auto g) { return g / ((1 + x * x) * std::sqrt(1 + x * x)); }, outer[0])};
+  }
+
+ private:
+  /// f(u_i, v_i).
+  template <typename F>
+  static torch::Tensor mapped(const torch::Tensor& u, const F& f, const torch::Tensor& v) {
+    const torch::Tensor result = zeros_of(u);
+    with_type(u, [&](auto type) {
+      using T = decltype(type);
+      for (int64_t i = 0; i < u.numel(); ++i)
+        result.data_ptr<T>()[i] = f(u.const_data_ptr<T>()[i], v.const_data_ptr<T>()[i]);
+    });
+    return result;
+  }
+};
+
+torch::Tensor squash(const torch::Tensor& u) { return Squash::apply(u); }
 
 /// The loss with rho the share of positive rows among those that it is averaged over.
 AucLoss on_rows(AucLoss loss, const torch::Tensor& labels) {

@@ -165,7 +165,8 @@ class Page {
                           {"share", "number"},
                           {"from", "text"}},
                          rows) +
-            table_of("Features", object_of(report_.data_facts)) + "</section>\n";
+            table_of("Features", object_of(report_.data_facts)) + columns_markup(report_.summary) +
+            "</section>\n";
   }
 
   void rows(const char* heading, const char* explanation, const std::vector<ReportRow>& list) {

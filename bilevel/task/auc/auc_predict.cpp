@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "bilevel/data/labels.h"
+#include "bilevel/core/device.h"
+#include "bilevel/data/classes.h"
 #include "bilevel/task/auc/auc_setup.h"
 #include "bilevel/task/job/predicted_rows.h"
 
@@ -30,7 +31,7 @@ std::vector<Column> auc_columns(const torch::Tensor& scores, double threshold,
 
 Prediction predict_auc(const PredictRequest& request) {
   const SavedModel saved = load_model(request.model);
-  AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, torch::kCPU);
+  AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, device_named(request.device));
   model.load(saved.tensors);
   const auto positive = saved.at<std::string>("positive");
   const auto threshold = saved.at<double>("threshold");
@@ -48,8 +49,9 @@ Prediction predict_auc(const PredictRequest& request) {
     known.push_back(positive);
   }
   KnownLabels labels = rows.labels(known);
+  const std::optional<int64_t> of_positive = ClassIndex(known).find_loosely(positive);
   for (int64_t& c : labels.classes)
-    if (c >= 0) c = label_key(known[static_cast<size_t>(c)]) == label_key(positive) ? 1 : 0;
+    if (c >= 0) c = c == of_positive ? 1 : 0;
 
   const torch::Tensor scores =
       model.scores(saved.features.apply(rows.file()), all_rows(rows.rows())).to(torch::kFloat64).contiguous();

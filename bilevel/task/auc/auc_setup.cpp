@@ -10,6 +10,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/data/classes.h"
 #include "bilevel/data/labels.h"
 #include "bilevel/data/split.h"
 #include "bilevel/report/metrics.h"
@@ -21,7 +22,6 @@ namespace {
 BinaryLabels binary_labels(const DataFile& file, const AucJobOptions& o) {
   if (const auto* sparse = std::get_if<SparseTable>(&file)) return read_labels(*sparse, o.positive);
   const Table& table = std::get<Table>(file);
-  if (o.label.empty()) throw InputError("--label COL is missing: which column holds the class?");
   return read_labels(table, table.column(o.label), o.positive);
 }
 
@@ -69,6 +69,7 @@ void AucJobOptions::fields(Fields& f) {
   f.text("split", split, "shares of training, validation and test rows cut from the training file")
       .as("T,V,S")
       .or_else("a fifth for testing, 15 % of the rest for validation");
+  cut_fields(f);
   f.number("positive_fraction", positive_fraction, {.low = 0, .high = 1, .low_open = true, .high_open = true},
            "thin one class of the training part to this positive share (the test part is never touched)")
       .as("R")
@@ -86,23 +87,27 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
   o_.check();
   if (o_.positive.empty())
     throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
+  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   defaults_ = auc_defaults(o_.encoder);
   network_ = resolve(o_, defaults_);
-  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   cut();
   context_.say(
       fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
                   parts_.train.size(), parts_.valid.size(), parts_.test.size(),
                   100 * labels_of(parts_.train).mean().item<double>(), o_.positive));
   first_ = fit(feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), parts_.train);
+  note_unseen(*first_.first);
   o_.note(model(first_.second.shape, o_.seed)->network()->options());
 }
 
 std::vector<std::string> auc_class_names(const std::string& positive,
                                          const std::vector<std::string>& values) {
-  std::map<std::string, std::string> others;
+  ClassIndex index;
+  for (const std::string& value : values) index.add(value);
+  const std::optional<int64_t> of_positive = index.find_loosely(positive);
+  std::map<int64_t, std::string> others;
   for (const std::string& value : values) {
-    if (label_key(value) != label_key(positive)) others.emplace(label_key(value), value);
+    if (const auto found = index.find(value); found != of_positive) others.emplace(*found, value);
   }
   return {others.size() == 1 ? others.begin()->second : "not " + positive, positive};
 }
@@ -118,8 +123,7 @@ void AucSetup::cut() {
   }
   parts_.labels = torch::tensor(is_positive).to(torch::kFloat32);
   Streams streams(o_.seed);
-  static_cast<RowParts&>(parts_) =
-      cut_parts(files_, o_, o_.split, 0.15, is_positive, streams.stream("split"));
+  static_cast<RowParts&>(parts_) = cut_parts(o_, o_.split, 0.15, is_positive, streams.stream("split"));
   if (o_.positive_fraction) {
     parts_.train = thin(parts_.train, is_positive, *o_.positive_fraction, streams.stream("thin"));
     if (o_.valid.empty())
@@ -149,7 +153,9 @@ std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(
 
 std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(
     const FeatureOptions& options, const std::vector<int64_t>& rows) const {
-  return files_.fit(options, rows, o_.seed);
+  auto [features, fitted] = files_.fit(options, rows, o_.seed);
+  fitted.inputs = placed(fitted.inputs);
+  return {std::move(features), std::move(fitted)};
 }
 
 namespace {

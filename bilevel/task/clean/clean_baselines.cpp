@@ -109,8 +109,7 @@ torch::Tensor CleanBaselines::self_confidence() const {
   WeightedRows all;
   all.add(train, 1);
   return of_given(out_of_fold(inputs(), setup_.given(), all,
-                              draw_folds(static_cast<int64_t>(train.size()), kReferenceFolds, options_.seed),
-                              options_));
+                              setup_.folds_of(train, kReferenceFolds, options_.seed), options_));
 }
 
 Json CleanBaselines::dropping(double drop, const torch::Tensor& score) const {

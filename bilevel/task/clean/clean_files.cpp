@@ -83,7 +83,7 @@ nlohmann::ordered_json write_cleaned(const CleanSetup& setup, const Cleaned& cle
     ++changed;
   }
   const std::string name = fmt::format("cleaned.{}", name_of(format));
-  write_file_atomically(setup.path(name), edited_text(file.file, o.label, format, edits));
+  write_file_atomically(setup.path(name), edited_text(file.file, o.label, o.read.table(), edits));
   return {{"file", name}, {"labels_changed", changed}, {"rows_left_out", left_out}};
 }
 

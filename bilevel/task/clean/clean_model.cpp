@@ -48,8 +48,8 @@ Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
       .upper = {.parameters = {{"weight logits", logits_}},
                 .loss = f,
                 .batches = BatchSource(set, data.upper, sampling)},
-      .lower = {
-          .parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)}};
+      .lower = {.parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)},
+      .set_twice_differentiable = [network = network_](bool on) { network->set_twice_differentiable(on); }};
   if (device_.is_cpu() && network_->is_linear_map()) {
     const torch::Tensor& w = problem.lower.parameters[0];
     LinearLoss loss{.rows = DesignRows(data.inputs.matrix(), w.size(0), w.scalar_type()),

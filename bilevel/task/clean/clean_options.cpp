@@ -19,7 +19,11 @@ void CleanOptions::fields(Fields& f) {
       .as("R");
   model_fields(f, "strength of the L2 term, in rows");
   f.choice("weight_per", weight_per, "what has a weight of its own in the bilevel run").as("NAME");
-  f.text("group", group, "with --weight-per group: the column that holds the groups").as("COL");
+  f.text("group", group,
+         "the column with groups of rows: with --weight-per group they have the weights, else they stay on "
+         "one side of every "
+         "cut, as equal rows do")
+      .as("COL");
   training_fields(f);
   f.choice("cleaned", cleaned, "suspicious rows of the cleaned file: with the suggested label, or left out")
       .as("NAME");

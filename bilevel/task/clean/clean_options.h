@@ -29,7 +29,6 @@ struct NamesOf<CleanedRows> {
 struct CleanOptions : JobOptions {
   std::string trusted;                    ///< file of rows whose labels are right; empty: see `CleanSetup`
   WeightPer weight_per = WeightPer::row;  ///< what has a weight logit of its own, see WeightUnits
-  std::string group;                      ///< column whose values are the groups
   double inject_noise = 0;  ///< share of training labels to be replaced by another class, at random
   CleanedRows cleaned = CleanedRows::fix;  ///< in cleaned.<format>: their labels mended, or without them
   bool baselines = true;                   ///< measure the usual methods beside it

@@ -47,7 +47,7 @@ class CleanPage {
     body += notes_markup(summary_.at("warnings").get<std::vector<std::string>>());
     body += rates_table() + comparison() + figures_section("Curves", figures) + suspicious_rows();
     body += table_of("Metrics", summary_.at("metrics"));
-    body += table_of("Data", object_of(setup_.inputs().features->facts()));
+    body += table_of("Data", object_of(setup_.inputs().features->facts())) + columns_markup(summary_);
     body += table_of("Options", summary_.at("options"));
     write_file_atomically(setup_.path("report.html"), html_page(title_of(setup_.options(), "labels"), body));
   }

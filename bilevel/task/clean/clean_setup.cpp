@@ -63,12 +63,11 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
   o_.check();
   if (o_.weight_per == WeightPer::group && o_.group.empty())
     throw InputError("--weight-per group needs --group COL: which column holds the groups?");
-  if (o_.weight_per != WeightPer::group && !o_.group.empty())
-    refuse_option("group", o_.group, "serves --weight-per group only");
+  read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}}, {},
+       /*whole_groups=*/o_.weight_per != WeightPer::group);
   defaults_ = clean_defaults(o_.encoder);
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
   network_ = resolve(o_, defaults_);
-  read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}});
   labels_ = files_.classes(o_.label);
   read_classes_ = labels_.classes;
   train_ = files_.rows_of_role("train");
@@ -90,6 +89,7 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
                              flips_->flipped.sum().item<double>()));
   }
   inputs_ = fit(o_.encoder);
+  note_unseen(*inputs_.features);
   o_.note(CleanModel(network(o_.encoder), inputs_.inputs.shape, 0, 1, 0, o_.seed, torch::kCPU)
               .network()
               ->options());
@@ -155,7 +155,6 @@ void CleanSetup::find_repeated() {
 
 CleanInputs CleanSetup::fit(const std::string& encoder) const {
   FeatureOptions options = feature_options(o_, encoder, network(encoder).set.value("max_length", 256));
-  if (!o_.group.empty()) options.excluded.push_back(o_.group);
   if (encoder_registry().at(encoder).reads != Reads::words) options.embedding.clear();
   std::vector<int64_t> rows = train_;
   rows.insert(rows.end(), trusted_.begin(), trusted_.end());
@@ -169,6 +168,7 @@ CleanInputs CleanSetup::fit(const std::string& encoder) const {
   } else {
     result.inputs = std::move(inputs);
   }
+  result.inputs.inputs = placed(result.inputs.inputs);
   return result;
 }
 

@@ -25,7 +25,7 @@ Weighing::Weighing(CleanOptions options, const JobContext& context)
   fold_of_.resize(static_cast<size_t>(files_.rows()), kFolds);
   for (const auto& [rows, seed] :
        {std::pair{&train(), o_.seed}, std::pair{&trusted(), derive_seed(o_.seed, "trusted")}}) {
-    const std::vector<int64_t> folds = draw_folds(static_cast<int64_t>(rows->size()), kFolds, seed);
+    const std::vector<int64_t> folds = folds_of(*rows, kFolds, seed);
     for (size_t i = 0; i < rows->size(); ++i) fold_of_[static_cast<size_t>((*rows)[i])] = folds[i];
   }
   for (int64_t k = 0; k < kFolds; ++k) {

@@ -31,8 +31,8 @@ size_t end_of_json(const std::string& text, size_t begin) {
   return text.size();
 }
 
-std::string in_csv(const std::string& label, bool quoted, Format format) {
-  const char* const special = format == Format::csv ? ",;|\t\"\r\n" : "\t\r\n";
+std::string in_csv(const std::string& label, bool quoted, bool plain_tsv) {
+  const char* const special = plain_tsv ? "\t\r\n" : ",;|\t\"\r\n";
   if (!quoted && label.find_first_of(special) == std::string::npos && trimmed(label).size() == label.size())
     return label;
   std::string text = "\"";
@@ -50,7 +50,7 @@ std::string in_json(const std::string& label, bool quoted) {
 
 /// Puts a new label in the place of the one that begins at `begin` and is read as `old`.
 void replace_label(std::string& text, size_t begin, std::string_view old, const std::string& label,
-                   Format format) {
+                   Format format, char delimiter) {
   size_t end = begin + old.size();
   std::string written = label;
   if (format == Format::libsvm) {
@@ -62,15 +62,22 @@ void replace_label(std::string& text, size_t begin, std::string_view old, const 
   } else {
     const bool quoted = text.compare(begin, old.size(), old) != 0;
     if (quoted) end = end_of_quoted(text, begin);
-    written = in_csv(label, quoted, format);
+    written = in_csv(label, quoted, format == Format::tsv && delimiter == '\t');
   }
   text.replace(begin, end - begin, written);
 }
 
+const std::string& path_of(const DataFile& file) {
+  const auto* table = std::get_if<Table>(&file);
+  return table != nullptr ? table->path() : std::get<SparseTable>(file).path;
+}
+
 }  // namespace
 
-std::string edited_text(const DataFile& file, const std::string& label, Format format,
+std::string edited_text(const DataFile& file, const std::string& label, const TableOptions& read,
                         const std::vector<RowEdit>& edits) {
+  const std::string& path = path_of(file);
+  const Format format = format_of(path, read.format);
   const auto* table = std::get_if<Table>(&file);
   const size_t column = table != nullptr ? table->column(label) : 0;
   const auto line_of = [&](size_t row) { return position_of(file, static_cast<int64_t>(row)).line; };
@@ -84,14 +91,14 @@ std::string edited_text(const DataFile& file, const std::string& label, Format f
       const std::string_view old = table != nullptr ? table->cell(row, column) : std::string_view();
       replace_label(text,
                     begins[static_cast<size_t>(at.line - line_of(row))] + static_cast<size_t>(at.column - 1),
-                    old, edit.label, format);
+                    old, edit.label, format, table != nullptr ? table->delimiter() : '\0');
     }
     if (!edit.left_out) result += text;
     text.clear();
     begins.clear();
   };
   size_t next = 0;  // the row whose first line has not come yet
-  for (LineReader lines(table != nullptr ? table->path() : std::get<SparseTable>(file).path); lines.next();) {
+  for (LineReader lines(path, read.encoding); lines.next();) {
     if (next < edits.size() && lines.number() == line_of(next)) {
       if (next > 0) end_row(next - 1);
       ++next;

@@ -15,12 +15,12 @@ struct RowEdit {
   std::string label;  ///< its new label; empty: it keeps its own
 };
 
-/// The text of the file that was read, unpacked and without a byte order mark, with its rows edited, one edit a row. New
+/// The text of the file that was read, unpacked, in UTF-8 and without a byte order mark, with its rows edited, one edit a row. New
 /// labels are written as the old ones were: quoted, as a number, or plain.
 /// @param label the column of the labels, of a table
-/// @param format any but automatic and idx
+/// @param read how it was read; its format is any but idx
 /// Throws as reading the file does.
-std::string edited_text(const DataFile& file, const std::string& label, Format format,
+std::string edited_text(const DataFile& file, const std::string& label, const TableOptions& read,
                         const std::vector<RowEdit>& edits);
 
 }  // namespace bilevel

@@ -13,7 +13,7 @@ std::string edited(const std::string& name, const std::string& content, const st
   const TemporaryFolder folder;
   const std::string path =
       name.ends_with(".gz") ? folder.write_gzip(name, content) : folder.write(name, content);
-  return edited_text(read_data_file(path, {}), label, format_of(path), edits);
+  return edited_text(read_data_file(path, {}), label, {}, edits);
 }
 
 const RowEdit kSame{}, kOut{.left_out = true};
@@ -36,6 +36,15 @@ TEST(EditedFile, TsvWithAndWithoutQuotesAndHeader) {
   EXPECT_EQ(edited("a.tsv", "\"y\"\t\"x\"\n\"no\"\t\"1\"\n", {to("y\te")}),
             "\"y\"\t\"x\"\n\"y\te\"\t\"1\"\n");
   EXPECT_EQ(edited("a.tsv", "1\t2\n3\t4\n", {to("3"), kSame}, "1"), "3\t2\n3\t4\n");
+}
+
+TEST(EditedFile, OtherDelimitersAndEncodings) {
+  EXPECT_EQ(edited("a.csv", "y;x\nno;1,5\nyes;2,5\n", {to("yes"), to("a;b")}), "y;x\nyes;1,5\n\"a;b\";2,5\n");
+  const TemporaryFolder folder;
+  const std::string path = folder.write("a.csv", "y,x\nnein,\xE9\nja,2\n");
+  const TableOptions latin{.encoding = Encoding::iso_8859_1};
+  EXPECT_EQ(edited_text(read_data_file(path, latin), "y", latin, {to("ja"), kSame}),
+            "y,x\nja,\xC3\xA9\nja,2\n");
 }
 
 TEST(EditedFile, JsonlKeepsTypes) {

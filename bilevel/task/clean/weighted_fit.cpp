@@ -94,15 +94,6 @@ std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::T
   return network;
 }
 
-std::vector<int64_t> draw_folds(int64_t rows, int64_t folds, uint64_t seed) {
-  Streams streams(seed);
-  const torch::Tensor order = torch::randperm(rows, streams.stream("folds"), torch::kInt64);
-  const auto* at = order.const_data_ptr<int64_t>();
-  std::vector<int64_t> fold_of(static_cast<size_t>(rows));
-  for (int64_t i = 0; i < rows; ++i) fold_of[static_cast<size_t>(at[i])] = i % folds;
-  return fold_of;
-}
-
 torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& classes, const WeightedRows& rows,
                           const std::vector<int64_t>& fold_of, const WeightedFitOptions& options) {
   torch::Tensor result =

@@ -41,9 +41,6 @@ struct WeightedFitOptions {
 std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
                                       const WeightedRows& rows, const WeightedFitOptions& options);
 
-/// Which of `folds` parts of (nearly) equal size each of `rows` rows is in, drawn from the seed.
-std::vector<int64_t> draw_folds(int64_t rows, int64_t folds, uint64_t seed);
-
 /// float64 [rows, classes]: for each row the probabilities of a classifier that was fitted on the rows of the other
 /// folds. Cost: a fit for each number that occurs in `fold_of`.
 /// @param fold_of of each row of `rows`

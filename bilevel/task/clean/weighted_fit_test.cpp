@@ -119,8 +119,8 @@ TEST(WeightedFit, TrainsOtherEncodersAndIsDeterministic) {
 TEST(OutOfFold, NeverSeesTheLabelsOfTheFold) {
   const Data data = make_data();
   const WeightedRows rows = all_of(data);
-  const std::vector<int64_t> folds = draw_folds(kRows, 4, 3);
-  for (const int64_t fold : {0, 1, 2, 3}) EXPECT_EQ(std::count(folds.begin(), folds.end(), fold), kRows / 4);
+  std::vector<int64_t> folds;
+  for (int64_t i = 0; i < kRows; ++i) folds.push_back(i * 7 % 4);
   const torch::Tensor before = out_of_fold(data.inputs, data.classes, rows, folds, options_of("linear"));
   torch::Tensor changed = data.classes.clone();
   for (int64_t i = 0; i < kRows; ++i) {

@@ -75,7 +75,7 @@ Describer::Describer(const std::string& path, const DescribeOptions& options) : 
   d_.format = name_of(format_of(path, read.format));
   d_.rows = rows_of(file_);
   const auto* sparse = std::get_if<SparseTable>(&file_);
-  const std::string first = sparse != nullptr ? sparse->path : path;
+  const std::string first = real_path(sparse != nullptr ? sparse->path : path);
   d_.bytes = static_cast<int64_t>(std::filesystem::file_size(first));
   std::ifstream file(first, std::ios::binary);
   d_.gzipped = file.get() == 0x1F && file.get() == 0x8B;

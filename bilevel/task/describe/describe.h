@@ -9,6 +9,7 @@
 
 #include "bilevel/core/names.h"
 #include "bilevel/data/labels.h"
+#include "bilevel/data/recognize.h"
 #include "bilevel/task/job/job_options.h"
 
 namespace bilevel {
@@ -20,20 +21,6 @@ struct DescribeOptions {
   int64_t shown = 10;  ///< rows that are named for each kind of doubt, at most; the field "rows"
 
   void fields(Fields& fields);
-};
-
-/// What a column seems to be for. A guess from its cells (and, for identifiers, its name).
-enum class ColumnType {
-  number,      ///< all cells are numbers or missing
-  category,    ///< few distinct words, or numbers among words
-  text,        ///< mostly distinct cells of several words
-  identifier,  ///< a different name or number in every row: no feature
-  constant,    ///< one value in every row: no feature
-  empty,       ///< missing in every row
-};
-template <>
-struct NamesOf<ColumnType> {
-  static constexpr const char* value[] = {"number", "category", "text", "identifier", "constant", "empty"};
 };
 
 /// Order statistics of the finite numbers of a column (quantiles interpolate linearly between ranks), or of the
@@ -53,13 +40,14 @@ struct LabelCount {
 
 struct DescribedColumn {
   std::string name;
-  ColumnType type = ColumnType::empty;
-  bool label_like = false;         ///< could hold the class: two or more values, each in several rows
-  int64_t missing = 0;             ///< cells: empty, NA, NaN, null, ?
-  int64_t distinct = 0;            ///< values; numbers compare as numbers
-  std::vector<LabelCount> values;  ///< the most frequent ones, at most 10 (no texts or identifiers)
-  std::optional<Spread> numbers;   ///< where all cells are numbers
-  std::optional<Spread> words;     ///< of texts: words a cell
+  ColumnKind type = ColumnKind::empty;  ///< by `recognize_columns`
+  std::string notation;                 ///< of numbers, where it is not the plain one
+  bool label_like = false;              ///< could hold the class: two or more values, each in several rows
+  int64_t missing = 0;                  ///< cells
+  int64_t distinct = 0;                 ///< values, as they are read
+  std::vector<LabelCount> values;       ///< the most frequent ones, at most 10 (no texts or identifiers)
+  std::optional<Spread> numbers;        ///< where all cells are numbers
+  std::optional<Spread> words;          ///< of texts: words a cell
 };
 
 /// Rows of numbered columns (libsvm, idx) as a whole.
@@ -116,7 +104,8 @@ struct DataDescription {
 /// - "empty_text"; "empty_row": every feature is missing, or no entry; "long_text": more than 10 median absolute
 ///   deviations and 3 times above the median of words; "cut_text": more than the 256 tokens that encoders read;
 /// - "encoding": U+FFFD, control characters, or UTF-8 that was once read as Latin-1;
-/// - "word_among_numbers", "infinite", "far_out": a number more than 10 median absolute deviations from the median, in
+/// - "word_among_numbers", "infinite", "far_out_repeats": a number far from all others in several rows, which may mark a
+///   missing value; "ambiguous_dates" (without rows); "far_out": a number more than 10 median absolute deviations from the median, in
 ///   at most 1 % of the rows (elsewhere it is a long tail, no doubt about rows).
 /// Throws InputError as the readers do, for an unknown column and for a label column in which every cell is missing.
 /// Cost: one pass over the cells and one sort a column.

@@ -6,38 +6,13 @@
 
 #include "bilevel/core/number.h"
 #include "bilevel/data/characters.h"
+#include "bilevel/data/class_key.h"
 #include "bilevel/task/describe/describer.h"
 
 namespace bilevel {
 namespace {
 
 constexpr size_t kValuesShown = 10;
-
-/// What the cells of a column are, with the counts of its values.
-struct Cells {
-  std::vector<double> numbers;
-  int64_t words = 0, infinite = 0, several = 0;  // several: words of three parts or more
-  std::unordered_map<std::string, int64_t> counts;
-  std::vector<std::string> order;  // values by first appearance
-};
-
-ColumnType type_of(const DescribedColumn& column, const Cells& cells, int64_t rows) {
-  const int64_t present = rows - column.missing;
-  const bool all_differ = column.distinct == present && present >= 20;
-  if (present == 0) return ColumnType::empty;
-  if (column.distinct == 1 && column.missing == 0 && rows > 1) return ColumnType::constant;
-  if (cells.words == 0) {
-    if (!column.numbers || !all_differ || !column.numbers->whole) return ColumnType::number;
-    const std::string name = lower_case(trimmed(column.name));
-    const bool named =
-        name == "id" || name.ends_with("_id") || name.ends_with(" id") || name == "index" || name == "row";
-    const bool counts_up = column.numbers->most - column.numbers->least + 1 == static_cast<double>(present);
-    return named || counts_up ? ColumnType::identifier : ColumnType::number;
-  }
-  if (2 * cells.several > cells.words && (2 * column.distinct > present || column.distinct > 1000))
-    return ColumnType::text;
-  return all_differ ? ColumnType::identifier : ColumnType::category;
-}
 
 }  // namespace
 
@@ -46,22 +21,34 @@ bool Describer::is_text(const DescribedColumn& column) const {
 }
 
 void Describer::describe_table(const Table& table) {
-  for (size_t c = 0; c < table.columns(); ++c) d_.columns.push_back(describe_column(table, c));
-  if (!o_.text.empty()) {
-    DescribedColumn& column = d_.columns[table.column(o_.text)];
-    column.type = ColumnType::text;
-    column.values.clear();
-    d_.texts = {column.name};
-  } else {
-    for (const DescribedColumn& column : d_.columns) {
-      if (column.type == ColumnType::text) d_.texts.push_back(column.name);
-    }
+  std::vector<ColumnWish> wishes(table.columns(), ColumnWish::none);
+  if (!o_.text.empty()) wishes[table.column(o_.text)] = ColumnWish::text;
+  recognized_ = recognize_columns(table, wishes);
+  for (size_t c = 0; c < table.columns(); ++c) {
+    d_.columns.push_back(describe_column(table, c));
+    const bool text =
+        o_.text.empty() ? d_.columns[c].type == ColumnKind::text : wishes[c] == ColumnWish::text;
+    if (text) d_.texts.push_back(d_.columns[c].name);
   }
   choose_label(table);
+  if (o_.text.empty()) leave_short_texts();
   note_keys(table);
   doubt_texts(table);
   doubt_empty_rows(table);
   doubt_cells(table);
+}
+
+/// Names and the like beside columns that are features are no texts to read, as jobs see it.
+void Describer::leave_short_texts() {
+  bool features = false, long_text = false;
+  for (size_t c = 0; c < d_.columns.size(); ++c) {
+    const ColumnKind kind = d_.columns[c].type;
+    features = features ||
+               (is_feature(d_.columns[c]) &&
+                (kind == ColumnKind::number || kind == ColumnKind::date || kind == ColumnKind::category));
+    long_text = long_text || (kind == ColumnKind::text && recognized_[c].words >= kLongText);
+  }
+  if (features && !long_text) d_.texts.clear();
 }
 
 /// One key a row for "the same row". Rows without any value have none: they are a doubt of their own.
@@ -72,7 +59,7 @@ void Describer::note_keys(const Table& table) {
     for (size_t c = 0; c < table.columns(); ++c) {
       const DescribedColumn& column = d_.columns[c];
       if (!is_feature(column) || !(is_text(column) || d_.texts.empty())) continue;
-      const std::string cell = label_key(table.cell(row, c));
+      const std::string cell = class_key(table.cell(row, c));
       some = some || !is_missing(cell);
       key += cell + '\x1F';
     }
@@ -80,39 +67,46 @@ void Describer::note_keys(const Table& table) {
   }
 }
 
+Number Describer::number_in(std::string_view cell, size_t c) const {
+  const ColumnReading& reading = recognized_[c].reading;
+  if (reading.as == CellReading::number) return reading.notation.read(cell);
+  return read_number(cell);
+}
+
 DescribedColumn Describer::describe_column(const Table& table, size_t c) const {
-  DescribedColumn column{.name = table.names()[c]};
-  Cells cells;
+  const RecognizedColumn& found = recognized_[c];
+  DescribedColumn column{
+      .name = found.name, .type = found.kind, .notation = found.notation(), .missing = found.missing};
+  const bool numeric = found.reading.as == CellReading::number;
+  std::vector<double> numbers;
+  std::unordered_map<std::string, int64_t> counts;
+  std::vector<std::string> order;  // values by first appearance
+  int64_t empty = 0;
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string_view cell = table.cell(row, c);
-    const Number number = read_number(cell);
-    if (number.kind == CellKind::missing) {
-      ++column.missing;
+    empty += trimmed(cell).empty() ? 1 : 0;
+    const Number number = number_in(cell, c);
+    if (number.kind == CellKind::missing || (found.reading.as == CellReading::date && is_missing_mark(cell)))
       continue;
-    }
-    if (number.kind == CellKind::number) cells.numbers.push_back(number.value);
-    if (number.kind == CellKind::infinite) ++cells.infinite;
-    if (number.kind == CellKind::word) {
-      ++cells.words;
-      cells.several += std::count(cell.begin(), cell.end(), ' ') >= 2 ? 1 : 0;
-    }
-    const auto [found, added] = cells.counts.try_emplace(label_key(cell), 0);
-    if (added) cells.order.push_back(found->first);
-    ++found->second;
+    if (number.kind == CellKind::number) numbers.push_back(number.value);
+    const bool is_number = numeric && number.kind == CellKind::number;
+    const auto [same, added] = counts.try_emplace(
+        is_number ? fmt::format("{}", number.value + 0.0) : class_key(cell), 0);  // -0 becomes 0
+    if (added) order.push_back(same->first);
+    ++same->second;
   }
-  column.distinct = static_cast<int64_t>(cells.counts.size());
-  if (cells.words == 0 && !cells.numbers.empty()) column.numbers = spread_of(cells.numbers);
-  column.type = type_of(column, cells, d_.rows);
+  column.distinct = static_cast<int64_t>(counts.size());
+  if (numeric && !numbers.empty()) column.numbers = spread_of(numbers);
   // Two or more values that return, and not too many of them.
-  column.label_like = (column.type == ColumnType::category || (column.numbers && column.numbers->whole)) &&
-                      20 * column.missing <= d_.rows && cells.infinite == 0 && column.distinct >= 2 &&
+  column.label_like = (column.type == ColumnKind::category || (column.numbers && column.numbers->whole)) &&
+                      20 * empty <= d_.rows && !found.infinite && column.distinct >= 2 &&
                       column.distinct <= std::min<int64_t>(200, std::max<int64_t>(2, d_.rows / 2));
-  if (column.type != ColumnType::text && column.type != ColumnType::identifier) {
-    std::ranges::stable_sort(cells.order, std::greater<>(),
-                             [&](const std::string& value) { return cells.counts[value]; });
-    for (size_t i = 0; i < std::min(cells.order.size(), kValuesShown); ++i)
-      column.values.push_back({cells.order[i], cells.counts[cells.order[i]]});
-  }
+  if (column.type == ColumnKind::text || column.type == ColumnKind::identifier ||
+      column.type == ColumnKind::date)
+    return column;
+  std::ranges::stable_sort(order, std::greater<>(), [&](const std::string& value) { return counts[value]; });
+  for (size_t i = 0; i < std::min(order.size(), kValuesShown); ++i)
+    column.values.push_back({order[i], counts[order[i]]});
   return column;
 }
 
@@ -127,7 +121,7 @@ std::optional<size_t> Describer::likely_label() const {
     if (!column.label_like || is_text(column)) continue;
     const int score = (kNames.contains(lower_case(trimmed(column.name))) ? 8 : 0) +
                       (c + 1 == d_.columns.size() ? 3 : 0) + (c == 0 ? 2 : 0) +
-                      (column.distinct <= 20 ? 1 : 0) + (column.type == ColumnType::category ? 1 : 0);
+                      (column.distinct <= 20 ? 1 : 0) + (column.type == ColumnKind::category ? 1 : 0);
     if (score >= best) {
       best = score;
       chosen = c;
@@ -140,13 +134,13 @@ void Describer::choose_label(const Table& table) {
   d_.label_given = !o_.label.empty();
   const std::optional<size_t> chosen = d_.label_given ? table.column(o_.label) : likely_label();
   if (!chosen) return;
-  if (d_.label_given && d_.columns[*chosen].type == ColumnType::empty)
+  if (d_.label_given && d_.columns[*chosen].type == ColumnKind::empty)
     fail_at(table.position(0, *chosen),
             fmt::format("every cell of the label column '{}' is missing", o_.label));
   d_.label = d_.columns[*chosen].name;
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string_view cell = table.cell(row, *chosen);
-    if (!is_missing(cell)) labels_[row] = label_key(cell);
+    labels_[row] = class_key(cell);
   }
 }
 

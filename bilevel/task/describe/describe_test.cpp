@@ -51,16 +51,16 @@ TEST_F(DescribeTest, TellsColumnsApart) {
   EXPECT_FALSE(d.gzipped);
   EXPECT_EQ(d.bytes, static_cast<int64_t>(table().size()));
   EXPECT_EQ(d.rows, 100);
-  EXPECT_EQ(column(d, "id").type, ColumnType::identifier);
-  EXPECT_EQ(column(d, "size").type, ColumnType::number);
-  EXPECT_EQ(column(d, "kind").type, ColumnType::category);
+  EXPECT_EQ(column(d, "id").type, ColumnKind::identifier);
+  EXPECT_EQ(column(d, "size").type, ColumnKind::number);
+  EXPECT_EQ(column(d, "kind").type, ColumnKind::category);
   EXPECT_EQ(column(d, "kind").distinct, 3);
   EXPECT_EQ(column(d, "kind").values[0].value, "a");
   EXPECT_EQ(column(d, "kind").values[0].rows, 34);
-  EXPECT_EQ(column(d, "score").type, ColumnType::number);
+  EXPECT_EQ(column(d, "score").type, ColumnKind::number);
   EXPECT_EQ(column(d, "score").missing, 1);
-  EXPECT_EQ(column(d, "fixed").type, ColumnType::constant);
-  EXPECT_EQ(column(d, "none").type, ColumnType::empty);
+  EXPECT_EQ(column(d, "fixed").type, ColumnKind::constant);
+  EXPECT_EQ(column(d, "none").type, ColumnKind::empty);
   EXPECT_EQ(d.label, "class");
   EXPECT_FALSE(d.label_given);
   ASSERT_EQ(d.classes.size(), 2U);
@@ -107,7 +107,7 @@ TEST_F(DescribeTest, FindsDoubtfulTexts) {
   const DataDescription d = described("a.tsv", text + "\n");
   EXPECT_EQ(d.label, "label");
   EXPECT_EQ(d.texts, std::vector<std::string>{"text"});
-  EXPECT_EQ(column(d, "text").type, ColumnType::text);
+  EXPECT_EQ(column(d, "text").type, ColumnKind::text);
   EXPECT_EQ(column(d, "text").words->most, 300);
   EXPECT_EQ(doubtful(d, "duplicate"), (Lines{62, 63}));
   EXPECT_EQ(doubtful(d, "conflict"), (Lines{63}));
@@ -149,7 +149,7 @@ TEST_F(DescribeTest, FindsDoubtfulCells) {
   EXPECT_EQ(d.label, "class");
   EXPECT_EQ(doubtful(d, "missing_label", "class"), (Lines{205}));
   const DataDescription mixed = described("b.csv", table() + "101,12,a,oops,7,,no\n");
-  EXPECT_EQ(column(mixed, "score").type, ColumnType::category);
+  EXPECT_EQ(column(mixed, "score").type, ColumnKind::category);
   EXPECT_EQ(doubtful(mixed, "word_among_numbers", "score"), (Lines{102}));
   EXPECT_NE(mixed.suggestions[0].command.find("--categorical score"), std::string::npos);
 }

@@ -47,6 +47,7 @@ Json json_of(const DescribedColumn& column, int64_t rows) {
             {"label_like", column.label_like},
             {"missing", column.missing},
             {"distinct", column.distinct}};
+  if (!column.notation.empty()) json["notation"] = column.notation;
   if (!column.values.empty()) json["values"] = json_of(column.values, rows);
   if (column.numbers) json["numbers"] = json_of(*column.numbers);
   if (column.words) json["words"] = json_of(*column.words);
@@ -111,7 +112,9 @@ std::string content_of(const DescribedColumn& column) {
     return fmt::format("{} to {} words, median {}", shown(column.words->least), shown(column.words->most),
                        shown(column.words->median));
   }
-  if (column.type == ColumnType::identifier || column.type == ColumnType::empty) return "";
+  if (column.type == ColumnKind::identifier || column.type == ColumnKind::date ||
+      column.type == ColumnKind::empty)
+    return "";
   const bool listed = column.distinct <= static_cast<int64_t>(column.values.size());
   if (column.numbers && !(listed && column.label_like)) {
     const Spread& s = *column.numbers;
@@ -137,7 +140,8 @@ std::string columns_text(const DataDescription& d) {
   std::vector<std::vector<std::string>> rows{{"column", "type", "missing", "distinct", "holds"}};
   for (size_t i = 0; i < std::min(d.columns.size(), kShown); ++i) {
     const DescribedColumn& column = d.columns[i];
-    const std::string role = column.name == d.label ? "label" : name_of(column.type);
+    std::string role = column.name == d.label ? "label" : name_of(column.type);
+    if (!column.notation.empty()) role += ", " + column.notation;
     rows.push_back({cut(column.name, 28), role, column.missing > 0 ? with_commas(column.missing) : "-",
                     with_commas(column.distinct), content_of(column)});
   }

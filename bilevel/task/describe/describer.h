@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/core/number.h"
 #include "bilevel/task/describe/describe.h"
 #include "bilevel/task/features.h"
 
@@ -42,13 +43,16 @@ class Describer {
   bool is_text(const DescribedColumn& column) const;
   /// Whether it is neither the label nor an identifier.
   bool is_feature(const DescribedColumn& column) const {
-    return column.name != d_.label && column.type != ColumnType::identifier;
+    return column.name != d_.label && column.type != ColumnKind::identifier;
   }
 
   // ---- describe_table.cpp ----
   void describe_table(const Table& table);
   DescribedColumn describe_column(const Table& table, size_t c) const;
+  /// A cell as the column is read; a date is its days.
+  Number number_in(std::string_view cell, size_t c) const;
   void choose_label(const Table& table);
+  void leave_short_texts();
   std::optional<size_t> likely_label() const;
   void note_keys(const Table& table);
 
@@ -64,6 +68,7 @@ class Describer {
   void doubt_cells(const Table& table);
   void doubt_numbers(const Table& table, size_t c);
   bool is_far(double value, const Spread& spread) const;
+  void doubt_repeated(const Table& table, size_t c);
   void finish_far(Doubting& far, const std::string& column, const Spread& spread);
 
   // ---- suggest.cpp ----
@@ -74,6 +79,7 @@ class Describer {
   DescribeOptions o_;
   DataFile file_;
   DataDescription d_;
+  std::vector<RecognizedColumn> recognized_;
   std::vector<std::string> labels_;  // key per row; empty: missing
   std::vector<std::string> keys_;    // per row what copies have in common; empty: nothing to compare
   std::vector<Doubt> later_;  // doubts about texts and cells, which come after those about classes and copies

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "bilevel/core/number.h"
+#include "bilevel/data/class_key.h"
 #include "bilevel/data/tokenizer.h"
 #include "bilevel/task/describe/describer.h"
 #include "bilevel/task/job/job.h"
@@ -16,8 +17,6 @@ namespace {
 
 constexpr int64_t kTokensRead = 256;  // FeatureOptions::max_length
 constexpr double kFar = 10;           // median absolute deviations
-
-std::string lower(std::string_view text) { return lower_case(trimmed(text)); }
 
 /// Words as a person counts them: tokens that are no punctuation.
 struct Lengths {
@@ -77,11 +76,11 @@ void Doubting::finish(std::vector<Doubt>& doubts, std::string verb, const std::s
 
 void Describer::doubt_classes() {
   if (d_.label.empty()) return;
-  std::map<std::string, std::string> spelling;  // lower case to the most frequent form
+  std::map<std::string, std::string> spelling;  // key to the most frequent form
   std::set<std::string> odd;
   std::unordered_map<std::string, int64_t> size;
   for (const LabelCount& known : d_.classes) {
-    if (!spelling.try_emplace(lower(known.value), known.value).second) odd.insert(known.value);
+    if (!spelling.try_emplace(spelling_key(known.value), known.value).second) odd.insert(known.value);
     size[known.value] = known.rows;
   }
   Doubting missing = doubting("missing_label", d_.label), spelled = doubting("label_spelling", d_.label),
@@ -90,11 +89,11 @@ void Describer::doubt_classes() {
     const std::string& label = labels_[row];
     if (label.empty()) missing.add({.line = line(row)});
     if (odd.contains(label))
-      spelled.add({.line = line(row), .value = label + " or " + spelling[lower(label)]});
+      spelled.add({.line = line(row), .value = label + " or " + spelling[spelling_key(label)]});
     if (!label.empty() && size[label] < 3) rare.add({.line = line(row), .value = label});
   }
   missing.finish(d_.doubts, "has", "no label");
-  spelled.finish(d_.doubts, "has", "a label that differs from another only in case");
+  spelled.finish(d_.doubts, "has", "a label that differs from another only in case, blanks or Unicode form");
   // Numbers of a regression are no rare classes.
   if (2 * rare.count() < d_.rows)
     rare.finish(
@@ -178,7 +177,7 @@ void Describer::doubt_cells(const Table& table) {
   }
   encoding.finish(later_, "holds", "characters that look broken by a wrong encoding");
   for (size_t c = 0; c < table.columns(); ++c) {
-    if (is_feature(d_.columns[c]) && d_.columns[c].type != ColumnType::text) doubt_numbers(table, c);
+    if (is_feature(d_.columns[c]) && d_.columns[c].type != ColumnKind::text) doubt_numbers(table, c);
   }
 }
 
@@ -188,7 +187,7 @@ void Describer::doubt_numbers(const Table& table, size_t c) {
            far = doubting("far_out", column.name);
   int64_t numbers = 0, words = 0;
   for (size_t row = 0; row < table.rows(); ++row) {
-    const CellKind kind = read_number(table.cell(row, c)).kind;
+    const CellKind kind = number_in(table.cell(row, c), c).kind;
     numbers += kind == CellKind::number ? 1 : 0;
     words += kind == CellKind::word ? 1 : 0;
   }
@@ -196,7 +195,7 @@ void Describer::doubt_numbers(const Table& table, size_t c) {
   const Spread spread = column.numbers.value_or(Spread{});
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string_view cell = table.cell(row, c);
-    const Number number = read_number(cell);
+    const Number number = number_in(cell, c);
     const DoubtfulRow found{.line = table.position(row, c).line, .value = std::string(trimmed(cell))};
     if (number.kind == CellKind::word && mostly_numbers) word.add(found);
     if (number.kind == CellKind::infinite) infinite.add(found);
@@ -205,7 +204,23 @@ void Describer::doubt_numbers(const Table& table, size_t c) {
   const std::string in = fmt::format("in '{}'", column.name);
   word.finish(later_, "has", "a word among the numbers " + in);
   infinite.finish(later_, "is", "infinite " + in);
+  doubt_repeated(table, c);
   finish_far(far, column.name, spread);
+}
+
+void Describer::doubt_repeated(const Table& table, size_t c) {
+  const RecognizedColumn& found = recognized_[c];
+  if (found.doubt.empty()) return;
+  Doubting repeated = doubting("far_out_repeats", found.name);
+  for (size_t row = 0; row < table.rows() && found.far; ++row) {
+    const Number number = number_in(table.cell(row, c), c);
+    if (number.kind == CellKind::number && number.value == *found.far)
+      repeated.add({.line = table.position(row, c).line, .value = std::string(trimmed(table.cell(row, c)))});
+  }
+  repeated.finish(later_, "has", fmt::format("a number far out in '{}': {}", found.name, found.doubt));
+  if (!found.far)
+    later_.push_back(
+        {.kind = "ambiguous_dates", .column = found.name, .message = found.name + ": " + found.doubt});
 }
 
 bool Describer::is_far(double value, const Spread& spread) const {

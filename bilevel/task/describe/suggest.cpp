@@ -19,14 +19,15 @@ std::string Describer::words_of_data() const {
     std::string features, categorical;
     for (const DescribedColumn& column : d_.columns) {
       if (column.name == d_.label) continue;
-      if (column.type == ColumnType::identifier || column.type == ColumnType::constant ||
-          column.type == ColumnType::empty) {
+      if (column.type == ColumnKind::identifier || column.type == ColumnKind::constant ||
+          column.type == ColumnKind::empty || column.type == ColumnKind::text ||
+          column.type == ColumnKind::nested) {
         every = false;
         continue;
       }
       features += (features.empty() ? "" : ",") + column.name;
       const bool mixed =
-          column.type == ColumnType::category && std::ranges::any_of(d_.doubts, [&](const Doubt& doubt) {
+          column.type == ColumnKind::category && std::ranges::any_of(d_.doubts, [&](const Doubt& doubt) {
             return doubt.kind == "word_among_numbers" && doubt.column == column.name;
           });
       if (mixed) categorical += (categorical.empty() ? "" : ",") + column.name;

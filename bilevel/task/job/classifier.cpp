@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/task/job/predicted_rows.h"
 #include "bilevel/task/job/seeded_network.h"
@@ -93,11 +94,13 @@ Prediction predict_classes(const PredictRequest& request) {
   const SavedModel model = load_model(request.model);
   const auto names = model.at<std::vector<std::string>>("classes");
   const std::optional<Calibration> calibration = saved_calibration(model);
+  const torch::Device device = device_named(request.device);
   const std::shared_ptr<Network> network = model.load_network();
+  network->to(device);
   PredictedRows rows(model, request);
   const KnownLabels labels = rows.labels(names);
   torch::Tensor probabilities =
-      probabilities_of(*network, model.features.apply(rows.file()), all_rows(rows.rows()), torch::kCPU);
+      probabilities_of(*network, model.features.apply(rows.file()), all_rows(rows.rows()), device);
   if (calibration) {
     probabilities = calibration->apply(probabilities);
   } else {

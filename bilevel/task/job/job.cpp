@@ -69,23 +69,25 @@ void check_single_precision(Solver& solver) {
 
 Json summary_of(const JobContext& context, const JobOptions& options, const Passes& passes) {
   const OracleLedger& calls = passes.oracle_calls();
-  return {{"command", context.command},
-          {"solver", options.solver},
-          {"encoder", options.encoder},
-          {"seed", options.seed},
-          {"steps", passes.steps()},
-          {"seconds", passes.seconds()},
-          {"stop_reason", name_of(passes.reason())},
-          {"metrics", nullptr},
-          {"oracle_calls", calls.steps.to_json()},
-          {"oracle_calls_apart", calls.apart()},
-          {"samples", calls.steps.samples()},
-          {"solver_options", passes.solver_options()},
-          {"chosen_step_sizes", passes.chosen_step_sizes()},
-          {"warnings", passes.warnings()},
-          {"peak_rss_bytes", peak_rss_bytes()},
-          {"out", context.out},
-          {"options", options.to_json()}};
+  Json summary{{"command", context.command},
+               {"solver", options.solver},
+               {"encoder", options.encoder},
+               {"seed", options.seed},
+               {"steps", passes.steps()},
+               {"seconds", passes.seconds()},
+               {"stop_reason", name_of(passes.reason())},
+               {"metrics", nullptr},
+               {"oracle_calls", calls.steps.to_json()},
+               {"oracle_calls_apart", calls.apart()},
+               {"samples", calls.steps.samples()},
+               {"solver_options", passes.solver_options()},
+               {"chosen_step_sizes", passes.chosen_step_sizes()},
+               {"warnings", passes.warnings()},
+               {"peak_rss_bytes", peak_rss_bytes()},
+               {"out", context.out},
+               {"options", options.to_json()}};
+  summary.update(*context.found);
+  return summary;
 }
 
 JobResult unfinished(const JobContext& context, const JobOptions& options, const Passes& passes) {

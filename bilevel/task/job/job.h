@@ -44,6 +44,8 @@ struct JobContext {
   std::string out;      ///< its folder
   JobCallbacks callbacks;
   bool resume = false;
+  /// What was found out about the files, for every summary: columns, labels. Shared by copies.
+  std::shared_ptr<nlohmann::ordered_json> found = std::make_shared<nlohmann::ordered_json>();
   /// Independent parts that are made at a time (`JobParts`); none: as many as there are cores for.
   std::optional<int64_t> jobs = 1;
 
@@ -79,7 +81,8 @@ void check_single_precision(Solver& solver);
 
 /// The part of a summary that all jobs share: command, solver, encoder, seed, steps, seconds, stop_reason,
 /// metrics (null), oracle_calls, oracle_calls_apart, samples, solver_options, chosen_step_sizes, warnings,
-/// peak_rss_bytes, out, options.
+/// peak_rss_bytes, out, options, and what was found out about the files: columns (see `ColumnPlan::to_json`; null for files
+/// without named ones) and labels (rows of each label of each file).
 nlohmann::ordered_json summary_of(const JobContext& context, const JobOptions& options, const Passes& passes);
 
 /// The result of a job whose training came to no outcome.

@@ -6,8 +6,8 @@
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/number.h"
 #include "bilevel/core/streams.h"
-#include "bilevel/data/split.h"
 
 namespace bilevel {
 
@@ -25,14 +25,52 @@ FeatureOptions feature_options(const JobOptions& o, const std::string& encoder, 
   FeatureOptions features{
       .encoder = encoder, .text = o.text, .embedding = o.embedding, .max_length = max_length};
   if (o.features != "all") features.columns = split_list(o.features);
-  if (!o.label.empty()) features.excluded = {o.label};
+  features.label = o.label;
   features.categorical = split_list(o.categorical);
   return features;
 }
 
+namespace {
+
+/// Leaves out the rows whose label is empty; their number.
+int64_t drop_unlabelled(Table& table, const std::string& label) {
+  const size_t column = table.column(label);
+  std::vector<size_t> labelled;
+  for (size_t row = 0; row < table.rows(); ++row) {
+    if (!trimmed(table.cell(row, column)).empty()) labelled.push_back(row);
+  }
+  const size_t all = table.rows();
+  if (labelled.empty()) fail_at({table.path()}, fmt::format("no row has a label (column '{}')", label));
+  table.keep_rows(labelled);
+  return static_cast<int64_t>(all - labelled.size());
+}
+
+}  // namespace
+
 void JobFiles::add(const std::vector<std::pair<std::string, std::string>>& files, const JobOptions& options) {
   for (const auto& [role, path] : files) {
-    if (!path.empty()) add(role, path, options.read.table());
+    if (path.empty()) continue;
+    add(role, path, options.read.table());
+    auto* table = std::get_if<Table>(&files_.back().file);
+    if (options.drop_unlabelled && table != nullptr && !options.label.empty())
+      files_.back().unlabelled = drop_unlabelled(*table, options.label);
+  }
+}
+
+void JobFiles::plan(JobOptions& o, ColumnChoice own) {
+  const auto* table = std::get_if<Table>(&files_.at(0).file);
+  if (table == nullptr) return;
+  if (!o.text.empty()) own.texts.push_back(o.text);
+  if (!o.features.empty() && o.features != "all") own.features = split_list(o.features);
+  own.label = o.label;
+  own.drop = split_list(o.drop);
+  own.categorical = split_list(o.categorical);
+  own.numeric = split_list(o.numeric);
+  plan_ = plan_columns(*table, own);
+  if (!own.texts.empty()) return;
+  if (const std::vector<size_t> texts = plan_->indices(ColumnUse::text); !texts.empty()) {
+    o.text = table->names()[texts[0]];
+    o.features.clear();
   }
 }
 
@@ -134,26 +172,27 @@ std::pair<std::shared_ptr<const Features>, FittedInputs> JobFiles::fit(const Fea
                                                                        const std::vector<int64_t>& rows,
                                                                        uint64_t seed) const {
   Streams streams(seed);
+  FeatureOptions planned = options;
+  if (plan_) planned.plan = &*plan_;
   const auto features =
-      std::make_shared<const Features>(Features::fit(options, by_file(rows), streams.stream("embedding")));
+      std::make_shared<const Features>(Features::fit(planned, by_file(rows), streams.stream("embedding")));
   std::vector<Inputs> parts;
   for (const JobFile& file : files_) parts.push_back(features->apply(file.file));
   return {features, {parts.size() == 1 ? parts[0] : Inputs::concatenate(parts), features->shape()}};
 }
 
-RowParts cut_parts(const JobFiles& files, const JobOptions& options, std::string& split, double valid_share,
-                   const std::vector<int64_t>& classes, at::Generator& generator,
-                   const std::vector<std::string>& names) {
-  const std::vector<double> shares = part_shares(split, valid_share, options);
-  std::vector<double> cut;
-  for (const double share : shares) {
-    if (share > 0) cut.push_back(share);
+std::vector<std::string> JobFiles::unseen_categories(const Features& features) const {
+  std::vector<std::string> notes;
+  for (size_t i = 1; i < files_.size(); ++i) {
+    const auto* table = std::get_if<Table>(&files_[i].file);
+    if (table == nullptr) continue;
+    for (const UnseenCategories& unseen : features.unseen(*table)) {
+      notes.push_back(
+          fmt::format("{}: {} of {} cells of column '{}' hold categories that no training row has",
+                      files_[i].path, unseen.cells, unseen.of, unseen.column));
+    }
   }
-  auto parts = stratified_split(files.rows_of_role("train"), classes, cut, generator, names);
-  size_t next = 1;
-  return {.train = parts[0],
-          .valid = shares[1] > 0 ? parts[next++] : files.rows_of_role("valid"),
-          .test = shares[2] > 0 ? parts[next++] : files.rows_of_role("test")};
+  return notes;
 }
 
 }  // namespace bilevel

@@ -18,7 +18,8 @@ struct JobFile {
   std::string role;  ///< "train", "valid", "test", ...
   std::string path;
   DataFile file;
-  int64_t offset = 0;  ///< of its first row among all rows
+  int64_t offset = 0;      ///< of its first row among all rows
+  int64_t unlabelled = 0;  ///< rows that were left out, since they have no label
 };
 
 /// Features of all rows, fitted on some of them.
@@ -32,16 +33,22 @@ std::vector<int64_t> all_rows(int64_t count);
 /// The entries of the given rows. @param values [all rows, ...]
 torch::Tensor at_rows(const torch::Tensor& values, const std::vector<int64_t>& rows);
 
-/// The options' choice of columns, for an encoder.
+/// The options' choice of columns, for an encoder. (`JobFiles::fit` adds what it knows of the columns.)
 FeatureOptions feature_options(const JobOptions& options, const std::string& encoder, int64_t max_length);
 
 /// The files of a job in the order in which they were added; rows are numbered through all of them.
 class JobFiles {
  public:
-  /// Reads those of the files that are given, by role, as the options say. Throws as the next.
+  /// Reads those of the files that are given, by role, as the options say; leaves out rows without a label where they say
+  /// so. Throws as the next.
   void add(const std::vector<std::pair<std::string, std::string>>& files, const JobOptions& options);
   /// Reads a file. Throws InputError and FileError as `read_data_file` does.
   const JobFile& add(const std::string& role, const std::string& path, const TableOptions& options);
+
+  /// Decides how the columns of the first file are read, and takes a text that it finds into the options; nothing for a file
+  /// without named columns. `own`: a job's own texts and columns that are no features. Throws as `plan_columns` does.
+  void plan(JobOptions& options, ColumnChoice own);
+  const std::optional<ColumnPlan>& column_plan() const { return plan_; }
 
   const std::vector<JobFile>& files() const { return files_; }
   int64_t rows() const;
@@ -67,20 +74,17 @@ class JobFiles {
   std::pair<std::shared_ptr<const Features>, FittedInputs> fit(const FeatureOptions& options,
                                                                const std::vector<int64_t>& rows,
                                                                uint64_t seed) const;
+  /// A sentence for each column of each later file in which there are categories that no training row has.
+  std::vector<std::string> unseen_categories(const Features& features) const;
 
  private:
   std::vector<JobFile> files_;
+  std::optional<ColumnPlan> plan_;
 };
 
 /// Which rows serve what.
 struct RowParts {
   std::vector<int64_t> train, valid, test;
 };
-
-/// Cuts the rows of the training file, stratified by `classes` (of all rows), into the parts that have no file of their
-/// own; see `part_shares` for the shares and the errors. `names` of the classes are for messages.
-RowParts cut_parts(const JobFiles& files, const JobOptions& options, std::string& split, double valid_share,
-                   const std::vector<int64_t>& classes, at::Generator& generator,
-                   const std::vector<std::string>& names = {});
 
 }  // namespace bilevel

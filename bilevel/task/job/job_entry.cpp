@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
 #include "bilevel/data/idx_rows.h"
@@ -69,6 +70,7 @@ Prediction predict(const PredictRequest& request) {
   for (const auto& part : std::filesystem::recursive_directory_iterator(request.model))
     read.push_back(part.path().string());
   if (request.out != kStandardOutput) refuse_to_overwrite(request.out, read);
+  device_named(request.device);
   return entry.predict(request);
 }
 

@@ -40,6 +40,7 @@ struct PredictRequest {
   std::string input, out;  ///< out: a file, or `kStandardOutput`
   std::string shots;       ///< labelled rows, for a model that is adapted to some; else empty
   ReadOptions read;
+  std::string device = "cpu";  ///< see `device_named`
   std::vector<std::string> keep =
       {};               ///< columns of the input that are copied in front of the predictions; "all": all
   bool strict = false;  ///< refuse cells and labels that the model cannot read

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
+#include "bilevel/data/delimiter.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/task/job/job.h"
 
@@ -20,6 +22,21 @@ void refuse_option(const std::string& field, const std::string& value, const std
 void ReadOptions::fields(Fields& f) {
   f.choice("format", format, names_of<Format>(), "format of the files; automatic: by their names").as("NAME");
   f.flag("header", header, "take the first row as the names of the columns");
+  f.text("delimiter", delimiter,
+         "what stands between fields: comma, semicolon, tab, bar or another character; "
+         "automatic: seen from the first rows")
+      .as("NAME");
+  f.text("encoding", encoding, "utf-8, windows-1252, iso-8859-1 or utf-16").as("NAME");
+  f.text("missing", missing, "texts that mark a missing value, beside the usual ones; in labels too")
+      .as("A,B,...");
+}
+
+TableOptions ReadOptions::table() const {
+  return {.format = value_named<Format>(format, "format"),
+          .header = header,
+          .delimiter = delimiter_named(delimiter),
+          .encoding = encoding_named(encoding),
+          .missing = split_list(missing)};
 }
 
 nlohmann::ordered_json JobOptions::to_json() const {
@@ -28,15 +45,29 @@ nlohmann::ordered_json JobOptions::to_json() const {
 
 void JobOptions::column_fields(Fields& f) {
   f.heading(kDataGroup);
-  f.text("text", text, "the column that holds a text").as("COL").instead_of("features");
-  f.text("features", features, "feature columns: 'all' (but the label), or a list")
+  f.text("text", text, "the column that holds a text")
+      .as("COL")
+      .instead_of("features")
+      .or_else("the one text, if all else is none");
+  f.text("features", features, "feature columns: 'all' (but the label and what tells rows apart), or a list")
       .as("all|COL,...")
       .instead_of("text")
       .or_else("all without a text");
   f.text("categorical", categorical, "columns whose values are categories, even if they are numbers")
       .as("COL,...");
+  f.text("numeric", numeric, "columns whose values are numbers, even if they look like identifiers")
+      .as("COL,...");
+  f.text("drop", drop, "columns that are not read").as("COL,...");
   f.text("label", label, "the column that holds the class (libsvm files need none)").as("COL");
+  f.flag("drop_unlabelled", drop_unlabelled, "leave out rows without a label");
   read.fields(f);
+}
+
+void JobOptions::cut_fields(Fields& f) {
+  f.text("group", group,
+         "the column with groups of rows that stay on one side of every cut, as equal rows do")
+      .as("COL");
+  f.text("time", time, "cut by this column: the earliest rows to train, the latest to test").as("COL");
 }
 
 void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool batches) {
@@ -56,7 +87,9 @@ void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool bat
   f.integer("threads", threads, kAtLeastOne, "threads of the numerical library")
       .as("N")
       .or_else("by encoder");
-  f.choice("device", device, {"cpu", "cuda"}, "where the numbers are");
+  f.text("device", device, "where the numbers are: cpu, cuda or cuda:N").as("NAME");
+  f.choice("precision", precision,
+           "numbers inside the encoder; bf16: products of rounded numbers, weights stay float32");
 }
 
 void JobOptions::training_fields(Fields& f) {
@@ -80,22 +113,25 @@ void JobOptions::training_fields(Fields& f) {
 
 void JobOptions::check() {
   fields_of(*this).validate();
+  torch_device();
   if (train.empty())  // whose field is the first one of every job
     throw InputError(fields_of(*this).list().front().flag() + " FILE is missing");
-  if (encoder.empty()) encoder = text.empty() ? column_encoder : text_encoder;
-  if (text.empty() && features.empty()) features = "all";
+  read.table();
   assign(*make_solver(solver), set);
 }
 
+void JobOptions::take_encoder() {
+  if (encoder.empty()) encoder = text.empty() ? column_encoder : text_encoder;
+  if (text.empty() && features.empty()) features = "all";
+}
+
 NetworkOptions JobOptions::resolve(const JobDefaults& defaults) {
-  if (device == "cuda" && !at::hasCUDA())
-    throw InputError("device = cuda: this LibTorch has no CUDA device; use --device cpu");
   if (!l2) l2 = defaults.l2;
   if (!batch_size) batch_size = defaults.batch_size;
   if (!epochs && !steps && defaults.steps > 0) steps = defaults.steps;
   if (!epochs && !steps) epochs = defaults.epochs;
   if (!threads) threads = defaults.threads > 0 ? defaults.threads : at::get_num_threads();
-  NetworkOptions network{.encoder = encoder};
+  NetworkOptions network{.encoder = encoder, .precision = precision};
   for (const auto& [name, value] : defaults.network.items()) network.prefer(name, value);
   if (hidden) network.set["hidden"] = *hidden;
   if (layers) network.set["layers"] = *layers;
@@ -125,9 +161,7 @@ int64_t JobOptions::steps_for(int64_t rows, int64_t rows_a_step) const {
       1, std::llround(epochs.value() * static_cast<double>(rows) / static_cast<double>(rows_a_step)));
 }
 
-torch::Device JobOptions::torch_device() const {
-  return device == "cuda" ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
-}
+torch::Device JobOptions::torch_device() const { return device_named(device); }
 
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> parts;

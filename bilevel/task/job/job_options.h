@@ -25,11 +25,14 @@ inline constexpr const char* kTrainingGroup = "Training";
 
 /// How data files are read.
 struct ReadOptions {
-  std::string format = "automatic";  ///< see `Format`
-  std::optional<bool> header;        ///< not given: seen from the first row
+  std::string format = "automatic";     ///< see `Format`
+  std::optional<bool> header;           ///< not given: seen from the first row
+  std::string delimiter = "automatic";  ///< see `delimiter_named`
+  std::string encoding = "utf-8";       ///< see `encoding_named`
+  std::string missing;                  ///< comma-separated list of texts that count as empty cells
 
   void fields(Fields& fields);
-  TableOptions table() const { return {.format = value_named<Format>(format, "format"), .header = header}; }
+  TableOptions table() const;
 };
 
 /// What a job uses where nothing is given.
@@ -50,11 +53,14 @@ struct JobDefaults {
 struct JobOptions {
   std::string train, valid, test;  ///< files
   ReadOptions read;
-  std::string text;         ///< text column
-  std::string features;     ///< "all" or a comma-separated list of columns
-  std::string categorical;  ///< comma-separated list of columns
-  std::string label;        ///< the column with the class
-  std::string encoder;      ///< a name of `encoder_registry()`
+  std::string text;                        ///< text column
+  std::string features;                    ///< "all" or a comma-separated list of columns
+  std::string categorical, numeric, drop;  ///< comma-separated lists of columns
+  std::string label;                       ///< the column with the class
+  bool drop_unlabelled = false;            ///< leave out rows without a label
+  std::string group;                       ///< column whose values stay on one side of every cut
+  std::string time;                        ///< column along which the parts are cut
+  std::string encoder;                     ///< a name of `encoder_registry()`
   std::string text_encoder = "bag", column_encoder = "linear";  ///< no options: the job's where none is given
   std::optional<int64_t> hidden, layers;
   std::vector<std::string> encoder_set;  ///< key=value for the encoder
@@ -62,7 +68,8 @@ struct JobOptions {
   bool train_embedding = false;          ///< update pretrained vectors too
   std::optional<double> l2;              ///< strength of the L2 term
   std::optional<int64_t> batch_size, threads;
-  std::string device = "cpu";  ///< cpu | cuda
+  std::string device = "cpu";  ///< see `device_named`
+  Precision precision = Precision::float32;
   std::string solver = "adambo";
   std::vector<std::string> set;  ///< key=value for the solver
   std::optional<double> epochs;
@@ -75,12 +82,14 @@ struct JobOptions {
   virtual void fields(Fields& fields) = 0;
   nlohmann::ordered_json to_json() const;
 
-  /// Checks every option by itself, and what is the same in every job: that there is a training file, the solver and its
-  /// options. Takes an encoder where none is given, and all columns where neither text
-  /// nor features are. Throws InputError.
+  /// Checks every option by itself, and what is the same in every job: that the device is there, that there is a training
+  /// file, the solver and its options. Throws InputError.
   void check();
-  /// Takes what is not given from `defaults`, refuses a device that is not there, and makes the network's options. A
-  /// ThreadCountScope of `threads` is the job's to hold. Throws InputError.
+  /// Takes an encoder where none is given, and all columns where neither text nor features are; once it is known whether a
+  /// text is read.
+  void take_encoder();
+  /// Takes what is not given from `defaults`, and makes the network's options. A ThreadCountScope of `threads` is the job's
+  /// to hold. Throws InputError.
   NetworkOptions resolve(const JobDefaults& defaults);
   /// Notes width and depth of the network that was made.
   void note(const NetworkOptions& network);
@@ -92,6 +101,8 @@ struct JobOptions {
 
  protected:
   void column_fields(Fields& fields);
+  /// group and time: of jobs that cut rows.
+  void cut_fields(Fields& fields);
   /// encoder to device. `l2_meaning`: what the strength is of; `batches`: whether batches are of rows.
   void model_fields(Fields& fields, const std::string& l2_meaning, bool batches = true);
   /// solver to seed.

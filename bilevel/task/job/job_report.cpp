@@ -60,6 +60,36 @@ std::string predict_markup(const Json& summary, const std::string& before, const
       after);
 }
 
+std::string columns_markup(const Json& summary) {
+  const Json columns = member(summary, "columns"), counted = member(summary, "labels");
+  Json shown = Json::object(), labels = Json::object();
+  for (const Json& column : columns) {
+    std::string text = column.at("use").get<std::string>();
+    if (column.at("kind").is_string() && text == "feature") text = column["kind"].get<std::string>();
+    if (column.at("why").is_string()) text += ": " + column["why"].get<std::string>();
+    if (!column.value("notation", "").empty()) text += ", " + column["notation"].get<std::string>();
+    if (const auto missing = column.value("missing", int64_t{0}); missing > 0)
+      text += fmt::format(", {} missing", grouped(missing));
+    if (column.contains("doubt") && column["doubt"].is_string())
+      text += "; " + column["doubt"].get<std::string>();
+    shown[column.at("name").get<std::string>()] = text;
+  }
+  for (const auto& [role, counts] : counted.items()) {
+    std::string text;
+    size_t told = 0;
+    for (const auto& [label, rows] : counts.items()) {
+      if (told++ == 10) {
+        text += fmt::format(", {} others", counts.size() - 10);
+        break;
+      }
+      text += fmt::format("{}'{}' {}", text.empty() ? "" : ", ", label, grouped(rows.get<int64_t>()));
+    }
+    labels[role] = text;
+  }
+  return (shown.empty() ? "" : table_of("Columns", shown)) +
+         (labels.empty() ? "" : table_of("Labels", labels));
+}
+
 Json object_of(const std::vector<std::pair<std::string, std::string>>& facts) {
   Json object = Json::object();
   for (const auto& [name, value] : facts) object[name] = value;

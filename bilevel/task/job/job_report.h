@@ -26,6 +26,8 @@ std::string notes_markup(const std::vector<std::string>& notes);
 /// the command; empty without a folder.
 std::string predict_markup(const nlohmann::ordered_json& summary, const std::string& before,
                            const std::string& after, const std::string& input, const std::string& out);
+/// A summary's columns and labels: a table each; empty for a file without named columns.
+std::string columns_markup(const nlohmann::ordered_json& summary);
 /// Pairs as an object, for `table_of`.
 nlohmann::ordered_json object_of(const std::vector<std::pair<std::string, std::string>>& facts);
 

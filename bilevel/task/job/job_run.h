@@ -11,6 +11,7 @@
 #include "bilevel/task/compare/contest.h"
 #include "bilevel/task/job/job_data.h"
 #include "bilevel/task/job/job_entry.h"
+#include "bilevel/task/job/row_units.h"
 
 namespace bilevel {
 
@@ -47,14 +48,30 @@ class JobSetup : public Contest {
   nlohmann::ordered_json to_json() const override {
     return {{"kind", context_.command}, {"options", options().to_json()}};
   }
+  /// Deals rows into `folds` folds of nearly equal size: the fold of each. What stays together in cuts does here.
+  std::vector<int64_t> folds_of(const std::vector<int64_t>& rows, int64_t folds, uint64_t seed) const;
   /// Everything that is read.
   std::vector<std::string> files() const override { return files_.paths(options()); }
 
  protected:
   /// Fills in metrics and traits, and adds to the data.
   virtual void describe(ContestFacts& facts) const = 0;
-  /// Says so and reads the files that are given, by role; says how many labels of each stand between blanks.
-  void read(const JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files);
+  /// Says so and reads the files that are given, by role; decides how the columns of the first are read, and with it text
+  /// and encoder of the options where they are not given; says what it found: columns, labels, copies. `own`: see
+  /// `JobFiles::plan`. `whole_groups`: whether the options' groups stay together in cuts.
+  void read(JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files,
+            ColumnChoice own = {}, bool whole_groups = true);
+  /// Cuts the rows of the training file into the parts that have no file of their own: by the options' time, or at random,
+  /// stratified by `classes` (of all rows). Rows that are the same in what is read, and groups, stay together; where equal rows
+  /// leave a class fewer units than parts, a note says that they do not. See `part_shares` for the shares and the errors.
+  /// `names` of the classes are for messages.
+  RowParts cut_parts(const JobOptions& options, std::string& split, double valid_share,
+                     const std::vector<int64_t>& classes, at::Generator& generator,
+                     const std::vector<std::string>& names = {});
+  /// Notes what later files hold that these features do not know.
+  void note_unseen(const Features& features);
+  /// The rows where training reads them (`bilevel::placed`); says so.
+  Inputs placed(const Inputs& inputs) const;
   /// `JobOptions::resolve`, and the number of threads for as long as this lives.
   NetworkOptions resolve(JobOptions& options, const JobDefaults& defaults);
 
@@ -62,7 +79,15 @@ class JobSetup : public Contest {
   JobFiles files_;
 
  private:
+  void tell_reading(const JobFile& file, const std::string& label);
+  void tell_labels(const JobFile& file, const std::string& label);
+  void find_units(const JobOptions& options, bool whole_groups);
+  std::vector<std::vector<int64_t>> cut(const JobOptions& options, const std::vector<double>& shares,
+                                        const std::vector<int64_t>& classes, at::Generator& generator,
+                                        const std::vector<std::string>& names);
+
   std::optional<ThreadCountScope> threads_;
+  RowUnits units_;
   std::vector<std::string> notes_, latest_notes_;
 };
 

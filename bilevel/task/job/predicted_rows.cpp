@@ -9,7 +9,6 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
 #include "bilevel/data/classes.h"
-#include "bilevel/data/labels.h"
 #include "bilevel/task/job/classifier.h"
 
 namespace bilevel {
@@ -39,7 +38,8 @@ PredictedRows::PredictedRows(const SavedModel& model, const PredictRequest& requ
       label_(model.at<std::string>("label")),
       file_(read_input(model, request.input, request.read)) {
   keep(request.keep);
-  if (!request.strict) empty_unreadable(model);
+  if (!request.strict) empty_unreadable(model.features);
+  if (const auto* table = std::get_if<Table>(&file_)) unseen_ = model.features.unseen(*table);
 }
 
 void PredictedRows::keep(const std::vector<std::string>& columns) {
@@ -65,9 +65,9 @@ void PredictedRows::keep(const std::vector<std::string>& columns) {
   }
 }
 
-void PredictedRows::empty_unreadable(const SavedModel& model) {
+void PredictedRows::empty_unreadable(const Features& features) {
   auto* table = std::get_if<Table>(&file_);
-  for (const UnreadableCells& cells : model.features.unreadable(file_)) {
+  for (const UnreadableCells& cells : features.unreadable(file_)) {
     const size_t first = cells.rows.front();
     emptied_.push_back({table->names()[cells.column],
                         {static_cast<int64_t>(cells.rows.size()),
@@ -79,13 +79,12 @@ void PredictedRows::empty_unreadable(const SavedModel& model) {
 
 KnownLabels PredictedRows::labels(const std::vector<std::string>& known, const std::string& origin) {
   if (request_.strict) find_classes(file_, label_, known, origin);
-  std::map<std::string, int64_t> index;
-  for (const std::string& name : known) index.emplace(label_key(name), static_cast<int64_t>(index.size()));
+  const ClassIndex index(known);
   KnownLabels labels;
   labels.given = for_each_label(file_, label_, [&](size_t row, const std::string& text) {
-    const auto found = index.find(label_key(text));
-    labels.classes.push_back(found == index.end() ? -1 : found->second);
-    if (found != index.end()) {
+    const std::optional<int64_t> found = index.find_loosely(text);
+    labels.classes.push_back(found.value_or(-1));
+    if (found) {
       labels.rows.push_back(static_cast<int64_t>(row));
     } else if (is_missing(text)) {
       ++unlabelled_;
@@ -104,7 +103,7 @@ std::vector<std::string> PredictedRows::label_values() const {
   return {values.begin(), values.end()};
 }
 
-std::string PredictedRows::sentence() const {
+std::string PredictedRows::about_labels() const {
   constexpr size_t kShown = 5;
   std::vector<std::string> parts;
   if (unlabelled_ > 0)
@@ -120,17 +119,27 @@ std::string PredictedRows::sentence() const {
     parts.push_back(fmt::format("{} {} a label that the model does not know ({})", rows_text(count),
                                 count == 1 ? "has" : "have", fmt::join(names, ", ")));
   }
-  std::string text = fmt::format("{}", fmt::join(parts, " and "));
-  if (!parts.empty()) text += "; such rows count in no figure";
-  std::vector<std::string> cells;
+  return parts.empty() ? "" : fmt::format("{}; such rows count in no figure", fmt::join(parts, " and "));
+}
+
+std::string PredictedRows::sentence() const {
+  std::vector<std::string> parts, cells, unseen;
+  if (const std::string labels = about_labels(); !labels.empty()) parts.push_back(labels);
   for (const auto& [column, found] : emptied_) {
     const auto& [count, first] = found;
     cells.push_back(
         fmt::format("{} in column '{}' ({})", count, column, count == 1 ? first : "the first is " + first));
   }
-  if (cells.empty()) return text;
-  return fmt::format("{}{}cells that the model cannot read were taken as missing: {}", text,
-                     text.empty() ? "" : "; ", fmt::join(cells, ", "));
+  if (!cells.empty()) {
+    parts.push_back(
+        fmt::format("cells that the model cannot read were taken as missing: {}", fmt::join(cells, ", ")));
+  }
+  for (const UnseenCategories& u : unseen_)
+    unseen.push_back(fmt::format("{} of {} in column '{}'", u.cells, u.of, u.column));
+  if (!unseen.empty())
+    parts.push_back(
+        fmt::format("cells hold categories that no training row has: {}", fmt::join(unseen, ", ")));
+  return fmt::format("{}", fmt::join(parts, "; "));
 }
 
 Prediction PredictedRows::finish(std::vector<Column> columns, const KnownLabels& labels,
@@ -150,6 +159,7 @@ Prediction PredictedRows::finish(std::vector<Column> columns, const KnownLabels&
   if (labels.given) summary["labelled"] = labels.rows.size();
   if (!unknown_.empty()) summary["unknown_labels"] = unknown_;
   for (const auto& [column, found] : emptied_) summary["cells_taken_as_missing"][column] = found.first;
+  for (const UnseenCategories& u : unseen_) summary["unseen_categories"][u.column] = {u.cells, u.of};
   Prediction prediction{.summary = std::move(summary), .text = text};
   if (request_.out == kStandardOutput)
     prediction.table = tsv_of(columns);

@@ -47,7 +47,8 @@ class PredictedRows {
 
  private:
   void keep(const std::vector<std::string>& columns);
-  void empty_unreadable(const SavedModel& model);
+  void empty_unreadable(const Features& features);
+  std::string about_labels() const;
   /// What was counted, in a sentence; empty where there is nothing.
   std::string sentence() const;
 
@@ -56,6 +57,7 @@ class PredictedRows {
   DataFile file_;
   std::vector<Column> kept_;
   std::vector<std::pair<std::string, std::pair<int64_t, std::string>>> emptied_;  // column; cells, the first
+  std::vector<UnseenCategories> unseen_;
   int64_t unlabelled_ = 0;
   std::map<std::string, int64_t> unknown_;  // labels
   std::vector<std::string> warnings_;

@@ -82,6 +82,8 @@ DataFile read_input(const SavedModel& model, const std::string& input, const Rea
     fields_of(trained).set("header", model.description.value("header", Json("automatic")));
     used.header = trained.header;
   }
+  const Json missing = model.description.value("missing", Json());
+  if (used.missing.empty() && missing.is_string()) used.missing = missing.get<std::string>();
   if (input == kStandardInput && used.table().format == Format::automatic)
     used.format = model.description.value("train_format", used.format);
   return read_data_file(input, used.table(), /*labels_required=*/false);

@@ -50,8 +50,8 @@ SavedModel load_model(const std::string& folder);
 /// As a file to predict: standard input.
 inline constexpr const char* kStandardInput = "-";
 
-/// A file to predict, read as the model's training file was: the header, where it is not given, by what the training file
-/// had; standard input, where no format is given, in that of the training file.
+/// A file to predict, read as the model's training file was: header and marks of missing values, where they are not given,
+/// by what held for the training file; standard input, where no format is given, in that of the training file.
 DataFile read_input(const SavedModel& model, const std::string& input, const ReadOptions& read);
 
 }  // namespace bilevel

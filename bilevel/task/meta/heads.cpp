@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "bilevel/core/device.h"
 #include "bilevel/task/meta/episodes.h"
 
 namespace bilevel {
@@ -151,7 +152,8 @@ torch::Tensor with_one(const torch::Tensor& features) {
 }
 
 torch::Tensor one_hot_targets(int64_t tasks, int64_t ways, int64_t count, const torch::Tensor& like) {
-  return torch::one_hot(episode_labels(ways, count), ways).to(like.options()).expand({tasks, -1, -1});
+  const torch::Tensor one = torch::one_hot(episode_labels(ways, count), ways).to(like.scalar_type());
+  return to_device(one, like.device()).expand({tasks, -1, -1});
 }
 
 torch::Tensor adapted_heads(const torch::Tensor& weight, const torch::Tensor& bias,

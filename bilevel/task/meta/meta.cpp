@@ -11,6 +11,7 @@
 // mean_probability, and with labels accuracy. The saved model stays as it is.
 #include <fmt/format.h>
 
+#include "bilevel/core/device.h"
 #include "bilevel/report/escape.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/predicted_rows.h"
@@ -212,7 +213,8 @@ Prediction predict_meta(const PredictRequest& request) {
                                  .l2 = saved.at<double>("l2")};
   const auto label = saved.at<std::string>("label");
   const auto known = saved.at<std::vector<std::string>>("classes");
-  MetaModel model(options, saved.features.shape(), static_cast<int64_t>(known.size()), 0, torch::kCPU);
+  MetaModel model(options, saved.features.shape(), static_cast<int64_t>(known.size()), 0,
+                  device_named(request.device));
   model.load(saved.tensors);
 
   const auto inputs_of = [&](const DataFile& file) {
@@ -255,7 +257,7 @@ std::optional<Suggestion> suggest_meta(const DataDescription& d) {
   if (d.texts.empty()) return std::nullopt;
   const auto large = std::ranges::count_if(d.classes, [](const LabelCount& c) { return c.rows >= 20; });
   const auto domain = std::ranges::find_if(d.columns, [&](const DescribedColumn& column) {
-    return column.name != d.label && column.type == ColumnType::category && column.label_like &&
+    return column.name != d.label && column.type == ColumnKind::category && column.label_like &&
            column.distinct >= 4;
   });
   const bool domains = domain != d.columns.end();

@@ -33,7 +33,7 @@ torch::Tensor word_means(const std::vector<std::string_view>& texts, const Glove
 std::pair<torch::Tensor, std::string> plain_vectors(const MetaSetup& setup) {
   const MetaJobOptions& o = setup.options();
   const Inputs& inputs = setup.rows().inputs;
-  if (inputs.kind() == InputKind::dense) return {inputs.gather(all_rows(inputs.rows()))[0], "columns"};
+  if (inputs.kind() == InputKind::dense) return {inputs.gather(all_rows(inputs.rows()))[0].cpu(), "columns"};
   if (o.embedding.empty() || o.text.empty()) return {};
   const Glove glove = read_glove(o.embedding);
   const auto means = [&](const std::string& column) {

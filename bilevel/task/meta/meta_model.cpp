@@ -6,6 +6,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
@@ -19,7 +20,7 @@ namespace {
 
 constexpr int64_t kTasksTogether = 50;  // tasks whose heads are solved together in an evaluation
 
-torch::Tensor index_of(const std::vector<int64_t>& rows) { return torch::tensor(rows, torch::kInt64); }
+torch::Tensor index_of(const std::vector<int64_t>& rows) { return index_on(torch::kCPU, rows); }
 
 }  // namespace
 
@@ -119,11 +120,13 @@ Problem MetaModel::solved_problem(const MetaRows& rows, const EpisodeSource& sou
                  h.narrow(0, 0, support).view({count, o.ways * o.shots, -1}),
                  one_hot_targets(count, o.ways, o.shots, h),
                  h.narrow(0, support, h.size(0) - support).view({count, o.ways * o.queries, -1}), 0);
-             const torch::Tensor labels = episode_labels(o.ways, o.queries).to(h.device()).repeat({count});
+             const torch::Tensor labels =
+                 to_device(episode_labels(o.ways, o.queries), h.device()).repeat({count});
              return torch::cross_entropy_loss(scores.reshape({-1, o.ways}), labels);
            },
        .batches = BatchSource(
-           std::make_shared<DataSet>(DataSet{[rows](const Rows& some) { return rows.gather(some); }}),
+           std::make_shared<DataSet>(DataSet{.inputs = [rows](const Rows& some) { return rows.gather(some); },
+                                             .moved_inputs = moved_inputs(rows.inputs.kind())}),
            all_rows(tasks), {.batch_size = meta_batch}, {}, rows_of)});
 }
 
@@ -131,7 +134,8 @@ Problem MetaModel::shared_problem(const MetaRows& rows, const EpisodeSource& sou
                                   int64_t tasks, const std::vector<int64_t>& labels) const {
   const auto set = std::make_shared<DataSet>(DataSet{
       [rows](const Rows& some) { return rows.gather(some); },
-      [classes = index_of(labels)](const Rows& some) { return classes.index_select(0, index_of(some)); }});
+      [classes = index_of(labels)](const Rows& some) { return classes.index_select(0, index_of(some)); },
+      moved_inputs(rows.inputs.kind())});
   const auto tasks_of = [&](bool query) {
     const auto rows_of = [source, query](const Rows& some) {
       const Episodes episodes = source.draw(some);
@@ -195,7 +199,7 @@ TaskAccuracy MetaModel::evaluate(const MetaRows& rows, const EpisodeSource& sour
         places.push_back(place.at(row));
         if (shared()) classes.push_back(labels.at(static_cast<size_t>(row)));
       }
-      const torch::Tensor h = table.index_select(0, index_of(places).to(device_)).view({tasks, of_task, -1});
+      const torch::Tensor h = table.index_select(0, index_on(device_, places)).view({tasks, of_task, -1});
       const torch::Tensor targets =
           shared()
               ? torch::one_hot(index_of(classes), bias_.size(0)).to(h.options()).view({tasks, of_task, -1})

@@ -49,7 +49,7 @@ void write_meta_report(const MetaSetup& setup, const Json& summary) {
       table_of("Tasks", summary["tasks"]) + table_of("Classes or domains of the parts", summary["parts"]) +
       table_of("Head", summary["head"]) + notes_markup(summary["warnings"].get<std::vector<std::string>>()) +
       notes_markup(summary["notes"].get<std::vector<std::string>>()) +
-      table_of("Features", object_of(setup.features().facts())) + "</section>\n" +
+      table_of("Features", object_of(setup.features().facts())) + columns_markup(summary) + "</section>\n" +
       figures_section("Training", figures) + "<section>\n" + table_of("Options", summary["options"]) +
       "</section>\n";
   write_file_atomically(setup.path("report.html"),

@@ -46,7 +46,11 @@ MetaRows meta_rows(const Features& features, const std::vector<const DataFile*>&
 MetaSetup::MetaSetup(MetaJobOptions options, const JobContext& context)
     : JobSetup(context), o_(std::move(options)) {
   check_options();
-  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
+  ColumnChoice own;
+  if (!o_.domain.empty()) own.excluded = {o_.domain};
+  if (!o_.pair.empty()) own.texts = {o_.pair};
+  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}}, std::move(own));
+  check_encoder();
   divide();
   fit();
   o_.note(model(o_.seed)->network()->options());
@@ -56,10 +60,6 @@ void MetaSetup::check_options() {
   o_.check();
   if (!o_.pair.empty() && o_.text.empty())
     throw InputError("--pair names the second text, but --text names no first");
-  if (!o_.pair.empty() && !reads_words(o_.encoder))
-    throw InputError(
-        fmt::format("encoder = {}: does not read pairs of texts; take {}", o_.encoder,
-                    encoder_names([](const EncoderEntry& entry) { return entry.reads == Reads::words; })));
   if (o_.baselines != "none") {
     for (const std::string& name : split_list(o_.baselines)) {
       std::string one = name;
@@ -67,9 +67,16 @@ void MetaSetup::check_options() {
       baselines_.insert(name);
     }
   }
-  defaults_ = meta_defaults(o_.encoder, o_.head, o_.solver);
   if (o_.l2 == 0 && o_.head != HeadKind::shared)
     refuse_option("l2", "0", "must be > 0: it makes the head's problem strongly convex");
+}
+
+void MetaSetup::check_encoder() {
+  if (!o_.pair.empty() && !reads_words(o_.encoder))
+    throw InputError(
+        fmt::format("encoder = {}: does not read pairs of texts; take {}", o_.encoder,
+                    encoder_names([](const EncoderEntry& entry) { return entry.reads == Reads::words; })));
+  defaults_ = meta_defaults(o_.encoder, o_.head, o_.solver);
 }
 
 void MetaSetup::divide() {
@@ -104,13 +111,14 @@ void MetaSetup::fit() {
   FeatureOptions options = feature_options(o_, o_.encoder, o_.max_length);
   options.pair = o_.pair;
   options.all_words = true;
-  if (!o_.domain.empty()) options.excluded.push_back(o_.domain);
   const auto [features, fitted] = files_.fit(options, parts_.train_rows(), o_.seed);
   features_ = features;
+  note_unseen(*features_);
   shape_ = fitted.shape;
   std::vector<const DataFile*> tables;
   for (const JobFile& file : files_.files()) tables.push_back(&file.file);
   rows_ = meta_rows(*features, tables, !o_.pair.empty(), fitted.inputs);
+  rows_.inputs = placed(rows_.inputs);
 }
 
 std::unique_ptr<MetaModel> MetaSetup::model(uint64_t seed) const {

@@ -52,6 +52,7 @@ class MetaSetup : public JobSetup {
  private:
   void describe(ContestFacts& facts) const override;
   void check_options();
+  void check_encoder();
   void divide();
   void fit();
   std::unique_ptr<MetaModel> make(HeadKind head, int64_t outputs, double l2, uint64_t seed) const;

@@ -27,10 +27,11 @@ torch::Tensor picked(const torch::Tensor& log_p, const torch::Tensor& classes) {
 torch::Tensor quarter_squares(const Inputs& inputs, const std::vector<int64_t>& rows, int64_t width) {
   const std::vector<torch::Tensor> tensors = inputs.gather(rows);
   const double factor = 0.25 / static_cast<double>(rows.size());
-  const torch::Tensor sums = inputs.kind() == InputKind::dense
-                                 ? tensors[0].square().sum(0)
-                                 : torch::zeros({width}).scatter_add(
-                                       0, tensors[0], tensors[1].square().to(torch::get_default_dtype()));
+  const torch::Tensor sums =
+      inputs.kind() == InputKind::dense
+          ? tensors[0].square().sum(0)
+          : torch::zeros({width}, tensors[1].device())
+                .scatter_add(0, tensors[0], tensors[1].square().to(torch::get_default_dtype()));
   return (factor * sums).unsqueeze(1);
 }
 
@@ -246,7 +247,13 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
                   .lower = {.parameters = lower_,
                             .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
                             .batches = source(data_.train, batch_size)}};
-  if (convex_ && options_.device.is_cpu()) add_derivatives(problem);
+  if (!convex_) {
+    problem.set_twice_differentiable = [network = network_](bool on) {
+      network->set_twice_differentiable(on);
+    };
+  } else if (options_.device.is_cpu()) {
+    add_derivatives(problem);
+  }
   return problem;
 }
 

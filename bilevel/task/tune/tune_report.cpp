@@ -92,7 +92,8 @@ std::string page(const TuneSetup& setup, const std::vector<LearnedValue>& values
             {"validation rows", setup.data().valid.size()},
             {"test rows", setup.test().size()}};
   data.update(object_of(setup.features().facts()));
-  body += "<section>\n<h2>Data</h2>\n" + table_of("Rows and features", data) + "</section>\n";
+  body += "<section>\n<h2>Data</h2>\n" + table_of("Rows and features", data) + columns_markup(summary) +
+          "</section>\n";
   body += "<details>\n<summary>Options and figures</summary>\n" + table_of("Options", summary.at("options")) +
           table_of("Summary", summary) + "</details>\n";
   body += predict_markup(summary, "", "", "NEW_ROWS_FILE", "predictions.tsv");

@@ -78,6 +78,7 @@ void TuneJobOptions::fields(Fields& f) {
   f.text("split", split, "shares of training, validation and test rows cut from the training file")
       .as("T,V,S")
       .or_else("a fifth for testing, a third of the rest for validation");
+  cut_fields(f);
   f.heading(kModelGroup);
   f.optional_choice("tune", tune, names_of<TuneKind>(), "what is learned")
       .as("NAME")
@@ -98,19 +99,20 @@ void TuneJobOptions::fields(Fields& f) {
 TuneSetup::TuneSetup(TuneJobOptions options, const JobContext& context)
     : JobSetup(context), o_(std::move(options)) {
   o_.check();
+  if (o_.l2 == 0) refuse_option("l2", "0", "must be positive: its logarithm is where learning starts");
+  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   if (o_.tune.empty()) {
     const bool words = encoder_registry().at(o_.encoder).reads == Reads::words;
     o_.tune = words ? "l2" : "l2-per-feature";
   }
-  if (o_.l2 == 0) refuse_option("l2", "0", "must be positive: its logarithm is where learning starts");
-  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   cut();
   NetworkOptions network = resolve_all();
   const auto [features, fitted] =
       files_.fit(feature_options(o_, o_.encoder, network.set.value("max_length", 256)), data_.train, o_.seed);
   features_ = features;
-  data_.inputs = fitted.inputs;
+  data_.inputs = placed(fitted.inputs);
   shape_ = fitted.shape;
+  note_unseen(*features_);
   model_options_ = {.network = std::move(network),
                     .kind = value_named<TuneKind>(o_.tune, "tune"),
                     .l2 = o_.l2.value_or(defaults_.l2),
@@ -124,8 +126,7 @@ void TuneSetup::cut() {
   data_.classes = labels_.classes;
   Streams streams(o_.seed);
   // A third of the rest for validation, since many numbers are learned there.
-  RowParts parts =
-      cut_parts(files_, o_, o_.split, 1.0 / 3, labels_.classes, streams.stream("split"), labels_.names);
+  RowParts parts = cut_parts(o_, o_.split, 1.0 / 3, labels_.classes, streams.stream("split"), labels_.names);
   data_.train = std::move(parts.train);
   data_.valid = std::move(parts.valid);
   test_ = std::move(parts.test);

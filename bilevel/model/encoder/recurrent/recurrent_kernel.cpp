@@ -1,6 +1,7 @@
 #include "bilevel/model/encoder/recurrent/recurrent_kernel.h"
 
 #include <ATen/Dispatch.h>
+#include <ATen/autocast_mode.h>
 #include <torch/autograd.h>
 
 #include <algorithm>
@@ -361,6 +362,15 @@ int64_t gate_count(RecurrentCell cell) {
 
 Tensor recurrent_layer(RecurrentCell cell, const Tensor& x, const std::vector<int64_t>& step_sizes,
                        const std::vector<RecurrentWeights>& directions, bool twice_differentiable) {
+  const c10::DeviceType kind = x.device().type();
+  if (x.scalar_type() == torch::kFloat && at::autocast::is_autocast_enabled(kind)) {
+    const torch::ScalarType dtype = at::autocast::get_autocast_dtype(kind);
+    std::vector<RecurrentWeights> rounded = directions;
+    for (RecurrentWeights& w : rounded) {
+      for (Tensor* t : {&w.input, &w.hidden, &w.input_bias, &w.hidden_bias}) *t = t->to(dtype);
+    }
+    return recurrent_layer(cell, x.to(dtype), step_sizes, rounded, twice_differentiable);
+  }
   const bool by_hand = x.is_cpu() && (x.scalar_type() == torch::kFloat || x.scalar_type() == torch::kDouble);
   if (!twice_differentiable && !by_hand) return library_layer(cell, x, step_sizes, directions);
   std::vector<Tensor> states;

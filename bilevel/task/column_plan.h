@@ -1,0 +1,57 @@
+// Which columns of a table a job reads, as what, and which it leaves out and why.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bilevel/data/recognize.h"
+#include "bilevel/data/table.h"
+
+namespace bilevel {
+
+/// What a person says of the columns; names or numbers.
+struct ColumnChoice {
+  std::vector<std::string> features;  ///< these alone are features; empty: all but those that are left out
+  std::vector<std::string> drop, categorical, numeric;
+  std::vector<std::string> texts;     ///< read as texts: then nothing else is a feature
+  std::string label;                  ///< empty: none
+  std::vector<std::string> excluded;  ///< serve something else (groups, domains)
+};
+
+/// The median number of words from which a text beside other columns is not taken for a name or an address.
+inline constexpr double kLongText = 8;
+
+enum class ColumnUse { feature, text, label, other, left_out };
+template <>
+struct NamesOf<ColumnUse> {
+  static constexpr const char* value[] = {"feature", "text", "label", "other", "left out"};
+};
+
+struct PlannedColumn {
+  RecognizedColumn column;
+  ColumnUse use = ColumnUse::left_out;
+  std::string why;  ///< why it is left out
+};
+
+/// One entry a column of the table.
+struct ColumnPlan {
+  std::vector<PlannedColumn> columns;
+
+  std::vector<size_t> indices(ColumnUse use) const;
+  std::vector<RecognizedColumn> recognized() const;
+  /// One line for each kind of columns that are read, with names, notations and missing cells; one for what is left out, by
+  /// reason; one for each doubt.
+  std::vector<std::string> lines() const;
+  /// [{name, kind, use, why, reading, missing, marks, distinct, doubt}].
+  nlohmann::ordered_json to_json() const;
+};
+
+/// Plans the columns of the training table. Without `features` and `texts`:
+/// - identifiers, constants, empty and nested columns are left out;
+/// - where there is one text and no other feature, it is read as the text; a text beside other features is left out where
+///   its cells have fewer than `kLongText` words; InputError for others and for several texts, which names the flags.
+/// InputError for unknown columns, contradictions, and a feature that is not named and tells the label of every row.
+ColumnPlan plan_columns(const Table& table, const ColumnChoice& choice);
+
+}  // namespace bilevel

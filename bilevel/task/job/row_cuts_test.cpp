@@ -1,0 +1,102 @@
+// What stays on one side of the cuts of a job.
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "bilevel/task/auc/auc_setup.h"
+#include "tests/files.h"
+#include "tests/support.h"
+
+namespace bilevel {
+namespace row_cuts_test {
+
+class RowCuts : public testing::Test {
+ protected:
+  /// 120 rows; each x stands there three times, each person has six rows, days count up.
+  RowCuts() {
+    std::string text = "x,who,day,y\n";
+    for (int i = 0; i < 120; ++i)
+      text += std::to_string(i % 40) + ".5,p" + std::to_string(i / 6) + ",2024-" + (i < 60 ? "03" : "04") +
+              "-" + (i % 28 < 9 ? "0" : "") + std::to_string(i % 28 + 1) + "," + (i % 3 == 0 ? "yes" : "no") +
+              "\n";
+    file_ = folder_.write("a.csv", text);
+  }
+  AucSetup setup(const std::function<void(AucJobOptions&)>& change) {
+    AucJobOptions options;
+    options.train = file_;
+    options.label = "y";
+    options.positive = "yes";
+    options.features = "x";
+    options.threads = 1;
+    change(options);
+    return AucSetup(
+        options,
+        {.command = "auc", .callbacks = {.message = [&](const std::string& line) { said_ += line + "\n"; }}});
+  }
+  /// The part of every row of the training file.
+  static std::map<int64_t, int> parts_of(const AucSetup& setup) {
+    std::map<int64_t, int> part_of;
+    int part = 0;
+    for (const auto* rows : {&setup.parts().train, &setup.parts().valid, &setup.parts().test}) {
+      for (const int64_t row : *rows) part_of[row] = part;
+      ++part;
+    }
+    return part_of;
+  }
+
+  TemporaryFolder folder_;
+  std::string file_, said_;
+};
+
+TEST_F(RowCuts, EqualRowsStayTogether) {
+  const AucSetup found = setup([](AucJobOptions&) {});
+  std::map<int64_t, int> part_of = parts_of(found);
+  ASSERT_EQ(part_of.size(), 120U);
+  for (int64_t row = 0; row < 80; ++row) EXPECT_EQ(part_of[row], part_of[row + 40]) << row;
+  EXPECT_CONTAINS(said_, "80 rows hold the same as an earlier one in what is read");
+}
+
+TEST_F(RowCuts, GroupsStayTogether) {
+  const AucSetup found = setup([&](AucJobOptions& o) {
+    o.features = "day";
+    o.group = "who";
+  });
+  std::map<int64_t, int> part_of = parts_of(found);
+  for (int64_t row = 0; row < 120; ++row) EXPECT_EQ(part_of[row], part_of[row / 6 * 6]) << row;
+}
+
+TEST_F(RowCuts, FollowTime) {
+  std::string text = "x,day,y\n";
+  for (int i = 0; i < 60; ++i)
+    text += std::to_string(i * 7 % 60) + ".5," + std::to_string(28 - i % 28) + "/0" +
+            std::to_string(3 - i / 28) + "/2024," + (i % 3 == 0 ? "yes" : "no") + "\n";
+  file_ = folder_.write("b.csv", text);
+  const AucSetup found = setup([](AucJobOptions& o) {
+    o.time = "day";
+    o.split = "0.5,0.25,0.25";
+  });
+  // The rows stand there from the latest to the earliest.
+  EXPECT_EQ(found.parts().test, all_rows(15));
+  EXPECT_EQ(found.parts().train.front(), 30);
+  EXPECT_THROW(setup([](AucJobOptions& o) { o.time = "y"; }), InputError);
+}
+
+TEST_F(RowCuts, TooFewUnitsAreTold) {
+  std::string text = "x,y\n";
+  for (int i = 0; i < 60; ++i)
+    text += std::to_string(i % 2) + "," + (i % 2 == 0 || i % 7 == 0 ? "yes" : "no") + "\n";
+  file_ = folder_.write("c.csv", text);
+  const AucSetup found = setup([](AucJobOptions&) {});
+  EXPECT_CONTAINS(said_, "equal rows stand on both sides of the cuts");
+  EXPECT_EQ(found.notes().size(), 1U);
+}
+
+TEST_F(RowCuts, CopiesInTheTestFileAreNoted) {
+  const std::string test =
+      folder_.write("t.csv", "x,who,day,y\n3.5,q,2024-05-01,yes\n77.5,q,2024-05-01,no\n");
+  const AucSetup found = setup([&](AucJobOptions& o) { o.test = test; });
+  EXPECT_CONTAINS(said_, "1 of 2 test rows hold the same as rows of " + file_ + " in what is read");
+}
+
+}  // namespace row_cuts_test
+}  // namespace bilevel
