@@ -370,6 +370,101 @@ TEST_F(CleanCli, FindsInjectedFlipsAndWritesEverything) {
               summary.at("metrics").at("test").at("loss").get<double>(), 1e-5);
 }
 
+// What is to act on: the suspicious rows with their cells, and the training file with mended labels or without them.
+TEST_F(CleanCli, WritesFilesToActOn) {
+  ASSERT_EQ(bilevel_program(text("out", {"--inject-noise", "0.3", "--no-baselines"})).code, 0);
+  const auto weights = read_tsv(path("out/weights.tsv")), train = read_tsv(train_),
+             found = read_tsv(path("out/suspicious.tsv"));
+  EXPECT_EQ(found[0], (std::vector<std::string>{"file", "line", "text", "a", "b", "source", "label",
+                                                "suggested_label", "probability"}));
+  double last = 0;
+  for (size_t i = 1; i < found.size(); ++i) {
+    EXPECT_EQ(found[i][0], train_);
+    const size_t row = std::stoul(found[i][1]) - 1;  // from 1
+    EXPECT_EQ(std::vector<std::string>(found[i].begin() + 2, found[i].begin() + 6),
+              std::vector<std::string>(train[row].begin() + 1, train[row].end()));
+    EXPECT_EQ(std::vector<std::string>(found[i].begin() + 6, found[i].end()),
+              std::vector<std::string>(weights[row].begin() + 2, weights[row].begin() + 5));
+    EXPECT_EQ(weights[row][5], "1");
+    EXPECT_GE(std::stod(found[i][8]), last);
+    last = std::stod(found[i][8]);
+  }
+  const Json summary = Json::parse(read_bytes(path("out/summary.json")));
+  EXPECT_EQ(summary.at("suspicious"), found.size() - 1);
+  EXPECT_GT(found.size(), 10U);
+
+  const auto cleaned = read_tsv(path("out/cleaned.tsv"));
+  ASSERT_EQ(cleaned.size(), train.size());
+  int64_t changed = 0;
+  for (size_t i = 0; i < train.size(); ++i) {
+    auto expected = train[i];
+    if (i > 0) expected[0] = weights[i][weights[i][5] == "1" ? 3 : 2];
+    EXPECT_EQ(cleaned[i], expected);
+    changed += expected[0] != train[i][0] ? 1 : 0;
+  }
+  EXPECT_EQ(summary.at("cleaned"),
+            Json({{"file", "cleaned.tsv"}, {"labels_changed", changed}, {"rows_left_out", 0}}));
+  EXPECT_CONTAINS(read_bytes(path("out/report.html")), "recorded as sport");
+
+  const Outcome run =
+      bilevel_program(text("drop", {"--inject-noise", "0.3", "--no-baselines", "--cleaned", "drop"}));
+  EXPECT_CONTAINS(run.out, "drop/suspicious.tsv");
+  EXPECT_CONTAINS(run.out, "without the suspicious rows: " + path("drop/cleaned.tsv"));
+  EXPECT_EQ(read_tsv(path("drop/cleaned.tsv")).size() + found.size() - 1, train.size());
+}
+
+TEST_F(CleanCli, SaysThatNothingIsSuspicious) {
+  std::string table = "x,y\n";
+  for (int i = 0; i < 120; ++i)
+    table += std::to_string(i % 2 == 0 ? i : -i) + (i % 2 == 0 ? ",yes\n" : ",no\n");
+  const Outcome run = bilevel_program(
+      {"clean", "--train", folder_.write("t.csv", table), "--label", "y", "--steps", "20", "--out", out()});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_CONTAINS(run.out, "0 of 120 rows are suspicious");
+  EXPECT_CONTAINS(run.out, "no label is more likely wrong than right; the least certain:");
+  EXPECT_CONTAINS(run.out, "right with probability");
+  EXPECT_EQ(run.out.find("rather"), std::string::npos);
+  EXPECT_CONTAINS(read_bytes(path("out/report.html")), "No label is more likely wrong than right");
+  EXPECT_EQ(read_bytes(path("out/suspicious.tsv")), "file\tline\tx\tlabel\tsuggested_label\tprobability\n");
+  EXPECT_EQ(read_bytes(path("out/cleaned.csv")), table);
+}
+
+// A text of a trusted row leaves the training rows, and is judged all the same; of rows of few columns, which are alike by
+// chance, as many leave as there are trusted ones.
+TEST_F(CleanCli, RowsThatRepeatTrustedOnesJudgeNothing) {
+  const std::vector<Row> rows = make_rows(kTrain, 1);
+  std::vector<Row> shared = make_rows(40, 9);
+  shared[4] = rows[7];
+  shared[9] = rows[8];
+  shared[9].label = (rows[8].label + 1) % 3;  // whoever looked at it found another label
+  const std::string trusted = folder_.write("shared.tsv", tsv_of(shared));
+  const Outcome run =
+      bilevel_program({"clean", "--train", train_, "--trusted", trusted, "--text", "text", "--label", "topic",
+                       "--steps", "20", "--no-baselines", "--out", out(), "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const Json summary = Json::parse(run.out);
+  EXPECT_CONTAINS(summary.at("warnings").dump(), "2 training rows look like trusted ones");
+  EXPECT_EQ(summary.at("rows"), kTrain);
+  ASSERT_EQ(read_tsv(path("out/weights.tsv")).size(), kTrain + 1);
+
+  std::string alike = "colour,size,y\n";
+  for (int i = 0; i < 60; ++i) {
+    alike += std::string(i % 3 == 0 ? "red," : "blue,") + (i % 2 == 0 ? "s," : "l,") +
+             ((i % 3 == 0) != (i % 10 == 0) ? "yes\n" : "no\n");
+  }
+  const Outcome few = bilevel_program(
+      {"clean", "--train", folder_.write("t.csv", alike), "--trusted",
+       folder_.write("k.csv", "colour,size,y\nred,s,yes\nblue,s,no\nblue,s,yes\ngreen,s,no\n"), "--label",
+       "y", "--steps", "20", "--no-baselines", "--out", path("few"), "--json"});
+  ASSERT_EQ(few.code, 0) << few.err;
+  EXPECT_CONTAINS(few.out, "3 training rows look like trusted ones");
+  EXPECT_EQ(read_tsv(path("few/weights.tsv")).size(), 61U);
+  const Outcome all = bilevel_program(
+      {"clean", "--train", path("k.csv"), "--trusted", path("k.csv"), "--label", "y", "--out", path("all")});
+  EXPECT_EQ(all.code, 2);
+  EXPECT_CONTAINS(all.err, "too few training rows");
+}
+
 // A file whose labels were replaced beforehand gives the same weights, bit for bit, as the injection that the program
 // knows of: the truth has no way into training or choices.
 TEST_F(CleanCli, TheInjectedTruthHasNoInfluence) {
@@ -509,16 +604,6 @@ TEST_F(CleanCli, RefusesWhatCannotBe) {
   // Label sets that differ between files.
   expect_refused(run_on(write("topic\ttext\nsport\ta\nsport\tb\nfood\tc\nfood\td\n")),
                  {"trusted.tsv:", "music"});
-  // Trusted rows that also stand in the training file.
-  const std::vector<Row> rows = make_rows(kTrain, 1);
-  std::vector<Row> shared = make_rows(20, 9);
-  shared[4].text = rows[7].text;
-  shared[9].text = rows[8].text;
-  const std::string overlapping = folder_.write("shared.tsv", tsv_of(shared));
-  expect_refused({"clean", "--train", train_, "--trusted", overlapping, "--text", "text", "--label", "topic",
-                  "--out", out()},
-                 {"2 trusted rows also stand in the training file", "shared.tsv:6", "train.tsv:9"});
-
   const auto fails = [&](const Arguments& more, const std::vector<std::string>& parts) {
     expect_refused(joined({"clean", "--train", train_, "--trusted", trusted_, "--text", "text", "--label",
                            "topic", "--out", out()},

@@ -300,13 +300,14 @@ TEST_F(CliTest, WritesEverythingThatIsPromised) {
 
   // The predictions are the test rows: their lines, labels and scores agree with the file and the summary.
   const auto predictions = read_tsv(out() + "/predictions.tsv");
-  ASSERT_EQ(predictions[0], (std::vector<std::string>{"file", "line", "label", "score", "predicted"}));
+  ASSERT_EQ(predictions[0],
+            (std::vector<std::string>{"file", "line", "label", "score", "predicted", "p(spam)"}));
   double pairs = 0, right = 0;
   for (size_t i = 1; i < predictions.size(); ++i) {
     const Row& row = rows_[std::stoul(predictions[i][1]) - 2];
-    EXPECT_EQ(predictions[i][2], row.positive ? "1" : "0");
+    EXPECT_EQ(predictions[i][2], row.positive ? "spam" : "ham");
     for (size_t j = 1; j < predictions.size(); ++j) {
-      if (predictions[i][2] != "1" || predictions[j][2] != "0") continue;
+      if (predictions[i][2] != "spam" || predictions[j][2] != "ham") continue;
       const double difference = std::stod(predictions[i][3]) - std::stod(predictions[j][3]);
       pairs += 1;
       right += difference > 0 ? 1 : difference == 0 ? 0.5 : 0;
@@ -520,14 +521,15 @@ class PredictTest : public CliTest {
     ASSERT_EQ(run.code, 0) << run.err;
     const auto scores = read_tsv(path("scores.tsv"));
     ASSERT_EQ(scores.size(), rows_.size() + 1);
-    ASSERT_EQ(scores[0].size(), with_label ? 4U : 3U);
+    ASSERT_EQ(scores[0].size(), with_label ? 5U : 4U);
     const auto predictions = read_tsv(out() + "/predictions.tsv");
     for (size_t i = 1; i < predictions.size(); ++i) {
       const auto& row = scores.at(std::stoul(predictions[i][1]) - first_line + 1);
       EXPECT_EQ(row[1], predictions[i][3]);
       EXPECT_EQ(row[2], predictions[i][4]);
+      EXPECT_EQ(row[3], predictions[i][5]);
       if (with_label) {
-        EXPECT_EQ(row[3], predictions[i][2]);
+        EXPECT_EQ(row[4], predictions[i][2]);
       }
     }
   }
@@ -566,17 +568,84 @@ TEST_F(PredictTest, RefusesWhatItCannotScore) {
     EXPECT_FALSE(fs::exists(path("scores.tsv")));
   };
   refused(predict(folder_.write("b.csv", "a,c\n1,2\n")), "has no column 'b'");
-  refused(predict(folder_.write("b.csv", "a,b\n1,2\n3,inf\n")), "b.csv:3:3: ");
-  refused(predict(folder_.write("b.csv", "a,b\n1,2\n3,word\n")), "b.csv:3:3: ");
+  refused(predict(folder_.write("b.csv", "a,b\n1,2\n3,inf\n"), {"--strict"}), "b.csv:3:3: ");
+  refused(predict(folder_.write("b.csv", "a,b\n1,2\n3,word\n"), {"--strict"}), "b.csv:3:3: ");
+  refused(predict(train, {"--keep", "a,none"}), "has no column 'none'");
   refused(predict(folder_.write("b.svm", libsvm_of(rows_))), "b.svm");
   refused(predict(path("none.csv")), "none.csv: there is no such file");
   refused(
       bilevel_program({"predict", "--model", path("none"), "--input", train, "--out", path("scores.tsv")}),
       "there is no model");
+  refused(bilevel_program({"predict", "--model", out(), "--input", train, "--out", "-", "--json"}),
+          "--out -");
+  EXPECT_FALSE(fs::exists("-"));
   const Outcome json = predict(train, {"--json"});
   EXPECT_EQ(json.code, 0);
   EXPECT_EQ(Json::parse(json.out).at("rows"), rows_.size());
   EXPECT_EQ(predict(train, {"--quiet"}).out, "");
+}
+
+TEST_F(PredictTest, WritesToStandardOutput) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  trained(columns(train));
+  ASSERT_EQ(predict(train, {"--keep", "kind"}).code, 0);
+  const Outcome run =
+      bilevel_program({"predict", "--model", out(), "--input", train, "--keep", "kind", "--out", "-"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(run.out, read_bytes(path("scores.tsv")));
+  EXPECT_CONTAINS(run.err, "120 rows, ");
+  EXPECT_CONTAINS(run.err, "AUC on their labels");
+  const std::string command = std::string(BILEVEL_PROGRAM) + " predict --model " + out() +
+                              " --input - --keep kind --out - < " + train + " > " + path("piped.tsv") +
+                              " 2> /dev/null";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  EXPECT_EQ(read_bytes(path("piped.tsv")), run.out);
+}
+
+// predicted and label are names: of both classes, or of the positive one and "not" it.
+TEST_F(PredictTest, NamesClassesAndTellsTheirProbability) {
+  rows_ = make_rows(600);
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  const Json summary = trained(columns(train));
+  EXPECT_EQ(summary.at("calibration"), Json::parse(read_bytes(out() + "/model.json")).at("calibration"));
+  ASSERT_EQ(predict(folder_.write("new.csv", table_of(make_rows(2000, 5), ','))).code, 0);
+  const auto table = read_tsv(path("scores.tsv"));
+  std::map<std::string, int> names;
+  double expected = 0, spam = 0;
+  std::vector<std::pair<double, double>> pairs;
+  for (size_t i = 1; i < table.size(); ++i) {
+    ++names[table[i][2]];
+    expected += std::stod(table[i][3]);
+    spam += table[i][4] == "spam" ? 1 : 0;
+    pairs.emplace_back(std::stod(table[i][1]), std::stod(table[i][3]));
+  }
+  EXPECT_EQ(names.size(), 2U);
+  EXPECT_TRUE(names.contains("ham") && names.contains("spam"));
+  EXPECT_NEAR(expected / 2000, spam / 2000, 0.1)
+      << "two standard errors of the share among 72 validation rows";
+  std::sort(pairs.begin(), pairs.end());
+  EXPECT_TRUE(std::is_sorted(pairs.begin(), pairs.end(),
+                             [](const auto& a, const auto& b) { return a.second < b.second; }));
+
+  fs::remove_all(out());
+  for (Row& row : rows_) row.kind = row.positive ? "spam" : row.kind;
+  trained({"--train", folder_.write("a.csv", table_of(rows_, ',')), "--features", "a,b", "--label", "kind",
+           "--positive", "spam"});
+  ASSERT_EQ(predict(path("a.csv")).code, 0);
+  names.clear();
+  for (const auto& row : read_tsv(path("scores.tsv"))) ++names[row[2]];
+  EXPECT_TRUE(names.contains("not spam") && names.contains("spam") && names.size() == 3) << "and the header";
+
+  // A model of an earlier version.
+  Json model = Json::parse(read_bytes(out() + "/model.json"));
+  model.erase("calibration");
+  model.erase("classes");
+  folder_.write("out/model.json", model.dump());
+  const Outcome old = predict(path("a.csv"));
+  EXPECT_CONTAINS(old.err, "no column of probabilities");
+  EXPECT_CONTAINS(old.out, "AUC on their labels");
+  EXPECT_EQ(read_tsv(path("scores.tsv"))[0],
+            (std::vector<std::string>{"row", "score", "predicted", "label"}));
 }
 
 // ---- numerical failure ----

@@ -165,8 +165,9 @@ TEST_F(ReadingCliTest, AModelReadsLaterFilesAsItsOwn) {
   };
   const std::string expected = scores(path("a.csv"));
   EXPECT_EQ(scores(folder_.write("b.tsv", table("\t", comma))), expected);
-  const Outcome other = bilevel_program({"predict", "--model", out(), "--input",
-                                         folder_.write("c.csv", table(",", plain)), "--out", path("q.tsv")});
+  const Outcome other =
+      bilevel_program({"predict", "--model", out(), "--input", folder_.write("c.csv", table(",", plain)),
+                       "--out", path("q.tsv"), "--strict"});
   EXPECT_EQ(other.code, 2);
   EXPECT_CONTAINS(other.err, "is not a number (decimal comma)");
 }

@@ -204,7 +204,7 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
   }
   const auto rows = static_cast<double>(predictions.size() - 1);
   EXPECT_NEAR(right / rows, summary.at("metrics").at("test").at("accuracy").get<double>(), 1e-9);
-  EXPECT_NEAR(loss / rows, summary.at("metrics").at("test").at("loss").get<double>(), 1e-6);
+  EXPECT_NEAR(loss / rows, summary.at("metrics").at("test_calibrated").at("loss").get<double>(), 1e-6);
 
   const std::string report = read_bytes(out() + "/report.html");
   for (const char* part : {"<html", "Least regularized", "best single L2 of a grid", "</html>"})

@@ -1,15 +1,37 @@
 // `bilevel predict`: score new rows with a trained model.
+#include <iostream>
 #include <memory>
 
 #include "bilevel/cli/command.h"
 #include "bilevel/cli/field_flags.h"
 #include "bilevel/cli/jobs.h"
+#include "bilevel/core/error.h"
+#include "bilevel/core/printable.h"
+#include "bilevel/task/job/job_options.h"
 
 namespace bilevel::cli {
+namespace {
+
+/// The table or the summary on standard output, warnings on standard error; the sentence on what is free of the two.
+void show_prediction(const PredictRequest& request, const Presentation& how) {
+  const bool table = request.out == kStandardOutput;
+  if (table && how.json)
+    throw InputError("--json and --out - both write to standard output: give one of them");
+  const Prediction prediction = predict(request);
+  if (how.json) std::cout << prediction.summary.dump(2) << "\n";
+  std::cout << prediction.table << std::flush;
+  if (!how.json && !how.quiet) (table ? std::cerr : std::cout) << prediction.text;
+  for (const auto& warning : prediction.summary.at("warnings"))
+    std::cerr << "warning: " << printable(warning.get<std::string>()) << "\n";
+  if (!std::cout) throw FileError("standard output: cannot be written");
+}
+
+}  // namespace
 
 void add_predict(CLI::App& program, Body& body) {
   struct Arguments {
     PredictRequest request;
+    std::string keep;
     std::shared_ptr<GivenFlags> read = std::make_shared<GivenFlags>();
     Presentation how;
   };
@@ -19,14 +41,20 @@ void add_predict(CLI::App& program, Body& body) {
   c->add_option("--model", r.model, "the output folder of a training run")->required()->type_name("DIR");
   c->add_option("--shots", r.shots, "labelled rows to adapt a model of few-shot learning to")
       ->type_name("FILE");
-  c->add_option("--input", r.input, "file with the columns that the model reads")
+  c->add_option("--input", r.input, "file with the columns that the model reads; -: standard input")
       ->required()
       ->type_name("FILE");
-  c->add_option(
-       "--out", r.out,
-       "tab-separated result: row, scores or probabilities, predicted, and label where the file has it")
+  c->add_option("--out", r.out,
+                "tab-separated result: row, scores or probabilities, predicted, and label where the file has "
+                "it; -: standard output")
       ->required()
       ->type_name("FILE");
+  c->add_option("--keep", arguments->keep,
+                "columns of the input that are copied in front of the result; all: all")
+      ->type_name("COL,...");
+  c->add_flag(
+      "--strict", r.strict,
+      "refuse a cell or a label that the model does not know; else it counts as missing, and is counted");
   c->add_option("--device", r.device, "where the numbers are: cpu, cuda or cuda:N")
       ->type_name("NAME")
       ->capture_default_str();
@@ -36,11 +64,8 @@ void add_predict(CLI::App& program, Body& body) {
   c->callback([arguments, &body] {
     body = [arguments] {
       fields_of(arguments->request.read).set_given(*arguments->read);
-      const Prediction prediction = predict(arguments->request);
-      std::string text = prediction.text;
-      for (const auto& warning : prediction.summary.value("warnings", nlohmann::ordered_json::array()))
-        text += warning.get<std::string>() + "\n";
-      show_result(prediction.summary, text, arguments->how);
+      arguments->request.keep = split_list(arguments->keep);
+      show_prediction(arguments->request, arguments->how);
       return static_cast<int>(kDone);
     };
   });

@@ -44,39 +44,11 @@ bool before(const std::string& a, const std::string& b) {
   return a < b;
 }
 
-/// Which class a label is, of those there are so far or of known ones.
-class ClassIndex {
- public:
-  /// The class of a label that is known; none for a new one.
-  std::optional<int64_t> find(std::string_view label) const {
-    if (const auto found = classes_.find(class_key(label)); found != classes_.end()) return found->second;
-    return std::nullopt;
-  }
-  /// As `find`; a decimal number may also end with other zeros than the one class that it then is.
-  std::optional<int64_t> find_loosely(std::string_view label) const {
-    if (const auto exact = find(label)) return exact;
-    const auto [begin, end] = loose_.equal_range(loose_class_key(label));
-    if (begin == end || std::next(begin) != end) return std::nullopt;
-    return begin->second;
-  }
-  int64_t add(std::string_view label) {
-    const auto number = static_cast<int64_t>(classes_.size());
-    classes_.emplace(class_key(label), number);
-    loose_.emplace(loose_class_key(label), number);
-    return number;
-  }
-
- private:
-  std::map<std::string, int64_t> classes_;
-  std::multimap<std::string, int64_t> loose_;
-};
-
 /// The rows of a file whose classes are known.
 ClassLabels known_classes(size_t rows, const LabelText& text, const Where& where, const std::string& what,
                           const std::vector<std::string>& known, const std::string& origin) {
   ClassLabels labels{.names = known};
-  ClassIndex index;
-  for (const std::string& name : known) index.add(name);
+  const ClassIndex index(known);
   for (size_t row = 0; row < rows; ++row) {
     const std::string_view value = text(row);
     if (trimmed(value).empty()) fail_at(where(row), what + " is missing");
@@ -196,6 +168,30 @@ ClassLabels of_sparse(const SparseTable& table, const std::vector<std::string>* 
 }
 
 }  // namespace
+
+ClassIndex::ClassIndex(const std::vector<std::string>& known) {
+  for (const std::string& name : known) add(name);
+}
+
+std::optional<int64_t> ClassIndex::find(std::string_view label) const {
+  if (const auto found = classes_.find(class_key(label)); found != classes_.end()) return found->second;
+  return std::nullopt;
+}
+
+std::optional<int64_t> ClassIndex::find_loosely(std::string_view label) const {
+  if (const auto exact = find(label)) return exact;
+  const auto [begin, end] = loose_.equal_range(loose_class_key(label));
+  if (begin == end || std::next(begin) != end) return std::nullopt;
+  return begin->second;
+}
+
+int64_t ClassIndex::add(std::string_view label) {
+  if (const auto known = find(label)) return *known;
+  const auto number = static_cast<int64_t>(classes_.size());
+  classes_.emplace(class_key(label), number);
+  loose_.emplace(loose_class_key(label), number);
+  return number;
+}
 
 ClassLabels read_classes(const Table& table, size_t column, size_t least) {
   return at_least(least, of_table(table, column, nullptr, ""), table.path());

@@ -2,14 +2,35 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bilevel/data/libsvm.h"
 #include "bilevel/data/table.h"
 
 namespace bilevel {
+
+/// Which class a label is, of those there are so far or of known ones.
+class ClassIndex {
+ public:
+  ClassIndex() = default;
+  /// Numbered as they stand; a name that is the class of an earlier one has no number of its own.
+  explicit ClassIndex(const std::vector<std::string>& known);
+
+  /// The class of a label that is known, by `class_key`; none for a new one.
+  std::optional<int64_t> find(std::string_view label) const;
+  /// As `find`; or else by `loose_class_key`, where this means one class alone.
+  std::optional<int64_t> find_loosely(std::string_view label) const;
+  /// The number of a label, which is new or known.
+  int64_t add(std::string_view label);
+
+ private:
+  std::map<std::string, int64_t> classes_;
+  std::multimap<std::string, int64_t> loose_;
+};
 
 /// The classes of the rows of a file. `class_key` says which labels are the same.
 struct ClassLabels {

@@ -273,6 +273,23 @@ torch::Tensor ColumnTransform::apply(const Table& table) const {
   return apply(table, rows);
 }
 
+std::vector<UnreadableCells> ColumnTransform::unreadable(const Table& table) const {
+  std::vector<UnreadableCells> all;
+  for (const Column& column : columns_) {
+    UnreadableCells found{.column = table.column(column.name), .rows = {}};
+    for (size_t row = 0; row < table.rows(); ++row) {
+      const std::string_view cell = table.cell(row, found.column);
+      const CellKind kind =
+          column.is_category() ? read_number(cell).kind : values_of(cell, column.reading).kind;
+      if (kind == CellKind::infinite ? !column.named_categorical
+                                     : kind == CellKind::word && !column.is_category())
+        found.rows.push_back(row);
+    }
+    if (!found.rows.empty()) all.push_back(std::move(found));
+  }
+  return all;
+}
+
 SparseRows ColumnTransform::apply_sparse(const Table& table) const {
   std::vector<size_t> indices;
   for (const Column& column : columns_) {

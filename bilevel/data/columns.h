@@ -30,6 +30,12 @@ struct ColumnOptions {
   std::vector<RecognizedColumn> recognized = {};
 };
 
+/// Cells of a column that cannot be read as the training rows' were.
+struct UnreadableCells {
+  size_t column = 0;         ///< of the table
+  std::vector<size_t> rows;  ///< ascending
+};
+
 /// Cells of a column of categories that no training row had.
 struct UnseenCategories {
   std::string column;
@@ -74,6 +80,9 @@ class ColumnTransform {
 
   /// The columns of categories with cells that no training row had.
   std::vector<UnseenCategories> unseen(const Table& table) const;
+
+  /// The cells that `apply` refuses, by column. Throws InputError for a column that the table lacks.
+  std::vector<UnreadableCells> unreadable(const Table& table) const;
 
   int64_t columns() const { return static_cast<int64_t>(columns_.size()); }
   /// Columns that are constant or wholly missing in the training rows: they give no feature of their own.

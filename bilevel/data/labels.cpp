@@ -43,6 +43,7 @@ BinaryLabels binary(const ClassLabels& all, const std::string& positive, Classes
   std::vector<int8_t> is_positive(all.names.size(), 0);
   if (found < is_positive.size()) is_positive[found] = 1;
   BinaryLabels labels;
+  labels.names = all.names;
   for (const int64_t c : all.classes) {
     labels.is_positive.push_back(is_positive[static_cast<size_t>(c)]);
     labels.positives += labels.is_positive.back();

@@ -15,6 +15,7 @@ namespace bilevel {
 struct BinaryLabels {
   std::vector<int8_t> is_positive;  ///< per row 1 (positive) or 0
   int64_t positives = 0;
+  std::vector<std::string> names;  ///< of all labels, the positive one among them
 
   int64_t rows() const { return static_cast<int64_t>(is_positive.size()); }
 };

@@ -51,6 +51,9 @@ class Table {
   /// Where the cell starts, or, for a key that a JSON line lacks, the line alone.
   Position position(size_t row, size_t column) const;
 
+  /// Makes it a missing value.
+  void empty_cell(size_t row, size_t column) { cells_[row * names_.size() + column].size = 0; }
+
   /// Whether the file has a header in which the column's cell is empty.
   bool is_unnamed(size_t column) const { return unnamed_[column]; }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <stdexcept>
 
 #include "bilevel/core/files.h"
@@ -45,6 +46,18 @@ Column number_column(const std::string& name, const torch::Tensor& values, int d
 }
 
 Column row_column(int64_t rows) { return number_column("row", torch::arange(1, rows + 1, torch::kInt64)); }
+
+void name_apart(std::vector<Column>& others, const std::vector<Column>& ours) {
+  std::set<std::string> own, taken;
+  for (const Column& column : ours) own.insert(column.name);
+  taken = own;
+  for (const Column& column : others) taken.insert(column.name);
+  for (Column& column : others) {
+    if (!own.contains(column.name)) continue;
+    while (taken.contains(column.name)) column.name = "input:" + column.name;
+    taken.insert(column.name);
+  }
+}
 
 std::string tsv_of(const std::vector<Column>& columns) {
   const auto breaks = [](const std::string& cell) {

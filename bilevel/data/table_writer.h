@@ -19,6 +19,9 @@ Column number_column(const std::string& name, const torch::Tensor& values, int d
 /// "row" and 1, 2, ..., `rows`.
 Column row_column(int64_t rows);
 
+/// Puts "input:", as often as it takes, before the name of each of `others` that one of `ours` has too.
+void name_apart(std::vector<Column>& others, const std::vector<Column>& ours);
+
 /// The table, tab-separated, with a header. Nothing is quoted, unless a cell holds a tab or a line end (or the header looks
 /// quoted): then every cell is, with its quotes doubled, as `is_quoted_tsv` describes. Throws std::logic_error for
 /// columns of different lengths, and for a line end in the first column's name.

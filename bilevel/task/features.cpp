@@ -176,6 +176,13 @@ Inputs Features::apply(const DataFile& file) const {
                               : Inputs::sparse(transform.apply_sparse(sparse->features));
 }
 
+std::vector<UnreadableCells> Features::unreadable(const DataFile& file) const {
+  const auto* columns = std::get_if<ColumnTransform>(&transform_);
+  const auto* table = std::get_if<Table>(&file);
+  return columns == nullptr || table == nullptr ? std::vector<UnreadableCells>()
+                                                : columns->unreadable(*table);
+}
+
 std::vector<UnseenCategories> Features::unseen(const Table& table) const {
   const auto* columns = std::get_if<ColumnTransform>(&transform_);
   return columns == nullptr ? std::vector<UnseenCategories>() : columns->unseen(table);

@@ -65,9 +65,10 @@ class Features {
   Inputs apply(const DataFile& file) const;
   /// Inputs of the second texts of all rows of a file. Needs `FeatureOptions::pair`.
   Inputs apply_pair(const DataFile& file) const;
+  /// See `ColumnTransform::unreadable`; nothing where no columns are read.
+  std::vector<UnreadableCells> unreadable(const DataFile& file) const;
   /// See `ColumnTransform::unseen`; nothing where no columns are read.
   std::vector<UnseenCategories> unseen(const Table& table) const;
-
   /// What a network that reads them must be made for; with pretrained vectors only right after `fit`.
   const InputShape& shape() const { return shape_; }
 

@@ -1,18 +1,16 @@
 // The job behind `bilevel auc`: from files to a classifier that maximizes AUC, its figures and a report.
 //
 // Options: AucJobOptions. A run writes options.json and a checkpoint before step 1, trace.jsonl, and at the end summary.json,
-// model.safetensors, model.json, predictions.tsv, loss.svg, auc.svg, roc.svg, report.html. `predict` writes, tab-separated:
-// row (from 1), score, predicted (1 when the score reaches the model's threshold), and, where the input has the label
-// column, label; its summary has rows, predicted_positive, and with labels auc.
+// model.safetensors, model.json, predictions.tsv, loss.svg, auc.svg, roc.svg, report.html. `predict` is
+// `predict_auc`.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
 
-#include "bilevel/core/device.h"
-#include "bilevel/data/labels.h"
 #include "bilevel/model/logistic_regression.h"
 #include "bilevel/report/escape.h"
+#include "bilevel/task/auc/auc_predict.h"
 #include "bilevel/task/auc/auc_report.h"
 #include "bilevel/task/auc/auc_setup.h"
 #include "bilevel/task/job/saved_model.h"
@@ -24,12 +22,6 @@ using Json = nlohmann::ordered_json;
 
 Json metrics_json(const ScoredRows& rows, double loss) {
   return {{"auc", auc(rows)}, {"average_precision", average_precision(rows)}, {"loss", loss}};
-}
-
-/// What is said of every row, by the model's run and by `predict`: score, and predicted, 1 from the threshold on.
-std::vector<Column> score_columns(const torch::Tensor& scores, double threshold) {
-  return {number_column("score", scores),
-          number_column("predicted", scores.to(torch::kFloat64).ge(threshold))};
 }
 
 /// Test rows scored by L2-regularized logistic regression on the same rows: C chosen on the validation rows, then refitted
@@ -99,11 +91,11 @@ AucFigures measure(const AucSetup& setup, const AucOutcome& outcome, Json& summa
   return {test, baseline, estimate, {name, of_baseline, difference}, {on_valid, on_test}};
 }
 
-void write_predictions(const AucSetup& setup, const AucFigures& figures) {
+void write_predictions(const AucSetup& setup, const AucFigures& figures, const Calibration& calibration) {
   std::vector<Column> columns = setup.data_files().places(setup.parts().test);
-  columns.push_back(number_column("label", setup.labels_of(setup.parts().test).to(torch::kInt64)));
-  for (Column& column : score_columns(torch::tensor(figures.test.scores(), torch::kFloat64),
-                                      figures.threshold.valid.threshold))
+  columns.push_back(label_column(setup.class_names(), setup.labels_of(setup.parts().test).to(torch::kInt64)));
+  for (Column& column : auc_columns(torch::tensor(figures.test.scores(), torch::kFloat64),
+                                    figures.threshold.valid.threshold, setup.class_names(), calibration))
     columns.push_back(std::move(column));
   write_tsv(setup.path("predictions.tsv"), columns);
 }
@@ -139,47 +131,19 @@ JobResult run_auc(AucSetup& setup) {
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   const AucFigures figures = measure(setup, outcome, summary);
   const double threshold = figures.threshold.valid.threshold;
+  const Calibration calibration = fit_platt(auc_probabilities(outcome.valid_scores),
+                                            setup.labels_of(setup.parts().valid).to(torch::kInt64));
+  summary["calibration"] = calibration.to_json();
   save_model(setup.context(), o, *outcome.model->network(), *outcome.fitted, outcome.model->loss_tensors(),
-             {{"positive", o.positive}, {"threshold", threshold}, {"loss", o.loss}});
-  write_predictions(setup, figures);
+             {{"positive", o.positive},
+              {"classes", setup.parts().values},
+              {"threshold", threshold},
+              {"calibration", calibration.to_json()},
+              {"loss", o.loss}});
+  write_predictions(setup, figures, calibration);
   write_auc_report(setup, outcome, figures, summary);
   std::string text = auc_text(setup, figures, summary);
   return finished(setup.context(), passes, std::move(summary), std::move(text));
-}
-
-Prediction predict_auc(const PredictRequest& request) {
-  const SavedModel saved = load_model(request.model);
-  AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, device_named(request.device));
-  model.load(saved.tensors);
-  const auto positive = saved.at<std::string>("positive"), label = saved.at<std::string>("label");
-  const auto threshold = saved.at<double>("threshold");
-  const DataFile file = read_input(saved, request.input, request.read);
-  const int64_t rows = rows_of(file);
-  const torch::Tensor scores =
-      model.scores(saved.features.apply(file), all_rows(rows)).to(torch::kFloat64).contiguous();
-  const std::optional<BinaryLabels> labels = std::holds_alternative<Table>(file)
-                                                 ? find_labels(std::get<Table>(file), label, positive)
-                                                 : find_labels(std::get<SparseTable>(file), positive);
-  std::vector<Column> columns = score_columns(scores, threshold);
-  columns.insert(columns.begin(), row_column(rows));
-  torch::Tensor is_positive;
-  if (labels) {
-    is_positive = torch::tensor(std::vector<int64_t>(labels->is_positive.begin(), labels->is_positive.end()),
-                                torch::kInt64);
-    columns.push_back(number_column("label", is_positive));
-  }
-  write_tsv(request.out, columns);
-  const auto predicted = scores.ge(threshold).sum().item<int64_t>();
-  nlohmann::ordered_json result{
-      {"command", "predict"}, {"rows", rows}, {"predicted_positive", predicted}, {"out", request.out}};
-  std::string text =
-      fmt::format("{} rows, {} called positive; written to {}\n", rows, predicted, request.out);
-  if (labels && labels->positives > 0 && labels->positives < labels->rows()) {
-    const double measured = auc(ScoredRows(scores, is_positive));
-    result["auc"] = measured;
-    text += fmt::format("AUC on their labels: {:.4f}\n", measured);
-  }
-  return {result, text};
 }
 
 /// Where there are two classes, or one is rare.

@@ -35,8 +35,8 @@ class Page {
     out_ += predict_markup(
         report_.summary,
         "<p>Score new rows, in a file like the one for training (the label column may be absent):</p>\n",
-        fmt::format("<p class=\"subtle\">A higher score means more likely {}. Scores rank; they are not "
-                    "probabilities.</p>\n",
+        fmt::format("<p class=\"subtle\">A higher score means more likely {0}. Scores rank; the column "
+                    "p({0}) holds their probabilities, calibrated on the validation rows.</p>\n",
                     positive_name()),
         "NEW_ROWS_FILE", "scores.tsv");
     details();

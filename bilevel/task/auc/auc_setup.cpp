@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/data/classes.h"
 #include "bilevel/data/labels.h"
 #include "bilevel/data/split.h"
 #include "bilevel/report/metrics.h"
@@ -98,11 +100,26 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
   o_.note(model(first_.second.shape, o_.seed)->network()->options());
 }
 
+std::vector<std::string> auc_class_names(const std::string& positive,
+                                         const std::vector<std::string>& values) {
+  ClassIndex index;
+  for (const std::string& value : values) index.add(value);
+  const std::optional<int64_t> of_positive = index.find_loosely(positive);
+  std::map<int64_t, std::string> others;
+  for (const std::string& value : values) {
+    if (const auto found = index.find(value); found != of_positive) others.emplace(*found, value);
+  }
+  return {others.size() == 1 ? others.begin()->second : "not " + positive, positive};
+}
+
 void AucSetup::cut() {
   std::vector<int64_t> is_positive;  // all rows
   for (const JobFile& file : files_.files()) {
     const BinaryLabels labels = binary_labels(file.file, o_);
     is_positive.insert(is_positive.end(), labels.is_positive.begin(), labels.is_positive.end());
+    for (const std::string& name : labels.names) {
+      if (std::ranges::count(parts_.values, name) == 0) parts_.values.push_back(name);
+    }
   }
   parts_.labels = torch::tensor(is_positive).to(torch::kFloat32);
   Streams streams(o_.seed);

@@ -31,9 +31,14 @@ struct AucJobOptions : JobOptions {
   void fields(Fields& fields) override;
 };
 
+/// The other value of the label, or "not POSITIVE" where there are several; and the positive one.
+/// @param values of the label, the positive one among them
+std::vector<std::string> auc_class_names(const std::string& positive, const std::vector<std::string>& values);
+
 /// Which rows serve what; row numbers index the labels and the inputs.
 struct AucParts : RowParts {
-  torch::Tensor labels;  ///< [n] float32, 0 or 1
+  torch::Tensor labels;             ///< [n] float32, 0 or 1
+  std::vector<std::string> values;  ///< of the label, in all files
 };
 
 /// The task, ready to train. Rows are numbered through all files, in the order training, validation, test.
@@ -45,6 +50,8 @@ class AucSetup : public JobSetup {
 
   const AucJobOptions& options() const override { return o_; }
   const AucParts& parts() const { return parts_; }
+  /// What the other rows are called, and the positive ones: see `auc_class_names`.
+  std::vector<std::string> class_names() const { return auc_class_names(o_.positive, parts_.values); }
   /// float32 [rows] of the given rows, 0 or 1.
   torch::Tensor labels_of(const std::vector<int64_t>& rows) const { return at_rows(parts_.labels, rows); }
   /// f on the validation rows, g on the training rows; implies no refit.

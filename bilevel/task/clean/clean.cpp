@@ -1,7 +1,7 @@
 // The job behind `bilevel clean`: from files to weights, a cleaned model, its figures and a report, in one folder.
 //
 // Options: CleanOptions. A run writes options.json and a checkpoint of each bilevel run, and at the end trace.jsonl,
-// summary.json, weights.tsv, model.safetensors, model.json, predictions.tsv (with a test file), accuracy.svg,
+// summary.json, weights.tsv, suspicious.tsv, cleaned.<format>, model.safetensors, model.json, predictions.tsv (with a test file), accuracy.svg,
 // weights.svg, loss.svg, report.html. `predict` is `predict_classes`.
 //
 // The method, which docs/clean.md explains:
@@ -22,6 +22,7 @@
 #include <cmath>
 
 #include "bilevel/report/metrics.h"
+#include "bilevel/task/clean/clean_files.h"
 #include "bilevel/task/clean/clean_method.h"
 #include "bilevel/task/clean/clean_report.h"
 #include "bilevel/task/job/saved_model.h"
@@ -95,6 +96,7 @@ void write_files(const CleanSetup& setup, const Cleaned& cleaned, const Json& su
             {row_column(cleaned.weights.numel()), number_column("weight", cleaned.weights), given, suggested,
              number_column("probability", cleaned.judgement.right),
              number_column("suspicious", cleaned.suspicious())});
+  write_suspicious(setup, cleaned);
   const CleanInputs& inputs = setup.inputs();
   const std::shared_ptr<Network> whole =
       inputs.columns ? inputs.columns->widen(*cleaned.model, inputs.shape) : cleaned.model;
@@ -117,6 +119,7 @@ JobResult run_clean(Weighing& setup, JobParts& parts) {
     Json summary = summary_of(context, setup.options(), passes);
     summary["best_steps"] = cleaned->best_steps;
     describe(setup, *cleaned, summary);
+    summary["cleaned"] = write_cleaned(setup, *cleaned);
     write_files(setup, *cleaned, summary);
     return finished(context, passes, summary, clean_text(setup, *cleaned, summary));
   } catch (const Interrupted& stop) {

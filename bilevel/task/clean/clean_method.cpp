@@ -69,7 +69,7 @@ Json answer_of_part(Weighing& setup, const Part& work) {
     return {{"predicted", tensor_json(predict_fold(setup, part, ones))}};
   }
   WeightedRows all;
-  all.add(setup.train(), tensor_from(request.at("weights")));
+  all.add(setup.unrepeated(), tensor_from(request.at("weights")));
   all.add(setup.trusted(), 1);
   return {{"model", tensors_json(tensors_of(*setup.fit(all)))}};
 }
@@ -93,6 +93,12 @@ class Cleaning {
 
   LabelledPredictions at(const torch::Tensor& of_all, const std::vector<int64_t>& rows) const {
     return {at_rows(of_all, rows), setup_.classes_of(rows)};
+  }
+
+  /// Of values of the training rows those of `CleanSetup::unrepeated`.
+  torch::Tensor unrepeated(const torch::Tensor& of_train) const {
+    return at_rows(of_train,
+                   setup_.unrepeated());  // the training file comes first: a row's number is its place
   }
 
   /// What was predicted of the rows of fold k, into those of all rows.
@@ -143,7 +149,7 @@ class Cleaning {
       sum.value() = sum.value().get<double>() / static_cast<double>(kFolds);
     std::vector<Part> parts{{.name = "model",
                              .shown = "fitting: the cleaned model",
-                             .request = {{"weights", tensor_json(result_.weights)}}}};
+                             .request = {{"weights", tensor_json(unrepeated(result_.weights))}}}};
     if (setup_.options().baselines) {
       // With injected noise the usual methods are told its share, which nobody knows in earnest.
       const double drop =
@@ -172,13 +178,13 @@ class Cleaning {
                   put(k, answer, result);
                   return true;
                 });
-    return no_noise_p_value(at(result, setup_.train()), at(result, setup_.trusted()),
+    return no_noise_p_value(at(result, setup_.unrepeated()), at(result, setup_.trusted()),
                             result_.noise.trusted_shift.defined()) < kNoNoise;
   }
 
   void judge_labels(const torch::Tensor& probabilities) {
     setup_.step("how labels go wrong");
-    const LabelledPredictions train = at(probabilities, setup_.train());
+    const LabelledPredictions train = at(probabilities, setup_.unrepeated());
     const LabelledPredictions trusted = at(probabilities, setup_.trusted());
     result_.noise = fit_label_noise(train, trusted);
     if (!setup_.trusted().empty()) result_.intervals = noise_intervals(result_.noise, train, trusted);
@@ -195,7 +201,7 @@ class Cleaning {
                       percent_text(result_.noise.share),
                       interval_text(result_.intervals->share.first, result_.intervals->share.second)));
     }
-    result_.judgement = judge(result_.noise, train);
+    result_.judgement = judge(result_.noise, at(probabilities, setup_.train()));
     result_.weights = weight_of(result_.judgement.right, setup_.classes());
     if (result_.noise.trusted_shift.defined() || result_.noise.class_counts < kContradiction)
       setup_.note(other_shares(trusted));

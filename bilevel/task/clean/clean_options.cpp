@@ -25,6 +25,8 @@ void CleanOptions::fields(Fields& f) {
          "cut, as equal rows do")
       .as("COL");
   training_fields(f);
+  f.choice("cleaned", cleaned, "suspicious rows of the cleaned file: with the suggested label, or left out")
+      .as("NAME");
   f.flag("baselines", baselines, "measure the usual methods beside it");
   f.number("baseline_l2", baseline_l2, kNonNegative, "strength of the L2 term of the usual methods, in rows")
       .as("KAPPA")

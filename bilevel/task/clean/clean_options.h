@@ -18,12 +18,20 @@ struct NamesOf<WeightPer> {
   static constexpr const char* value[] = {"row", "group", "class-pair"};
 };
 
+/// What becomes of suspicious rows in the file that is written anew.
+enum class CleanedRows { fix, drop };
+template <>
+struct NamesOf<CleanedRows> {
+  static constexpr const char* value[] = {"fix", "drop"};
+};
+
 /// The options of `bilevel clean`.
 struct CleanOptions : JobOptions {
   std::string trusted;                    ///< file of rows whose labels are right; empty: see `CleanSetup`
   WeightPer weight_per = WeightPer::row;  ///< what has a weight logit of its own, see WeightUnits
-  double inject_noise = 0;            ///< share of training labels to be replaced by another class, at random
-  bool baselines = true;              ///< measure the usual methods beside it
+  double inject_noise = 0;  ///< share of training labels to be replaced by another class, at random
+  CleanedRows cleaned = CleanedRows::fix;  ///< in cleaned.<format>: their labels mended, or without them
+  bool baselines = true;                   ///< measure the usual methods beside it
   std::optional<double> baseline_l2;  ///< kappa of the usual methods, which are linear whatever the encoder
 
   void fields(Fields& fields) override;

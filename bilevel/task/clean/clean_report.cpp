@@ -15,8 +15,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kShown = 40;      // rows on the page
-constexpr int64_t kShownPairs = 2;  // of given and true label, on the terminal
+constexpr int64_t kShown = 40;         // rows on the page
+constexpr int64_t kShownClasses = 20;  // in the table of rates
+constexpr int64_t kShownPairs = 2;     // of given and true label, on the terminal
 
 Json at(const Json& value, const std::string& pointer) {
   return value.value(Json::json_pointer(pointer), Json(nullptr));
@@ -44,7 +45,7 @@ class CleanPage {
           "frequencies.</p>\n";
     }
     body += notes_markup(summary_.at("warnings").get<std::vector<std::string>>());
-    body += comparison() + figures_section("Curves", figures) + suspicious_rows();
+    body += rates_table() + comparison() + figures_section("Curves", figures) + suspicious_rows();
     body += table_of("Metrics", summary_.at("metrics"));
     body += table_of("Data", object_of(setup_.inputs().features->facts())) + columns_markup(summary_);
     body += table_of("Options", summary_.at("options"));
@@ -69,12 +70,23 @@ class CleanPage {
     if (metrics.contains("flips") && !metrics.at("flips").at("auroc").is_null())
       text += fmt::format("injected flips: AUROC {}\n",
                           metric_text(metrics.at("flips").at("auroc").get<double>()));
-    text += "\nthe most suspicious rows:\n";
+    text += none_suspicious() ? "\nno label is more likely wrong than right; the least certain:\n"
+                              : "\nthe most suspicious rows:\n";
     for (const int64_t i : most_suspicious(8)) {
-      text += fmt::format("  row {}: '{}', rather '{}'  {}\n", i + 1, printable(given(i)),
-                          printable(suggested(i)), shortened(printable(text_of_row(i)), 80));
+      const std::string rather = is_suspicious(i) ? fmt::format("rather '{}'", printable(suggested(i)))
+                                                  : fmt::format("right with probability {:.2f}", right(i));
+      text += fmt::format("  row {}: '{}', {}  {}\n", i + 1, printable(given(i)), rather,
+                          shortened(printable(text_of_row(i)), 80));
     }
-    return text + fmt::format("\nall rows: {0}/weights.tsv\nreport: {0}/report.html\n", setup_.context().out);
+    const std::string& out = setup_.context().out;
+    text += fmt::format("\nall rows: {}/weights.tsv\n", out);
+    if (!none_suspicious()) text += fmt::format("suspicious rows, to look at: {}/suspicious.tsv\n", out);
+    if (const Json file = at(summary_, "/cleaned/file"); file.is_string())
+      text += fmt::format("{}: {}/{}\n",
+                          setup_.options().cleaned == CleanedRows::fix ? "with the suggested labels"
+                                                                       : "without the suspicious rows",
+                          out, file.get<std::string>());
+    return text + fmt::format("report: {}/report.html\n", out);
   }
 
  private:
@@ -84,6 +96,9 @@ class CleanPage {
   const std::string& suggested(int64_t i) const {
     return setup_.name_of(cleaned_.judgement.suggested[i].item<int64_t>());
   }
+  double right(int64_t i) const { return cleaned_.judgement.right[i].item<double>(); }
+  bool is_suspicious(int64_t i) const { return right(i) < 0.5; }
+  bool none_suspicious() const { return summary_.at("suspicious").get<int64_t>() == 0; }
   std::string text_of_row(int64_t i) const { return setup_.row_text(row(i)); }
 
   std::vector<int64_t> most_suspicious(int64_t count) const {
@@ -118,6 +133,28 @@ class CleanPage {
     return fmt::format("recorded wrongly{}: {}", classes > 2 ? ", most of all" : "", fmt::join(pairs, ", "));
   }
 
+  /// The rates of all pairs of classes; nothing for more classes than a page has room for.
+  std::string rates_table() const {
+    const int64_t classes = setup_.classes();
+    if (classes > kShownClasses) return "";
+    std::vector<TableColumn> columns{{"true class", "heading"}};
+    std::vector<std::vector<std::string>> rows;
+    for (int64_t j = 0; j < classes; ++j) {
+      columns.push_back({fmt::format("recorded as {}", setup_.name_of(j)), "number"});
+      rows.push_back({escape_markup(setup_.name_of(j))});
+      for (int64_t k = 0; k < classes; ++k) {
+        std::string rate = percent_text(cleaned_.noise.transition[j][k].item<double>());
+        if (const auto& intervals = cleaned_.intervals)
+          rate += interval_text(intervals->low[j][k].item<double>(), intervals->high[j][k].item<double>());
+        rows.back().push_back(rate);
+      }
+    }
+    return "<h2>How labels go wrong</h2>\n" + table_markup(columns, rows) +
+           "<p class=\"subtle\">Of the rows of each true class the estimated share that is recorded as each "
+           "class" +
+           (cleaned_.intervals ? ", with 95&nbsp;% intervals.</p>\n" : ".</p>\n");
+  }
+
   std::string comparison() const {
     const Json found = at(summary_, "/baselines");
     if (found.is_null()) return "";
@@ -148,15 +185,17 @@ class CleanPage {
     std::vector<std::vector<std::string>> rows;
     for (const int64_t i : most_suspicious(kShown)) {
       rows.push_back({std::to_string(i + 1), fmt::format("{:.4f}", cleaned_.weights[i].item<double>()),
-                      fmt::format("{:.4f}", cleaned_.judgement.right[i].item<double>()),
-                      escape_markup(given(i)), escape_markup(suggested(i))});
+                      fmt::format("{:.4f}", right(i)), escape_markup(given(i)), escape_markup(suggested(i))});
       if (setup_.flips()) {
         rows.back().push_back(
             escape_markup(setup_.name_of(setup_.flips()->original[static_cast<size_t>(i)])));
       }
       rows.back().push_back(escape_markup(shortened(text_of_row(i), 300)));
     }
-    return "<h2>Most suspicious rows</h2>\n" + table_markup(columns, rows);
+    return (none_suspicious()
+                ? "<h2>The least certain rows</h2>\n<p>No label is more likely wrong than right.</p>\n"
+                : "<h2>Most suspicious rows</h2>\n") +
+           table_markup(columns, rows);
   }
 
   /// How many weights fall into each twentieth.

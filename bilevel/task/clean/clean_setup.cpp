@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
+#include <set>
 #include <unordered_map>
 
 #include "bilevel/core/error.h"
@@ -13,20 +14,22 @@
 namespace bilevel {
 namespace {
 
-/// What makes two rows the same: the text, or all cells, or label and entries.
-std::string key_of(const DataFile& file, int64_t row, const std::string& text) {
+/// What makes two rows the same, whatever their labels: the text, or all cells, or all entries.
+std::string key_of(const DataFile& file, int64_t row, const CleanOptions& options) {
   const auto at = static_cast<size_t>(row);
   if (const auto* table = std::get_if<Table>(&file)) {
-    if (!text.empty()) return std::string(table->cell(at, table->column(text)));
+    if (!options.text.empty()) return std::string(table->cell(at, table->column(options.text)));
+    const size_t label = table->column(options.label);
     std::string key;
     for (size_t column = 0; column < table->columns(); ++column) {
+      if (column == label) continue;
       key += table->cell(at, column);
       key += '\0';
     }
     return key;
   }
   const auto& sparse = std::get<SparseTable>(file);
-  std::string key = fmt::format("{}", sparse.labels.at(at));
+  std::string key;
   const auto* offsets = sparse.features.offsets.const_data_ptr<int64_t>();
   const auto begin = offsets[row], count = offsets[row + 1] - begin;
   key.append(reinterpret_cast<const char*>(sparse.features.indices.const_data_ptr<int64_t>() + begin),
@@ -66,11 +69,12 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
   network_ = resolve(o_, defaults_);
   labels_ = files_.classes(o_.label);
+  read_classes_ = labels_.classes;
   train_ = files_.rows_of_role("train");
   trusted_ = files_.rows_of_role("trusted");
   test_ = files_.rows_of_role("test");
   check_classes();
-  refuse_shared_rows();
+  find_repeated();
   if (o_.inject_noise > 0) {
     flips_ = inject_noise(labels_.classes, static_cast<int64_t>(train_.size()), classes(), o_.inject_noise,
                           o_.seed);
@@ -118,29 +122,34 @@ void CleanSetup::check_groups() const {
   table->column(o_.group);
 }
 
-void CleanSetup::refuse_shared_rows() const {
-  if (o_.trusted.empty()) return;
-  std::unordered_map<std::string, int64_t> of_train;
-  for (const int64_t row : train_) {
+void CleanSetup::find_repeated() {
+  const auto key = [&](int64_t row) {
     const auto [file, local] = files_.source_of(row);
-    of_train.emplace(key_of(file->file, local, o_.text), row);
+    return key_of(file->file, local, o_);
+  };
+  std::unordered_map<std::string, std::multiset<int64_t>> judging;  // classes of the trusted rows
+  for (const int64_t row : trusted_) judging[key(row)].insert(labels_.classes[static_cast<size_t>(row)]);
+  std::vector<bool> repeated(train_.size());
+  for (const bool same_class : {true, false}) {  // rows of the trusted row's class come first
+    for (size_t i = 0; i < train_.size() && !judging.empty(); ++i) {
+      const auto found = repeated[i] ? judging.end() : judging.find(key(train_[i]));
+      if (found == judging.end() || found->second.empty()) continue;
+      const int64_t own = labels_.classes[static_cast<size_t>(train_[i])];
+      const auto of_class = same_class ? found->second.find(own) : found->second.begin();
+      if (of_class == found->second.end()) continue;
+      repeated[i] = true;
+      if (o_.text.empty()) found->second.erase(of_class);
+    }
   }
-  int64_t shared = 0;
-  std::string first;
-  for (const int64_t row : trusted_) {
-    const auto [file, local] = files_.source_of(row);
-    const auto found = of_train.find(key_of(file->file, local, o_.text));
-    if (found == of_train.end()) continue;
-    if (shared++ > 0) continue;
-    const auto [other, other_local] = files_.source_of(found->second);
-    first = fmt::format("{}:{} is {}:{}", file->path, position_of(file->file, local).line, other->path,
-                        position_of(other->file, other_local).line);
+  for (size_t i = 0; i < train_.size(); ++i) {
+    if (!repeated[i]) unrepeated_.push_back(train_[i]);
   }
-  if (shared > 0) {
-    throw InputError(fmt::format(
-        "{} trusted row{} also stand{} in the training file ({}{}); a row that trains cannot judge: take it "
-        "out of one of the two",
-        shared, shared == 1 ? "" : "s", shared == 1 ? "s" : "", shared == 1 ? "" : "the first: ", first));
+  if (const size_t count = train_.size() - unrepeated_.size(); count > 0) {
+    note(fmt::format(
+        "{} training row{} {} like trusted ones, which stand for them: {} judged as all others are, and "
+        "train{} nothing",
+        count, count == 1 ? "" : "s", count == 1 ? "looks" : "look", count == 1 ? "it is" : "they are",
+        count == 1 ? "s" : ""));
   }
 }
 

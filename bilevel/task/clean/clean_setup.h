@@ -36,8 +36,7 @@ struct CleanInputs {
 };
 
 /// The task, ready to train. Rows are numbered through all files, in the order training, trusted, test. InputError also for
-/// a class with fewer than two training rows, and for trusted rows that stand in the training file too (the same text,
-/// or the same cells).
+/// a class with fewer than two training rows.
 class CleanSetup : public JobSetup {
  public:
   CleanSetup(CleanOptions options, const JobContext& context);
@@ -49,8 +48,13 @@ class CleanSetup : public JobSetup {
   int64_t classes() const { return static_cast<int64_t>(labels_.names.size()); }
   /// int64 [rows]: the labels as training sees them.
   const torch::Tensor& given() const { return given_; }
+  /// The class of each row as the files have it, before noise was injected.
+  const std::vector<int64_t>& read_classes() const { return read_classes_; }
   torch::Tensor classes_of(const std::vector<int64_t>& rows) const { return at_rows(given_, rows); }
   const std::vector<int64_t>& train() const { return train_; }
+  /// The training rows that repeat no trusted row: a row that trains cannot judge. All rows with the text of a trusted one
+  /// repeat it; of rows with its features, which others may have by chance, as many as there are trusted ones.
+  const std::vector<int64_t>& unrepeated() const { return unrepeated_; }
   const std::vector<int64_t>& trusted() const { return trusted_; }
   const std::vector<int64_t>& test() const { return test_; }
   const std::optional<InjectedFlips>& flips() const { return flips_; }
@@ -79,13 +83,14 @@ class CleanSetup : public JobSetup {
  private:
   void check_classes() const;
   void check_groups() const;
-  void refuse_shared_rows() const;
+  void find_repeated();
 
   CleanDefaults defaults_;
   NetworkOptions network_;
   ClassLabels labels_;
+  std::vector<int64_t> read_classes_;
   torch::Tensor given_;
-  std::vector<int64_t> train_, trusted_, test_;
+  std::vector<int64_t> train_, unrepeated_, trusted_, test_;
   std::optional<InjectedFlips> flips_;
   CleanInputs inputs_;
 };

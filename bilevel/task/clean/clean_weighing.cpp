@@ -30,7 +30,16 @@ Weighing::Weighing(CleanOptions options, const JobContext& context)
   }
   for (int64_t k = 0; k < kFolds; ++k) {
     CleanPart part;
-    for (const int64_t row : train()) (fold_of(row) == k ? part.fold_train : part.train).push_back(row);
+    for (const int64_t row : unrepeated()) {
+      if (fold_of(row) != k) part.train.push_back(row);
+    }
+    for (const int64_t row : train()) {
+      if (fold_of(row) == k) part.fold_train.push_back(row);
+    }
+    if (part.train.empty()) {
+      throw InputError(
+          fmt::format("{}: too few training rows; those that look like trusted rows do not train", o_.train));
+    }
     for (const int64_t row : trusted()) (fold_of(row) == k ? part.fold_trusted : part.trusted).push_back(row);
     parts_.push_back(std::move(part));
   }

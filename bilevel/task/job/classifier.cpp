@@ -6,6 +6,7 @@
 
 #include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
+#include "bilevel/task/job/predicted_rows.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
@@ -15,21 +16,6 @@ using Json = nlohmann::ordered_json;
 torch::Tensor probabilities_of(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
                                const torch::Device& device) {
   return torch::softmax(logits_of(network, inputs, rows, device).to(torch::kFloat64), 1);
-}
-
-torch::Tensor Calibration::apply(const torch::Tensor& probabilities) const {
-  return torch::softmax(beta * probabilities.to(torch::kFloat64).clamp_min(1e-12).log() + bias, 1);
-}
-
-Json Calibration::to_json() const {
-  const torch::Tensor values = bias.contiguous();
-  const auto* b = values.const_data_ptr<double>();
-  return {{"temperature", 1 / beta}, {"bias", std::vector<double>(b, b + values.numel())}};
-}
-
-Calibration Calibration::from_json(const Json& json) {
-  return {.beta = 1 / json.at("temperature").get<double>(),
-          .bias = torch::tensor(json.at("bias").get<std::vector<double>>(), torch::kFloat64)};
 }
 
 Json ClassScores::to_json() const { return {{"accuracy", accuracy}, {"loss", loss}}; }
@@ -78,19 +64,12 @@ void write_test_predictions(const JobContext& context, const JobFiles& files,
   write_tsv(context.path("predictions.tsv").string(), columns);
 }
 
-Json write_class_predictions(const std::string& path, const torch::Tensor& probabilities,
-                             const std::vector<std::string>& names,
-                             const std::optional<ClassLabels>& labels) {
-  const int64_t rows = probabilities.size(0);
-  std::vector<Column> columns = class_columns(probabilities, names);
-  columns.insert(columns.begin(), row_column(rows));
-  if (labels) columns.push_back(label_column(names, torch::tensor(labels->classes, torch::kInt64)));
-  write_tsv(path, columns);
+Json predicted_counts(const torch::Tensor& probabilities, const std::vector<std::string>& names) {
   const torch::Tensor counts =
       torch::bincount(probabilities.argmax(1), {}, static_cast<int64_t>(names.size()));
-  Json result{{"command", "predict"}, {"rows", rows}, {"predicted", Json::object()}, {"out", path}};
+  Json result = Json::object();
   for (size_t c = 0; c < names.size(); ++c)
-    result["predicted"][names[c]] = counts[static_cast<int64_t>(c)].item<int64_t>();
+    result[names[c]] = counts[static_cast<int64_t>(c)].item<int64_t>();
   return result;
 }
 
@@ -101,34 +80,44 @@ std::optional<ClassLabels> find_classes(const DataFile& file, const std::string&
                           : find_classes(std::get<SparseTable>(file), known, origin);
 }
 
-Prediction predict_classes(const PredictRequest& request) {
-  const SavedModel model = load_model(request.model);
-  const auto names = model.at<std::vector<std::string>>("classes");
-  std::optional<Calibration> calibration;
+std::optional<Calibration> saved_calibration(const SavedModel& model) {
+  const Json found = model.description.value("calibration", Json());
+  if (found.is_null()) return std::nullopt;
   try {
-    if (const Json found = model.description.value("calibration", Json()); !found.is_null())
-      calibration = Calibration::from_json(found);
+    return Calibration::from_json(found);
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", model.path, error.what()));
   }
+}
+
+Prediction predict_classes(const PredictRequest& request) {
+  const SavedModel model = load_model(request.model);
+  const auto names = model.at<std::vector<std::string>>("classes");
+  const std::optional<Calibration> calibration = saved_calibration(model);
   const torch::Device device = device_named(request.device);
   const std::shared_ptr<Network> network = model.load_network();
   network->to(device);
-  const DataFile file = read_input(model, request.input, request.read);
-  const std::optional<ClassLabels> labels =
-      find_classes(file, model.at<std::string>("label"), names, "the model");
-  const int64_t rows = rows_of(file);
+  PredictedRows rows(model, request);
+  const KnownLabels labels = rows.labels(names);
   torch::Tensor probabilities =
-      probabilities_of(*network, model.features.apply(file), all_rows(rows), device);
-  if (calibration) probabilities = calibration->apply(probabilities);
-  Json result = write_class_predictions(request.out, probabilities, names, labels);
-  result["warnings"] = Json::array();
-  if (model.description.contains("calibration") && !calibration)
-    result["warnings"].push_back("trained without trusted rows: the probabilities are not calibrated");
-  if (labels) result.update(class_scores(probabilities, torch::tensor(labels->classes)).to_json());
-  std::string text = fmt::format("{} rows, classified; written to {}\n", rows, request.out);
-  if (labels) text += fmt::format("accuracy on their labels: {:.4f}\n", result.at("accuracy").get<double>());
-  return {result, text};
+      probabilities_of(*network, model.features.apply(rows.file()), all_rows(rows.rows()), device);
+  if (calibration) {
+    probabilities = calibration->apply(probabilities);
+  } else if (model.description.contains("calibration")) {
+    rows.warn("trained without trusted rows: the probabilities are not calibrated");
+  }
+  Json result{{"command", "predict"},
+              {"rows", rows.rows()},
+              {"predicted", predicted_counts(probabilities, names)},
+              {"out", request.out}};
+  std::string text = fmt::format("{} rows, classified; written to {}\n", rows.rows(), request.out);
+  if (!labels.rows.empty()) {
+    const ClassScores scores =
+        class_scores(at_rows(probabilities, labels.rows), classes_at(labels.classes, labels.rows));
+    result.update(scores.to_json());
+    text += fmt::format("accuracy on their labels: {:.4f}\n", scores.accuracy);
+  }
+  return rows.finish(class_columns(probabilities, names), labels, names, std::move(result), text);
 }
 
 }  // namespace bilevel

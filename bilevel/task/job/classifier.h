@@ -10,6 +10,7 @@
 
 #include "bilevel/data/classes.h"
 #include "bilevel/data/table_writer.h"
+#include "bilevel/task/job/calibration.h"
 #include "bilevel/task/job/job_data.h"
 #include "bilevel/task/job/job_entry.h"
 #include "bilevel/task/job/saved_model.h"
@@ -19,20 +20,6 @@ namespace bilevel {
 /// float64 [rows, classes] on the CPU: softmax of the network's logits, in evaluation mode.
 torch::Tensor probabilities_of(Network& network, const Inputs& inputs, const std::vector<int64_t>& rows,
                                const torch::Device& device);
-
-/// Makes probabilities honest: softmax(beta log p + bias). beta above 1 for a model that is too unsure, as models
-/// fitted with wrong labels are; below 1 for one that is too sure; 1/beta is called its temperature.
-struct Calibration {
-  double beta = 1;
-  torch::Tensor bias;  ///< float64 [classes]
-
-  /// float64 [rows, classes] of the same; p not below 1e-12.
-  torch::Tensor apply(const torch::Tensor& probabilities) const;
-
-  nlohmann::ordered_json to_json() const;  ///< {"temperature", "bias": [classes]}
-  /// Throws nlohmann::json::exception for what `to_json` cannot have written.
-  static Calibration from_json(const nlohmann::ordered_json& json);
-};
 
 /// How good probabilities are.
 struct ClassScores {
@@ -61,20 +48,21 @@ void write_test_predictions(const JobContext& context, const JobFiles& files,
                             const std::vector<int64_t>& rows, const torch::Tensor& probabilities,
                             const std::vector<std::string>& names, const torch::Tensor& classes);
 
-/// Writes the predictions of a file: row (from 1), `class_columns`, and label where there are labels. Returns {command,
-/// rows, predicted: {NAME: rows}, out}.
-nlohmann::ordered_json write_class_predictions(const std::string& path, const torch::Tensor& probabilities,
-                                               const std::vector<std::string>& names,
-                                               const std::optional<ClassLabels>& labels);
+/// How many rows are predicted to be of each class: {NAME: rows}.
+nlohmann::ordered_json predicted_counts(const torch::Tensor& probabilities,
+                                        const std::vector<std::string>& names);
 
 /// As those of classes.h, of either kind of file.
 std::optional<ClassLabels> find_classes(const DataFile& file, const std::string& column,
                                         const std::vector<std::string>& known, const std::string& origin);
 
+/// The calibration that a model was saved with; none where there is none or it is null.
+std::optional<Calibration> saved_calibration(const SavedModel& model);
+
 /// Classifies the rows of a file with a saved softmax model, whose description holds "classes" (names) and
 /// "label" (column), and, where its probabilities are to be calibrated, "calibration" (null: they should be and could
-/// not, which is told); and writes them (`write_class_predictions`). The summary has warnings and, with labels, accuracy and
-/// loss too. Throws InputError and FileError.
+/// not, which is told, as it is where there is none); and writes `class_columns` (see `PredictedRows`). The summary has command,
+/// rows, predicted (`predicted_counts`), out and, with labels, accuracy and loss. Throws InputError and FileError.
 Prediction predict_classes(const PredictRequest& request);
 
 }  // namespace bilevel

@@ -69,7 +69,7 @@ Prediction predict(const PredictRequest& request) {
   if (!request.shots.empty()) read.push_back(request.shots);
   for (const auto& part : std::filesystem::recursive_directory_iterator(request.model))
     read.push_back(part.path().string());
-  refuse_to_overwrite(request.out, read);
+  if (request.out != kStandardOutput) refuse_to_overwrite(request.out, read);
   device_named(request.device);
   return entry.predict(request);
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "bilevel/core/registry.h"
 #include "bilevel/task/describe/describe.h"
@@ -30,18 +31,25 @@ class Job {
   void fields(Fields& fields) { options().fields(fields); }
 };
 
+/// As a file of predictions: standard output.
+inline constexpr const char* kStandardOutput = "-";
+
 /// New rows and where their predictions go.
 struct PredictRequest {
-  std::string model;  ///< the folder of a run
-  std::string input, out;
-  std::string shots;  ///< labelled rows, for a model that is adapted to some; else empty
+  std::string model;       ///< the folder of a run
+  std::string input, out;  ///< out: a file, or `kStandardOutput`
+  std::string shots;       ///< labelled rows, for a model that is adapted to some; else empty
   ReadOptions read;
   std::string device = "cpu";  ///< see `device_named`
+  std::vector<std::string> keep =
+      {};               ///< columns of the input that are copied in front of the predictions; "all": all
+  bool strict = false;  ///< refuse cells and labels that the model cannot read
 };
 
 struct Prediction {
   nlohmann::ordered_json summary;  ///< the object of `--json`
   std::string text;                ///< lines for a person, without the summary's warnings
+  std::string table = {};          ///< what was not written to a file, since `out` is `kStandardOutput`
 };
 
 /// One job. Its folder bilevel/task/<name>/ defines `JobEntry <name>_entry()` in <name>.cpp.

@@ -47,7 +47,8 @@ void save_model(const JobContext& context, const JobOptions& options, const Netw
            {"version", BILEVEL_VERSION},
            {"network", nlohmann::json(network.options())},
            {"features", features.to_json()},
-           {"label", options.label}};
+           {"label", options.label},
+           {"train_format", name_of(format_of(options.train, options.read.table().format))}};
   all.update(description);
   all.update(fields_of(const_cast<ReadOptions&>(options.read)).to_json());
   write_file_atomically(context.path("model.json").string(), all.dump(1) + "\n");
@@ -83,6 +84,8 @@ DataFile read_input(const SavedModel& model, const std::string& input, const Rea
   }
   const Json missing = model.description.value("missing", Json());
   if (used.missing.empty() && missing.is_string()) used.missing = missing.get<std::string>();
+  if (input == kStandardInput && used.table().format == Format::automatic)
+    used.format = model.description.value("train_format", used.format);
   return read_data_file(input, used.table(), /*labels_required=*/false);
 }
 

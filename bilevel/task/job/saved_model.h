@@ -36,7 +36,7 @@ struct SavedModel {
 };
 
 /// Writes the files of a job's model into its folder. `description` gets made_by ("bilevel " + command), version, network,
-/// features, and of the options label, format and header.
+/// features, train_format, and of the options label, format and header.
 void save_model(const JobContext& context, const JobOptions& options, const Network& network,
                 const Features& features, std::map<std::string, torch::Tensor> tensors,
                 const nlohmann::ordered_json& description);
@@ -47,8 +47,11 @@ std::string command_of_model(const std::string& folder);
 /// Reads the files. Throws InputError when there is no model, FileError when it is broken.
 SavedModel load_model(const std::string& folder);
 
+/// As a file to predict: standard input.
+inline constexpr const char* kStandardInput = "-";
+
 /// A file to predict, read as the model's training file was: header and marks of missing values, where they are not given,
-/// by what held for the training file.
+/// by what held for the training file; standard input, where no format is given, in that of the training file.
 DataFile read_input(const SavedModel& model, const std::string& input, const ReadOptions& read);
 
 }  // namespace bilevel

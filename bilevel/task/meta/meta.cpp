@@ -14,6 +14,7 @@
 #include "bilevel/core/device.h"
 #include "bilevel/report/escape.h"
 #include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/predicted_rows.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/meta/meta_report.h"
 #include "bilevel/task/meta/meta_setup.h"
@@ -192,6 +193,18 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   return finished(context, passes, summary, meta_text(setup, summary));
 }
 
+/// The classes of the rows that a model adapts to; those that it knows, where it has a head for these.
+ClassLabels classes_of_shots(const DataFile& shots, const std::string& label,
+                             const std::vector<std::string>* known) {
+  if (const auto* table = std::get_if<Table>(&shots)) {
+    const size_t column = table->column(label);
+    return known != nullptr ? read_classes(*table, column, *known, "the model")
+                            : read_classes(*table, column);
+  }
+  const auto& sparse = std::get<SparseTable>(shots);
+  return known != nullptr ? read_classes(sparse, *known, "the model") : read_classes(sparse);
+}
+
 Prediction predict_meta(const PredictRequest& request) {
   const SavedModel saved = load_model(request.model);
   const MetaModelOptions options{.network = saved.network,
@@ -204,46 +217,39 @@ Prediction predict_meta(const PredictRequest& request) {
                   device_named(request.device));
   model.load(saved.tensors);
 
-  const auto read = [&](const std::string& path) { return read_input(saved, path, request.read); };
   const auto inputs_of = [&](const DataFile& file) {
     return meta_rows(saved.features, {&file}, options.pair, saved.features.apply(file));
   };
-  const DataFile labelled = read(request.shots);
-  const ClassLabels classes = std::visit(
-      [&](const auto& file) {
-        if constexpr (std::is_same_v<std::decay_t<decltype(file)>, Table>) {
-          const size_t column = file.column(label);
-          return model.shared() ? read_classes(file, column, known, "the model") : read_classes(file, column);
-        } else {
-          return model.shared() ? read_classes(file, known, "the model") : read_classes(file);
-        }
-      },
-      labelled);
-  const DataFile file = read(request.input);
-  const MetaRows rows = inputs_of(file);
+  const DataFile labelled = read_input(saved, request.shots, request.read);
+  const ClassLabels classes = classes_of_shots(labelled, label, model.shared() ? &known : nullptr);
+  PredictedRows predicted(saved, request);
+  const KnownLabels truth = predicted.labels(classes.names, request.shots);
+  const MetaRows rows = inputs_of(predicted.file());
   const auto count = static_cast<int64_t>(classes.names.size());
   const torch::Tensor probabilities = torch::softmax(
       model
           .adapted_scores(inputs_of(labelled), classes.classes, count, rows, saved.at<int64_t>("adapt_steps"))
           .to(torch::kFloat64),
       1);
-  const std::optional<ClassLabels> truth = find_classes(file, label, classes.names, request.shots);
-  nlohmann::ordered_json result = write_class_predictions(request.out, probabilities, classes.names, truth);
-  result["shots"] = classes.rows();
-  result["classes"] = classes.names;
-  result["mean_probability"] = probabilities.amax(1).mean().item<double>();
-  if (truth)
-    result["accuracy"] = class_scores(probabilities, torch::tensor(truth->classes, torch::kInt64)).accuracy;
-  result["warnings"] = nlohmann::ordered_json::array();
-  result["notes"] = nlohmann::ordered_json::array({kUncalibrated});
+  Json result{{"command", "predict"},
+              {"rows", predicted.rows()},
+              {"predicted", predicted_counts(probabilities, classes.names)},
+              {"out", request.out},
+              {"shots", classes.rows()},
+              {"classes", classes.names},
+              {"mean_probability", probabilities.amax(1).mean().item<double>()},
+              {"notes", Json::array({kUncalibrated})}};
   std::string text = fmt::format("adapted to {} rows of {} classes; {} rows classified, written to {}\n",
-                                 classes.rows(), count, probabilities.size(0), request.out);
-  if (truth) {
+                                 classes.rows(), count, predicted.rows(), request.out);
+  if (!truth.rows.empty()) {
+    result["accuracy"] =
+        class_scores(at_rows(probabilities, truth.rows), classes_at(truth.classes, truth.rows)).accuracy;
     text +=
         fmt::format("accuracy on their labels: {:.4f}, mean probability of the predicted classes: {:.4f}\n",
                     result["accuracy"].get<double>(), result["mean_probability"].get<double>());
   }
-  return {result, text + kUncalibrated + "\n"};
+  return predicted.finish(class_columns(probabilities, classes.names), truth, classes.names,
+                          std::move(result), text + kUncalibrated + "\n");
 }
 
 /// Where there are texts in several domains, or of many classes.

@@ -154,6 +154,19 @@ Json measure_baselines(const TuneSetup& setup, JobParts& all, TuneModel& model, 
   return baselines;
 }
 
+/// By the validation rows; it and what it makes of the test rows go into the summary.
+Calibration calibrate(const TuneSetup& setup, const TuneModel& model, Json& summary) {
+  const auto classes = [&](const std::vector<int64_t>& rows) {
+    return classes_at(setup.data().classes, rows);
+  };
+  const std::vector<int64_t>& valid = setup.data().valid;
+  const Calibration calibration = fit_temperature(model.probabilities(valid), classes(valid));
+  summary["calibration"] = calibration.to_json();
+  summary["metrics"]["test_calibrated"] =
+      class_scores(calibration.apply(model.probabilities(setup.test())), classes(setup.test())).to_json();
+  return calibration;
+}
+
 JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   const TuneJobOptions& o = setup.options();
   const JobContext& context = setup.context();
@@ -178,7 +191,8 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   summary["passes_apart"] = {{"start", spent.start}, {"learn", spent.learn}, {"finish", spent.finish}};
   const std::vector<LearnedValue> values = learned_values(setup, model);
   summary["learned"] = learned_json(values);
-  const torch::Tensor test = model.probabilities(setup.test());
+  const Calibration calibration = calibrate(setup, model, summary);
+  const torch::Tensor test = calibration.apply(model.probabilities(setup.test()));
   summary["baselines"] = Json::object();
   try {
     if (const double share = o.baseline_passes; share > 0)
@@ -186,7 +200,8 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   } catch (const Interrupted&) {
     return interrupted(context, o, passes, "interrupted while the baselines were searched");
   }
-  save_model(context, o, *model.write_network(), setup.features(), {}, {{"classes", setup.class_names()}});
+  save_model(context, o, *model.write_network(), setup.features(), {},
+             {{"classes", setup.class_names()}, {"calibration", calibration.to_json()}});
   write_test_predictions(context, setup.data_files(), setup.test(), test, setup.class_names(),
                          classes_at(setup.data().classes, setup.test()));
   write_hyperparameters(setup.path("hyperparameters.tsv"), values);

@@ -1,0 +1,77 @@
+#include "bilevel/task/auc/auc_predict.h"
+
+#include <fmt/format.h>
+
+#include "bilevel/core/device.h"
+#include "bilevel/data/classes.h"
+#include "bilevel/task/auc/auc_setup.h"
+#include "bilevel/task/job/predicted_rows.h"
+
+namespace bilevel {
+
+torch::Tensor auc_probabilities(const torch::Tensor& scores) {
+  const torch::Tensor s = scores.to(torch::kFloat64);
+  const torch::Tensor output = s / (1 - s * s).clamp_min(1e-12).sqrt();
+  return torch::stack({torch::sigmoid(-output), torch::sigmoid(output)}, 1);
+}
+
+std::vector<Column> auc_columns(const torch::Tensor& scores, double threshold,
+                                const std::vector<std::string>& names,
+                                const std::optional<Calibration>& calibration) {
+  std::vector<Column> columns{
+      number_column("score", scores),
+      label_column(names, scores.to(torch::kFloat64).ge(threshold).to(torch::kInt64))};
+  columns[1].name = "predicted";
+  if (calibration) {
+    columns.push_back(number_column(fmt::format("p({})", names[1]),
+                                    calibration->apply(auc_probabilities(scores)).select(1, 1)));
+  }
+  return columns;
+}
+
+Prediction predict_auc(const PredictRequest& request) {
+  const SavedModel saved = load_model(request.model);
+  AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, device_named(request.device));
+  model.load(saved.tensors);
+  const auto positive = saved.at<std::string>("positive");
+  const auto threshold = saved.at<double>("threshold");
+  const std::optional<Calibration> calibration = saved_calibration(saved);
+  PredictedRows rows(saved, request);
+  if (!calibration)
+    rows.warn(
+        "the model brings no calibration, as those of earlier versions: there is no column of probabilities");
+
+  // A model of an earlier version does not know what its other rows were called: all that the file has.
+  std::vector<std::string> known = saved.description.value("classes", std::vector<std::string>());
+  std::vector<std::string> names = auc_class_names(positive, known);
+  if (known.empty()) {
+    known = rows.label_values();
+    known.push_back(positive);
+  }
+  KnownLabels labels = rows.labels(known);
+  const std::optional<int64_t> of_positive = ClassIndex(known).find_loosely(positive);
+  for (int64_t& c : labels.classes)
+    if (c >= 0) c = c == of_positive ? 1 : 0;
+
+  const torch::Tensor scores =
+      model.scores(saved.features.apply(rows.file()), all_rows(rows.rows())).to(torch::kFloat64).contiguous();
+  const auto called = scores.ge(threshold).sum().item<int64_t>();
+  nlohmann::ordered_json result{{"command", "predict"},
+                                {"rows", rows.rows()},
+                                {"predicted", {{names[0], rows.rows() - called}, {names[1], called}}},
+                                {"predicted_positive", called},
+                                {"out", request.out}};
+  std::string text =
+      fmt::format("{} rows, {} called positive; written to {}\n", rows.rows(), called, request.out);
+  const torch::Tensor known_classes = classes_at(labels.classes, labels.rows);
+  const auto positives = known_classes.sum().item<int64_t>();
+  if (positives > 0 && positives < known_classes.numel()) {
+    const double measured = auc(ScoredRows(at_rows(scores, labels.rows), known_classes));
+    result["auc"] = measured;
+    text += fmt::format("AUC on their labels: {:.4f}\n", measured);
+  }
+  return rows.finish(auc_columns(scores, threshold, names, calibration), labels, names, std::move(result),
+                     text);
+}
+
+}  // namespace bilevel
