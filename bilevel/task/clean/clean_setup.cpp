@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
-#include <set>
 #include <unordered_map>
 
 #include "bilevel/core/error.h"
@@ -127,30 +126,23 @@ void CleanSetup::find_repeated() {
     const auto [file, local] = files_.source_of(row);
     return key_of(file->file, local, o_);
   };
-  std::unordered_map<std::string, std::multiset<int64_t>> judging;  // classes of the trusted rows
-  for (const int64_t row : trusted_) judging[key(row)].insert(labels_.classes[static_cast<size_t>(row)]);
-  std::vector<bool> repeated(train_.size());
-  for (const bool same_class : {true, false}) {  // rows of the trusted row's class come first
-    for (size_t i = 0; i < train_.size() && !judging.empty(); ++i) {
-      const auto found = repeated[i] ? judging.end() : judging.find(key(train_[i]));
-      if (found == judging.end() || found->second.empty()) continue;
-      const int64_t own = labels_.classes[static_cast<size_t>(train_[i])];
-      const auto of_class = same_class ? found->second.find(own) : found->second.begin();
-      if (of_class == found->second.end()) continue;
-      repeated[i] = true;
-      if (o_.text.empty()) found->second.erase(of_class);
-    }
+  std::unordered_map<std::string, int64_t> judging;  // trusted rows that no training row has been found for
+  for (const int64_t row : trusted_) ++judging[key(row)];
+  const bool chance = !units().repeated.contains("trusted");
+  int64_t count = 0;
+  for (const int64_t row : train_) {
+    const auto found = judging.empty() ? judging.end() : judging.find(key(row));
+    const bool repeated = found != judging.end() && found->second > 0;
+    if (repeated && o_.text.empty()) --found->second;
+    count += repeated ? 1 : 0;
+    if (!repeated || chance) unrepeated_.push_back(row);
   }
-  for (size_t i = 0; i < train_.size(); ++i) {
-    if (!repeated[i]) unrepeated_.push_back(train_[i]);
-  }
-  if (const size_t count = train_.size() - unrepeated_.size(); count > 0) {
-    note(fmt::format(
-        "{} training row{} {} like trusted ones, which stand for them: {} judged as all others are, and "
-        "train{} nothing",
-        count, count == 1 ? "" : "s", count == 1 ? "looks" : "look", count == 1 ? "it is" : "they are",
-        count == 1 ? "s" : ""));
-  }
+  if (count == 0) return;
+  note(fmt::format(
+      "{} training row{} {} like trusted ones; {}", count, count == 1 ? "" : "s",
+      count == 1 ? "looks" : "look",
+      chance ? "rows of so few different cells do so by chance: they train as all others do"
+             : "trusted rows stand for them: they train nothing, and are judged as all others are"));
 }
 
 CleanInputs CleanSetup::fit(const std::string& encoder) const {

@@ -53,7 +53,8 @@ class CleanSetup : public JobSetup {
   torch::Tensor classes_of(const std::vector<int64_t>& rows) const { return at_rows(given_, rows); }
   const std::vector<int64_t>& train() const { return train_; }
   /// The training rows that repeat no trusted row: a row that trains cannot judge. All rows with the text of a trusted one
-  /// repeat it; of rows with its features, which others may have by chance, as many as there are trusted ones.
+  /// repeat it; of rows with its features, which others may have by chance, as many as there are trusted ones, the first of the
+  /// file; and none where rows coincide as often as chance makes them (`row_units`).
   const std::vector<int64_t>& unrepeated() const { return unrepeated_; }
   const std::vector<int64_t>& trusted() const { return trusted_; }
   const std::vector<int64_t>& test() const { return test_; }

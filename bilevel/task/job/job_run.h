@@ -53,6 +53,9 @@ class JobSetup : public Contest {
   /// Everything that is read.
   std::vector<std::string> files() const override { return files_.paths(options()); }
 
+  /// Which rows stay together.
+  const RowUnits& units() const { return units_; }
+
  protected:
   /// Fills in metrics and traits, and adds to the data.
   virtual void describe(ContestFacts& facts) const = 0;
