@@ -11,34 +11,6 @@
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
-namespace {
-
-/// What makes two rows the same, whatever their labels: the text, or all cells, or all entries.
-std::string key_of(const DataFile& file, int64_t row, const CleanOptions& options) {
-  const auto at = static_cast<size_t>(row);
-  if (const auto* table = std::get_if<Table>(&file)) {
-    if (!options.text.empty()) return std::string(table->cell(at, table->column(options.text)));
-    const size_t label = table->column(options.label);
-    std::string key;
-    for (size_t column = 0; column < table->columns(); ++column) {
-      if (column == label) continue;
-      key += table->cell(at, column);
-      key += '\0';
-    }
-    return key;
-  }
-  const auto& sparse = std::get<SparseTable>(file);
-  std::string key;
-  const auto* offsets = sparse.features.offsets.const_data_ptr<int64_t>();
-  const auto begin = offsets[row], count = offsets[row + 1] - begin;
-  key.append(reinterpret_cast<const char*>(sparse.features.indices.const_data_ptr<int64_t>() + begin),
-             static_cast<size_t>(count) * sizeof(int64_t));
-  key.append(reinterpret_cast<const char*>(sparse.features.values.const_data_ptr<float>() + begin),
-             static_cast<size_t>(count) * sizeof(float));
-  return key;
-}
-
-}  // namespace
 
 InjectedFlips inject_noise(std::vector<int64_t>& labels, int64_t rows, int64_t classes, double share,
                            uint64_t seed) {
@@ -122,13 +94,11 @@ void CleanSetup::check_groups() const {
 }
 
 void CleanSetup::find_repeated() {
-  const auto key = [&](int64_t row) {
-    const auto [file, local] = files_.source_of(row);
-    return key_of(file->file, local, o_);
-  };
-  std::unordered_map<std::string, int64_t> judging;  // trusted rows that no training row has been found for
+  const std::vector<int64_t>& content = units().content_of;
+  const auto key = [&](int64_t row) { return content.empty() ? row : content[static_cast<size_t>(row)]; };
+  std::unordered_map<int64_t, int64_t> judging;  // trusted rows that no training row has been found for
   for (const int64_t row : trusted_) ++judging[key(row)];
-  const bool chance = !units().repeated.contains("trusted");
+  const bool chance = units().chance;
   int64_t count = 0;
   for (const int64_t row : train_) {
     const auto found = judging.empty() ? judging.end() : judging.find(key(row));

@@ -101,6 +101,11 @@ class Joined {
     at(std::max(a, b)) = std::min(a, b);
     any_ = any_ || a != b;
   }
+  /// What `other` joins.
+  void join(Joined& other) {
+    for (size_t i = 0; other.any_ && i < of_.size(); ++i)
+      join(other.first(static_cast<int64_t>(i)), static_cast<int64_t>(i));
+  }
   std::vector<int64_t> all() {
     if (!any_) return {};
     for (size_t i = 0; i < of_.size(); ++i) of_[i] = first(static_cast<int64_t>(i));
@@ -157,7 +162,7 @@ RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns
                    bool categories) {
   constexpr double kMoreThanChance = 3;
   RowUnits units;
-  Joined joined(files.rows());
+  Joined contents(files.rows()), joined(files.rows());
   const RowContent content(files, columns);
   struct First {
     size_t file;
@@ -180,21 +185,25 @@ RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns
       }
       First& first = found->second;
       if (f == 0) pairs += static_cast<double>(first.rows++);
-      joined.join(files.files()[first.file].offset + first.row, file.offset + row);
+      contents.join(files.files()[first.file].offset + first.row, file.offset + row);
       if (f == 0) ++units.copies;
       if (f > 0 && first.file == 0) ++units.repeated[file.role];
     }
   }
   const auto* table = std::get_if<Table>(&files.files().at(0).file);
-  if (categories && table != nullptr && pairs <= kMoreThanChance * coincidences(*table, columns)) {
-    units = {};
-    joined = Joined(files.rows());
+  units.content_of = contents.all();
+  units.chance = categories && table != nullptr && pairs <= kMoreThanChance * coincidences(*table, columns);
+  if (units.chance) {
+    units.copies = 0;
+    units.repeated.clear();
+  } else {
+    joined.join(contents);
   }
   if (!group.empty()) {
     Joined groups(files.rows());
     units.ungrouped = join_groups(files, group, groups);
     units.group_of = groups.all();
-    join_groups(files, group, joined);
+    joined.join(groups);
   }
   units.unit_of = joined.all();
   return units;

@@ -21,9 +21,11 @@ struct RowUnits {
   /// Of all rows, numbered through the files: rows with one number hold the same in all that is read, or belong to one group,
   /// or are linked by such rows. Empty where every row is by itself.
   std::vector<int64_t> unit_of;
-  std::vector<int64_t> group_of;  ///< the same by groups alone
-  int64_t ungrouped = 0;          ///< rows of the first file that belong to no group
-  int64_t copies = 0;             ///< rows of the first file that hold the same as an earlier one of it
+  std::vector<int64_t> content_of;  ///< the same by what is read alone, also where that is left to chance
+  bool chance = false;              ///< whether rows coincide by chance, and stay together for no such reason
+  std::vector<int64_t> group_of;    ///< the same by groups alone
+  int64_t ungrouped = 0;            ///< rows of the first file that belong to no group
+  int64_t copies = 0;               ///< rows of the first file that hold the same as an earlier one of it
   /// By the role of a later file: its rows that hold the same as some row of the first file.
   std::map<std::string, int64_t> repeated;
 };
