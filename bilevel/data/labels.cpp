@@ -36,8 +36,7 @@ std::vector<std::string> by_rows(const ClassLabels& all) {
   return names;
 }
 
-BinaryLabels binary(const ClassLabels& all, const std::string& positive, Classes classes,
-                    const std::string& path) {
+BinaryLabels binary(const ClassLabels& all, const std::string& positive, const std::string& path) {
   if (trimmed(positive).empty()) throw InputError("the positive label is empty");
   const size_t found = class_of(all, positive);
   std::vector<int8_t> is_positive(all.names.size(), 0);
@@ -48,7 +47,6 @@ BinaryLabels binary(const ClassLabels& all, const std::string& positive, Classes
     labels.is_positive.push_back(is_positive[static_cast<size_t>(c)]);
     labels.positives += labels.is_positive.back();
   }
-  if (classes == Classes::any) return labels;
   if (labels.positives == 0) {
     fail_at({path}, fmt::format("no row has the positive label '{}'; the labels are {}{}", positive,
                                 describe_classes(all), did_you_mean(by_rows(all), positive)));
@@ -62,24 +60,12 @@ BinaryLabels binary(const ClassLabels& all, const std::string& positive, Classes
 
 }  // namespace
 
-BinaryLabels read_labels(const Table& table, size_t column, const std::string& positive, Classes classes) {
-  return binary(read_classes(table, column, /*least=*/1), positive, classes, table.path());
+BinaryLabels read_labels(const Table& table, size_t column, const std::string& positive) {
+  return binary(read_classes(table, column, /*least=*/1), positive, table.path());
 }
 
-BinaryLabels read_labels(const SparseTable& table, const std::string& positive, Classes classes) {
-  return binary(read_classes(table, /*least=*/1), positive, classes, table.path);
-}
-
-std::optional<BinaryLabels> find_labels(const Table& table, const std::string& column,
-                                        const std::string& positive) {
-  const std::optional<size_t> found = labelled_column(table, column);
-  if (!found) return std::nullopt;
-  return read_labels(table, *found, positive, Classes::any);
-}
-
-std::optional<BinaryLabels> find_labels(const SparseTable& table, const std::string& positive) {
-  if (table.labels.empty()) return std::nullopt;
-  return read_labels(table, positive, Classes::any);
+BinaryLabels read_labels(const SparseTable& table, const std::string& positive) {
+  return binary(read_classes(table, /*least=*/1), positive, table.path);
 }
 
 }  // namespace bilevel

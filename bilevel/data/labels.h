@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,29 +19,13 @@ struct BinaryLabels {
   int64_t rows() const { return static_cast<int64_t>(is_positive.size()); }
 };
 
-/// Which values a file must hold.
-enum class Classes {
-  both,  ///< positive and other rows: a file to train or measure on
-  any,   ///< one class alone will do: a file to predict
-};
-
 /// The rows whose label is `positive` are positive, all others are not. Labels are the same as `class_key` says; a
 /// `positive` that no row has is the one label that `loose_class_key` finds equal, if there is one. InputError: an empty
-/// label (with its position); with `Classes::both` a positive value that no row has (the message lists the
+/// label (with its position), a positive value that no row has (the message lists the
 /// values there are, with their counts, and suggests the one that is spelled nearly so), or no other value.
-BinaryLabels read_labels(const Table& table, size_t column, const std::string& positive,
-                         Classes classes = Classes::both);
+BinaryLabels read_labels(const Table& table, size_t column, const std::string& positive);
 
 /// As above, from the labels of a LIBSVM file, of which there must be one per row.
-BinaryLabels read_labels(const SparseTable& table, const std::string& positive,
-                         Classes classes = Classes::both);
-
-/// For a file to predict: the labels if the table has the column and it is not empty in every row, else
-/// nullopt. InputError when only some labels are missing.
-std::optional<BinaryLabels> find_labels(const Table& table, const std::string& column,
-                                        const std::string& positive);
-
-/// As above: nullopt for a LIBSVM file without labels.
-std::optional<BinaryLabels> find_labels(const SparseTable& table, const std::string& positive);
+BinaryLabels read_labels(const SparseTable& table, const std::string& positive);
 
 }  // namespace bilevel

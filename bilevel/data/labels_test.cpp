@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "bilevel/data/classes.h"
 #include "tests/files.h"
 
 namespace bilevel {
@@ -50,12 +51,10 @@ TEST_F(LabelsTest, RefusesWhatCannotBeLearned) {
 }
 
 TEST_F(LabelsTest, AFileToPredictMayLackThem) {
-  EXPECT_FALSE(find_labels(read("x,y\na,b\n"), "label", "1"));
-  EXPECT_FALSE(find_labels(read("x,label\na,\nb,?\n"), "label", "1"));
-  const auto one_class = find_labels(read("x,label\na,0\nb,0\n"), "label", "1");
-  ASSERT_TRUE(one_class);
-  EXPECT_EQ(one_class->positives, 0);
-  EXPECT_EQ(input_error([&] { find_labels(read("x,label\na,0\nb,\n"), "label", "1"); }),
+  EXPECT_FALSE(labelled_column(read("x,y\na,b\n"), "label"));
+  EXPECT_FALSE(labelled_column(read("x,label\na,\nb,?\n"), "label"));
+  EXPECT_EQ(labelled_column(read("x,label\na,0\nb,0\n"), "label"), 1U) << "one class will do";
+  EXPECT_EQ(input_error([&] { read_labels(read("x,label\na,0\nb,\n"), 1, "0"); }),
             "a.csv:3:3: the label (column 'label') is missing; --drop-unlabelled leaves such rows out");
 }
 
@@ -64,7 +63,7 @@ TEST_F(LabelsTest, ComeFromLibsvmToo) {
   EXPECT_EQ(read_labels(table, "1").is_positive, (Flags{1, 0}));
   EXPECT_EQ(read_labels(table, "-1.0").is_positive, (Flags{0, 1}));
   EXPECT_NE(input_error([&] { read_labels(table, "0"); }), "");
-  EXPECT_FALSE(find_labels(read_libsvm(folder_.write("b.svm", "1:1\n"), {.labels_required = false}), "1"));
+  EXPECT_TRUE(read_libsvm(folder_.write("b.svm", "1:1\n"), {.labels_required = false}).labels.empty());
 }
 
 TEST(RealLabels, HaveTheCountsOfTheirSources) {
