@@ -68,6 +68,28 @@ struct Contestants {
   int64_t parameters;
 };
 
+/// A solver at work on a model, and the model's twin for the bare passes.
+template <typename S>
+struct Bound {
+  Oracles oracles, drawing;  // with the same batches
+  S solver;
+  std::shared_ptr<Network> network;  // of the twin
+  std::vector<Tensor> parameters;
+  Batch first, second;  // the twin's next ones
+};
+
+/// @param make the problem of either model
+template <typename S, typename Model, typename Make>
+std::shared_ptr<Bound<S>> bound_to(const Model& model, const Model& twin, const Make& make, S solver) {
+  const auto bound = std::shared_ptr<Bound<S>>(new Bound<S>{.oracles{make(model), kBatchSeed},
+                                                            .drawing{make(twin), kBatchSeed},
+                                                            .solver = std::move(solver),
+                                                            .network = twin.network(),
+                                                            .parameters = twin.network()->parameters()});
+  bound->solver.start(bound->oracles, 1000);
+  return bound;
+}
+
 Contestants auc_contestants(const Made& made, const StepBenchOptions& o, Samples samples) {
   const AucLoss loss{.positive_share = 0.2};
   AucData data{.inputs = made.inputs, .labels = (torch::rand({kTextRows}) < 0.2).to(torch::kFloat32)};
@@ -76,19 +98,9 @@ Contestants auc_contestants(const Made& made, const StepBenchOptions& o, Samples
   data.upper = data.lower;
   const AucModel model(made.network, made.shape, loss, 0, 1, torch::kCPU),
       twin(made.network, made.shape, loss, 0, 1, torch::kCPU);
-  struct Bound {
-    Oracles oracles, drawing;
-    AdamBO solver;
-    std::shared_ptr<Network> network;
-    std::vector<Tensor> parameters;
-    Batch joined, third;
-  };
-  const auto bound = std::shared_ptr<Bound>(new Bound{.oracles{model.problem(data, o.batch_size), kBatchSeed},
-                                                      .drawing{twin.problem(data, o.batch_size), kBatchSeed},
-                                                      .solver = AdamBO(AdamBOOptions{.samples = samples}),
-                                                      .network = twin.network(),
-                                                      .parameters = twin.network()->parameters()});
-  bound->solver.start(bound->oracles, 1000);
+  const auto bound = bound_to(
+      model, twin, [&](const AucModel& of) { return of.problem(data, o.batch_size); },
+      AdamBO(AdamBOOptions{.samples = samples}));
   const bool shared = samples == Samples::shared;
   return {.step = [bound] { bound->solver.step(bound->oracles); },
           .next =
@@ -96,17 +108,17 @@ Contestants auc_contestants(const Made& made, const StepBenchOptions& o, Samples
                 const auto lower = [&](const char* stream) {
                   return bound->drawing.lower().draw(stream).batch;
                 };
-                bound->joined = *Batch::joined(bound->drawing.upper().draw("upper_batches").batch,
-                                               lower(shared ? "lower_batches" : "cross_batches"));
-                if (!shared) bound->third = lower("lower_batches");
+                bound->first = *Batch::joined(bound->drawing.upper().draw("upper_batches").batch,
+                                              lower(shared ? "lower_batches" : "cross_batches"));
+                if (!shared) bound->second = lower("lower_batches");
               },
           .bare =
               [bound, shared] {
-                const Tensor outputs = bound->network->forward(bound->joined.inputs());
+                const Tensor outputs = bound->network->forward(bound->first.inputs());
                 torch::autograd::grad({outputs}, bound->parameters, {torch::ones_like(outputs)});
                 if (shared) return;
                 const torch::NoGradGuard no_grad;
-                bound->network->forward(bound->third.inputs());
+                bound->network->forward(bound->second.inputs());
               },
           .parameters = bound->oracles.x().size()};
 }
@@ -123,28 +135,17 @@ Contestants clean_contestants(const Made& made, const StepBenchOptions& o) {
   data.units = kTextRows / 2;
   const CleanModel model(network, made.shape, 0, data.units, 0, 1, torch::kCPU),
       twin(network, made.shape, 0, data.units, 0, 1, torch::kCPU);
-  struct Bound {
-    Oracles oracles, drawing;
-    SOBA solver;
-    std::shared_ptr<Network> network;
-    std::vector<Tensor> parameters;
-    Batch upper, lower;
-  };
-  const auto bound =
-      std::shared_ptr<Bound>(new Bound{.oracles{model.problem(data, o.batch_size), kBatchSeed},
-                                       .drawing{twin.problem(data, o.batch_size), kBatchSeed},
-                                       .solver = SOBA(SOBAOptions{.upper_step_size = 1e-3,
-                                                                  .lower_step_size = StepSize(1e-3),
-                                                                  .linear_step_size = StepSize(1e-3),
-                                                                  .samples = Samples::shared}),
-                                       .network = twin.network(),
-                                       .parameters = twin.network()->parameters()});
-  bound->solver.start(bound->oracles, 1000);
+  const auto bound = bound_to(
+      model, twin, [&](const CleanModel& of) { return of.problem(data, o.batch_size); },
+      SOBA(SOBAOptions{.upper_step_size = 1e-3,
+                       .lower_step_size = StepSize(1e-3),
+                       .linear_step_size = StepSize(1e-3),
+                       .samples = Samples::shared}));
   return {.step = [bound] { bound->solver.step(bound->oracles); },
           .next =
               [bound] {
-                bound->upper = bound->drawing.upper().draw("upper_batches").batch;
-                bound->lower = bound->drawing.lower().draw("lower_batches").batch;
+                bound->first = bound->drawing.upper().draw("upper_batches").batch;
+                bound->second = bound->drawing.lower().draw("lower_batches").batch;
               },
           .bare =
               [bound] {
@@ -152,10 +153,10 @@ Contestants clean_contestants(const Made& made, const StepBenchOptions& o) {
                   return losses_of(*bound->network, batch.inputs(), batch.targets()).mean();
                 };
                 bound->network->set_twice_differentiable(false);
-                std::vector<Tensor> ends{loss(bound->upper)}, from{torch::ones({})};
+                std::vector<Tensor> ends{loss(bound->first)}, from{torch::ones({})};
                 bound->network->set_twice_differentiable(true);
                 const std::vector<Tensor> gradient =
-                    torch::autograd::grad({loss(bound->lower)}, bound->parameters, {}, true, true);
+                    torch::autograd::grad({loss(bound->second)}, bound->parameters, {}, true, true);
                 ends.insert(ends.end(), gradient.begin(), gradient.end());
                 from.insert(from.end(), bound->parameters.begin(), bound->parameters.end());
                 for (size_t i = 1; i < from.size(); ++i) from[i] = from[i].detach();  // z
