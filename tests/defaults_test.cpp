@@ -5,6 +5,7 @@
 #include "bilevel/solver/registry.h"
 #include "bilevel/solver/run.h"
 #include "bilevel/task/known_metrics.h"
+#include "tests/parameter_name.h"
 #include "tests/support.h"
 
 namespace bilevel {
@@ -12,11 +13,7 @@ namespace {
 
 class Defaults : public ::testing::TestWithParam<SolverEntry> {};
 
-INSTANTIATE_TEST_SUITE_P(Registry, Defaults, ::testing::ValuesIn(solver_registry()), [](const auto& entry) {
-  std::string name = entry.param.name;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Registry, Defaults, ::testing::ValuesIn(solver_registry()), NameOfParameter());
 
 TEST_P(Defaults, AreNearerAfterSomeThousandCalls) {
   constexpr int64_t kCalls = 3000;

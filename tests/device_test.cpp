@@ -18,6 +18,7 @@
 #include "bilevel/task/meta/meta_model.h"
 #include "bilevel/task/tune/tune_model.h"
 #include "tests/counted_device.h"
+#include "tests/parameter_name.h"
 #include "tests/problems.h"
 #include "tests/support.h"
 
@@ -58,11 +59,7 @@ TEST(CountedDevice, CountsWhatAHostWaitsFor) {
 }
 
 class Steps : public testing::TestWithParam<SolverEntry> {};
-INSTANTIATE_TEST_SUITE_P(Registry, Steps, testing::ValuesIn(solver_registry()), [](const auto& entry) {
-  std::string name = entry.param.name;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Registry, Steps, testing::ValuesIn(solver_registry()), NameOfParameter());
 
 // Inside a step nobody waits for the device. Between steps `run` reads once: whether all is finite, and the trace's numbers.
 TEST_P(Steps, DoNotWaitForTheDevice) {

@@ -15,6 +15,7 @@
 #include "bilevel/task/auc/auc_model.h"
 #include "bilevel/task/meta/meta_model.h"
 #include "tests/libtorch_counts.h"
+#include "tests/parameter_name.h"
 
 namespace bilevel {
 namespace {
@@ -114,11 +115,7 @@ Work work_below_a_scalar(Solver& solver) {
 }
 
 class OfASolver : public testing::TestWithParam<SolverEntry> {};
-INSTANTIATE_TEST_SUITE_P(Registry, OfASolver, testing::ValuesIn(solver_registry()), [](const auto& entry) {
-  std::string name = entry.param.name;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-});
+INSTANTIATE_TEST_SUITE_P(Registry, OfASolver, testing::ValuesIn(solver_registry()), NameOfParameter());
 
 TEST_P(OfASolver, WorkIsBounded) {
   const std::string& name = GetParam().name;

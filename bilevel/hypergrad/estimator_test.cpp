@@ -5,6 +5,7 @@
 #include "bilevel/core/error.h"
 #include "bilevel/task/p1/p1.h"
 #include "bilevel/task/quadratic/quadratic.h"
+#include "tests/parameter_name.h"
 #include "tests/support.h"
 
 namespace bilevel {
@@ -90,11 +91,7 @@ TEST_P(EveryEstimator, HasANameFieldsAndAMemory) {
 }
 
 INSTANTIATE_TEST_SUITE_P(ByName, EveryEstimator, ::testing::ValuesIn(estimator_registry().names()),
-                         [](const auto& each) {
-                           std::string name = each.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         NameOfParameter());
 
 TEST(ImplicitEstimate, CountsOneUpperGradientOneCrossProductAndTheProducts) {
   const Quadratic q({});

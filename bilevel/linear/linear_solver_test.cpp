@@ -6,6 +6,7 @@
 #include "bilevel/core/error.h"
 #include "bilevel/linear/cg/cg.h"
 #include "bilevel/linear/exact/exact.h"
+#include "tests/parameter_name.h"
 #include "tests/support.h"
 
 namespace bilevel {
@@ -87,11 +88,7 @@ TEST_P(EveryLinearSolver, NegativeCurvatureNeverPassesInSilence) {
 }
 
 INSTANTIATE_TEST_SUITE_P(ByName, EveryLinearSolver, ::testing::ValuesIn(linear_solver_registry().names()),
-                         [](const auto& each) {
-                           std::string name = each.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         NameOfParameter());
 
 LinearSolution by_policy(const Diagonal& h, const Tensor& rhs, const LinearPolicy& policy) {
   return solve_with_policy(

@@ -17,6 +17,7 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/safetensors.h"
 #include "bilevel/model/network.h"
+#include "tests/parameter_name.h"
 
 namespace bilevel {
 namespace encoder_conformance_test {
@@ -74,9 +75,7 @@ std::vector<Case> cases() {
     variants["all"] = all;
     for (const InputKind kind : entry.inputs) {
       for (const auto& [variant, options] : variants) {
-        std::string name = entry.name + "_" + name_of(kind) + "_" + variant;
-        std::replace(name.begin(), name.end(), '-', '_');
-        found.push_back({name, options, kind});
+        found.push_back({test_name(entry.name + "_" + name_of(kind) + "_" + variant), options, kind});
       }
     }
   }

@@ -16,6 +16,7 @@
 #include "bilevel/solver/run.h"
 #include "bilevel/task/p1/p1.h"
 #include "bilevel/task/quadratic/quadratic.h"
+#include "tests/parameter_name.h"
 #include "tests/problems.h"
 #include "tests/support.h"
 
@@ -76,12 +77,7 @@ Path path_of(const Problem& problem, Solver& solver, RunOptions options) {
   return path;
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, Conformance, ::testing::ValuesIn(solver_registry()),
-                         [](const auto& entry) {  // the names of tests have no '-'
-                           std::string name = entry.param.name;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Registry, Conformance, ::testing::ValuesIn(solver_registry()), NameOfParameter());
 
 void expect_same(const std::vector<TraceRow>& found, const std::vector<TraceRow>& expected) {
   ASSERT_EQ(found.size(), expected.size());

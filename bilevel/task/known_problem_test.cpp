@@ -9,6 +9,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/oracle/oracles.h"
+#include "tests/parameter_name.h"
 #include "tests/support.h"
 
 namespace bilevel {
@@ -38,11 +39,7 @@ class KnownProblems : public testing::TestWithParam<KnownProblemEntry> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Registry, KnownProblems, testing::ValuesIn(known_problem_registry()),
-                         [](const auto& entry) {
-                           std::string name = entry.param.name;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         NameOfParameter());
 
 TEST_P(KnownProblems, GradientIsTheSlopeOfTheComposedObjective) {
   const auto known = made();
