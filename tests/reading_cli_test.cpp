@@ -194,11 +194,27 @@ TEST_F(ReadingCliTest, LabelsOfEveryKind) {
   for (int i = 0; i < 90; ++i) numbers.push_back(plain(i * 0.37));
   is_refused(tune(labelled("d.csv", numbers)), {"90 different numbers in 90 rows", "regression"});
   labelled("e.csv", {"Yes", "yes", "no", "no"});
-  const Json spelled = run(
-      {"auc", "--train", path("e.csv"), "--label", "c", "--positive", "yes", "--steps", "3", "--out", out()});
-  EXPECT_CONTAINS(spelled.at("warnings").dump(), "differ in case, blanks or Unicode form alone");
-  is_refused({"auc", "--train", path("e.csv"), "--label", "c", "--positive", "YES", "--out", out()},
+  const Arguments yes{"auc", "--train", path("e.csv"), "--label", "c",  "--positive",
+                      "yes", "--steps", "3",           "--out",   out()};
+  is_refused(yes, {"e.csv:3:", "the label 'yes' (23 rows) differs from 'Yes' (23 rows) in case",
+                   "--label-spelling merge"});
+  const Json kept = run(yes + Arguments{"--label-spelling", "keep"});
+  EXPECT_CONTAINS(kept.at("warnings").dump(), "differ in case, blanks or Unicode form alone");
+  const Json merged = run({"auc", "--train", path("e.csv"), "--label", "c", "--positive", "Yes", "--steps",
+                           "3", "--out", out(), "--label-spelling", "merge"});
+  EXPECT_EQ(merged.at("labels").at("train"), (Json{{"Yes", 46}, {"no", 44}}));
+  EXPECT_CONTAINS(merged.at("warnings").dump(), "23 labels are read in another spelling: 'yes' as 'Yes'");
+  is_refused({"auc", "--train", path("e.csv"), "--label", "c", "--positive", "YES", "--out", out(),
+              "--label-spelling", "keep"},
              {"did you mean 'Yes'?"});
+  labelled("wide.csv", {"no", "\uFF4E\uFF4F", "maybe"});  // letters of full width
+  is_refused(tune(path("wide.csv")), {"Unicode form alone"});
+  labelled("accent.csv", {"e\u0301te\u0301", "hiver"});
+  run({"auc", "--train", path("accent.csv"), "--label", "c", "--positive", "\u00E9t\u00E9", "--steps", "3",
+       "--out", out()});
+  is_refused(tune(folder_.write("f.csv", "0.5,1,c\n1,2,a\n2,3,b\n")),
+             {"the first row holds it: it is a header (--header)"});
+  is_refused(job("tune", path("b.csv"), "C"), {"did you mean 'c'?"});
 }
 
 TEST_F(ReadingCliTest, CategoriesOfALaterFile) {
@@ -214,6 +230,39 @@ TEST_F(ReadingCliTest, CategoriesOfALaterFile) {
   EXPECT_EQ(run(data + Arguments{shops("float.csv", ".0", "")}).at("metrics"), same.at("metrics"));
   EXPECT_CONTAINS(run(data + Arguments{shops("new.csv", "", "7")}).at("warnings").dump(),
                   "10 of 90 cells of column 'shop' hold categories that no training row has");
+}
+
+TEST_F(ReadingCliTest, SmallClassesAreLeftOutWhereAsked) {
+  std::string train = "x1,y\n", test = "x1,y\n";
+  for (int i = 0; i < 90; ++i)
+    (i % 3 == 2 ? test : train) += plain(std::sin(i * 1.7)) + (i < 4        ? ",rare\n"
+                                                               : i % 2 == 0 ? ",yes\n"
+                                                                            : ",no\n");
+  const std::string file = write("train.csv", train), other = write("test.csv", test);
+  const Json found = run(job("tune", file, "y") + Arguments{"--test", other, "--min-rows", "5"});
+  EXPECT_EQ(found.at("labels").at("train"), (Json{{"no", 29}, {"yes", 28}}));
+  EXPECT_EQ(found.at("labels").at("test"), (Json{{"no", 14}, {"yes", 15}}));
+  EXPECT_NE(found.dump().find(
+                "classes with fewer rows than --min-rows in the training file are left out: 'rare' (3)"),
+            std::string::npos);
+  is_refused(job("tune", file, "y") + Arguments{"--min-rows", "500"},
+             {"min_rows = 500: every class has fewer rows"});
+}
+
+TEST_F(ReadingCliTest, FewRowsToJudgeByAreTold) {
+  std::string few = "x1,y\n", many = few;
+  for (int i = 0; i < 300; ++i) {
+    const std::string x = plain(std::sin(i * 1.7));
+    many += x + (i % 2 == 0 ? ",yes\n" : ",no\n");
+    few += x + (i % 60 == 0 ? ",yes\n" : ",no\n");
+  }
+  const std::string said = told(auc(write("few.csv", few)));
+  EXPECT_NE(
+      said.find(
+          "few rows to judge by: the 36 validation rows hold 1 of 'yes'; the 60 test rows hold 1 of 'yes'"),
+      std::string::npos)
+      << said;
+  EXPECT_EQ(told(auc(write("many.csv", many))).find("few rows"), std::string::npos);
 }
 
 TEST_F(ReadingCliTest, JsonOfOthers) {

@@ -52,6 +52,12 @@ void add_predict(CLI::App& program, Body& body) {
   c->add_option("--keep", arguments->keep,
                 "columns of the input that are copied in front of the result; all: all")
       ->type_name("COL,...");
+  c->add_option(
+       "--explain", r.explain,
+       "tell for each row the N inputs that speak most for or against what is predicted, with what they "
+       "add; exact for linear models, else gradient times input")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
   c->add_flag(
       "--strict", r.strict,
       "refuse a cell or a label that the model does not know; else it counts as missing, and is counted");

@@ -149,7 +149,7 @@ void write_file_atomically(const std::string& path, const std::vector<std::strin
   sync_folder(target.parent_path());
 }
 
-std::string read_file(const std::string& path) {
+void for_each_chunk(const std::string& path, const std::function<void(std::string_view)>& take) {
   const Descriptor descriptor(open_file(path, O_RDONLY));
   if (descriptor.get() < 0) {
     if (errno == ENOENT || errno == ENOTDIR) throw InputError(path + ": there is no such file.");
@@ -158,18 +158,19 @@ std::string read_file(const std::string& path) {
   struct stat status {};
   if (::fstat(descriptor.get(), &status) != 0) fail(path, "cannot read", errno);
   if (S_ISDIR(status.st_mode)) throw InputError(path + ": is a folder, not a file.");
-  std::string bytes;
-  size_t size = 0;
-  bytes.resize(status.st_size > 0 ? static_cast<size_t>(status.st_size) + 1 : size_t{1} << 16);
+  std::string chunk(size_t{1} << 18, '\0');
   for (;;) {
-    const ssize_t count = ::read(descriptor.get(), bytes.data() + size, bytes.size() - size);
+    const ssize_t count = ::read(descriptor.get(), chunk.data(), chunk.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(path, "cannot read", errno);
-    if (count == 0) break;
-    size += static_cast<size_t>(count);
-    if (size == bytes.size()) bytes.resize(2 * size);  // a pipe, or a file that grows
+    if (count == 0) return;
+    take(std::string_view(chunk).substr(0, static_cast<size_t>(count)));
   }
-  bytes.resize(size);
+}
+
+std::string read_file(const std::string& path) {
+  std::string bytes;
+  for_each_chunk(path, [&](std::string_view chunk) { bytes += chunk; });
   return bytes;
 }
 

@@ -1,6 +1,7 @@
 // Files that are either whole or absent: a reader, and a later run, never sees half of one.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,9 @@ void write_file_atomically(const std::string& path, const std::vector<std::strin
 /// The whole content of a file. Throws InputError when there is no such file or it is a folder, FileError
 /// when it cannot be read.
 std::string read_file(const std::string& path);
+
+/// Hands the file's content over piece by piece. Throws as `read_file` does.
+void for_each_chunk(const std::string& path, const std::function<void(std::string_view)>& take);
 
 /// Throws InputError when writing `output` would overwrite one of `inputs`: when both exist and are one file, by whatever names
 /// and links. What is no regular file is never overwritten.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <utility>
 
 namespace bilevel {
 namespace {
@@ -108,18 +109,76 @@ CharacterKind kind_of(char32_t c) {
   }
 }
 
-std::string composed(std::string_view text) {
+namespace {
+
+/// The digit that a character is, in any script; -1 for no digit.
+int digit_value(char32_t c) {
+  constexpr std::array<char32_t, 20> kZeros{0x660, 0x6F0,  0x7C0,  0x966,  0x9E6, 0xA66, 0xAE6,
+                                            0xB66, 0xBE6,  0xC66,  0xCE6,  0xD66, 0xE50, 0xED0,
+                                            0xF20, 0x1040, 0x17E0, 0x1810, '0',   0xFF10};
+  for (const char32_t zero : kZeros) {
+    if (c >= zero && c <= zero + 9) return static_cast<int>(c - zero);
+  }
+  return -1;
+}
+
+constexpr std::array<std::pair<char32_t, char>, 12> kTyped{{{0x2212, '-'},
+                                                            {0xFF0D, '-'},
+                                                            {0xFF0B, '+'},
+                                                            {0x2019, '\''},
+                                                            {0xFF0C, ','},
+                                                            {0x066C, ','},
+                                                            {0xFF0E, '.'},
+                                                            {0x066B, '.'},
+                                                            {0xFF05, '%'},
+                                                            {0x066A, '%'},
+                                                            {0xFF0F, '/'},
+                                                            {0xFF1A, ':'}}};
+
+}  // namespace
+
+std::string typed_characters(std::string_view cell) {
+  std::string text;
+  for (size_t at = 0; at < cell.size();) {
+    const size_t begin = at;
+    const char32_t c = next_code_point(cell, at);
+    if (kind_of(c) == CharacterKind::blank) {
+      if (!text.empty() && text.back() != ' ') text += ' ';
+    } else if (c < 0x80) {
+      text += static_cast<char>(c);
+    } else if (const int digit = digit_value(c); digit >= 0) {
+      text += static_cast<char>('0' + digit);
+    } else if (const auto typed = std::ranges::find(kTyped, c, &std::pair<char32_t, char>::first);
+               typed != kTyped.end()) {
+      text += typed->second;
+    } else {
+      text += cell.substr(begin, at - begin);
+    }
+  }
+  if (text.ends_with(' ')) text.pop_back();
+  return text;
+}
+
+namespace {
+
+/// By utf8proc's options, beside stability and composition.
+std::string mapped(std::string_view text, int further) {
   const bool ascii = std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
   if (ascii) return std::string(text);
   utf8proc_uint8_t* made = nullptr;
   const utf8proc_ssize_t size = utf8proc_map(
       reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-      &made, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+      &made, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | further));
   if (size < 0) return std::string(text);  // broken UTF-8
   const std::string normal(reinterpret_cast<const char*>(made), static_cast<size_t>(size));
   std::free(made);
   return normal;
 }
+
+}  // namespace
+
+std::string composed(std::string_view text) { return mapped(text, 0); }
+std::string compatible(std::string_view text) { return mapped(text, UTF8PROC_COMPAT); }
 
 std::string lower_case(std::string_view given) {
   const std::string text = composed(given);

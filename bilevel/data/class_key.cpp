@@ -42,7 +42,7 @@ std::string class_key(std::string_view text) { return key_of_text(text, false); 
 std::string loose_class_key(std::string_view text) { return key_of_text(text, true); }
 
 std::string spelling_key(std::string_view text) {
-  const std::string lowered = lower_case(text);
+  const std::string lowered = lower_case(compatible(text));
   std::string key;
   for (size_t at = 0; at < lowered.size();) {
     const size_t begin = at;

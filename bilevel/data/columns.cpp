@@ -7,6 +7,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
+#include "bilevel/data/characters.h"
 #include "bilevel/data/class_key.h"
 #include "bilevel/data/saved_state.h"
 
@@ -21,11 +22,12 @@ struct CellValues {
 
 constexpr std::array<const char*, 4> kDateParts{"", "month", "weekday", "hour"};
 
-CellValues values_of(std::string_view cell, const ColumnReading& reading) {
+CellValues values_of(const Table& table, size_t row, size_t column, const ColumnReading& reading) {
   if (reading.as == CellReading::number) {
-    const Number number = reading.notation.read(cell);
+    const Number number = table.number(row, column, reading.notation);
     return {number.kind, {number.value}};
   }
+  const std::string_view cell = table.cell(row, column);
   if (is_missing_mark(cell)) return {};
   const std::optional<Moment> moment = read_moment(cell, reading.order);
   if (!moment) return {CellKind::word};
@@ -33,6 +35,10 @@ CellValues values_of(std::string_view cell, const ColumnReading& reading) {
       CellKind::number,
       {moment->days, static_cast<double>(moment->month), static_cast<double>(moment->weekday), moment->hour}};
 }
+
+/// Which categories are the same: as labels, and however accents are written.
+std::string category_key(std::string_view cell) { return class_key(composed(cell)); }
+std::string loose_category_key(std::string_view cell) { return loose_class_key(composed(cell)); }
 
 size_t part_of(const std::string& name) {
   const auto found = std::ranges::find(kDateParts, name);
@@ -45,14 +51,10 @@ std::string what_is_read(const ColumnReading& reading) {
   return reading.notation.is_plain() ? "a number" : fmt::format("a number ({})", reading.notation.text());
 }
 
-/// How a cell that is no value of its column could have come about.
-std::string likely_cause(std::string_view cell, const ColumnReading& reading) {
-  NumberGuess guess;
-  if (reading.as == CellReading::number && guess.add(cell)) {
-    const auto notation = guess.notation(/*decimal_comma=*/false);
-    if (notation) return "; it looks like a number in another notation";
-  }
-  return "";
+/// Whether a cell is a number or a date, if not as its column has them.
+bool is_written_otherwise(std::string_view cell) {
+  return NumberGuess().add(cell) || read_moment(cell, DateOrder::day_first) ||
+         read_moment(cell, DateOrder::month_first);
 }
 
 }  // namespace
@@ -61,7 +63,7 @@ void ColumnTransform::Column::fit_numbers(const Table& table, size_t index, cons
                                           const NumberOptions& options) {
   std::array<std::vector<double>, 4> values;
   for (const int64_t row : rows) {
-    const CellValues cell = values_of(table.cell(static_cast<size_t>(row), index), reading);
+    const CellValues cell = values_of(table, static_cast<size_t>(row), index, reading);
     if (cell.kind == CellKind::word) {
       fail_at(table.position(static_cast<size_t>(row), index),
               fmt::format("'{}' in column '{}' is not {}", table.cell(static_cast<size_t>(row), index), name,
@@ -92,7 +94,7 @@ void ColumnTransform::Column::fit_categories(const Table& table, size_t index,
   std::unordered_map<std::string, int64_t> counts;
   for (const int64_t row : rows) {
     const std::string_view cell = table.cell(static_cast<size_t>(row), index);
-    if (!is_missing(cell)) ++counts[class_key(cell)];
+    if (!is_missing(cell)) ++counts[category_key(cell)];
   }
   std::vector<std::pair<std::string, int64_t>> ordered(counts.begin(), counts.end());
   std::sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {
@@ -105,9 +107,9 @@ void ColumnTransform::Column::fit_categories(const Table& table, size_t index,
 }
 
 int64_t ColumnTransform::Column::category(std::string_view cell) const {
-  if (const auto found = category_index.find(class_key(cell)); found != category_index.end())
+  if (const auto found = category_index.find(category_key(cell)); found != category_index.end())
     return found->second;
-  const auto loose = loose_index.find(loose_class_key(cell));
+  const auto loose = loose_index.find(loose_category_key(cell));
   return loose == loose_index.end() ? -1 : loose->second;
 }
 
@@ -191,8 +193,8 @@ void ColumnTransform::name_features() {
     column.loose_index.clear();
     for (const std::string& category : column.categories) {
       const int64_t feature = width() - column.first_feature;
-      column.category_index.emplace(class_key(category), feature);
-      const auto [same, added] = column.loose_index.emplace(loose_class_key(category), feature);
+      column.category_index.emplace(category_key(category), feature);
+      const auto [same, added] = column.loose_index.emplace(loose_category_key(category), feature);
       if (!added) same->second = -1;
       feature_names_.push_back(column.name + "=" + category);
     }
@@ -231,15 +233,17 @@ void ColumnTransform::read_cell(const Table& table, size_t row, size_t table_col
       visit(feature + own, 1.0F);
     return;
   }
-  const CellValues values = values_of(cell, column.reading);
+  const CellValues values = values_of(table, row, table_column, column.reading);
   if (values.kind == CellKind::infinite) infinite();
   if (values.kind == CellKind::word) {
     fail_at(table.position(row, table_column),
-            fmt::format("'{}' in column '{}' is not {}, but the training rows hold {}s there{}; "
-                        "if they are categories, name the column categorical (--categorical {})",
-                        cell, column.name, what_is_read(column.reading),
-                        column.reading.as == CellReading::date ? "date" : "number",
-                        likely_cause(cell, column.reading), column.name));
+            fmt::format(
+                "'{}' in column '{}' is not {}, but the training rows hold {}s there{}", cell, column.name,
+                what_is_read(column.reading), column.reading.as == CellReading::date ? "date" : "number",
+                is_written_otherwise(cell)
+                    ? "; it is written in another way: write the column as in the training file"
+                    : fmt::format("; if they are categories, name the column categorical (--categorical {})",
+                                  column.name)));
   }
   const bool missing = values.kind == CellKind::missing;
   for (const auto& [part, scaler] : column.scalers) {
@@ -253,7 +257,7 @@ void ColumnTransform::read_cell(const Table& table, size_t row, size_t table_col
 
 torch::Tensor ColumnTransform::apply(const Table& table, const std::vector<int64_t>& rows) const {
   for (const Column& column : columns_) table.column(column.name);  // refuses what is not there first
-  torch::Tensor features = torch::zeros({static_cast<int64_t>(rows.size()), width()});
+  torch::Tensor features = large_empty({static_cast<int64_t>(rows.size()), width()}, torch::kFloat32).zero_();
   auto* out = features.mutable_data_ptr<float>();
   for (const Column& column : columns_) {
     const size_t index = table.column(column.name);
@@ -279,8 +283,8 @@ std::vector<UnreadableCells> ColumnTransform::unreadable(const Table& table) con
     UnreadableCells found{.column = table.column(column.name), .rows = {}};
     for (size_t row = 0; row < table.rows(); ++row) {
       const std::string_view cell = table.cell(row, found.column);
-      const CellKind kind =
-          column.is_category() ? read_number(cell).kind : values_of(cell, column.reading).kind;
+      const CellKind kind = column.is_category() ? read_number(cell).kind
+                                                 : values_of(table, row, found.column, column.reading).kind;
       if (kind == CellKind::infinite ? !column.named_categorical
                                      : kind == CellKind::word && !column.is_category())
         found.rows.push_back(row);

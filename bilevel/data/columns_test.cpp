@@ -242,6 +242,14 @@ TEST_F(ColumnsTest, CategoriesThatAreNumbersCompareAsNumbers) {
   EXPECT_TRUE(transform.unseen(train).empty());
 }
 
+TEST_F(ColumnsTest, AnAccentOfACategoryMayBeWrittenInTwoWays) {
+  const Table table = read("t\n\u00E9t\u00E9\nhiver\ne\u0301te\u0301\n");
+  const ColumnTransform transform = fit(table);
+  EXPECT_EQ(transform.width(), 2);
+  const torch::Tensor features = transform.apply(table);
+  EXPECT_TRUE(features[0].equal(features[2]));
+}
+
 TEST_F(ColumnsTest, ManyCategoriesAreKeptSparse) {
   std::string text = "x,c,d\n";
   for (int i = 0; i < 120; ++i)
@@ -276,13 +284,31 @@ TEST_F(SparseTransformTest, SmallSetsBecomeDense) {
 
 TEST_F(SparseTransformTest, LargeSetsStaySparse) {
   const SparseRows training = rows("1 1:1 3:-4\n1 1:0.5 3:2\n");
-  const SparseTransform transform = SparseTransform::fit(training, {.dense_bytes = 23});
+  const SparseTransform transform = SparseTransform::fit(training, {.dense_bytes = 15});
   ASSERT_FALSE(transform.is_dense());
-  EXPECT_TRUE(SparseTransform::fit(training, {.dense_bytes = 24}).is_dense());
-  EXPECT_EQ(transform.width(), 3);
+  EXPECT_TRUE(SparseTransform::fit(training, {.dense_bytes = 16}).is_dense());
+  EXPECT_EQ(transform.feature_names(), (Names{"1", "3"}));
   const SparseRows later = transform.apply_sparse(rows("1 1:2 2:1 3:2 7:1\n"));
-  EXPECT_TRUE(later.to_dense().equal(torch::tensor({{2.F, 0.F, 0.5F}})));
+  EXPECT_TRUE(later.to_dense().equal(torch::tensor({{2.F, 0.5F}})));
   EXPECT_THROW(transform.apply_dense(training), std::logic_error);
+}
+
+TEST_F(SparseTransformTest, CostFollowsTheIndicesThatOccur) {
+  const SparseRows training = rows("1 5:1 2000000000:3\n1 5:2\n0 7:1 2000000000:1\n");
+  const SparseTransform dense = SparseTransform::fit(training, {.numbers = {.rank = false, .clip = 0}});
+  ASSERT_TRUE(dense.is_dense());
+  EXPECT_EQ(dense.feature_names(), (Names{"5", "7", "2000000000"}));
+  const SparseTransform sparse = SparseTransform::fit(training, {.dense_bytes = 0});
+  EXPECT_EQ(sparse.width(), 3);
+  const SparseRows later = sparse.apply_sparse(rows("1 1:9 5:1 6:9 2000000000:6\n1 1999999999:1\n"));
+  EXPECT_TRUE(later.to_dense().equal(torch::tensor({{0.5F, 0.F, 2.F}, {0.F, 0.F, 0.F}})));
+}
+
+TEST_F(SparseTransformTest, TakesWhatEarlierVersionsWrote) {
+  const auto state =
+      nlohmann::json::parse(R"({"dense": false, "input_width": 3, "scales": [0.5, 0.0, 2.0]})");
+  const SparseRows later = SparseTransform::from_json(state).apply_sparse(rows("1 1:2 2:1 3:2 7:1\n"));
+  EXPECT_TRUE(later.to_dense().equal(torch::tensor({{1.F, 0.F, 4.F}})));
 }
 
 TEST_F(SparseTransformTest, RefusesConstantRows) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -23,7 +24,9 @@ struct DatePiece {
 };
 
 bool is_date_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_date_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_date_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || static_cast<unsigned char>(c) >= 0x80;
+}
 
 std::vector<DatePiece> pieces_of(std::string_view text) {
   std::vector<DatePiece> pieces;
@@ -54,26 +57,47 @@ std::vector<DatePiece> pieces_of(std::string_view text) {
   return pieces;
 }
 
-/// 1 to 12 for a month, 101 to 107 for a day of the week, 0 for any other word. Three letters or the whole name.
+/// The month that a word begins with three letters at least of, in one of seven languages; 0 for none or several.
+int month_named(const std::string& lower) {
+  constexpr std::array<std::string_view, 12> kMonths{
+      "january januar janvier enero gennaio janeiro januari jänner",
+      "february februar février fevrier febrero febbraio fevereiro februari",
+      "march märz maerz mrz mars marzo março marco maart mrt",
+      "april avril abril aprile",
+      "may mai mayo maggio maio mei",
+      "june juni juin junio giugno junho",
+      "july juli juillet julio luglio julho",
+      "august août aout agosto augustus",
+      "september septembre septiembre settembre setembro",
+      "october oktober octobre octubre ottobre outubro",
+      "november novembre noviembre novembro",
+      "december dezember décembre decembre diciembre dicembre dezembro"};
+  int month = 0;
+  for (size_t i = 0; i < kMonths.size(); ++i) {
+    std::string_view names = kMonths[i];
+    for (bool begins = false; !names.empty() && !begins;) {
+      const size_t end = std::min(names.find(' '), names.size());
+      begins = names.substr(0, end).starts_with(lower);
+      names.remove_prefix(std::min(end + 1, names.size()));
+      if (!begins) continue;
+      if (month != 0) return 0;
+      month = static_cast<int>(i) + 1;
+    }
+  }
+  return month;
+}
+
+/// 1 to 12 for a month, 101 to 107 for a day of the week (three letters or the whole name), 0 for any other word.
 int named(std::string_view word) {
-  constexpr std::array<std::string_view, 12> kMonths{"january",   "february", "march",    "april",
-                                                     "may",       "june",     "july",     "august",
-                                                     "september", "october",  "november", "december"};
   constexpr std::array<std::string_view, 7> kDays{"monday", "tuesday",  "wednesday", "thursday",
                                                   "friday", "saturday", "sunday"};
   const std::string lower = lower_case(word);
   if (lower.size() < 3) return 0;
-  const auto is = [&](std::string_view name) {
-    return lower == name || (lower.size() == 3 && name.starts_with(lower)) ||
-           (lower == "sept" && name == "september");
-  };
-  for (size_t i = 0; i < kMonths.size(); ++i) {
-    if (is(kMonths[i])) return static_cast<int>(i) + 1;
-  }
   for (size_t i = 0; i < kDays.size(); ++i) {
-    if (is(kDays[i])) return static_cast<int>(i) + 101;
+    if (lower == kDays[i] || (lower.size() == 3 && kDays[i].starts_with(lower)))
+      return static_cast<int>(i) + 101;
   }
-  return 0;
+  return month_named(lower);
 }
 
 /// Days from 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms"); nullopt for no day.
@@ -93,7 +117,7 @@ class DateReader {
   DateReader(std::string_view text, DateOrder order) : text_(text), pieces_(pieces_of(text)), order_(order) {}
 
   std::optional<Moment> read() {
-    if (pieces_.size() < 3 || pieces_.size() > 16) return std::nullopt;
+    if (pieces_.size() < 2 || pieces_.size() > 16) return std::nullopt;
     const bool dated = date();
     if (dated && at_ < pieces_.size()) {
       if (is_word("t"))
@@ -142,11 +166,34 @@ class DateReader {
       ++at_;
       if (is_sign(",")) ++at_;
     }
-    if (at_ + 2 >= pieces_.size()) return false;
-    return with_numbers() || with_name();
+    if (at_ + 1 >= pieces_.size()) return false;
+    if (is_digits(0, 8, 8)) {  // 20240818 14:05; alone it is a number
+      const int all = number(0);
+      return set(all / 10000, all / 100 % 100, all % 100, 1);
+    }
+    return (at_ + 2 < pieces_.size() && (with_numbers() || with_name())) || month_and_year();
+  }
+
+  /// Aug 2024, Aug-2024, 2024 Aug; of it the first day.
+  bool month_and_year() {
+    const size_t last = pieces_.size() - 1 - at_;
+    if (last > 2 ||
+        (last == 2 && !is_sign("-", 1) && !is_sign("/", 1) && !is_sign(".", 1) && !is_sign(",", 1)))
+      return false;
+    for (const size_t name : {size_t{0}, last}) {
+      const size_t year = last - name;
+      if (pieces_[at_ + name].kind != DatePiece::letters || !is_digits(year, 4, 4)) continue;
+      const int month = named(pieces_[at_ + name].text);
+      return month > 0 && month <= 12 && set(number(year), month, 1, last + 1);
+    }
+    return false;
   }
 
   bool with_numbers() {
+    if (is_digits(0, 4, 4) && is_digits(2, 1, 2) && is_digits(4, 1, 2) &&
+        ((is_sign("年", 1) && is_sign("月", 3) && is_sign("日", 5)) ||
+         (is_sign("년", 1) && is_sign("월", 3) && is_sign("일", 5))))
+      return set(number(0), number(2), number(4), 6);
     const std::string_view sign = pieces_[at_ + 1].text;
     if (sign != "-" && sign != "/" && sign != ".") return false;
     if (is_digits(0, 4, 4) && is_digits(2, 1, 2)) {
@@ -155,24 +202,25 @@ class DateReader {
              set(number(0), number(2), 1, 3);
     }
     if (!is_digits(0, 1, 2) || !is_digits(2, 1, 2) || !is_sign(sign, 3) || !is_digits(4, 2, 4)) return false;
-    int year = number(4);
-    if (pieces_[at_ + 4].text.size() == 3) return false;
-    if (pieces_[at_ + 4].text.size() == 2) {
-      if (sign != "/" && (pieces_[at_].text.size() != 2 || pieces_[at_ + 2].text.size() != 2)) return false;
-      year += year < 70 ? 2000 : 1900;
-    }
+    const size_t digits = pieces_[at_ + 4].text.size();
+    if (digits == 3) return false;
+    if (digits == 2 && sign == "-" && (pieces_[at_].text.size() != 2 || pieces_[at_ + 2].text.size() != 2))
+      return false;
+    const int year = year_at(4);
     return order_ == DateOrder::day_first ? set(year, number(2), number(0), 5)
                                           : set(year, number(0), number(2), 5);
   }
 
-  /// 18 Aug 2024, 18-Aug-2024, 18. August 2024; August 18, 2024.
+  /// 18 Aug 2024, 18-Aug-24, 18. August 2024; August 18, 2024.
   bool with_name() {
     if (is_digits(0, 1, 2)) {
-      const size_t skip = is_sign(".", 1) || is_sign("-", 1) ? 1 : 0;
-      const size_t next = 2 + skip + (skip > 0 && is_sign("-", 2 + skip) ? 1 : 0);
-      if (at_ + next >= pieces_.size() || !is_digits(next, 4, 4)) return false;
+      const bool line = is_sign("-", 1) || is_sign("/", 1);
+      const size_t skip = line || is_sign(".", 1) ? 1 : 0;
+      const size_t next = 2 + skip + (line && is_sign(pieces_[at_ + 1].text, 2 + skip) ? 1 : 0) +
+                          (!line && is_sign(".", 2 + skip) ? 1 : 0);
+      if (at_ + next >= pieces_.size() || !(is_digits(next, 4, 4) || is_digits(next, 2, 2))) return false;
       const int month = named(pieces_[at_ + 1 + skip].text);
-      return month > 0 && month <= 12 && set(number(next), month, number(0), next + 1);
+      return month > 0 && month <= 12 && set(year_at(next), month, number(0), next + 1);
     }
     const int month = named(pieces_[at_].text);
     if (month < 1 || month > 12 || !is_digits(1, 1, 2)) return false;
@@ -180,7 +228,23 @@ class DateReader {
     return is_digits(next, 4, 4) && set(number(next), month, number(1), next + 1);
   }
 
+  /// Of two digits: from 1970 to 2069.
+  int year_at(size_t ahead) const {
+    const int year = number(ahead);
+    if (pieces_[at_ + ahead].text.size() != 2) return year;
+    return year + (year < 70 ? 2000 : 1900);
+  }
+
   bool time(bool dated) {
+    if (dated && (is_digits(0, 4, 4) || is_digits(0, 6, 6))) {  // T1405, T140530
+      const bool with_seconds = is_digits(0, 6, 6);
+      const int all = with_seconds ? number(0) : number(0) * 100;
+      if (all / 10000 > 24 || all / 100 % 100 > 59 || all % 100 > 60) return false;
+      hour_ = all / 10000 + (all / 100 % 100) / 60.0 + (all % 100) / 3600.0;
+      ++at_;
+      zone();
+      return true;
+    }
     if (!is_digits(0, 1, 2) || !is_sign(":", 1) || !is_digits(2, 2, 2)) return false;
     double hours = number(0), minutes = number(2), seconds = 0;
     at_ += 3;
@@ -231,7 +295,11 @@ class DateReader {
 }  // namespace
 
 std::optional<Moment> read_moment(std::string_view cell, DateOrder order) {
-  const std::string_view text = trimmed(cell);
+  std::string_view text = trimmed(cell);
+  std::string typed;
+  if (text.size() <= 64 &&
+      std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) >= 0x80; }))
+    text = typed = typed_characters(text);
   if (text.size() < 4 || text.size() > 40 || text.find_first_of("0123456789") == std::string_view::npos)
     return std::nullopt;
   return DateReader(text, order).read();

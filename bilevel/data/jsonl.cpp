@@ -88,18 +88,21 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
       plain_ = with_plain_numbers(line_, bare);
       line_ = plain_;
     }
-    const std::string_view line = line_;
-    reached_ = line.data();
-    depth_ = 0;
-    nlohmann::json::sax_parse(Cursor(line.data(), &reached_), Cursor(line.data() + line.size(), &reached_),
-                              this);
+    do {
+      overflow_.reset();
+      const std::string_view line = line_;
+      reached_ = line.data();
+      depth_ = 0;
+      nlohmann::json::sax_parse(Cursor(line.data(), &reached_), Cursor(line.data() + line.size(), &reached_),
+                                this);
+    } while (overflow_ && take_infinite(*overflow_));
   }
 
   bool null() override { return value({}); }
   bool boolean(bool flag) override { return value(flag ? "true" : "false"); }
-  bool number_integer(number_integer_t number) override { return value(fmt::format("{}", number)); }
-  bool number_unsigned(number_unsigned_t number) override { return value(fmt::format("{}", number)); }
-  bool number_float(number_float_t, const string_t& text) override { return value(text); }
+  bool number_integer(number_integer_t number) override { return value(fmt::format("{}", number), true); }
+  bool number_unsigned(number_unsigned_t number) override { return value(fmt::format("{}", number), true); }
+  bool number_float(number_float_t, const string_t& text) override { return value(text, true); }
   bool binary(binary_t&) override { return false; }
 
   bool string(string_t& text) override {
@@ -146,7 +149,10 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool parse_error(size_t position, const std::string&, const nlohmann::json::exception& error) override {
-    if (error.id == 406) lines_.fail(value_column_, fmt::format("the value of \"{}\" is infinite", key_));
+    if (error.id == 406) {  // too large for a double
+      overflow_ = position;
+      return false;
+    }
     std::string message = error.what();
     for (const std::string_view prefix :
          {"] ", "column ", ": "}) {  // the parser's own position is that in the line
@@ -157,9 +163,23 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
-  bool value(std::string_view text) {
+  /// Puts infinity in the place of the number that ends about there: whoever reads the column refuses it.
+  bool take_infinite(size_t position) {
+    constexpr std::string_view kNumber = "+-.0123456789eE";
+    if (plain_.data() != line_.data()) plain_ = line_;
+    const size_t last = plain_.find_last_of(kNumber, std::min(position, plain_.size()) - 1);
+    const size_t before = plain_.find_last_not_of(kNumber, last);
+    const size_t first = before == std::string::npos ? 0 : before + 1;
+    std::string text = plain_[first] == '-' ? "\"-inf\"" : "\"inf\"";  // "1e309" is as long
+    text.resize(last + 1 - first, ' ');
+    plain_.replace(first, text.size(), text);
+    line_ = plain_;
+    return true;
+  }
+
+  bool value(std::string_view text, bool is_number = false) {
     if (depth_ == 0) not_an_object();
-    if (depth_ == 1) builder_.set_value(column_, text, value_column_);
+    if (depth_ == 1) builder_.set_value(column_, text, value_column_, is_number);
     return true;
   }
 
@@ -178,7 +198,7 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
     if (--depth_ == 1) {
       const auto begin = static_cast<size_t>(value_column_ - 1);
       builder_.set_value(column_, line_.substr(begin, static_cast<size_t>(reached_ - line_.data()) - begin),
-                         value_column_);
+                         value_column_, /*is_number=*/false);
     }
     return true;
   }
@@ -189,7 +209,8 @@ class JsonRow : public nlohmann::json_sax<nlohmann::json> {
   TableBuilder& builder_;
   const char* reached_ = nullptr;
   std::string_view line_;
-  std::string plain_;  // the line, where it holds NaN or Infinity
+  std::string plain_;               // the line, where it holds NaN or infinity
+  std::optional<size_t> overflow_;  // where a number ended that is too large
   int depth_ = 0;
   std::string key_;
   size_t column_ = 0;

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "bilevel/core/number.h"
+#include "bilevel/data/characters.h"
 #include "bilevel/data/class_key.h"
 #include "bilevel/data/classes.h"
 
@@ -23,7 +24,11 @@ size_t class_of(const ClassLabels& all, const std::string& value) {
     loose = i;
     ++found;
   }
-  return found == 1 ? loose : none;
+  if (found == 1) return loose;
+  for (size_t i = 0; i < none; ++i) {  // however its accents are written
+    if (composed(all.names[i]) == composed(value)) return i;
+  }
+  return none;
 }
 
 /// The names of the classes, those of most rows first.

@@ -110,6 +110,16 @@ SparseTable read(const std::string& path, const LibsvmOptions& options) {
 
 }  // namespace
 
+void SparseTable::keep_rows(const std::vector<size_t>& rows) {
+  features = features.select({rows.begin(), rows.end()});
+  for (size_t i = 0; i < rows.size(); ++i) {
+    lines[i] = lines[rows[i]];
+    if (!labels.empty()) labels[i] = labels[rows[i]];
+  }
+  lines.resize(rows.size());
+  if (!labels.empty()) labels.resize(rows.size());
+}
+
 SparseTable read_libsvm(const std::string& path, const LibsvmOptions& options) {
   return options.double_precision ? read<double>(path, options) : read<float>(path, options);
 }

@@ -28,6 +28,8 @@ struct SparseTable {
 
   int64_t rows() const { return static_cast<int64_t>(lines.size()); }
   Position position(size_t row) const { return {path, lines[row], 1}; }
+  /// Leaves these rows (ascending) and no other.
+  void keep_rows(const std::vector<size_t>& rows);
 };
 
 /// Reads a LIBSVM file, plain or gzipped: per line a label and then `index:value` pairs parted by blanks,

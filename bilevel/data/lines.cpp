@@ -5,6 +5,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -142,6 +143,9 @@ LineReader::LineReader(const std::string& path, Encoding encoding)
   }
   decode(/*last=*/false);
   if (begin_ == buffer_.size() && !fill()) fail_at({path}, "is empty");
+  peek(kChunk);
+  only_cr_ = buffer_.find('\n') == std::string::npos && buffer_.find('\r') + 1 < buffer_.size();
+  if (only_cr_) std::ranges::replace(buffer_, '\r', '\n');
 }
 
 void LineReader::refuse_foreign() const {
@@ -168,6 +172,14 @@ void LineReader::refuse_foreign() const {
 }
 
 bool LineReader::fill() {
+  const size_t before = buffer_.size();
+  const bool more = fill_decoded();
+  if (only_cr_)
+    std::replace(buffer_.begin() + static_cast<std::ptrdiff_t>(before), buffer_.end(), '\r', '\n');
+  return more;
+}
+
+bool LineReader::fill_decoded() {
   const auto fail = [this](const char* message) {
     fail_at({path_, number_ + 1, static_cast<int64_t>(buffer_.size() - begin_) + 1}, message);
   };
@@ -269,10 +281,18 @@ void LineReader::check() const {
          "a NUL byte; this is not a text file, or one in UTF-16 (--encoding utf-16)" + hint);
   }
   if (const size_t broken = find_broken_utf8(raw_); broken != std::string_view::npos) {
+    // In languages of the Latin alphabet few bytes of a line are not ASCII, and Windows-1252 lacks five.
+    const auto foreign = std::ranges::count_if(raw_, [](unsigned char c) { return c >= 0x80; });
+    const auto letters = std::ranges::count_if(raw_, [](unsigned char c) { return c >= 'A' && c < 0x80; });
+    const bool lacks = raw_.find_first_of("\x81\x8D\x8F\x90\x9D") != std::string_view::npos;
+    const char* remedy = foreign > letters || lacks
+                             ? "; the file seems to be in another encoding (Windows-1251, Shift-JIS, GBK, "
+                               "...): convert it to UTF-8, as "
+                               "by iconv -f ENCODING -t UTF-8 FILE"
+                             : "; if the file is in another encoding, name it (--encoding windows-1252)";
     fail(static_cast<int64_t>(broken) + 1,
          fmt::format("byte 0x{:02X} is not valid UTF-8{}", static_cast<unsigned char>(raw_[broken]),
-                     hint.empty() ? "; if the file is in another encoding, name it (--encoding windows-1252)"
-                                  : hint));
+                     hint.empty() ? remedy : hint));
   }
 }
 

@@ -47,7 +47,7 @@ class ByteReader {
 
 /// Reads a text file by lines. gzip and zstd are recognized by the file's content, not by its name. A byte order mark
 /// is skipped and not counted in columns; that of UTF-16 tells the encoding. Texts in another encoding become UTF-8, in
-/// which columns count. Every line is checked: a NUL byte, broken UTF-8, and broken or cut
+/// which columns count. Lines end with LF, CR LF or, where no LF stands in the first 256 KiB, CR. Every line is checked: a NUL byte, broken UTF-8, and broken or cut
 /// packed data throw InputError with line and byte column; so do a missing file, a folder, an empty file, and files of other
 /// programs (xlsx, parquet, zip, ...), with how to convert them, by name. FileError when the system cannot read the file.
 ///
@@ -81,6 +81,7 @@ class LineReader {
 
  private:
   bool fill();             // appends bytes to buffer_; false at the end of the file
+  bool fill_decoded();     // the same with the line ends of the file
   void decode(bool last);  // moves characters from undecoded_ to buffer_
   void refuse_foreign() const;
   void check() const;  // NUL bytes and UTF-8 of raw_
@@ -89,6 +90,7 @@ class LineReader {
   ByteReader file_;
   Encoding encoding_;
   bool big_endian_ = false;  // of UTF-16
+  bool only_cr_ = false;     // lines end with CR, as those of old Macintosh programs
   std::string undecoded_;
   std::string buffer_;
   size_t begin_ = 0;  // where the next line starts in buffer_

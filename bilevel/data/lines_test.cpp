@@ -45,6 +45,13 @@ TEST(Lines, SkipsTheByteOrderMark) {
             "windows-1252)");
 }
 
+TEST(Lines, EndWithCrWhereNothingElseEndsThem) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(all_lines(folder.write("mac", "a\tb\r1\t2\r3\t4\r")), (Lines{"a\tb", "1\t2", "3\t4"}));
+  EXPECT_EQ(all_lines(folder.write("one", "a\r\n")), (Lines{"a"}));
+  EXPECT_EQ(all_lines(folder.write("end", "a\r")), (Lines{"a"}));
+}
+
 TEST(Lines, KeepsLinesLongerThanItsBuffer) {
   const TemporaryFolder folder;
   const std::string longest(1000000, 'x');
@@ -70,6 +77,8 @@ TEST(Lines, NamesBrokenUtf8AndNulBytes) {
   EXPECT_EQ(read_error(folder.write("u", "ok\nab\xC3(d\n")),
             "u:2:3: byte 0xC3 is not valid UTF-8; if the file is in another encoding, name it (--encoding "
             "windows-1252)");
+  const std::string japanese = read_error(folder.write("s", "a,\x93\xFA\x96\x7B\x8C\xEA\n"));  // Shift-JIS
+  EXPECT_NE(japanese.find("convert it to UTF-8, as by iconv"), std::string::npos) << japanese;
   EXPECT_EQ(read_error(folder.write("n", std::string_view("ok\nabc\0d\n", 9))),
             "n:2:4: a NUL byte; this is not a text file, or one in UTF-16 (--encoding utf-16)");
   EXPECT_EQ(

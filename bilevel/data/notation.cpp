@@ -33,25 +33,6 @@ bool is_further_mark(std::string_view cell) {
   return cell.size() <= kLongest && std::ranges::count(kMarks, ascii_lower(cell)) > 0;
 }
 
-/// White space of all kinds as ' ', none at the ends; signs and apostrophes of print as those of ASCII.
-std::string plain_characters(std::string_view cell) {
-  std::string text;
-  for (size_t at = 0; at < cell.size();) {
-    const size_t begin = at;
-    const char32_t c = next_code_point(cell, at);
-    if (kind_of(c) == CharacterKind::blank) {
-      if (!text.empty()) text += ' ';
-    } else if (c == 0x2212) {
-      text += '-';
-    } else if (c == 0x2019) {
-      text += '\'';
-    } else {
-      text += cell.substr(begin, at - begin);
-    }
-  }
-  return std::string(trimmed(text));
-}
-
 bool is_currency(std::string_view unit) {
   constexpr std::array<std::string_view, 22> kCodes{"usd", "eur", "gbp", "chf", "jpy", "cny", "inr", "cad",
                                                     "aud", "nzd", "sek", "nok", "dkk", "pln", "czk", "brl",
@@ -64,17 +45,36 @@ bool is_currency(std::string_view unit) {
   return at == unit.size() && utf8proc_category(static_cast<utf8proc_int32_t>(sign)) == UTF8PROC_CATEGORY_SC;
 }
 
+/// Whether a text could name what is measured: "kg", "m/s", "°C", "m²"; no more than a word of letters.
+bool is_measure(std::string_view unit) {
+  constexpr int kMost = 8;
+  int letters = 0, all = 0;
+  for (size_t at = 0; at < unit.size(); ++all) {
+    const char32_t c = next_code_point(unit, at);
+    const CharacterKind kind = kind_of(c);
+    const bool sign = c == '/' || c == 0xB0 || c == 0xB2 || c == 0xB3;
+    if (!sign && ((kind != CharacterKind::word && kind != CharacterKind::ideograph) || c == '_'))
+      return false;
+    letters += sign ? 0 : 1;
+  }
+  return letters > 0 && all <= kMost;
+}
+
 /// A number taken apart: sign, unit, and digits with their separators.
 struct LooseNumber {
-  bool negative = false;
+  bool negative = false, measured = false;
   std::string unit, digits;
 };
 
 std::optional<LooseNumber> take_apart(std::string_view cell) {
-  if (cell.size() > 64 || cell.find_first_of("0123456789") == std::string_view::npos) return std::nullopt;
-  const std::string text = plain_characters(cell);
+  const auto may_be_digit = [](char c) { return is_digit_char(c) || static_cast<unsigned char>(c) >= 0x80; };
+  if (cell.size() > 64 || std::ranges::none_of(cell, may_be_digit)) return std::nullopt;
+  const std::string text = typed_characters(cell);
   std::string_view rest = text;
   LooseNumber number;
+  if (rest.starts_with("=\"") && rest.ends_with('"') && rest.size() > 3)
+    rest = rest.substr(2, rest.size() - 3);           // ="12"
+  if (rest.starts_with('\'')) rest.remove_prefix(1);  // '12: what spreadsheets are told to take as text
   if (rest.starts_with('(') && rest.ends_with(')')) {
     number.negative = true;
     rest = trimmed(rest.substr(1, rest.size() - 2));
@@ -84,7 +84,12 @@ std::optional<LooseNumber> take_apart(std::string_view cell) {
   if (first > 0 && (rest[first - 1] == '.' || rest[first - 1] == ',')) --first;
   if (last + 1 < rest.size() && (rest[last + 1] == '.' || rest[last + 1] == ',')) ++last;
   std::string head(trimmed(rest.substr(0, first)));
-  const std::string_view tail = trimmed(rest.substr(last + 1));
+  std::string_view tail = trimmed(rest.substr(last + 1));
+  if (tail.starts_with('-')) {  // "12.50-", as SAP writes
+    if (number.negative || head.find_first_of("+-") != std::string::npos) return std::nullopt;
+    number.negative = true;
+    tail = trimmed(tail.substr(1));
+  }
   if (const size_t sign = head.find_first_of("+-"); sign != std::string::npos) {
     if (number.negative || head.find_first_of("+-", sign + 1) != std::string::npos) return std::nullopt;
     number.negative = head[sign] == '-';
@@ -92,7 +97,8 @@ std::optional<LooseNumber> take_apart(std::string_view cell) {
   }
   if (!head.empty() && !tail.empty()) return std::nullopt;
   if (!head.empty() && !is_currency(head)) return std::nullopt;
-  if (!tail.empty() && tail != "%" && !is_currency(tail)) return std::nullopt;
+  number.measured = !tail.empty() && tail != "%" && !is_currency(tail);
+  if (number.measured && !is_measure(tail)) return std::nullopt;
   number.unit = head.empty() ? std::string(tail) : head;
   number.digits = rest.substr(first, last - first + 1);
   return number;
@@ -188,6 +194,9 @@ bool NumberGuess::add_plain(std::string_view digits) {
       (has_point && !all_digits(digits.substr(point + 1))))
     return false;
   ++cells_;
+  points_ = points_ || has_point;
+  ++(has_point ? pointed_ : whole_);
+  long_whole_ += !has_point && digits.size() > 3 ? 1 : 0;
   for (size_t i = 0; i < kCandidates && has_point; ++i) {
     if (!fits(i) || kNotations[i].decimal == '.') continue;
     if (kNotations[i].group == '.' && are_groups(digits, '.'))
@@ -207,12 +216,20 @@ bool NumberGuess::add(std::string_view cell) {
     return fits_ != 0;
   }
   ++cells_;
+  measured_ = measured_ || loose->measured;
   if (!loose->unit.empty()) {
     if (!unit_.empty() && unit_ != loose->unit) fits_ = 0;
     unit_ = loose->unit;
     ++with_unit_;
   }
   commas_ = commas_ || loose->digits.find(',') != std::string::npos;
+  const bool has_point = loose->digits.find('.') != std::string::npos;
+  points_ = points_ || has_point;
+  if (has_point) ++pointed_;
+  if (all_digits(loose->digits)) {
+    ++whole_;
+    long_whole_ += loose->digits.size() > 3 ? 1 : 0;
+  }
   for (size_t i = 0; i < kCandidates; ++i) {
     if (!fits(i)) continue;
     bool in_groups = false;
@@ -223,11 +240,12 @@ bool NumberGuess::add(std::string_view cell) {
 }
 
 std::optional<NumberNotation> NumberGuess::notation(bool decimal_comma) const {
-  if (cells_ == 0 || (unit_ == "%" && with_unit_ < cells_)) return std::nullopt;
+  if (cells_ == 0 || ((unit_ == "%" || measured_) && with_unit_ < cells_)) return std::nullopt;
   const auto chosen = [this](size_t i) {
     return NumberNotation{kNotations[i].decimal, grouped(i) ? kNotations[i].group : '\0', unit_};
   };
-  if (decimal_comma && fits(kPointGroups) && grouped(kPointGroups)) return chosen(kPointGroups);
+  if ((decimal_comma || have_thousand_points()) && fits(kPointGroups) && grouped(kPointGroups))
+    return chosen(kPointGroups);
   if (!decimal_comma && fits(kComma) && fits(kCommaGroups) && grouped(kCommaGroups))
     return chosen(kCommaGroups);
   for (size_t i = 0; i < kCandidates; ++i) {
@@ -236,12 +254,23 @@ std::optional<NumberNotation> NumberGuess::notation(bool decimal_comma) const {
   return std::nullopt;
 }
 
-bool NumberGuess::sure_decimal_comma() const {
-  if (cells_ == 0 || !commas_) return false;
+/// Whether points stand before exactly three digits (as `fits` tells) beside whole numbers, of which none has four digits: numbers
+/// with three decimals would all have a point, and numbers without thousands would reach 1000.
+bool NumberGuess::have_thousand_points() const {
+  constexpr int64_t kSome = 5;
+  return pointed_ >= kSome && whole_ >= kSome && long_whole_ == 0;
+}
+
+bool NumberGuess::all_have(char decimal) const {
   for (size_t i = 0; i < kCandidates; ++i) {
-    if (fits(i) && kNotations[i].decimal == '.') return false;
+    if (fits(i) && kNotations[i].decimal != decimal) return false;
   }
   return fits_ != 0;
+}
+
+bool is_written_number(std::string_view text) {
+  NumberGuess guess;
+  return guess.add(text) && !guess.is_measured();
 }
 
 void to_json(nlohmann::json& json, const NumberNotation& n) {

@@ -22,7 +22,8 @@ bool is_missing_mark(std::string_view cell);
 struct NumberNotation {
   char decimal = '.';  ///< '.' or ','
   char group = '\0';   ///< between thousands: '.', ',', '\'' or ' ' (any white space); 0: none
-  std::string unit;    ///< "%", which every cell has, or a currency, which some may lack; empty: none
+  /// "%" or a measure ("kg"), which every cell of the training rows has, or a currency, which some may lack; empty: none.
+  std::string unit;
 
   bool operator==(const NumberNotation&) const = default;
   bool is_plain() const { return *this == NumberNotation{}; }
@@ -38,11 +39,16 @@ class NumberGuess {
   /// Takes a cell that is not missing; false once no notation is left.
   bool add(std::string_view cell);
   /// The notation of all cells, if there is one. Where a comma can be a decimal comma as well as one between thousands
-  /// (all of them stand before exactly three digits), and so for the point, `decimal_comma` decides: whether other columns
-  /// of the file have one.
+  /// (all of them stand before exactly three digits), `decimal_comma` decides: whether the file has
+  /// decimal commas.
   std::optional<NumberNotation> notation(bool decimal_comma) const;
-  /// Whether commas of this column cannot be anything but decimal ones.
-  bool sure_decimal_comma() const;
+  /// Whether commas, or points, of this column cannot be anything but decimal ones.
+  bool sure_decimal_comma() const { return commas_ && all_have(','); }
+  bool sure_decimal_point() const { return points_ && all_have('.'); }
+  /// Whether commas may be decimal ones.
+  bool maybe_decimal_comma() const { return commas_ && fits_ != 0 && !all_have('.'); }
+  /// Whether the unit is neither a currency nor the per cent sign.
+  bool is_measured() const { return measured_; }
 
  private:
   /// Takes digits with at most one point, and nothing else.
@@ -51,12 +57,20 @@ class NumberGuess {
   static constexpr size_t kCandidates = 8;
   bool fits(size_t candidate) const { return (fits_ >> candidate & 1U) != 0; }
   bool grouped(size_t candidate) const { return (grouped_ >> candidate & 1U) != 0; }
+  bool all_have(char decimal) const;
 
   unsigned fits_ = (1U << kCandidates) - 1, grouped_ = 0;
-  bool commas_ = false;
+  bool have_thousand_points() const;
+
+  int64_t whole_ = 0, long_whole_ = 0,
+          pointed_ = 0;  // cells: without separators, of them with four digits; with a point
+  bool commas_ = false, points_ = false, measured_ = false;
   std::string unit_;
   int64_t cells_ = 0, with_unit_ = 0;
 };
+
+/// Whether a text is a number as people write it, with a currency or a per cent sign at most.
+bool is_written_number(std::string_view text);
 
 /// In which order day and month stand where a date does not begin with the year.
 enum class DateOrder { day_first, month_first };
@@ -74,9 +88,10 @@ struct Moment {
   double hour = 0;  ///< 0 to 24, as written
 };
 
-/// Reads 2024-08-18, 2024/08/18, 18.08.2024, 08/18/2024, 8/18/24, 18 Aug 2024, August 18, 2024, 2024-08, each also with
-/// a time behind it (14:05, 14:05:30.5, 2:05 PM, T14:05Z, +02:00), and a time alone. nullopt for anything else, and for
-/// days that no month has.
+/// Reads 2024-08-18, 2024/08/18, 18.08.2024, 08/18/2024, 8/18/24, 18 Aug 2024, 18-Aug-24, August 18, 2024, 2024-08, Aug 2024,
+/// 2024年8月18日, each also with a time behind it (14:05, 14:05:30.5, 2:05 PM, T14:05Z, +02:00), and a time alone; digits of
+/// any script; names of months in English, German, French, Spanish, Italian, Portuguese and Dutch, from three letters on that
+/// fit one month alone. nullopt for anything else, and for days that no month has.
 std::optional<Moment> read_moment(std::string_view cell, DateOrder order);
 
 /// Which order of day and month the cells of a column have in common.

@@ -61,13 +61,45 @@ TEST(Notation, ThreeDigitsBehindACommaAreThousandsUnlessSomethingSpeaksAgainst) 
   for (const char* cell : {"1,500", "2"}) unsure.add(cell);
   EXPECT_TRUE(sure.sure_decimal_comma());
   EXPECT_FALSE(unsure.sure_decimal_comma());
+  EXPECT_TRUE(unsure.maybe_decimal_comma());
+  NumberGuess point;
+  for (const char* cell : {"1,500.5", "2"}) point.add(cell);
+  EXPECT_FALSE(point.maybe_decimal_comma());
+  EXPECT_TRUE(point.sure_decimal_point());
+}
+
+TEST(Notation, PointsBetweenThousandsBesideWholeNumbers) {
+  const Cells mixed{"1.076", "750", "12", "2.001", "31.500", "9", "87", "1.234", "4.321", "640", "999"};
+  EXPECT_EQ(notation_of(mixed), "decimal comma, thousands by '.'");
+  EXPECT_EQ(numbers_of(mixed)[0], 1076);
+  EXPECT_EQ(notation_of({"1.076", "2.001", "31.500", "1.234", "4.321", "7.000"}), "")
+      << "may have three decimals";
+  EXPECT_EQ(notation_of({"1.076", "750", "12", "2.001", "31.500", "9", "87", "1.234", "4.321", "1640"}), "");
+  EXPECT_EQ(notation_of({"1.076", "750", "12", "2.001", "0.500", "9", "87", "1.234", "4.321", "640"}), "");
+}
+
+TEST(Notation, AsOtherProgramsWrite) {
+  EXPECT_EQ(numbers_of({"1600.62-", "12"}), (Numbers{-1600.62, 12}));
+  EXPECT_EQ(numbers_of({"=\"12\"", "'7.5", "3"}), (Numbers{12, 7.5, 3}));
+  EXPECT_EQ(notation_of({"-5-"}), "none");
+}
+
+TEST(Notation, MeasuresAndDigitsOfOtherScripts) {
+  EXPECT_EQ(numbers_of({"23 kg", "7.5kg"}), (Numbers{23, 7.5}));
+  EXPECT_EQ(notation_of({"23,5 \u00B0C", "-7 \u00B0C"}), "decimal comma, in \u00B0C");
+  EXPECT_EQ(NumberNotation{.unit = "kg"}.read("500 g").kind, CellKind::word);
+  EXPECT_EQ(NumberNotation{.unit = "kg"}.read("50").value, 50);
+  EXPECT_EQ(numbers_of({"\uFF11\uFF12\uFF0E\uFF15", "3"}), (Numbers{12.5, 3}));       // full width
+  EXPECT_EQ(numbers_of({"\u0661\u0662\u066B\u0665", "\u0663"}), (Numbers{12.5, 3}));  // Arabic
+  EXPECT_TRUE(is_written_number("\u20AC 5"));
+  EXPECT_FALSE(is_written_number("24h")) << "the name of a column rather";
 }
 
 TEST(Notation, WhatIsNoNumber) {
   for (const Cells& cells :
-       {Cells{"1,5", "2.5"}, Cells{"$5", "\u20AC5"}, Cells{"5 %", "5"}, Cells{"10.1.2.3"}, Cells{"5 kg"},
-        Cells{"1-2"}, Cells{"--5"}, Cells{"a1"}, Cells{"0x10"}, Cells{"2024-08-18"}, Cells{"12:30"},
-        Cells{"1,2,3"}, Cells{"555-1234"}, Cells{"$5 %"}})
+       {Cells{"1,5", "2.5"}, Cells{"$5", "\u20AC5"}, Cells{"5 %", "5"}, Cells{"10.1.2.3"}, Cells{"5 kg", "6"},
+        Cells{"5 kg", "6 g"}, Cells{"5 long_words"}, Cells{"1-2"}, Cells{"--5"}, Cells{"a1"}, Cells{"0x10"},
+        Cells{"2024-08-18"}, Cells{"12:30"}, Cells{"1,2,3"}, Cells{"555-1234"}, Cells{"$5 %"}})
     EXPECT_EQ(notation_of(cells), "none") << cells[0];
   const NumberNotation comma{.decimal = ','};
   EXPECT_EQ(comma.read("2.5").kind, CellKind::word);
@@ -95,10 +127,16 @@ TEST(Notation, ReadsDates) {
   EXPECT_EQ(days_of("2024-02-29"), 19782);
   for (const char* same :
        {"2024/02/29", "29.02.2024", "29/2/2024", "29 Feb 2024", "29-Feb-2024", "February 29, 2024",
-        "29. February 2024", "29/02/24", "Thu, 29 Feb 2024", "2024-02-29T00:00:00Z", "2024-02-29 00:00"})
+        "29. February 2024", "29/02/24", "29-Feb-24", "29.2.24", "20240229 0:00", "20240229T000000Z",
+        "29. Feb. 2024", "29 f\u00E9vrier 2024", "\uFF12\uFF10\uFF12\uFF14-02-29",
+        "2024\u5E742\u670829\u65E5", "Thu, 29 Feb 2024", "2024-02-29T00:00:00Z", "2024-02-29 00:00"})
     EXPECT_EQ(days_of(same), 19782) << same;
   EXPECT_EQ(days_of("02/29/2024", DateOrder::month_first), 19782);
-  EXPECT_EQ(days_of("2024-02"), 19782 - 28);
+  for (const char* month : {"2024-02", "Feb 2024", "February 2024", "Feb-2024", "2024 Feb", "Febrero 2024"})
+    EXPECT_EQ(days_of(month), 19782 - 28) << month;
+  for (const char* march : {"1. M\u00E4rz 2024", "1 mars 2024", "1 mar 2024", "1 mrt. 2024"})
+    EXPECT_EQ(days_of(march), 19783) << march;
+  EXPECT_EQ(days_of("1 jui 2024"), -1e9) << "juin or juillet";
   EXPECT_NEAR(days_of("2024-02-29 18:00"), 19782.75, 1e-9);
   EXPECT_NEAR(days_of("2024-02-29 6:00 PM"), 19782.75, 1e-9);
   EXPECT_NEAR(days_of("2024-02-29T18:00:00+06:00"), 19782.5, 1e-9);

@@ -43,7 +43,7 @@ double words_in(std::string_view cell) {
 
 /// Whether a word is a number or a date in some notation.
 bool is_value(std::string_view cell) {
-  return NumberGuess().add(cell) || read_moment(cell, DateOrder::day_first) ||
+  return is_written_number(cell) || read_moment(cell, DateOrder::day_first) ||
          read_moment(cell, DateOrder::month_first);
 }
 
@@ -77,13 +77,17 @@ class ColumnScan {
     for (size_t row = 0; row < table.rows(); ++row) look_at(row);
   }
 
-  bool sure_decimal_comma() const { return wish_ != ColumnWish::category && numbers_.sure_decimal_comma(); }
+  /// What the column says of commas; one that is named categorical says nothing.
+  const NumberGuess& numbers() const { return numbers_; }
   RecognizedColumn finish(bool decimal_comma);
 
  private:
   void look_at(size_t row);
   void note_numbers();
   void note_words();
+  void note_long_numbers();
+  /// The notation of all cells, as far as there is one; numbers of JSON have their own.
+  std::optional<NumberNotation> notation(bool decimal_comma) const;
   int64_t present() const { return static_cast<int64_t>(table_.rows()) - found_.missing; }
   /// Every value that is not missing, up to some number, as `value_of` (of a cell) gives it.
   template <typename Value>
@@ -94,6 +98,7 @@ class ColumnScan {
   ColumnWish wish_;
   RecognizedColumn found_;
   NumberGuess numbers_;
+  int64_t json_numbers_ = 0, other_cells_ = 0;  // that are not missing
   DateGuess dates_;
   std::map<std::string, int64_t> marks_,
       more_marks_;  // those of every column, and those of numbers and dates alone
@@ -103,7 +108,7 @@ void ColumnScan::look_at(size_t row) {
   const std::string_view cell = table_.cell(row, column_);
   const CellKind kind = read_number(cell).kind;
   if (kind == CellKind::missing) {
-    ++marks_[std::string(trimmed(cell))];
+    ++marks_[std::string(trimmed(table_.written(row, column_)))];
     return;
   }
   if (kind == CellKind::word && is_missing_mark(cell)) {
@@ -111,7 +116,12 @@ void ColumnScan::look_at(size_t row) {
     return;
   }
   if (kind == CellKind::infinite && !found_.infinite) found_.infinite = row;
-  numbers_.add(cell);
+  if (table_.is_json_number(row, column_)) {
+    ++json_numbers_;
+  } else if (wish_ != ColumnWish::category) {
+    ++other_cells_;
+    numbers_.add(cell);
+  }
   if (kind == CellKind::word) dates_.add(cell);
   if (kind == CellKind::number && !found_.number) found_.number = row;
   if (kind == CellKind::word && !found_.word) found_.word = row;
@@ -135,7 +145,7 @@ void ColumnScan::note_numbers() {
   bool whole = true;
   double least = std::numeric_limits<double>::infinity(), most = -least;
   for (size_t row = 0; row < table_.rows(); ++row) {
-    const Number number = found_.reading.notation.read(table_.cell(row, column_));
+    const Number number = table_.number(row, column_, found_.reading.notation);
     if (number.kind == CellKind::infinite && !found_.infinite) found_.infinite = row;
     if (number.kind != CellKind::number) continue;
     whole = whole && number.value == std::floor(number.value);
@@ -174,6 +184,33 @@ void ColumnScan::note_numbers() {
   found_.kind = ColumnKind::identifier;
 }
 
+/// Numbers of more digits than a double holds: two that differ may be read as one.
+void ColumnScan::note_long_numbers() {
+  constexpr double kExact = 9007199254740992;  // 2^53
+  int64_t large = 0;
+  std::unordered_set<std::string> texts;
+  for (size_t row = 0; row < table_.rows(); ++row) {
+    const Number number = table_.number(row, column_, found_.reading.notation);
+    const std::string_view cell = table_.cell(row, column_);
+    if (number.kind != CellKind::number || std::abs(number.value) <= kExact ||
+        cell.find_first_of("eE") != std::string_view::npos)
+      continue;
+    ++large;
+    if (static_cast<int64_t>(texts.size()) < kCounted) texts.emplace(trimmed(cell));
+  }
+  if (large == 0) return;
+  const auto different = static_cast<int64_t>(texts.size());
+  if (2 * large > present() && large >= kIdentifierRows && 2 * different > std::min(large, kCounted)) {
+    found_.kind = ColumnKind::identifier;
+    found_.why = "numbers of more than 15 digits, of which most differ";
+  } else {
+    found_.doubt = fmt::format(
+        "{} cell{} more than 15 digits, so that different ones may be read as one; if they name things, "
+        "--categorical {} reads them as they stand",
+        large, large == 1 ? " has" : "s have", found_.name);
+  }
+}
+
 void ColumnScan::note_words() {
   found_.distinct =
       count_distinct([](std::string_view cell) { return std::hash<std::string>()(class_key(cell)); });
@@ -210,6 +247,12 @@ void ColumnScan::note_words() {
     std::nth_element(words.begin(), words.begin() + all_words / 2, words.end());
     found_.words = words[static_cast<size_t>(all_words / 2)];
   } else if (mostly_differ && counted >= kIdentifierRows) {
+    constexpr int64_t kSome =
+        5;  // a fifth of the cells are numbers or dates: what is between them is in the way
+    if (kSome * values > cells) {
+      if (!found_.number) found_.number = value;
+      return;
+    }
     found_.kind = ColumnKind::identifier;
     found_.why = found_.distinct == present()
                      ? "another word in every row"
@@ -217,12 +260,19 @@ void ColumnScan::note_words() {
   }
 }
 
+std::optional<NumberNotation> ColumnScan::notation(bool decimal_comma) const {
+  if (other_cells_ == 0) return json_numbers_ > 0 ? std::optional(NumberNotation{}) : std::nullopt;
+  const auto found = numbers_.notation(decimal_comma);
+  // "12 %" beside 0.12: whether these are the same kind of number does not show.
+  return found && json_numbers_ > 0 && found->unit == "%" ? std::nullopt : found;
+}
+
 RecognizedColumn ColumnScan::finish(bool decimal_comma) {
   if (wish_ == ColumnWish::unread) return std::move(found_);
   for (const auto& [mark, count] : marks_) found_.missing += count;
   int64_t more = 0;
   for (const auto& [mark, count] : more_marks_) more += count;
-  const auto notation = numbers_.notation(decimal_comma);
+  const auto notation = this->notation(decimal_comma);
   const std::optional<DateOrder> order = found_.number ? std::nullopt : dates_.order();
   ColumnReading& reading = found_.reading;
   const bool asked_words = wish_ == ColumnWish::category || wish_ == ColumnWish::text;
@@ -247,6 +297,7 @@ RecognizedColumn ColumnScan::finish(bool decimal_comma) {
     found_.kind = ColumnKind::empty;
   } else if (reading.as == CellReading::number) {
     note_numbers();
+    note_long_numbers();
     if (wish_ == ColumnWish::number) found_.kind = ColumnKind::number;
   } else if (reading.as == CellReading::date) {
     found_.kind = ColumnKind::date;
@@ -294,8 +345,13 @@ std::vector<RecognizedColumn> recognize_columns(const Table& table, const std::v
   std::vector<ColumnScan> scans;
   for (size_t column = 0; column < table.columns(); ++column)
     scans.emplace_back(table, column, wishes.empty() ? ColumnWish::none : wishes.at(column));
-  const bool decimal_comma =
-      std::ranges::any_of(scans, [](const ColumnScan& scan) { return scan.sure_decimal_comma(); });
+  const auto any = [&](bool (NumberGuess::*says)() const) {
+    return std::ranges::any_of(scans, [&](const ColumnScan& scan) { return (scan.numbers().*says)(); });
+  };
+  // Semicolons stand between fields where commas stand in numbers.
+  const bool decimal_comma = any(&NumberGuess::sure_decimal_comma) ||
+                             (table.delimiter() == ';' && any(&NumberGuess::maybe_decimal_comma) &&
+                              !any(&NumberGuess::sure_decimal_point));
   std::vector<RecognizedColumn> columns;
   for (ColumnScan& scan : scans) columns.push_back(scan.finish(decimal_comma));
   return columns;
@@ -319,7 +375,7 @@ void check_readable(const Table& table, size_t column, const RecognizedColumn& f
     break;
   }
   const std::string_view word = trimmed(table.cell(row, column));
-  const bool elsewise = is_value(word), dates = !NumberGuess().add(value);
+  const bool elsewise = is_value(word), dates = !is_written_number(value);
   fail_at(
       table.position(row, column),
       fmt::format(
@@ -327,7 +383,10 @@ void check_readable(const Table& table, size_t column, const RecognizedColumn& f
           "categories, name the column categorical (--categorical {}){}",
           word, name, dates ? "date" : "number", dates ? "date" : "number", value,
           table.position(*found.number, column).line, elsewise ? ", and no one notation reads them all" : "",
-          name, elsewise ? "" : fmt::format("; if it marks a missing value, give --missing='{}'", word)));
+          name,
+          elsewise       ? ""
+          : word == name ? "; it is the column's name: does the header stand twice?"
+                         : fmt::format("; if it marks a missing value, give --missing='{}'", word)));
 }
 
 }  // namespace bilevel

@@ -75,9 +75,9 @@ struct RecognizedColumn {
 enum class ColumnWish { none, number, category, text, unread };
 
 /// One entry a column. `wishes`: by column, or empty for none; an unread column gets its name alone. The rule:
-/// - a number, where one `NumberNotation` reads every cell that is not missing (`is_missing_mark`); an identifier, where
-///   all are whole and different (20 at least) and they count up without gaps, or the column is called id, index or row, or
-///   has no name;
+/// - a number, where one `NumberNotation` reads every cell that is not missing (`is_missing_mark`) and no number of JSON; an
+///   identifier, where all are whole and different (20 at least) and they count up without gaps, or the column is called id,
+///   index or row, or has no name, or where most have more digits than a double holds and differ;
 /// - else a date, where `read_moment` reads every such cell;
 /// - else a text, where more than half of the cells have three words or more (characters of scripts without blanks count
 ///   as half a word or less) and most differ; an identifier, where more than half of the cells differ (of 20 at least); else

@@ -146,8 +146,54 @@ TEST_F(RecognizeTest, OneDecimalCommaSpeaksForTheOtherColumns) {
   EXPECT_EQ(columns[1].notation(), "decimal comma");
   EXPECT_EQ(columns[2].notation(), "decimal comma, thousands by '.'");
   const auto alone = recognize_columns(read_table(folder_.write("c.csv", "b;c\n2,005;1.500\n3,005;950\n")));
-  EXPECT_EQ(alone[0].notation(), "thousands by ','");
-  EXPECT_EQ(alone[1].notation(), "");
+  EXPECT_EQ(alone[0].notation(), "decimal comma") << "semicolons stand between the fields";
+  EXPECT_EQ(alone[1].notation(), "decimal comma, thousands by '.'");
+  const auto point = recognize_columns(read_table(folder_.write("d.csv", "b;c\n2,005;1.5\n3,005;950\n")));
+  EXPECT_EQ(point[0].notation(), "thousands by ','");
+  const auto tabs = recognize_columns(read_table(folder_.write("e.tsv", "b\tc\n2,005\t1.500\n3,005\t950\n")));
+  EXPECT_EQ(tabs[0].notation(), "thousands by ','");
+  EXPECT_EQ(tabs[1].notation(), "");
+}
+
+TEST_F(RecognizeTest, NumbersOfJsonHaveNoNotation) {
+  const std::string path = folder_.write(
+      "a.jsonl",
+      "{\"a\": \"0,5\", \"b\": 9.125, \"c\": \"1,5\"}\n{\"a\": \"7,25\", \"b\": 950, \"c\": 2.125}\n");
+  const Table table = read_table(path);
+  const auto columns = recognize_columns(table);
+  EXPECT_EQ(columns[1].notation(), "");
+  EXPECT_EQ(columns[2].notation(), "decimal comma");
+  EXPECT_EQ(table.number(0, 1, columns[0].reading.notation).value, 9.125);
+  EXPECT_EQ(table.number(1, 2, columns[2].reading.notation).value, 2.125);
+  const Table percent = read_table(folder_.write("p.jsonl", "{\"a\": \"12 %\"}\n{\"a\": 0.5}\n"));
+  EXPECT_TRUE(recognize_columns(percent)[0].is_mixed());
+}
+
+TEST_F(RecognizeTest, MarksOfMissingValuesThatAPersonNames) {
+  const Table table = read_table(folder_.write("m.csv", "a,b\n1,x\n-,x\n-,y\n,y\n"), {.missing = {"-"}});
+  const RecognizedColumn found = recognize_columns(table)[0];
+  EXPECT_EQ(found.missing, 3);
+  EXPECT_EQ(found.marks, (std::vector<std::pair<std::string, int64_t>>{{"", 1}, {"-", 2}}));
+  EXPECT_EQ(table.cell(1, 0), "");
+}
+
+TEST_F(RecognizeTest, NumbersOfJsonThatNoDoubleHolds) {
+  const Table table = read_table(folder_.write(
+      "o.jsonl", "{\"a\": 1e400, \"b\": [1, -1e999], \"c\": 2}\n{\"a\": -12345e678, \"c\": 1e309}\n"));
+  EXPECT_EQ(trimmed(table.cell(0, 0)), "inf");
+  EXPECT_EQ(trimmed(table.cell(1, 0)), "-inf");
+  EXPECT_EQ(table.cell(0, 2), "2");
+  EXPECT_EQ(recognize_columns(table)[0].infinite, 0U);
+  EXPECT_EQ(recognize_columns(table)[2].infinite, 1U);
+}
+
+TEST_F(RecognizeTest, NumbersOfMoreDigitsThanADoubleHolds) {
+  const auto card = [](int i) { return "40000000000000" + number(100 + i); };
+  EXPECT_EQ(column(40, card).kind, ColumnKind::identifier);
+  const RecognizedColumn few = column(40, [&](int i) { return i == 0 ? card(i) : number(i * 3 % 17); });
+  EXPECT_EQ(few.kind, ColumnKind::number);
+  EXPECT_NE(few.doubt.find("1 cell has more than 15 digits"), std::string::npos) << few.doubt;
+  EXPECT_EQ(column(40, [](int i) { return number(i * 3 % 17) + "e20"; }).doubt, "");
 }
 
 }  // namespace recognize_test

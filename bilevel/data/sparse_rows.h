@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "bilevel/core/large_array.h"
+
 namespace bilevel {
 
 /// n sparse rows: row i has the entries offsets[i] to offsets[i+1]-1. Indices of a row are ascending and not
@@ -27,7 +29,13 @@ struct SparseRows {
   torch::Tensor to_dense() const;
 };
 
+/// A contiguous tensor of undefined values, which may be larger than the memory (see `LargeMemory`).
+torch::Tensor large_empty(const std::vector<int64_t>& sizes, torch::ScalarType dtype);
+
 /// A tensor that takes over the memory of `values`.
+torch::Tensor adopt(LargeArray<int64_t> values);
+torch::Tensor adopt(LargeArray<float> values);
+torch::Tensor adopt(LargeArray<double> values);
 torch::Tensor adopt(std::vector<int64_t> values);
 torch::Tensor adopt(std::vector<float> values);
 torch::Tensor adopt(std::vector<double> values);
@@ -44,16 +52,14 @@ class SparseRowsBuilder {
 
   /// The rows so far; the builder is empty afterwards.
   SparseRows finish(int64_t width) {
-    SparseRows rows{adopt(std::move(indices_)), adopt(std::move(values_)), adopt(std::move(offsets_)), width};
-    indices_.clear();
-    values_.clear();
-    offsets_.assign(1, 0);
+    SparseRows rows{adopt(std::exchange(indices_, {})), adopt(std::exchange(values_, {})),
+                    adopt(std::exchange(offsets_, {0})), width};
     return rows;
   }
 
  private:
-  std::vector<int64_t> indices_;
-  std::vector<Value> values_;
+  LargeArray<int64_t> indices_;
+  LargeArray<Value> values_;
   std::vector<int64_t> offsets_{0};
 };
 

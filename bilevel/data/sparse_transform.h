@@ -22,17 +22,21 @@ struct SparseTransformOptions {
 /// - dense, when the training rows fit `dense_bytes`: the features of NumberScaler per index, constant ones
 /// dropped;
 /// - sparse otherwise: each value divided by the largest absolute training value of its index.
-/// Indices that no training row has are ignored.
+/// Memory and time follow the indices that occur in training rows, whatever the largest one is; all others are ignored.
 class SparseTransform {
  public:
   SparseTransform() = default;
 
+  /// Fits on the given rows.
+  static SparseTransform fit_rows(const SparseRows& all, const std::vector<int64_t>& rows,
+                                  const SparseTransformOptions& options = {});
+  /// Fits on all rows.
   static SparseTransform fit(const SparseRows& training, const SparseTransformOptions& options = {});
 
   bool is_dense() const { return dense_; }
   /// Number of features.
-  int64_t width() const { return dense_ ? static_cast<int64_t>(feature_names_.size()) : input_width_; }
-  /// Dense features only: the index in the file, "7", or "7:rank".
+  int64_t width() const { return static_cast<int64_t>(feature_names_.size()); }
+  /// The index in the file, "7"; of dense features also "7:rank".
   const std::vector<std::string>& feature_names() const { return feature_names_; }
 
   /// float32 [rows, width()]; requires is_dense().
@@ -42,16 +46,19 @@ class SparseTransform {
   SparseRows apply_sparse(const SparseRows& rows) const;
 
   nlohmann::json to_json() const;
+  /// Takes what earlier versions wrote too, which had a feature for every index up to the largest.
   static SparseTransform from_json(const nlohmann::json& state);
 
  private:
   void name_features();
+  /// Calls `visit(place among indices_, value)` for the entries of a row whose index is known.
+  template <typename Visit>
+  void each_known(const SparseRows& rows, int64_t row, const Visit& visit) const;
 
   bool dense_ = true;
-  int64_t input_width_ = 0;
-  std::vector<NumberScaler> scalers_;  // dense: per index; constant at 0 too for indices never seen
-  std::vector<bool> seen_;             // dense: whether a training row has the index
-  std::vector<float> scales_;          // sparse: 1 / largest absolute value, 0 for indices never seen
+  std::vector<int64_t> indices_;       // of the training rows, ascending, from 0
+  std::vector<NumberScaler> scalers_;  // dense: per index
+  std::vector<float> scales_;          // sparse: per index, 1 / largest absolute value; 0: no feature of use
   std::vector<std::string> feature_names_;
 };
 

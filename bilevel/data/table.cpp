@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "bilevel/core/number.h"
+#include "bilevel/data/class_key.h"
 #include "bilevel/data/delimiter.h"
 #include "bilevel/data/table_builder.h"
 
@@ -36,12 +37,17 @@ size_t Table::column(const std::string& name_or_number) const {
   const size_t shown = std::min(columns(), kShown);
   std::string list = fmt::format("{}", fmt::join(names_.begin(), names_.begin() + shown, ", "));
   if (columns() > shown) list += fmt::format(" and {} more", columns() - shown);
-  std::string hint;
+  std::string hint = did_you_mean(names_, name_or_number);
+  const bool unnamed = delimiter_ != '\0' && !names_.empty() && names_[0] == "1" && !unnamed_[0];
+  if (unnamed) hint += "; the file has no header: name the column by its number, or say --header";
+  for (size_t c = 0; c < columns() && rows() > 0 && delimiter_ != '\0'; ++c) {
+    if (trimmed(cell(0, c)) == name_or_number) hint = "; the first row holds it: it is a header (--header)";
+  }
   if (columns() == 1 && delimiter_ != '\0') {
     const size_t other = names_[0].find_first_of(",;\t|");
     if (other != std::string::npos)
-      hint = fmt::format("; fields are taken to stand between {}s; if they do not, give --delimiter {}",
-                         delimiter_name(delimiter_), delimiter_name(names_[0][other]));
+      hint += fmt::format("; fields are taken to stand between {}s; if they do not, give --delimiter {}",
+                          delimiter_name(delimiter_), delimiter_name(names_[0][other]));
   }
   fail_at({path_}, fmt::format("has no column '{}'; its columns are {}{}", name_or_number, list, hint));
 }
@@ -51,14 +57,33 @@ void Table::check_cells(size_t column) const {
   if (found != unreadable_.end()) fail_at(found->second.first, found->second.second);
 }
 
+int64_t Table::replace(size_t column, const std::map<std::string, std::string>& texts) {
+  std::map<std::string, Cell> made;
+  int64_t count = 0;
+  for (size_t row = 0; row < rows(); ++row) {
+    const auto found = texts.find(std::string(trimmed(cell(row, column))));
+    if (found == texts.end()) continue;
+    const auto [text, added] = made.try_emplace(found->second);
+    if (added) {
+      text->second.begin = bytes_.size();
+      text->second.size = static_cast<uint32_t>(found->second.size());
+      bytes_.append({found->second.data(), found->second.size()});
+    }
+    Cell& own = cells_[row * names_.size() + column];
+    own.begin = text->second.begin;
+    own.size = text->second.size;
+    ++count;
+  }
+  return count;
+}
+
 void Table::keep_rows(const std::vector<size_t>& rows) {
   const size_t width = names_.size();
   std::vector<std::pair<size_t, int64_t>> later;
   auto next = later_lines_.begin();
   for (size_t i = 0; i < rows.size(); ++i) {
     const size_t from = rows[i] * width;
-    std::copy_n(cells_.begin() + static_cast<std::ptrdiff_t>(from), width,
-                cells_.begin() + static_cast<std::ptrdiff_t>(i * width));
+    std::copy_n(cells_.begin() + from, width, cells_.begin() + i * width);
     lines_[i] = lines_[rows[i]];
     while (next != later_lines_.end() && next->first < from) ++next;
     for (; next != later_lines_.end() && next->first < from + width; ++next)
@@ -75,7 +100,7 @@ namespace {
 void read_tsv(LineReader& lines, const TableOptions& options, TableBuilder& builder) {
   do {
     const std::string_view line = lines.text();
-    if (line.empty()) continue;
+    if (line.find_first_not_of(' ') == std::string_view::npos) continue;
     size_t begin = 0;
     while (true) {
       const size_t tab = line.find('\t', begin);

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "bilevel/core/error.h"
+#include "bilevel/core/large_array.h"
 #include "bilevel/data/format.h"
 #include "bilevel/data/lines.h"
+#include "bilevel/data/notation.h"
 
 namespace bilevel {
 
@@ -31,7 +33,7 @@ struct TableOptions {
 
 /// Rows and columns of text. Rows and columns count from 0 here, lines and byte columns of the file from 1.
 ///
-/// Memory: the cells' bytes, 16 bytes per cell and 8 bytes per row.
+/// Memory: the cells' bytes, 16 bytes per cell and 8 bytes per row; of a large table in files (`LargeMemory`).
 class Table {
  public:
   const std::string& path() const { return path_; }
@@ -45,14 +47,32 @@ class Table {
   /// The cell's text without quotes and escapes. A JSON null, and a key that the row lacks, is an empty cell.
   std::string_view cell(size_t row, size_t column) const {
     const Cell& found = cells_[row * names_.size() + column];
+    return {bytes_.data() + found.begin, found.missing != 0 ? 0 : found.size};
+  }
+  /// The same, of a cell that `TableOptions::missing` made empty what stands there.
+  std::string_view written(size_t row, size_t column) const {
+    const Cell& found = cells_[row * names_.size() + column];
     return {bytes_.data() + found.begin, found.size};
+  }
+
+  /// Whether it is a number of JSON, which is written in one way alone, whatever the notation of the texts beside it.
+  bool is_json_number(size_t row, size_t column) const {
+    return cells_[row * names_.size() + column].json_number != 0;
+  }
+  /// The cell as a number: a number of JSON as such, a text by the notation.
+  Number number(size_t row, size_t column, const NumberNotation& notation) const {
+    const std::string_view text = cell(row, column);
+    return is_json_number(row, column) ? read_number(text) : notation.read(text);
   }
 
   /// Where the cell starts, or, for a key that a JSON line lacks, the line alone.
   Position position(size_t row, size_t column) const;
 
   /// Makes it a missing value.
-  void empty_cell(size_t row, size_t column) { cells_[row * names_.size() + column].size = 0; }
+  void empty_cell(size_t row, size_t column) { cells_[row * names_.size() + column].missing = 1; }
+
+  /// Puts other texts into the cells of a column that hold, less blanks around them, one of these; their number.
+  int64_t replace(size_t column, const std::map<std::string, std::string>& texts);
 
   /// Whether the file has a header in which the column's cell is empty.
   bool is_unnamed(size_t column) const { return unnamed_[column]; }
@@ -83,15 +103,17 @@ class Table {
   friend class TableBuilder;
 
   struct Cell {
-    uint64_t begin = 0;   // in bytes_
-    uint32_t size = 0;    // bytes
-    uint32_t column = 0;  // byte column in the file, from 1; 0: not in the file
+    uint64_t begin = 0;        // in bytes_
+    uint32_t size = 0;         // bytes
+    uint32_t column : 30 = 0;  // byte column in the file, from 1; 0: not in the file
+    uint32_t json_number : 1 = 0;
+    uint32_t missing : 1 = 0;  // whatever stands there
   };
 
   std::string path_;
   std::vector<std::string> names_;
-  std::string bytes_;
-  std::vector<Cell> cells_;     // row-major, rows() x columns()
+  LargeArray<char> bytes_;
+  LargeArray<Cell> cells_;      // row-major, rows() x columns()
   std::vector<int64_t> lines_;  // per row
   // The cells that do not start on their row's first line (an embedded line end stands before them), in
   // order.

@@ -68,7 +68,10 @@ void TableBuilder::add_row(const Position& end) {
         position,
         fmt::format("the row has {} field{}, but {} {} expected{}", row_.size(), row_.size() == 1 ? "" : "s",
                     width_, width_ == 1 ? "is" : "are",
-                    width_ == 1 || (row_.size() == 1 && holds_delimiter(text(row_[0])))
+                    row_.size() == width_ + 1 && trimmed(text(row_.back())).empty()
+                        ? fmt::format(" (the last one is empty: a {} too many at its end?)",
+                                      delimiter_name(table_.delimiter_))
+                    : width_ == 1 || (row_.size() == 1 && holds_delimiter(text(row_[0])))
                         ? fmt::format(" (fields are taken to stand between {}s; --delimiter names another)",
                                       delimiter_name(table_.delimiter_))
                         : ""));
@@ -78,7 +81,7 @@ void TableBuilder::add_row(const Position& end) {
     if (row_lines_[i] != row_line_) table_.later_lines_.emplace_back(first + i, row_lines_[i]);
   }
   empty_missing();
-  table_.cells_.insert(table_.cells_.end(), row_.begin(), row_.end());
+  table_.cells_.append(row_);
   table_.lines_.push_back(row_line_);
   clear_row();
 }
@@ -86,7 +89,7 @@ void TableBuilder::add_row(const Position& end) {
 void TableBuilder::empty_missing() {
   if (missing_.empty()) return;
   for (Table::Cell& cell : row_) {
-    if (missing_.contains(class_key(text(cell)))) cell.size = 0;
+    if (missing_.contains(class_key(text(cell)))) cell.missing = 1;
   }
 }
 
@@ -111,7 +114,7 @@ std::optional<size_t> TableBuilder::open_key(const std::string& key) {
 void TableBuilder::end_object() {
   empty_missing();
   json_starts_.push_back(table_.cells_.size());
-  table_.cells_.insert(table_.cells_.end(), row_.begin(), row_.end());
+  table_.cells_.append(row_);
   table_.lines_.push_back(row_line_);
 }
 
@@ -127,24 +130,27 @@ Table TableBuilder::finish() {
   }
   const size_t width = table_.names_.size();
   if (table_.cells_.size() != width * table_.lines_.size()) {  // jsonl with late keys
-    std::vector<Table::Cell> cells(width * table_.lines_.size());
+    LargeArray<Table::Cell> cells;
+    cells.resize(width * table_.lines_.size());
+    std::fill(cells.begin(), cells.end(), Table::Cell{});
     json_starts_.push_back(table_.cells_.size());
     for (size_t row = 0; row < table_.lines_.size(); ++row) {
-      std::copy(table_.cells_.begin() + static_cast<std::ptrdiff_t>(json_starts_[row]),
-                table_.cells_.begin() + static_cast<std::ptrdiff_t>(json_starts_[row + 1]),
-                cells.begin() + static_cast<std::ptrdiff_t>(row * width));
+      std::copy(table_.cells_.begin() + json_starts_[row], table_.cells_.begin() + json_starts_[row + 1],
+                cells.begin() + row * width);
     }
     table_.cells_ = std::move(cells);
   }
   if (width == 0) fail_at({table_.path_, table_.lines_.front()}, "the rows have no columns");
   table_.unnamed_.resize(width, false);
+  table_.bytes_.shrink();
+  table_.cells_.shrink();
   return std::move(table_);
 }
 
 Table::Cell TableBuilder::append(std::string_view text, int64_t column) {
-  const Table::Cell cell{table_.bytes_.size(), static_cast<uint32_t>(text.size()),
-                         static_cast<uint32_t>(column)};
-  table_.bytes_.append(text);
+  Table::Cell cell{.begin = table_.bytes_.size(), .size = static_cast<uint32_t>(text.size())};
+  cell.column = static_cast<uint32_t>(column) & 0x3FFFFFFFU;
+  table_.bytes_.append({text.data(), text.size()});
   return cell;
 }
 
@@ -153,7 +159,7 @@ bool TableBuilder::looks_like_header() const {
   for (const Table::Cell& cell : row_) {
     const std::string_view name = trimmed(text(cell));
     if (name.empty()) continue;
-    if (read_number(name).kind != CellKind::word || NumberGuess().add(name)) return false;
+    if (read_number(name).kind != CellKind::word || is_written_number(name)) return false;
     any = true;
   }
   return any;
@@ -198,7 +204,7 @@ void TableBuilder::name_columns(bool header) {
     if (!added) {
       fail_at({table_.path_, row_lines_[i], row_[i].column},
               fmt::format("the header names column '{}' twice (columns {} and {}); if the first row is data, "
-                          "say that the file has no header",
+                          "say --no-header, else give one of them another name",
                           name, found->second + 1, i + 1));
     }
     table_.names_.push_back(std::move(name));

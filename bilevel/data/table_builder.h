@@ -35,8 +35,9 @@ class TableBuilder {
   void begin_object(int64_t line);
   /// Index of the column of this name, made when new; nullopt when this object has it already.
   std::optional<size_t> open_key(const std::string& key);
-  void set_value(size_t column, std::string_view text, int64_t position) {
+  void set_value(size_t column, std::string_view text, int64_t position, bool is_number) {
     row_[column] = append(text, position);
+    row_[column].json_number = is_number ? 1 : 0;
   }
   /// Notes that a cell holds what a table cannot; `message` is for whoever reads the column.
   void set_unreadable(size_t column, int64_t position, const std::string& message) {

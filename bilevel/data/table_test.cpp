@@ -34,6 +34,20 @@ class TableTest : public testing::Test {
 
 // ---- formats ----
 
+TEST_F(TableTest, BlanksAloneAreABlankLine) {
+  const Table table = read_table(folder_.write("b.tsv", "a\tb\n1\t2\n  \n3\t4\n \n"));
+  EXPECT_EQ(table.rows(), 2U);
+}
+
+TEST_F(TableTest, CellsThatAreReplaced) {
+  Table table = read_table(folder_.write("r.csv", "a,b\nx,Yes\ny, yes\nz,no\nw,yes\n"));
+  EXPECT_EQ(table.replace(1, {{"yes", "Yes"}}), 2);
+  EXPECT_EQ(table.cell(1, 1), "Yes");
+  EXPECT_EQ(table.cell(3, 1), "Yes");
+  EXPECT_EQ(table.cell(2, 1), "no");
+  EXPECT_EQ(table.position(3, 1).column, 3);
+}
+
 TEST_F(TableTest, FormatComesFromTheName) {
   EXPECT_EQ(format_of("x/A.CSV"), Format::csv);
   EXPECT_EQ(format_of("a.tsv.gz"), Format::tsv);
@@ -202,7 +216,6 @@ TEST_F(TableTest, JsonErrorsHaveAPosition) {
   EXPECT_EQ(error("a.jsonl", "3\n"), "a.jsonl:1:1: not a JSON object; each line must hold one");
   EXPECT_EQ(error("a.jsonl", "{\"a\": 1, \"a\": 2}\n"),
             "a.jsonl:1:12: the key \"a\" stands twice on this line");
-  EXPECT_EQ(error("a.jsonl", "{\"a\": 1e400}\n"), "a.jsonl:1:7: the value of \"a\" is infinite");
 }
 
 TEST_F(TableTest, JsonFieldsThatNobodyReadsMayHoldAnything) {

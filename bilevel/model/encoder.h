@@ -83,6 +83,9 @@ class Encoder : public torch::nn::Module {
   /// Undefined where there is none (or it is frozen): then nothing can be told of single inputs, as `tune` does.
   virtual torch::Tensor input_weight() const { return {}; }
 
+  /// The same, of what is frozen too.
+  virtual torch::Tensor input_matrix() const { return input_weight(); }
+
   /// Whether the network adds a linear map of the input, zero at first, to the outputs.
   virtual bool linear_skip() const { return false; }
 

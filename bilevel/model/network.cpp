@@ -134,6 +134,13 @@ WeightKind Network::kind_of(const torch::Tensor& parameter) const {
   return input_.kind == InputKind::tokens ? WeightKind::vectors : WeightKind::input;
 }
 
+std::vector<torch::Tensor> Network::input_matrices() const {
+  std::vector<torch::Tensor> found;
+  if (const torch::Tensor own = encoder_->input_matrix(); own.defined()) found.push_back(own);
+  if (skip_) found.push_back(skip_->input_matrix());
+  return found;
+}
+
 bool Network::is_linear_map() const {
   const std::vector<torch::Tensor> own = parameters();
   return head_.is_empty() && !skip_ && own.size() == 2 && own[0].is_same(encoder_->input_weight()) &&

@@ -83,6 +83,9 @@ class Network : public torch::nn::Module {
   /// Of one of the two.
   WeightKind kind_of(const torch::Tensor& parameter) const;
 
+  /// Those that have one row for each input, as far as encoder and skip tell of them (`Encoder::input_matrix`).
+  std::vector<torch::Tensor> input_matrices() const;
+
   /// Whether it is W'a + b for rows a and nothing else: its parameters are then W [width, outputs] and b [outputs].
   bool is_linear_map() const;
 

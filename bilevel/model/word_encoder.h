@@ -23,6 +23,7 @@ class WordEncoder : public Encoder {
   torch::Tensor input_weight() const final {
     return *freeze_embedding_ ? torch::Tensor() : embedding_->vectors();
   }
+  torch::Tensor input_matrix() const final { return embedding_->vectors(); }
 
  protected:
   WordEncoder(int64_t layers, PackOrder order) : layers_(layers), order_(order) {}

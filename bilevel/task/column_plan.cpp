@@ -4,8 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "bilevel/core/error.h"
 #include "bilevel/data/class_key.h"
@@ -32,17 +34,39 @@ std::string missing_text(const RecognizedColumn& column) {
   return fmt::format("{} missing{}", column.missing, empty_alone ? "" : ": " + marks);
 }
 
-/// Whether each value of the column goes with one label and each label with one value, in every row.
-bool tells_label(const Table& table, size_t column, size_t label) {
-  if (table.rows() < 20) return false;
-  std::unordered_map<std::string, std::string> label_of, value_of;
+/// How the values of a column and the labels go together.
+enum class Telling {
+  nothing,
+  values,  ///< each value goes with one label, in every row, which is no chance
+  both     ///< and each label with one value
+};
+
+Telling telling(const Table& table, size_t column, size_t label) {
+  if (table.rows() < 20) return Telling::nothing;
+  std::unordered_map<std::string, std::string> label_of;
+  std::unordered_map<std::string, std::unordered_set<std::string>> values_of;
+  std::unordered_map<std::string, double> rows_of_value, rows_of_label;
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string value = class_key(table.cell(row, column)), own = class_key(table.cell(row, label));
-    if (value.empty() || own.empty()) return false;
-    if (label_of.try_emplace(value, own).first->second != own) return false;
-    if (value_of.try_emplace(own, value).first->second != value) return false;
+    if (value.empty() || own.empty()) return Telling::nothing;
+    if (label_of.try_emplace(value, own).first->second != own) return Telling::nothing;
+    values_of[own].insert(value);
+    ++rows_of_value[value];
+    ++rows_of_label[own];
   }
-  return label_of.size() > 1;
+  if (values_of.size() < 2) return Telling::nothing;
+  if (std::ranges::all_of(values_of, [](const auto& entry) { return entry.second.size() == 1; }))
+    return Telling::both;
+  // The probability that labels drawn by their shares are pure in every value.
+  constexpr double kNoChance = -20;  // its logarithm
+  double log_chance = 0;
+  for (const auto& [value, rows] : rows_of_value) {
+    double pure = 0;
+    for (const auto& [own, count] : rows_of_label)
+      pure += std::pow(count / static_cast<double>(table.rows()), rows);
+    log_chance += std::log(pure);
+  }
+  return log_chance < kNoChance ? Telling::values : Telling::nothing;
 }
 
 class ColumnPlanner {
@@ -57,7 +81,7 @@ class ColumnPlanner {
       plan_.columns.push_back({.column = std::move(recognized[i])});
     for (size_t i = 0; i < uses_.size(); ++i) decide(i);
     if (choice_.texts.empty() && choice_.features.empty()) settle_texts();
-    refuse_label_copies();
+    look_for_label();
     return std::move(plan_);
   }
 
@@ -184,12 +208,23 @@ class ColumnPlanner {
                         reasons.empty() ? "" : "; left out: " + reasons));
   }
 
-  void refuse_label_copies() const {
+  /// Refuses a feature that is the label in other words, and notes one that tells it.
+  void look_for_label() {
     if (!label_) return;
     for (const size_t i : plan_.indices(ColumnUse::feature)) {
       const bool listed = std::ranges::count(listed_, i) > 0;
-      const auto& [column, use, why] = plan_.columns[i];
-      if (listed || column.distinct > 1000 || !tells_label(table_, i, *label_)) continue;
+      RecognizedColumn& column = plan_.columns[i].column;
+      if (listed || column.distinct > 1000) continue;
+      const Telling told = telling(table_, i, *label_);
+      if (told == Telling::nothing) continue;
+      if (told == Telling::values) {
+        column.doubt += fmt::format(
+            "{}each of its {} values goes with one label, in every row; if it is known only when the label "
+            "is, "
+            "leave it out (--drop '{}')",
+            column.doubt.empty() ? "" : "; ", column.distinct, column.name);
+        continue;
+      }
       throw InputError(
           fmt::format("{}: column '{}' is the label in other words: each of its values goes with one label, "
                       "in every row ('{}' with '{}'); "

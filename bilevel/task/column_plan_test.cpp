@@ -49,6 +49,19 @@ TEST_F(ColumnPlanTest, TellsWhatIsReadAndWhatIsLeftOut) {
   EXPECT_EQ(json[6].at("use"), "label");
 }
 
+TEST_F(ColumnPlanTest, AFeatureWhoseValuesEachGoWithOneLabelIsDoubted) {
+  std::string text = "x,state,y\n";
+  for (int i = 0; i < 60; ++i)
+    text += std::to_string(i * 7 % 60) + ".5,s" + std::to_string(i % 4) + "," + (i % 4 == 0 ? "yes" : "no") +
+            "\n";
+  const ColumnPlan found = plan(text, {.label = "y"});
+  EXPECT_EQ(
+      found.lines().back(),
+      "  look at state: each of its 4 values goes with one label, in every row; if it is known only when the "
+      "label is, leave it out (--drop 'state')");
+  EXPECT_EQ(found.columns[0].column.doubt, "") << "60 values in 60 rows say nothing";
+}
+
 TEST_F(ColumnPlanTest, ThePersonOverrules) {
   const ColumnPlan listed = plan(customers(), {.features = {"id", "x"}, .label = "y"});
   EXPECT_EQ(names(listed, ColumnUse::feature), (Names{"id", "x"}));

@@ -133,7 +133,7 @@ void Features::fit_words(const FeatureOptions& options, const std::vector<FileRo
 void Features::fit_sparse(const SparseTable& table, const std::vector<int64_t>& rows) {
   // Pixels are neither skewed nor of different units.
   SparseTransform transform =
-      SparseTransform::fit(table.features.select(rows), {.numbers = {.rank = !table.pixels}});
+      SparseTransform::fit_rows(table.features, rows, {.numbers = {.rank = !table.pixels}});
   shape_ = {.kind = transform.is_dense() ? InputKind::dense : InputKind::sparse, .width = transform.width()};
   facts_.emplace_back("features", fmt::format("{} from {} indices", transform.width(), table.features.width));
   transform_ = std::move(transform);
@@ -205,10 +205,7 @@ std::vector<std::string> Features::names(const std::vector<FileRows>& rows) cons
     names.insert(names.end(), vocabulary->words().begin(), vocabulary->words().end());
     return names;
   }
-  const auto& transform = std::get<SparseTransform>(transform_);
-  if (transform.is_dense()) return transform.feature_names();
-  for (int64_t index = 1; index <= transform.width(); ++index) names.push_back(std::to_string(index));
-  return names;
+  return std::get<SparseTransform>(transform_).feature_names();
 }
 
 nlohmann::json Features::to_json() const {

@@ -11,6 +11,15 @@
 namespace bilevel {
 namespace {
 
+/// One after the other along the first dimension.
+torch::Tensor joined(const std::vector<torch::Tensor>& parts) {
+  std::vector<int64_t> sizes = parts[0].sizes().vec();
+  sizes[0] = 0;
+  for (const torch::Tensor& part : parts) sizes[0] += part.size(0);
+  torch::Tensor all = large_empty(sizes, parts[0].scalar_type());
+  return torch::cat_out(all, parts);
+}
+
 /// Of rows on a device: where in the entries of all rows the chosen rows begin, and their lengths, on the host.
 struct Places {
   std::vector<int64_t> begin, length;
@@ -104,8 +113,8 @@ Inputs Inputs::concatenate(const std::vector<Inputs>& parts) {
         break;
     }
   }
-  if (!dense.empty()) return Inputs::dense(torch::cat(dense));
-  if (!indices.empty()) return sparse({torch::cat(indices), torch::cat(values), torch::cat(offsets), width});
+  if (!dense.empty()) return Inputs::dense(joined(dense));
+  if (!indices.empty()) return sparse({joined(indices), joined(values), torch::cat(offsets), width});
   tokens.ids = torch::cat(ids);
   return Inputs::tokens(std::move(tokens));
 }

@@ -33,11 +33,14 @@ Json fingerprints(const std::vector<std::string>& paths) {
   Json files = Json::array();
   for (const std::string& name : paths) {
     for (const std::string& path : files_behind(name)) {
-      const std::string bytes = read_file(real_path(path));
-      const auto sum = crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-      files.push_back({{"path", path == "-" ? path : fs::absolute(path).string()},
-                       {"bytes", bytes.size()},
-                       {"crc32", sum}});
+      uint64_t bytes = 0;
+      uLong sum = 0;
+      for_each_chunk(real_path(path), [&](std::string_view chunk) {
+        bytes += chunk.size();
+        sum = crc32_z(sum, reinterpret_cast<const Bytef*>(chunk.data()), chunk.size());
+      });
+      files.push_back(
+          {{"path", path == "-" ? path : fs::absolute(path).string()}, {"bytes", bytes}, {"crc32", sum}});
     }
   }
   return files;

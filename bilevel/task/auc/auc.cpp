@@ -1,7 +1,7 @@
 // The job behind `bilevel auc`: from files to a classifier that maximizes AUC, its figures and a report.
 //
 // Options: AucJobOptions. A run writes options.json and a checkpoint before step 1, trace.jsonl, and at the end summary.json,
-// model.safetensors, model.json, predictions.tsv, loss.svg, auc.svg, roc.svg, report.html. `predict` is
+// model.safetensors, model.json, predictions.tsv, explain.tsv, loss.svg, auc.svg, roc.svg, report.html. `predict` is
 // `predict_auc`.
 #include <fmt/format.h>
 
@@ -13,6 +13,7 @@
 #include "bilevel/task/auc/auc_predict.h"
 #include "bilevel/task/auc/auc_report.h"
 #include "bilevel/task/auc/auc_setup.h"
+#include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
@@ -24,26 +25,48 @@ Json metrics_json(const ScoredRows& rows, double loss) {
   return {{"auc", auc(rows)}, {"average_precision", average_precision(rows)}, {"loss", loss}};
 }
 
+/// Rows that a fit which keeps its inputs in memory, in float64, gets at most: about a gigabyte of entries.
+int64_t rows_in_memory(const Inputs& inputs) {
+  constexpr double kEntries = 3e7;
+  double entries = 0;
+  for (const torch::Tensor& part : inputs.matrix())
+    entries = std::max(entries, static_cast<double>(part.numel()));
+  const auto rows = static_cast<double>(std::max<int64_t>(1, inputs.rows()));
+  return std::max<int64_t>(1, static_cast<int64_t>(rows * std::min(1.0, kEntries / std::max(1.0, entries))));
+}
+
 /// Test rows scored by L2-regularized logistic regression on the same rows: C chosen on the validation rows, then refitted
 /// on both parts.
-ScoredRows baseline_on(const AucSetup& setup, const Inputs& inputs, int64_t width) {
+ScoredRows baseline_on(AucSetup& setup, const Inputs& inputs, int64_t width) {
   const AucParts& parts = setup.parts();
-  const torch::Tensor valid = setup.labels_of(parts.valid);
-  LogisticRegression chosen = select_logistic_regression(
-      inputs.gather(parts.train), width, setup.labels_of(parts.train), inputs.gather(parts.valid),
-      [&](const torch::Tensor& scores) { return auc(ScoredRows(scores, valid)); });
+  const int64_t most = rows_in_memory(inputs);
+  const std::vector<int64_t> train = evenly(parts.train, most), judges = evenly(parts.valid, most);
+  if (train.size() < parts.train.size())
+    setup.note(fmt::format("the baseline is fitted on {} of the {} training rows: it keeps them in memory",
+                           train.size(), parts.train.size()));
+  const torch::Tensor valid = setup.labels_of(judges);
+  LogisticRegression chosen =
+      select_logistic_regression(inputs.gather(train), width, setup.labels_of(train), inputs.gather(judges),
+                                 [&](const torch::Tensor& scores) { return auc(ScoredRows(scores, valid)); });
   if (setup.refit()) {
     std::vector<int64_t> pool = parts.train;
     pool.insert(pool.end(), parts.valid.begin(), parts.valid.end());
+    pool = evenly(pool, most);
     chosen = fit_logistic_regression(inputs.gather(pool), width, setup.labels_of(pool),
                                      {.inverse_regularization = chosen.inverse_regularization}, &chosen);
   }
-  return {chosen.scores(inputs.gather(parts.test)), setup.labels_of(parts.test)};
+  std::vector<torch::Tensor> scores;
+  for (size_t begin = 0; begin < parts.test.size(); begin += static_cast<size_t>(most)) {
+    const size_t end = std::min(parts.test.size(), begin + static_cast<size_t>(most));
+    scores.push_back(chosen.scores(inputs.gather({parts.test.begin() + static_cast<std::ptrdiff_t>(begin),
+                                                  parts.test.begin() + static_cast<std::ptrdiff_t>(end)})));
+  }
+  return {torch::cat(scores), setup.labels_of(parts.test)};
 }
 
 /// Token encoders are compared with logistic regression on hashed n-grams, all others on the features they
 /// read.
-std::pair<ScoredRows, std::string> make_baseline(const AucSetup& setup, const FittedInputs& read) {
+std::pair<ScoredRows, std::string> make_baseline(AucSetup& setup, const FittedInputs& read) {
   if (read.inputs.kind() != InputKind::tokens)
     return {baseline_on(setup, read.inputs, read.shape.width), "logistic regression on the same features"};
   FeatureOptions options = feature_options(setup.options(), "bag", 256);
@@ -54,7 +77,7 @@ std::pair<ScoredRows, std::string> make_baseline(const AucSetup& setup, const Fi
 }
 
 /// Measures on the test rows; metrics, threshold and baseline go into the summary.
-AucFigures measure(const AucSetup& setup, const AucOutcome& outcome, Json& summary) {
+AucFigures measure(AucSetup& setup, const AucOutcome& outcome, Json& summary) {
   const AucParts& parts = setup.parts();
   const AucModel& model = *outcome.model;
   const auto score = [&](const std::vector<int64_t>& rows) {
@@ -62,7 +85,7 @@ AucFigures measure(const AucSetup& setup, const AucOutcome& outcome, Json& summa
   };
   const torch::Tensor train_labels = setup.labels_of(parts.train), test_labels = setup.labels_of(parts.test);
   const torch::Tensor train_scores = score(parts.train), test_scores = score(parts.test);
-  const ScoredRows valid(outcome.valid_scores, setup.labels_of(parts.valid));
+  const ScoredRows valid(outcome.valid_scores, setup.labels_of(outcome.judging));
   const ScoredRows test(test_scores, test_labels);
   summary["metrics"] = {
       {"train", metrics_json(ScoredRows(train_scores, train_labels), model.loss(train_scores, train_labels))},
@@ -100,6 +123,18 @@ void write_predictions(const AucSetup& setup, const AucFigures& figures, const C
   write_tsv(setup.path("predictions.tsv"), columns);
 }
 
+void explain(const AucSetup& setup, const AucOutcome& outcome, Json& summary) {
+  const std::vector<int64_t>& rows = setup.parts().train;
+  explain_model(setup.context(),
+                {.network = *outcome.model->network(),
+                 .inputs = outcome.features.inputs,
+                 .rows = rows,
+                 .input_names = explained_names(*outcome.fitted, setup.data_files(), rows),
+                 .outputs = {setup.options().positive},
+                 .device = setup.options().torch_device()},
+                summary);
+}
+
 std::string auc_text(const AucSetup& setup, const AucFigures& figures, const Json& summary) {
   const ScoredRows& test = figures.test;
   std::string text = fmt::format(
@@ -131,8 +166,8 @@ JobResult run_auc(AucSetup& setup) {
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   const AucFigures figures = measure(setup, outcome, summary);
   const double threshold = figures.threshold.valid.threshold;
-  const Calibration calibration = fit_platt(auc_probabilities(outcome.valid_scores),
-                                            setup.labels_of(setup.parts().valid).to(torch::kInt64));
+  const Calibration calibration =
+      fit_platt(auc_probabilities(outcome.valid_scores), setup.labels_of(outcome.judging).to(torch::kInt64));
   summary["calibration"] = calibration.to_json();
   save_model(setup.context(), o, *outcome.model->network(), *outcome.fitted, outcome.model->loss_tensors(),
              {{"positive", o.positive},
@@ -141,6 +176,7 @@ JobResult run_auc(AucSetup& setup) {
               {"calibration", calibration.to_json()},
               {"loss", o.loss}});
   write_predictions(setup, figures, calibration);
+  explain(setup, outcome, summary);
   write_auc_report(setup, outcome, figures, summary);
   std::string text = auc_text(setup, figures, summary);
   return finished(setup.context(), passes, std::move(summary), std::move(text));

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "bilevel/report/escape.h"
+#include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/job_report.h"
 
 namespace bilevel {
@@ -28,6 +29,7 @@ class Page {
     threshold();
     metrics();
     data();
+    out_ += explanation_markup(report_.summary);
     rows("Best-ranked test rows", "The test rows with the highest scores.", report_.best_ranked);
     rows("Most doubtful test rows",
          "The test rows whose scores lie nearest to the threshold: what the model is least sure of.",

@@ -53,8 +53,8 @@ Prediction predict_auc(const PredictRequest& request) {
   for (int64_t& c : labels.classes)
     if (c >= 0) c = c == of_positive ? 1 : 0;
 
-  const torch::Tensor scores =
-      model.scores(saved.features.apply(rows.file()), all_rows(rows.rows())).to(torch::kFloat64).contiguous();
+  const Inputs inputs = saved.features.apply(rows.file());
+  const torch::Tensor scores = model.scores(inputs, all_rows(rows.rows())).to(torch::kFloat64).contiguous();
   const auto called = scores.ge(threshold).sum().item<int64_t>();
   nlohmann::ordered_json result{{"command", "predict"},
                                 {"rows", rows.rows()},
@@ -70,8 +70,10 @@ Prediction predict_auc(const PredictRequest& request) {
     result["auc"] = measured;
     text += fmt::format("AUC on their labels: {:.4f}\n", measured);
   }
-  return rows.finish(auc_columns(scores, threshold, names, calibration), labels, names, std::move(result),
-                     text);
+  std::vector<Column> columns = auc_columns(scores, threshold, names, calibration);
+  rows.explain(*model.network(), saved.features, inputs,
+               std::vector<int64_t>(static_cast<size_t>(rows.rows()), 0), columns);
+  return rows.finish(std::move(columns), labels, names, std::move(result), text);
 }
 
 }  // namespace bilevel

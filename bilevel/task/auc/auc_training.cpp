@@ -1,5 +1,6 @@
 #include "bilevel/task/auc/auc_training.h"
 
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -21,7 +22,9 @@ class AucTraining {
   }
 
   AucOutcome execute() {
-    if (select() && setup_.refit()) refit();
+    if (!select() || !setup_.refit()) return std::move(outcome_);
+    if (holds_few(parts_.valid) && o_.valid.empty() && !cross_fit()) return std::move(outcome_);
+    refit();
     return std::move(outcome_);
   }
 
@@ -51,9 +54,64 @@ class AucTraining {
     set_from_flat(problem.upper.parameters, chosen->upper);
     set_from_flat(problem.lower.parameters, chosen->lower);
     outcome_.best_step = chosen->chosen_step;
+    outcome_.judging = parts_.valid;
     outcome_.valid_scores = scores();
     outcome_.valid_loss = model->loss(outcome_.valid_scores, labels);
     outcome_.model = std::move(model);
+    return true;
+  }
+
+  bool holds_few(const std::vector<int64_t>& rows) const {
+    const auto positives = static_cast<int64_t>(setup_.labels_of(rows).sum().item<double>());
+    return std::min(positives, static_cast<int64_t>(rows.size()) - positives) < kFewRows;
+  }
+
+  /// Scores of all rows but the test rows, each by a model that was trained without its fold. False when a pass came to no
+  /// outcome. Does nothing where a fold would leave one class alone to train on.
+  bool cross_fit() {
+    constexpr int64_t kFolds = 5;
+    const std::vector<int64_t> fold_of = setup_.folds_of(pool_, kFolds, o_.seed);
+    std::vector<std::vector<int64_t>> out(kFolds), rest(kFolds);
+    for (size_t i = 0; i < pool_.size(); ++i) {
+      for (int64_t k = 0; k < kFolds; ++k)
+        (fold_of[i] == k ? out : rest)[static_cast<size_t>(k)].push_back(pool_[i]);
+    }
+    for (const auto& rows : rest) {
+      const double share = setup_.labels_of(rows).mean().item<double>();
+      if (!(share > 0 && share < 1)) return true;
+    }
+    AucOutcome whole = std::move(outcome_);
+    outcome_ = {};
+    std::vector<torch::Tensor> scores;
+    std::vector<int64_t> judging;
+    for (size_t k = 0; k < out.size(); ++k) {
+      if (out[k].empty()) continue;
+      const uint64_t seed = derive_seed(o_.seed, fmt::format("fold {}", k + 1));
+      const std::unique_ptr<AucModel> model = make_model(rest[k], seed);
+      const Problem problem = model->problem(data(rest[k], rest[k]), *o_.batch_size);
+      const PassOutcome* made =
+          passes_.run({.name = fmt::format("fold {}", k + 1),
+                       .shown = fmt::format("cross-fitting {} of {}", k + 1, kFolds),
+                       .steps = whole.best_step,
+                       .schedule_steps = setup_.default_steps(),
+                       .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
+                       .seed = seed},
+                      problem, *make_solver());
+      if (made == nullptr) return false;
+      set_from_flat(problem.upper.parameters, made->upper);
+      set_from_flat(problem.lower.parameters, made->lower);
+      scores.push_back(model->scores(outcome_.features.inputs, out[k]));
+      judging.insert(judging.end(), out[k].begin(), out[k].end());
+    }
+    outcome_ = std::move(whole);
+    outcome_.judging = std::move(judging);
+    outcome_.valid_scores = torch::cat(scores);
+    outcome_.valid_loss = outcome_.model->loss(outcome_.valid_scores, setup_.labels_of(outcome_.judging));
+    setup_.note(
+        fmt::format("the validation rows hold few of a class: threshold, probabilities and validation "
+                    "figures come from {} rows in "
+                    "{} folds, each scored by a model that was trained without its fold",
+                    outcome_.judging.size(), kFolds));
     return true;
   }
 

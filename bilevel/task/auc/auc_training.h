@@ -14,15 +14,19 @@ struct AucOutcome {
   std::unique_ptr<AucModel> model;  ///< null when training failed or was interrupted
   FittedInputs features;            ///< those that the model reads
   std::shared_ptr<const Features> fitted;
-  int64_t best_step = 0;       ///< the chosen step
-  torch::Tensor valid_scores;  ///< of the model at the chosen step of the first pass, in the order of `valid`
-  double valid_loss = 0;       ///< its loss A there
+  int64_t best_step = 0;  ///< the chosen step
+  std::vector<int64_t>
+      judging;  ///< rows that choose the threshold and calibrate: the validation rows, or all but the test rows
+  torch::Tensor valid_scores;  ///< of the judging rows, by models that were not trained on them
+  double valid_loss = 0;       ///< loss A there
 };
 
 /// First pass: trains on the training rows and measures the validation AUC ten times. `StepRule` chooses the
 /// step: an earlier peak is noise unless it is clearly higher, and the later step of a run whose step size
 /// falls to zero lies closer to the regularized optimum. Second pass (`AucSetup::refit`): features and model anew on
-/// training and validation rows, for the chosen number of steps of the same schedule. How the passes ended is told by
+/// training and validation rows, for the chosen number of steps of the same schedule. Where the validation rows were cut from the
+/// training file and hold few of a class (`kFewRows`), five more passes ("fold 1", ...) leave a fifth of these rows out each, and
+/// judge it: cross-fitting. How the passes ended is told by
 /// `passes`. Frees the features that the setup keeps.
 AucOutcome train_auc(AucSetup& setup, Passes& passes);
 

@@ -1,7 +1,7 @@
 // The job behind `bilevel clean`: from files to weights, a cleaned model, its figures and a report, in one folder.
 //
 // Options: CleanOptions. A run writes options.json and a checkpoint of each bilevel run, and at the end trace.jsonl,
-// summary.json, weights.tsv, suspicious.tsv, cleaned.<format>, model.safetensors, model.json, predictions.tsv (with a test file), accuracy.svg,
+// summary.json, weights.tsv, suspicious.tsv, cleaned.<format>, odd_rows.tsv, explain.tsv, model.safetensors, model.json, predictions.tsv (with a test file), accuracy.svg,
 // weights.svg, loss.svg, report.html. `predict` is `predict_classes`.
 //
 // The method, which docs/clean.md explains:
@@ -25,6 +25,8 @@
 #include "bilevel/task/clean/clean_files.h"
 #include "bilevel/task/clean/clean_method.h"
 #include "bilevel/task/clean/clean_report.h"
+#include "bilevel/task/clean/odd_rows.h"
+#include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
@@ -87,7 +89,21 @@ void describe(const Weighing& setup, const Cleaned& cleaned, Json& summary) {
   if (o.baselines) summary["baselines"] = cleaned.baselines;
 }
 
-void write_files(const CleanSetup& setup, const Cleaned& cleaned, const Json& summary) {
+void explain(const CleanSetup& setup, const Cleaned& cleaned, Json& summary) {
+  const CleanInputs& inputs = setup.inputs();
+  std::vector<std::string> names = explained_names(*inputs.features, setup.data_files(), setup.train());
+  if (inputs.columns) names = inputs.columns->names(names);
+  explain_model(setup.context(),
+                {.network = *cleaned.model,
+                 .inputs = inputs.inputs.inputs,
+                 .rows = setup.train(),
+                 .input_names = std::move(names),
+                 .outputs = setup.class_names(),
+                 .device = setup.options().torch_device()},
+                summary);
+}
+
+void write_files(const CleanSetup& setup, const Cleaned& cleaned, Json& summary) {
   Column suggested = label_column(setup.class_names(), cleaned.judgement.suggested),
          given = label_column(setup.class_names(), setup.classes_of(setup.train()));
   given.name = "given_label";
@@ -106,6 +122,7 @@ void write_files(const CleanSetup& setup, const Cleaned& cleaned, const Json& su
     write_test_predictions(setup.context(), setup.data_files(), test, cleaned.predictions(setup, test),
                            setup.class_names(), setup.classes_of(test));
   }
+  explain(setup, cleaned, summary);
   write_clean_report(setup, cleaned, summary);
 }
 
@@ -120,6 +137,7 @@ JobResult run_clean(Weighing& setup, JobParts& parts) {
     summary["best_steps"] = cleaned->best_steps;
     describe(setup, *cleaned, summary);
     summary["cleaned"] = write_cleaned(setup, *cleaned);
+    summary["odd_rows"] = write_odd_rows(setup);
     write_files(setup, *cleaned, summary);
     return finished(context, passes, summary, clean_text(setup, *cleaned, summary));
   } catch (const Interrupted& stop) {

@@ -8,6 +8,8 @@
 #include <array>
 
 #include "bilevel/report/escape.h"
+#include "bilevel/task/clean/odd_rows.h"
+#include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/job_report.h"
 
 namespace bilevel {
@@ -37,6 +39,8 @@ class CleanPage {
         "{}</p>\n",
         grouped(summary_.at("suspicious").get<int64_t>()), grouped(summary_.at("rows").get<int64_t>()),
         escape_markup(fmt::format("Estimated share of wrong labels: {}; {}.", share_text(), rates_text())));
+    if (const std::string odd = odd_rows_text(summary_.at("odd_rows")); !odd.empty())
+      body += fmt::format("<p>Whatever the labels are: {}.</p>\n", odd);
     if (setup_.trusted().empty()) {
       body +=
           "<p>There was no trusted file: the training rows whose labels an out-of-fold model agreed with "
@@ -45,7 +49,8 @@ class CleanPage {
           "frequencies.</p>\n";
     }
     body += notes_markup(summary_.at("warnings").get<std::vector<std::string>>());
-    body += rates_table() + comparison() + figures_section("Curves", figures) + suspicious_rows();
+    body += rates_table() + comparison() + figures_section("Curves", figures) + suspicious_rows() +
+            explanation_markup(summary_);
     body += table_of("Metrics", summary_.at("metrics"));
     body += table_of("Data", object_of(setup_.inputs().features->facts())) + columns_markup(summary_);
     body += table_of("Options", summary_.at("options"));
@@ -86,6 +91,7 @@ class CleanPage {
                           setup_.options().cleaned == CleanedRows::fix ? "with the suggested labels"
                                                                        : "without the suspicious rows",
                           out, file.get<std::string>());
+    if (const std::string odd = odd_rows_text(summary_.at("odd_rows")); !odd.empty()) text += odd + "\n";
     return text + fmt::format("report: {}/report.html\n", out);
   }
 

@@ -31,6 +31,13 @@ FittedInputs SharedColumns::apply(const FittedInputs& inputs) const {
   return result;
 }
 
+std::vector<std::string> SharedColumns::names(const std::vector<std::string>& all) const {
+  std::vector<std::string> own;
+  const auto* column = columns_.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < count(); ++i) own.push_back(all[static_cast<size_t>(column[i])]);
+  return own;
+}
+
 std::shared_ptr<Network> SharedColumns::widen(const Network& narrow, const InputShape& shape) const {
   const torch::NoGradGuard no_grad;
   std::shared_ptr<Network> wide = make_network(narrow.options(), shape);

@@ -24,6 +24,9 @@ class SharedColumns {
   /// The network (`linear` or `bag`) for all columns, from one for these; the weights of the others are 0.
   std::shared_ptr<Network> widen(const Network& narrow, const InputShape& shape) const;
 
+  /// The names of these columns, of those of all.
+  std::vector<std::string> names(const std::vector<std::string>& all) const;
+
   int64_t count() const { return columns_.size(0); }
 
  private:

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "bilevel/core/error.h"
 #include "bilevel/task/describe/describer.h"
@@ -50,14 +51,18 @@ void Describer::describe_matrix_columns(const SparseRows& rows, DescribedMatrix&
   const auto* offsets = rows.offsets.data_ptr<int64_t>();
   const auto* indices = rows.indices.data_ptr<int64_t>();
   const float* values = rows.values.data_ptr<float>();
-  std::vector<std::vector<Cell>> columns(static_cast<size_t>(rows.width));
+  std::map<int64_t, std::vector<Cell>> columns;  // that have entries
   for (size_t row = 0; row < keys_.size(); ++row) {
     for (int64_t i = offsets[row]; i < offsets[row + 1]; ++i) {
-      if (values[i] != 0) columns[static_cast<size_t>(indices[i])].push_back({values[i], row});
+      if (values[i] != 0) columns[indices[i]].push_back({values[i], row});
     }
   }
-  for (size_t c = 0; c < columns.size(); ++c) {
-    const std::vector<Cell>& cells = columns[c];
+  matrix.unused = rows.width - static_cast<int64_t>(columns.size());
+  if (matrix.unused > 0) {
+    matrix.least = std::min(matrix.least, 0.0);
+    matrix.most = std::max(matrix.most, 0.0);
+  }
+  for (const auto& [c, cells] : columns) {
     std::vector<double> all(static_cast<size_t>(d_.rows) - cells.size(), 0.0);
     for (const Cell& cell : cells) all.push_back(cell.value);
     const Spread spread = spread_of(all);
@@ -65,11 +70,10 @@ void Describer::describe_matrix_columns(const SparseRows& rows, DescribedMatrix&
     matrix.most = std::max(matrix.most, spread.most);
     const bool two =
         std::all_of(all.begin(), all.end(), [&](double v) { return v == all.front() || v == all.back(); });
-    ++(cells.empty()                 ? matrix.unused
-       : spread.least == spread.most ? matrix.constant
-       : two                         ? matrix.binary
-       : spread.whole                ? matrix.whole
-                                     : matrix.real);
+    ++(spread.least == spread.most ? matrix.constant
+       : two                       ? matrix.binary
+       : spread.whole              ? matrix.whole
+                                   : matrix.real);
     const std::string name = fmt::format("{}", c + 1);
     Doubting far = doubting("far_out", name);
     for (const Cell& cell : cells) {

@@ -67,10 +67,10 @@ void Describer::note_keys(const Table& table) {
   }
 }
 
-Number Describer::number_in(std::string_view cell, size_t c) const {
+Number Describer::number_in(const Table& table, size_t row, size_t c) const {
   const ColumnReading& reading = recognized_[c].reading;
-  if (reading.as == CellReading::number) return reading.notation.read(cell);
-  return read_number(cell);
+  if (reading.as == CellReading::number) return table.number(row, c, reading.notation);
+  return read_number(table.cell(row, c));
 }
 
 DescribedColumn Describer::describe_column(const Table& table, size_t c) const {
@@ -85,7 +85,7 @@ DescribedColumn Describer::describe_column(const Table& table, size_t c) const {
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string_view cell = table.cell(row, c);
     empty += trimmed(cell).empty() ? 1 : 0;
-    const Number number = number_in(cell, c);
+    const Number number = number_in(table, row, c);
     if (number.kind == CellKind::missing || (found.reading.as == CellReading::date && is_missing_mark(cell)))
       continue;
     if (number.kind == CellKind::number) numbers.push_back(number.value);

@@ -202,6 +202,10 @@ std::string doubts_text(const DataDescription& d) {
   std::string text = "\ndoubtful rows\n";
   const char* unit = d.format == "idx" ? "row" : "line";
   for (const Doubt& doubt : d.doubts) {
+    if (doubt.count == 0) {  // of a column, not of rows
+      text += fmt::format("  {}\n", printable(doubt.message));
+      continue;
+    }
     text += fmt::format("  {}{}\n", with_commas(doubt.count),
                         printable(doubt.message.substr(doubt.message.find(' '))));
     std::string line = fmt::format("      {}{} ", unit, doubt.rows.size() == 1 ? "" : "s");

@@ -50,7 +50,7 @@ class Describer {
   void describe_table(const Table& table);
   DescribedColumn describe_column(const Table& table, size_t c) const;
   /// A cell as the column is read; a date is its days.
-  Number number_in(std::string_view cell, size_t c) const;
+  Number number_in(const Table& table, size_t row, size_t c) const;
   void choose_label(const Table& table);
   void leave_short_texts();
   std::optional<size_t> likely_label() const;

@@ -187,7 +187,7 @@ void Describer::doubt_numbers(const Table& table, size_t c) {
            far = doubting("far_out", column.name);
   int64_t numbers = 0, words = 0;
   for (size_t row = 0; row < table.rows(); ++row) {
-    const CellKind kind = number_in(table.cell(row, c), c).kind;
+    const CellKind kind = number_in(table, row, c).kind;
     numbers += kind == CellKind::number ? 1 : 0;
     words += kind == CellKind::word ? 1 : 0;
   }
@@ -195,7 +195,7 @@ void Describer::doubt_numbers(const Table& table, size_t c) {
   const Spread spread = column.numbers.value_or(Spread{});
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string_view cell = table.cell(row, c);
-    const Number number = number_in(cell, c);
+    const Number number = number_in(table, row, c);
     const DoubtfulRow found{.line = table.position(row, c).line, .value = std::string(trimmed(cell))};
     if (number.kind == CellKind::word && mostly_numbers) word.add(found);
     if (number.kind == CellKind::infinite) infinite.add(found);
@@ -213,14 +213,15 @@ void Describer::doubt_repeated(const Table& table, size_t c) {
   if (found.doubt.empty()) return;
   Doubting repeated = doubting("far_out_repeats", found.name);
   for (size_t row = 0; row < table.rows() && found.far; ++row) {
-    const Number number = number_in(table.cell(row, c), c);
+    const Number number = number_in(table, row, c);
     if (number.kind == CellKind::number && number.value == *found.far)
       repeated.add({.line = table.position(row, c).line, .value = std::string(trimmed(table.cell(row, c)))});
   }
   repeated.finish(later_, "has", fmt::format("a number far out in '{}': {}", found.name, found.doubt));
   if (!found.far)
-    later_.push_back(
-        {.kind = "ambiguous_dates", .column = found.name, .message = found.name + ": " + found.doubt});
+    later_.push_back({.kind = found.reading.as == CellReading::date ? "ambiguous_dates" : "long_numbers",
+                      .column = found.name,
+                      .message = found.name + ": " + found.doubt});
 }
 
 bool Describer::is_far(double value, const Spread& spread) const {

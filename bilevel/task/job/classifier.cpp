@@ -99,8 +99,8 @@ Prediction predict_classes(const PredictRequest& request) {
   network->to(device);
   PredictedRows rows(model, request);
   const KnownLabels labels = rows.labels(names);
-  torch::Tensor probabilities =
-      probabilities_of(*network, model.features.apply(rows.file()), all_rows(rows.rows()), device);
+  const Inputs inputs = model.features.apply(rows.file());
+  torch::Tensor probabilities = probabilities_of(*network, inputs, all_rows(rows.rows()), device);
   if (calibration) {
     probabilities = calibration->apply(probabilities);
   } else if (model.description.contains("calibration")) {
@@ -117,7 +117,11 @@ Prediction predict_classes(const PredictRequest& request) {
     result.update(scores.to_json());
     text += fmt::format("accuracy on their labels: {:.4f}\n", scores.accuracy);
   }
-  return rows.finish(class_columns(probabilities, names), labels, names, std::move(result), text);
+  std::vector<Column> columns = class_columns(probabilities, names);
+  const torch::Tensor predicted = probabilities.argmax(1).contiguous();
+  const auto* first = predicted.const_data_ptr<int64_t>();
+  rows.explain(*network, model.features, inputs, {first, first + predicted.numel()}, columns);
+  return rows.finish(std::move(columns), labels, names, std::move(result), text);
 }
 
 }  // namespace bilevel

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <numeric>
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/data/class_key.h"
 
 namespace bilevel {
 
@@ -15,6 +17,13 @@ std::vector<int64_t> all_rows(int64_t count) {
   std::vector<int64_t> rows(static_cast<size_t>(count));
   std::iota(rows.begin(), rows.end(), 0);
   return rows;
+}
+
+std::vector<int64_t> evenly(const std::vector<int64_t>& rows, int64_t most) {
+  std::vector<int64_t> sample;
+  const auto all = static_cast<int64_t>(rows.size()), count = std::min(all, most);
+  for (int64_t i = 0; i < count; ++i) sample.push_back(rows[static_cast<size_t>(i * all / count)]);
+  return sample;
 }
 
 torch::Tensor at_rows(const torch::Tensor& values, const std::vector<int64_t>& rows) {
@@ -54,6 +63,86 @@ void JobFiles::add(const std::vector<std::pair<std::string, std::string>>& files
     auto* table = std::get_if<Table>(&files_.back().file);
     if (options.drop_unlabelled && table != nullptr && !options.label.empty())
       files_.back().unlabelled = drop_unlabelled(*table, options.label);
+  }
+  settle_spellings(options);
+  if (options.min_rows) leave_out_rare(options.label, *options.min_rows);
+}
+
+/// Labels of the first file that differ in spelling alone are refused or become the most frequent of them, in all files.
+void JobFiles::settle_spellings(const JobOptions& options) {
+  if (options.label_spelling == LabelSpelling::keep || options.label.empty()) return;
+  struct Spelling {
+    int64_t rows = 0;
+    size_t first = 0;  // row
+  };
+  std::map<std::string, std::string> usual;  // spelling key -> what the first file has most
+  for (JobFile& file : files_) {
+    auto* table = std::get_if<Table>(&file.file);
+    const std::optional<size_t> column = table == nullptr ? std::nullopt : table->find_column(options.label);
+    if (!column) continue;
+    std::map<std::string, std::map<std::string, Spelling>> found;  // key -> spellings
+    for (size_t row = 0; row < table->rows(); ++row) {
+      const std::string text(trimmed(table->cell(row, *column)));
+      Spelling& spelling = found[spelling_key(text)][text];
+      if (spelling.rows++ == 0) spelling.first = row;
+    }
+    for (const auto& [key, spellings] : found) {
+      const auto most = std::ranges::max_element(spellings, {}, [](const auto& s) { return s.second.rows; });
+      if (&file == &files_.front()) usual.emplace(key, most->first);
+      const auto known = usual.find(key);
+      for (const auto& [text, spelling] : spellings) {
+        if (known == usual.end() || class_key(text) == class_key(known->second)) continue;
+        if (options.label_spelling == LabelSpelling::merge) {
+          file.respelled.emplace(text, known->second);
+        } else if (&file == &files_.front()) {
+          fail_at(table->position(spelling.first, *column),
+                  fmt::format("the label '{}' ({} row{}) differs from '{}' ({} rows) in case, blanks or "
+                              "Unicode form alone; "
+                              "--label-spelling merge takes them as one class, --label-spelling keep as two",
+                              text, spelling.rows, spelling.rows == 1 ? "" : "s", most->first,
+                              most->second.rows));
+        }
+      }
+    }
+    if (!file.respelled.empty()) file.respelled_rows = table->replace(*column, file.respelled);
+  }
+}
+
+/// Which classes are small, the first file alone says.
+void JobFiles::leave_out_rare(const std::string& label, int64_t least) {
+  ClassIndex index;  // of the first file's classes
+  std::vector<int64_t> counts;
+  int64_t offset = 0;
+  for (JobFile& file : files_) {
+    const ClassLabels labels = std::visit(
+        [&]<typename File>(const File& read) {
+          if constexpr (std::is_same_v<File, Table>)
+            return read_classes(read, read.column(label), /*least=*/1);
+          else
+            return read_classes(read, /*least=*/1);
+        },
+        file.file);
+    if (&file == &files_.front()) {
+      index = ClassIndex(labels.names);
+      counts = labels.counts;
+    }
+    std::map<std::string, int64_t> rare;
+    std::vector<size_t> kept;
+    for (size_t row = 0; row < labels.classes.size(); ++row) {
+      const std::string& name = labels.names[static_cast<size_t>(labels.classes[row])];
+      const std::optional<int64_t> known = index.find_loosely(name);
+      if (known && counts[static_cast<size_t>(*known)] < least)
+        ++rare[name];
+      else
+        kept.push_back(row);
+    }
+    if (kept.empty())
+      fail_at({file.path},
+              fmt::format("min_rows = {}: every class has fewer rows in {}", least, files_[0].path));
+    if (!rare.empty()) std::visit([&](auto& read) { read.keep_rows(kept); }, file.file);
+    file.rare.assign(rare.begin(), rare.end());
+    file.offset = offset;
+    offset += rows_of(file.file);
   }
 }
 

@@ -1,6 +1,7 @@
 // The files of a job: read, their rows numbered through, their features fitted.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -20,6 +21,11 @@ struct JobFile {
   DataFile file;
   int64_t offset = 0;      ///< of its first row among all rows
   int64_t unlabelled = 0;  ///< rows that were left out, since they have no label
+  /// Labels that are read as another spelling of the same: spelling and the one that is read; and their rows.
+  std::map<std::string, std::string> respelled = {};
+  int64_t respelled_rows = 0;
+  /// Classes that were left out with all their rows here, since the first file has too few: value and rows.
+  std::vector<std::pair<std::string, int64_t>> rare = {};
 };
 
 /// Features of all rows, fitted on some of them.
@@ -30,6 +36,8 @@ struct FittedInputs {
 
 /// 0, 1, ..., `count` - 1.
 std::vector<int64_t> all_rows(int64_t count);
+/// At most `most` of the rows, evenly spaced; all of them where they are no more.
+std::vector<int64_t> evenly(const std::vector<int64_t>& rows, int64_t most);
 /// The entries of the given rows. @param values [all rows, ...]
 torch::Tensor at_rows(const torch::Tensor& values, const std::vector<int64_t>& rows);
 
@@ -39,8 +47,8 @@ FeatureOptions feature_options(const JobOptions& options, const std::string& enc
 /// The files of a job in the order in which they were added; rows are numbered through all of them.
 class JobFiles {
  public:
-  /// Reads those of the files that are given, by role, as the options say; leaves out rows without a label where they say
-  /// so. Throws as the next.
+  /// Reads those of the files that are given, by role, as the options say; leaves out rows without a label and rows of
+  /// small classes where they say so. Throws as the next.
   void add(const std::vector<std::pair<std::string, std::string>>& files, const JobOptions& options);
   /// Reads a file. Throws InputError and FileError as `read_data_file` does.
   const JobFile& add(const std::string& role, const std::string& path, const TableOptions& options);
@@ -78,9 +86,15 @@ class JobFiles {
   std::vector<std::string> unseen_categories(const Features& features) const;
 
  private:
+  void settle_spellings(const JobOptions& options);
+  void leave_out_rare(const std::string& label, int64_t least);
+
   std::vector<JobFile> files_;
   std::optional<ColumnPlan> plan_;
 };
+
+/// Fewer rows of a class are too few to judge by: with 10 the standard error of a share is .16 at most.
+inline constexpr int64_t kFewRows = 10;
 
 /// Which rows serve what.
 struct RowParts {

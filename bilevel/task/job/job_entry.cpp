@@ -7,6 +7,7 @@
 #include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
+#include "bilevel/core/large_array.h"
 #include "bilevel/data/idx_rows.h"
 #include "bilevel/task/compare/contest.h"
 #include "bilevel/task/job/saved_model.h"
@@ -19,8 +20,21 @@ std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
   return job.contest({.command = entry.name, .callbacks = {.message = message}});
 }
 
+namespace {
+
+/// The folder in which something is, or will be; none for none and for standard output.
+std::string folder_beside(const std::string& out) {
+  if (out.empty() || out == kStandardOutput) return "";
+  std::filesystem::path folder = std::filesystem::absolute(out).parent_path();
+  while (!std::filesystem::is_directory(folder) && folder.has_relative_path()) folder = folder.parent_path();
+  return folder.string();
+}
+
+}  // namespace
+
 JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks,
                     const std::optional<int64_t>& jobs) {
+  const LargeMemoryFolder large(folder_beside(out));
   return job.run({.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs});
 }
 
@@ -36,6 +50,7 @@ JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCal
               .finished = true,
               .text = fmt::format("this run had finished\nreport: {}/report.html\n", out)};
     }
+    const LargeMemoryFolder large(folder_beside(out));
     const std::unique_ptr<Job> job = entry.make();
     fields_of(*job).from_json(nlohmann::json(saved.at("options")));
     return job->run(context);
@@ -65,12 +80,15 @@ Prediction predict(const PredictRequest& request) {
     throw InputError(fmt::format(
         "--shots is for a model that adapts to labelled rows; this one is of 'bilevel {}'", entry.name));
   }
+  if (entry.predicts_from_shots && request.explain > 0)
+    throw InputError(fmt::format("--explain: not offered for models of 'bilevel {}'", entry.name));
   std::vector<std::string> read = files_behind(request.input);
   if (!request.shots.empty()) read.push_back(request.shots);
   for (const auto& part : std::filesystem::recursive_directory_iterator(request.model))
     read.push_back(part.path().string());
   if (request.out != kStandardOutput) refuse_to_overwrite(request.out, read);
   device_named(request.device);
+  const LargeMemoryFolder large(folder_beside(request.out));
   return entry.predict(request);
 }
 

@@ -42,7 +42,9 @@ struct PredictRequest {
   ReadOptions read;
   std::string device = "cpu";  ///< see `device_named`
   std::vector<std::string> keep =
-      {};               ///< columns of the input that are copied in front of the predictions; "all": all
+      {};  ///< columns of the input that are copied in front of the predictions; "all": all
+  int64_t explain =
+      0;  ///< inputs of each row that are told with their shares in its prediction (see `explanation_column`)
   bool strict = false;  ///< refuse cells and labels that the model cannot read
 };
 

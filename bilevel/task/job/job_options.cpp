@@ -60,6 +60,13 @@ void JobOptions::column_fields(Fields& f) {
   f.text("drop", drop, "columns that are not read").as("COL,...");
   f.text("label", label, "the column that holds the class (libsvm files need none)").as("COL");
   f.flag("drop_unlabelled", drop_unlabelled, "leave out rows without a label");
+  f.choice("label_spelling", label_spelling,
+           "labels that differ in case, blanks or Unicode form alone: refused, taken as the most frequent "
+           "one, or kept as "
+           "classes of their own");
+  f.integer("min_rows", min_rows, kAtLeastOne, "leave out classes with fewer rows in the training file")
+      .as("N")
+      .or_else("none");
   read.fields(f);
 }
 
@@ -166,13 +173,19 @@ torch::Device JobOptions::torch_device() const { return device_named(device); }
 std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> parts;
   std::string part;
-  for (const char c : text) {
-    if (c == ',') {
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"' && quoted && i + 1 < text.size() && text[i + 1] == '"') {
+      part += text[i++];
+    } else if (text[i] == '"' && (quoted || part.empty())) {
+      quoted = !quoted;
+    } else if (text[i] == ',' && !quoted) {
       parts.push_back(std::exchange(part, {}));
     } else {
-      part += c;
+      part += text[i];
     }
   }
+  if (quoted) throw InputError(fmt::format("{}: a quote is never closed", text));
   if (!text.empty()) parts.push_back(part);
   return parts;
 }

@@ -35,6 +35,13 @@ struct ReadOptions {
   TableOptions table() const;
 };
 
+/// What becomes of labels that differ in case, blanks or Unicode form alone.
+enum class LabelSpelling { refuse, merge, keep };
+template <>
+struct NamesOf<LabelSpelling> {
+  static constexpr const char* value[] = {"refuse", "merge", "keep"};
+};
+
 /// What a job uses where nothing is given.
 struct JobDefaults {
   /// Options of the encoder; those that it does not have are left out.
@@ -58,9 +65,11 @@ struct JobOptions {
   std::string categorical, numeric, drop;  ///< comma-separated lists of columns
   std::string label;                       ///< the column with the class
   bool drop_unlabelled = false;            ///< leave out rows without a label
-  std::string group;                       ///< column whose values stay on one side of every cut
-  std::string time;                        ///< column along which the parts are cut
-  std::string encoder;                     ///< a name of `encoder_registry()`
+  LabelSpelling label_spelling = LabelSpelling::refuse;
+  std::optional<int64_t> min_rows;  ///< leave out classes with fewer rows in the training file
+  std::string group;                ///< column whose values stay on one side of every cut
+  std::string time;                 ///< column along which the parts are cut
+  std::string encoder;              ///< a name of `encoder_registry()`
   std::string text_encoder = "bag", column_encoder = "linear";  ///< no options: the job's where none is given
   std::optional<int64_t> hidden, layers;
   std::vector<std::string> encoder_set;  ///< key=value for the encoder
@@ -112,7 +121,8 @@ struct JobOptions {
 /// Throws InputError "field = value: rule".
 [[noreturn]] void refuse_option(const std::string& field, const std::string& value, const std::string& rule);
 
-/// The parts of a comma-separated list; none for an empty text.
+/// The parts of a comma-separated list; none for an empty text. A part with a comma stands in quotes ("a,b",c), its own quotes
+/// doubled. Throws InputError for a quote that is never closed.
 std::vector<std::string> split_list(const std::string& text);
 
 /// Shares of the parts that are cut from the training file: {train, valid, test}, with sum 1, and 0 for a part

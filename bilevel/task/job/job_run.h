@@ -70,7 +70,7 @@ class JobSetup : public Contest {
   /// `names` of the classes are for messages.
   RowParts cut_parts(const JobOptions& options, std::string& split, double valid_share,
                      const std::vector<int64_t>& classes, at::Generator& generator,
-                     const std::vector<std::string>& names = {});
+                     const std::vector<std::string>& names);
   /// Notes what later files hold that these features do not know.
   void note_unseen(const Features& features);
   /// The rows where training reads them (`bilevel::placed`); says so.
@@ -84,6 +84,9 @@ class JobSetup : public Contest {
  private:
   void tell_reading(const JobFile& file, const std::string& label);
   void tell_labels(const JobFile& file, const std::string& label);
+  /// Notes where validation or test rows hold so few of a class that figures on them are mostly chance.
+  void note_few_rows(const RowParts& parts, const std::vector<int64_t>& classes,
+                     const std::vector<std::string>& names);
   void find_units(const JobOptions& options, bool whole_groups);
   std::vector<std::vector<int64_t>> cut(const JobOptions& options, const std::vector<double>& shares,
                                         const std::vector<int64_t>& classes, at::Generator& generator,

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <set>
 
+#include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
 #include "bilevel/data/classes.h"
 #include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/explanation.h"
 
 namespace bilevel {
 namespace {
@@ -75,6 +77,14 @@ void PredictedRows::empty_unreadable(const Features& features) {
                                      table->position(first, cells.column).line)}});
     for (const size_t row : cells.rows) table->empty_cell(row, cells.column);
   }
+}
+
+void PredictedRows::explain(Network& network, const Features& features, const Inputs& inputs,
+                            const std::vector<int64_t>& outputs, std::vector<Column>& columns) const {
+  if (request_.explain == 0) return;
+  Explainer explainer(network, device_named(request_.device));
+  const std::vector<std::string> names = features.names({{&file_, all_rows(rows())}});
+  columns.push_back(explanation_column(explainer, inputs, names, outputs, request_.explain));
 }
 
 KnownLabels PredictedRows::labels(const std::vector<std::string>& known, const std::string& origin) {

@@ -35,6 +35,10 @@ class PredictedRows {
   /// The values of the label column, each once; none where the file has no labels.
   std::vector<std::string> label_values() const;
 
+  /// Adds the column that the request's `explain` asks for. @param outputs of the network, per row
+  void explain(Network& network, const Features& features, const Inputs& inputs,
+               const std::vector<int64_t>& outputs, std::vector<Column>& columns) const;
+
   /// A line for the summary's warnings.
   void warn(const std::string& line) { warnings_.push_back(line); }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <string_view>
@@ -34,7 +35,7 @@ class RowContent {
     const Source& source = sources_[file];
     if (const auto* table = std::get_if<Table>(&source.file->file)) {
       for (size_t i = 0; i < columns_.size(); ++i)
-        each_cell(table->cell(static_cast<size_t>(row), source.columns[i]), columns_[i].reading, f);
+        each_cell(*table, static_cast<size_t>(row), source.columns[i], columns_[i].reading, f);
       return;
     }
     const SparseRows& rows = std::get<SparseTable>(source.file->file).features;
@@ -66,10 +67,12 @@ class RowContent {
  private:
   /// A number or a date as such, a category by its key, anything else as it stands.
   template <typename F>
-  static void each_cell(std::string_view cell, const ColumnReading& reading, const F& f) {
+  static void each_cell(const Table& table, size_t row, size_t column, const ColumnReading& reading,
+                        const F& f) {
+    const std::string_view cell = table.cell(row, column);
     std::optional<double> value;
     if (reading.as == CellReading::number) {
-      if (const Number number = reading.notation.read(cell); number.kind == CellKind::number)
+      if (const Number number = table.number(row, column, reading.notation); number.kind == CellKind::number)
         value = number.value + 0.0;  // -0 is 0
     } else if (reading.as == CellReading::date) {
       if (const auto moment = read_moment(cell, reading.order)) value = moment->days;
@@ -156,6 +159,41 @@ double coincidences(const Table& table, const std::vector<ReadColumn>& columns) 
   return share * rows * (rows - 1) / 2;
 }
 
+/// Calls `visit` with the rows that are the same, two at least, ascending: all of them, in one order for the same files.
+template <typename Visit>
+void for_each_copied(const JobFiles& files, const std::vector<ReadColumn>& columns, const Visit& visit) {
+  const RowContent content(files, columns);
+  std::vector<std::pair<uint64_t, int64_t>> keyed;  // 16 bytes a row
+  keyed.reserve(static_cast<size_t>(files.rows()));
+  for (size_t f = 0; f < files.files().size(); ++f) {
+    const JobFile& file = files.files()[f];
+    for (int64_t row = 0; row < rows_of(file.file); ++row)
+      keyed.emplace_back(content.hash(f, row), file.offset + row);
+  }
+  std::sort(keyed.begin(), keyed.end());
+  const auto place = [&](int64_t row) {
+    const auto [file, local] = files.source_of(row);
+    return std::pair{static_cast<size_t>(file - files.files().data()), local};
+  };
+  for (size_t begin = 0, end = 0; begin < keyed.size(); begin = end) {
+    while (end < keyed.size() && keyed[end].first == keyed[begin].first) ++end;
+    if (end == begin + 1) continue;
+    std::vector<std::vector<int64_t>> found;  // several where contents of one hash differ
+    for (size_t i = begin; i < end; ++i) {
+      const int64_t row = keyed[i].second;
+      const auto as = std::ranges::find_if(
+          found, [&](const auto& same) { return content.same(place(same.front()), place(row)); });
+      if (as == found.end())
+        found.push_back({row});
+      else
+        as->push_back(row);
+    }
+    for (const std::vector<int64_t>& same : found) {
+      if (same.size() > 1) visit(same);
+    }
+  }
+}
+
 }  // namespace
 
 RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns, const std::string& group,
@@ -163,33 +201,20 @@ RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns
   constexpr double kMoreThanChance = 3;
   RowUnits units;
   Joined contents(files.rows()), joined(files.rows());
-  const RowContent content(files, columns);
-  struct First {
-    size_t file;
-    int64_t row;
-    int64_t rows = 1;  // that are the same, so far
-  };
-  double pairs = 0;                                // of the first file's rows
-  std::unordered_multimap<uint64_t, First> known;  // the first of the rows that are the same
-  for (size_t f = 0; f < files.files().size(); ++f) {
-    const JobFile& file = files.files()[f];
-    for (int64_t row = 0; row < rows_of(file.file); ++row) {
-      const uint64_t hash = content.hash(f, row);
-      const auto [begin, end] = known.equal_range(hash);
-      const auto found = std::find_if(begin, end, [&](const auto& entry) {
-        return content.same({entry.second.file, entry.second.row}, {f, row});
-      });
-      if (found == end) {
-        known.emplace(hash, First{f, row});
-        continue;
-      }
-      First& first = found->second;
-      if (f == 0) pairs += static_cast<double>(first.rows++);
-      contents.join(files.files()[first.file].offset + first.row, file.offset + row);
-      if (f == 0) ++units.copies;
-      if (f > 0 && first.file == 0) ++units.repeated[file.role];
+  double pairs = 0;  // of the first file's rows that are the same
+  for_each_copied(files, columns, [&](const std::vector<int64_t>& same) {
+    std::map<std::string, int64_t> of_role;
+    int64_t in_first = 0;
+    for (const int64_t row : same) {
+      contents.join(same.front(), row);
+      const JobFile& file = *files.source_of(row).first;
+      ++(&file == &files.files().front() ? in_first : of_role[file.role]);
     }
-  }
+    if (in_first == 0) return;
+    pairs += static_cast<double>(in_first) * static_cast<double>(in_first - 1) / 2;
+    units.copies += in_first - 1;
+    for (const auto& [role, count] : of_role) units.repeated[role] += count;
+  });
   const auto* table = std::get_if<Table>(&files.files().at(0).file);
   units.content_of = contents.all();
   units.chance = categories && table != nullptr && pairs <= kMoreThanChance * coincidences(*table, columns);

@@ -2,7 +2,7 @@
 //
 // A run trains the weights at the starting strength (convex models), learns hyperparameters and weights together (pass
 // "learn"), trains the weights at the learned hyperparameters (convex models), lets the baselines spend as many passes,
-// and writes model, predictions.tsv, hyperparameters.tsv, plots, report.html and summary.json. `predict` is
+// and writes model, predictions.tsv, hyperparameters.tsv, explain.tsv, plots, report.html and summary.json. `predict` is
 // `predict_classes`.
 #include <fmt/format.h>
 #include <torch/types.h>
@@ -11,6 +11,7 @@
 
 #include "bilevel/oracle/oracles.h"
 #include "bilevel/solver/registry.h"
+#include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/parts.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/tune/tune_report.h"
@@ -205,7 +206,16 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   write_test_predictions(context, setup.data_files(), setup.test(), test, setup.class_names(),
                          classes_at(setup.data().classes, setup.test()));
   write_hyperparameters(setup.path("hyperparameters.tsv"), values);
+  explain_model(context,
+                {.network = *model.write_network(),
+                 .inputs = setup.data().inputs,
+                 .rows = setup.data().train,
+                 .input_names = explained_names(setup.features(), setup.data_files(), setup.data().train),
+                 .outputs = setup.class_names(),
+                 .device = o.torch_device()},
+                summary);
   for (const std::string& warning : passes.warnings()) setup.note(warning, /*say=*/false);
+  summary["warnings"] = setup.notes();
   write_tune_report(setup, values, summary);
   return finished(context, passes, summary, tune_text(setup, summary));
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "bilevel/report/escape.h"
+#include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/job_report.h"
 
 namespace bilevel {
@@ -87,6 +88,7 @@ std::string page(const TuneSetup& setup, const std::vector<LearnedValue>& values
   body += values_table("Common and other values", others);
   body += values_table("Least regularized", least) + values_table("Most regularized", greatest);
   body += "<p class=\"subtle\">All of them stand in <code>hyperparameters.tsv</code>.</p>\n</section>\n";
+  body += explanation_markup(summary);
   body += figures_section("Curves", figures);
   Json data{{"training rows", setup.data().train.size()},
             {"validation rows", setup.data().valid.size()},
