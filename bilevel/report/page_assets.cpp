@@ -65,6 +65,7 @@ code, pre { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, mono
   main { padding: 18px 10px 40px; }
   section, details { padding: 16px 14px; }
   table.pairs th { width: 52%; }
+  .tag { max-width: 8rem; }
 }
 @media print { body { background: #fff; } section, details { break-inside: avoid; } th button::after { content: none; } }
 )css";
