@@ -150,6 +150,8 @@ class SideBySide : public Jobs {
     std::string rest = std::regex_replace(content, std::regex(R"(("seconds": ?)[-+.e0-9]+)"), "$1");
     rest = std::regex_replace(rest, std::regex(R"(("peak_rss_bytes": ?)[0-9]+)"), "$1");
     rest = std::regex_replace(rest, std::regex(R"([0-9]+(\.[0-9]+)? s\b)"), "s");
+    rest = std::regex_replace(rest, std::regex(R"([0-9]+ MiB)"), "MiB");
+    rest = std::regex_replace(rest, std::regex(R"([0-9-]+ [0-9:]+ UTC)"), "UTC");
     rest = std::regex_replace(
         rest, std::regex(R"((<code>(seconds|peak_rss_bytes)</code></th><td[^>]*>)[^<]*)"), "$1");
     for (size_t at = rest.find(out); at != std::string::npos; at = rest.find(out)) rest.erase(at, out.size());

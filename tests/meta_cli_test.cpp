@@ -98,6 +98,9 @@ TEST_F(MetaTest, WritesEverythingThatIsPromised) {
   for (const char* name : {"untrained", "anil", "maml"}) {
     EXPECT_EQ(summary.at("baselines").at(name).at("episodes"), 100) << name;
     EXPECT_EQ(summary.at("baselines").at(name).at("interval").size(), 2u) << name;
+    expect_difference(summary.at("baselines").at(name), test.at("accuracy"),
+                      summary.at("baselines").at(name).at("accuracy"));
+    EXPECT_FALSE(summary.at("baselines").at(name).contains("of_task"));
   }
   EXPECT_FALSE(summary.at("baselines").contains("nearest_class_mean"));  // there are no word vectors
   EXPECT_EQ(summary.at("warnings"), Json::array());

@@ -162,6 +162,16 @@ inline Json without_clock(Json summary, const std::vector<std::string>& more = {
   return summary;
 }
 
+/// A baseline's "difference" must be `own` less `other`, and its interval hold it, or be null where few decide.
+inline void expect_difference(const Json& baseline, double own, double other) {
+  const double difference = baseline.at("difference");
+  EXPECT_NEAR(difference, own - other, 1e-9);
+  const Json& interval = baseline.at("difference_interval");
+  if (interval.is_null()) return;
+  EXPECT_LT(interval.at(0), difference);
+  EXPECT_GT(interval.at(1), difference);
+}
+
 /// Tests of the program, with a folder for their files.
 class ProgramTest : public testing::Test {
  protected:

@@ -159,6 +159,8 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
   const double passes = summary.at("passes").get<double>();
   for (const char* name : {"grid", "random"}) {
     const Json& found = summary.at("baselines").at(name);
+    expect_difference(found, summary.at("metrics").at("test").at("loss"), found.at("test").at("loss"));
+    EXPECT_TRUE(found.at("difference_interval").is_array());
     for (const char* part : {"valid", "test"}) EXPECT_GT(found.at(part).at("loss").get<double>(), 0);
     EXPECT_GT(found.at("points").get<int>(), 1);
     EXPECT_LT(found.at("passes").get<double>(), 1.15 * passes + 5);

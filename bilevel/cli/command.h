@@ -27,6 +27,9 @@ void add_data(CLI::App& program, Body& body);
 const std::atomic<bool>& interrupted();
 void catch_interrupts();
 
+/// The command line of this process, for a shell.
+const std::string& command_line();
+
 /// `prefix`-1, `prefix`-2, ...: the first that does not exist.
 std::string free_folder(const std::string& prefix);
 

@@ -109,7 +109,8 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
                         if (!all) all = std::make_unique<Progress>("all", total, look_at_all, done);
                         all->update({.step = done});
                       },
-                  .interrupt = &interrupted()});
+                  .interrupt = &interrupted(),
+                  .command_line = command_line()});
   progress.reset();
   all.reset();
   if (result.interrupted) {

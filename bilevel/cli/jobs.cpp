@@ -91,7 +91,8 @@ int show_job(const JobEntry& entry, const std::function<JobResult(const JobCallb
             progress->update(
                 {.step = p.step, .loss = p.upper_loss, .best = entry.score_is_loss ? -p.best : p.best});
           },
-      .interrupt = &interrupted()};
+      .interrupt = &interrupted(),
+      .command_line = command_line()};
   const JobResult result = job(callbacks);
   if (progress) progress->finish();
 

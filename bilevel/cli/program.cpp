@@ -10,11 +10,13 @@
 #include "bilevel/cli/help.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/printable.h"
+#include "bilevel/report/escape.h"
 
 namespace bilevel::cli {
 namespace {
 
 std::atomic<bool> interrupt_flag{false};
+std::string line_of_this_process;
 static_assert(std::atomic<bool>::is_always_lock_free);
 
 void on_signal(int signal) {
@@ -25,6 +27,8 @@ void on_signal(int signal) {
 }  // namespace
 
 const std::atomic<bool>& interrupted() { return interrupt_flag; }
+
+const std::string& command_line() { return line_of_this_process; }
 
 void catch_interrupts() {
   std::signal(SIGINT, on_signal);
@@ -64,6 +68,8 @@ std::unique_ptr<CLI::App> make_program(Body& body, int64_t help_width) {
 }
 
 int run_program(int argc, char** argv) {
+  line_of_this_process.clear();
+  for (int i = 0; i < argc; ++i) line_of_this_process += (i == 0 ? "" : " ") + shell_word(argv[i]);
   Body body;
   const std::unique_ptr<CLI::App> program = make_program(body, help_width());
   if (argc < 2) {

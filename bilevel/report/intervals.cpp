@@ -1,5 +1,7 @@
 #include "bilevel/report/intervals.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -71,6 +73,22 @@ MeanInterval mean_interval(const std::vector<double>& values, double confidence)
   result.low = result.mean - half;
   result.high = result.mean + half;
   return result;
+}
+
+PairedDifference paired_difference(const std::vector<double>& own, const std::vector<double>& other,
+                                   const std::string& units) {
+  constexpr int64_t kFewest = 10;
+  std::vector<double> differences;
+  int64_t unlike = 0;
+  for (size_t i = 0; i < own.size(); ++i) {
+    differences.push_back(own[i] - other.at(i));
+    unlike += differences.back() != 0 ? 1 : 0;
+  }
+  const MeanInterval mean = mean_interval(differences);
+  if (unlike >= kFewest) return {mean.mean, mean.low, mean.high, ""};
+  return {mean.mean, kNoNumber, kNoNumber,
+          unlike == 0 ? fmt::format("they differ on none of the {}", units)
+                      : fmt::format("they differ on {} {} only", unlike, units)};
 }
 
 MedianInterval median_interval(std::vector<double> values, double confidence) {

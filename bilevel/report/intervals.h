@@ -1,7 +1,8 @@
-// Student's t, and intervals of means and medians.
+// Student's t, and intervals of means, differences and medians.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace bilevel {
@@ -23,6 +24,20 @@ struct MeanInterval {
   bool has_interval() const { return count >= 2; }
 };
 MeanInterval mean_interval(const std::vector<double>& values, double confidence = 0.95);
+
+/// By how much one model's numbers exceed another's in the mean over the same rows (or tasks).
+struct PairedDifference {
+  double difference = 0;
+  double low = 0, high = 0;  ///< 95 %; NaN without an interval
+  std::string no_interval;   ///< why there is none, as the end of a sentence; empty: there is one
+  bool has_interval() const { return no_interval.empty(); }
+};
+
+/// `mean_interval` of own less other's, of equal length. There is no interval where fewer than ten differ: where rows are right
+/// or wrong, the few that decide are then no normal mean (ten of ten one way have a probability of 0.2 % by chance, five of five
+/// one of 6 %). `units`: what they are the numbers of.
+PairedDifference paired_difference(const std::vector<double>& own, const std::vector<double>& other,
+                                   const std::string& units = "rows");
 
 /// A median and its two-sided interval between two of the sorted values, which holds the true one with at least the
 /// confidence whatever the values' distribution (sign test); smallest and largest where they are too few for that.

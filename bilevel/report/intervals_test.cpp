@@ -60,6 +60,24 @@ TEST(Intervals, IntervalOfAMean) {
   EXPECT_EQ(same.high, 0.5);
 }
 
+TEST(Intervals, DifferencesOnTheSameRows) {
+  std::vector<double> own(20, 0), other(20, 0);
+  EXPECT_EQ(paired_difference(own, other).no_interval, "they differ on none of the rows");
+  for (size_t i = 0; i < 9; ++i) own[i] = 1;
+  const PairedDifference few = paired_difference(own, other, "tasks");
+  EXPECT_DOUBLE_EQ(few.difference, 0.45);
+  EXPECT_EQ(few.no_interval, "they differ on 9 tasks only");
+  EXPECT_TRUE(std::isnan(few.low) && std::isnan(few.high));
+  other[19] = 1;
+  const PairedDifference enough = paired_difference(own, other);
+  ASSERT_TRUE(enough.has_interval());
+  EXPECT_DOUBLE_EQ(enough.difference, 0.4);
+  // s^2 = (9 (1 - 0.4)^2 + (1 + 0.4)^2 + 10 0.4^2) / 19 = 6.8 / 19, and t = 2.09302 for 19 degrees of freedom.
+  const double half = 2.0930240544 * std::sqrt(6.8 / 19 / 20);
+  EXPECT_NEAR(enough.low, 0.4 - half, 1e-9);
+  EXPECT_NEAR(enough.high, 0.4 + half, 1e-9);
+}
+
 TEST(Intervals, IntervalOfAMedian) {
   std::vector<double> values;
   for (int i = 0; i < 101; ++i) values.push_back((i * 37) % 101);

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/report/intervals.h"
+
 namespace bilevel {
 
 /// Scores with their labels, sorted once (O(n log n)); every metric below then costs O(n). Row i of both
@@ -95,6 +97,7 @@ struct AucDifference {
   std::string no_interval;  ///< why there is none, as the end of a sentence; empty: there is one
 
   bool has_interval() const { return no_interval.empty(); }
+  PairedDifference paired() const { return {difference, low, high, no_interval}; }
 };
 
 /// DeLong's paired comparison of two score lists for the same rows in the same order: difference -+ t standard errors,

@@ -7,49 +7,12 @@
 
 #include "bilevel/data/characters.h"
 #include "bilevel/report/escape.h"
+#include "bilevel/report/page_assets.h"
 
 namespace bilevel {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr std::string_view kStyle = R"css(
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0; background: #f4f6f8; color: #1c2733; font: 16px/1.5 system-ui, "Segoe UI", Roboto, Arial, sans-serif; }
-main { max-width: 1000px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 0 0 12px; }
-h3 { font-size: 1rem; margin: 18px 0 6px; }
-p { margin: 0 0 10px; }
-section, details { background: #fff; border: 1px solid #dde3e9; border-radius: 10px; padding: 20px 24px; margin-top: 18px; }
-summary { font-size: 1.2rem; font-weight: 600; cursor: pointer; }
-.subtle { color: #55636f; }
-.headline { display: flex; flex-wrap: wrap; gap: 16px 40px; align-items: flex-end; margin-bottom: 14px; }
-.figure-number { font-size: 3.1rem; font-weight: 650; line-height: 1.05; color: #005a8e; }
-.figure-number.second { color: #55636f; }
-.sentence { font-size: 1.1rem; }
-.note { border-left: 4px solid #d55e00; background: #fdf3ec; padding: 8px 14px; margin: 10px 0 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-.scroll tbody th { white-space: nowrap; }
-table { border-collapse: collapse; width: 100%; font-size: 0.95rem; }
-th, td { text-align: left; padding: 6px 14px 6px 0; border-bottom: 1px solid #e6ebef; vertical-align: top; }
-thead th { color: #55636f; font-weight: 600; border-bottom: 2px solid #cfd8df; }
-tbody th { font-weight: 500; }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-table.pairs th { width: 40%; }
-td.text { overflow-wrap: anywhere; min-width: 8rem; }
-.tag { display: inline-block; padding: 0 9px; border-radius: 9px; font-size: 0.86rem; background: #e9edf0; color: #45525d;
-  white-space: nowrap; max-width: 14rem; overflow: hidden; text-overflow: ellipsis; vertical-align: bottom; }
-.tag.positive { background: #d8efe6; color: #00573f; }
-.figures { display: flex; flex-wrap: wrap; gap: 18px; justify-content: center; }
-figure { margin: 0; max-width: 100%; }
-figure img { max-width: 100%; height: auto; display: block; }
-figcaption { color: #55636f; font-size: 0.92rem; text-align: center; }
-pre { background: #f0f3f6; border-radius: 6px; padding: 12px 14px; overflow-x: auto; margin: 8px 0; }
-code, pre { font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 0.92rem; }
-@media print { body { background: #fff; } section, details { break-inside: avoid; } }
-)css";
 
 void rows_of(const ordered_json& object, const std::string& prefix, std::string& out) {
   for (const auto& [key, value] : object.items()) {
@@ -62,21 +25,86 @@ void rows_of(const ordered_json& object, const std::string& prefix, std::string&
   }
 }
 
-}  // namespace
-
-std::string html_page(const std::string& title, const std::string& body) {
-  const std::string escaped = escape_markup(title);
-  return fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, "
-      "initial-scale=1\">\n<title>{}</title>\n<style>{}</style>\n"
-      "</head>\n<body>\n<main>\n<h1>{}</h1>\n{}</main>\n</body>\n</html>\n",
-      escaped, kStyle, escaped, body);
+std::string cards_markup(const std::vector<Card>& cards) {
+  std::string out;
+  for (const Card& card : cards) {
+    out += fmt::format("<div class=\"card{}\"><div class=\"value\">{}</div>{}</div>\n",
+                       card.beside ? " beside" : "", escape_markup(card.value), escape_markup(card.meaning));
+  }
+  return out.empty() ? "" : "<div class=\"cards\">\n" + out + "</div>\n";
 }
 
-std::string figures_section(const std::string& heading, const std::vector<Figure>& figures) {
+/// Cards, verdict, remarks and notes.
+std::string summary_markup(const ReportPage& page) {
+  std::string out = cards_markup(page.cards);
+  if (!page.verdict.empty()) out += fmt::format("<p class=\"verdict\">{}</p>\n", escape_markup(page.verdict));
+  out += page.remarks;
+  for (const std::string& note : page.notes)
+    out += fmt::format("<p class=\"note\">{}</p>\n", escape_markup(note));
+  return out.empty() ? "" : "<section>\n" + out + "</section>\n";
+}
+
+std::string section_markup(const Section& section) {
+  if (section.content.empty()) return "";
+  const std::string heading = escape_markup(section.heading);
+  if (section.folded)
+    return fmt::format("<details>\n<summary>{}</summary>\n{}</details>\n", heading, section.content);
+  return fmt::format("<section>\n<h2>{}</h2>\n{}</section>\n", heading, section.content);
+}
+
+std::string provenance_markup(const Provenance& made) {
+  const auto known = [](const std::string& text) {
+    return text.empty() ? std::string(kAbsent) : escape_markup(text);
+  };
+  std::string out = made.command_line.empty()
+                        ? "<p>This run was started by a program that calls the library.</p>\n"
+                        : fmt::format("<pre>{}</pre>\n", escape_markup(made.command_line));
+  out += fmt::format("<p class=\"subtle\">bilevel {}, begun on {}.</p>\n", known(made.version),
+                     known(made.date));
+  for (const auto& [heading, options] : made.options) out += table_of(heading, options);
+  return section_markup({"How this was made", out});
+}
+
+}  // namespace
+
+std::string html_page(const ReportPage& page) {
+  const std::string title = escape_markup(page.title);
+  std::string body = page.lead + summary_markup(page);
+  for (const Section& section : page.sections) body += section_markup(section);
+  body += provenance_markup(page.made);
+  return fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n<h1>{}</h1>\n{}</main>\n"
+      "<script>{}</script>\n</body>\n</html>\n",
+      kPagePolicy, title, kPageStyle, title, body, kPageScript);
+}
+
+std::string verdict_on(const PairedDifference& d, const std::string& baseline, const std::string& measure,
+                       bool lower_is_better, const std::string& units) {
+  if (!d.has_interval()) {
+    return fmt::format(
+        "Whether the model is better than the baseline, {}, is not known: its {} differs by {:+.4f}, "
+        "without an interval: {}.",
+        baseline, measure, d.difference, d.no_interval);
+  }
+  const std::string interval = fmt::format(
+      "95 % interval of the difference {:+.4f} to {:+.4f}, paired on the same {}", d.low, d.high, units);
+  if (d.low <= 0 && d.high >= 0) {
+    return fmt::format(
+        "The model is not better than the baseline, {}, by more than chance: its {} differs by {:+.4f} ({}).",
+        baseline, measure, d.difference, interval);
+  }
+  const bool higher = d.low > 0;
+  return fmt::format("The model is {} than the baseline, {}: its {} is {} by {:.4f} ({}).",
+                     higher != lower_is_better ? "better" : "worse", baseline, measure,
+                     higher ? "higher" : "lower", std::abs(d.difference), interval);
+}
+
+std::string figures_markup(const std::vector<Figure>& figures) {
   if (figures.empty()) return "";
-  std::string out = fmt::format("<section>\n<h2>{}</h2>\n<div class=\"figures\">\n", escape_markup(heading));
+  std::string out = "<div class=\"figures\">\n";
   for (const Figure& figure : figures) {
     if (figure.plot.svg.empty()) continue;
     const std::string caption = escape_markup(figure.caption);
@@ -92,7 +120,7 @@ std::string figures_section(const std::string& heading, const std::vector<Figure
         "<p class=\"note\">{}</p>\n",
         escape_markup(figure.plot.note.empty() ? "No picture: " + figure.caption : figure.plot.note));
   }
-  return out + "</section>\n";
+  return out;
 }
 
 std::string table_markup(const std::vector<TableColumn>& columns,
@@ -113,7 +141,8 @@ std::string table_markup(const std::vector<TableColumn>& columns,
       body += cell(columns[c].kind == "heading" ? "th" : "td", columns[c].kind, row.at(c));
     body += "</tr>\n";
   }
-  return fmt::format("<div class=\"scroll\"><table>\n{}<tbody>\n{}</tbody></table></div>\n",
+  return fmt::format("<div class=\"scroll\"><table{}>\n{}<tbody>\n{}</tbody></table></div>\n",
+                     named && rows.size() > 1 ? " class=\"sortable\"" : "",
                      named ? fmt::format("<thead><tr>{}</tr></thead>\n", head) : "", body);
 }
 

@@ -1,13 +1,14 @@
-// What the HTML pages of all commands share: the frame, figures, tables of options, numbers as a person reads
-// them.
+// What the HTML pages of all commands share: their structure, figures, tables, numbers as a person reads them.
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "bilevel/report/intervals.h"
 #include "bilevel/report/plot.h"
 
 namespace bilevel {
@@ -27,12 +28,51 @@ struct NamedFigure {
   Figure figure;
 };
 
-/// A complete page, HTML5 in UTF-8 without scripts and outside resources, around `body` (markup).
-/// @param title plain text, also the heading.
-std::string html_page(const std::string& title, const std::string& body);
+/// A number at the top of a page, in large type, and what it is: plain text, which may have several lines.
+struct Card {
+  std::string value;
+  std::string meaning;
+  bool beside = false;  ///< of something else, to compare with: less prominent
+};
 
-/// A section of figures side by side, then the notes of those that could not be drawn; empty for no figures.
-std::string figures_section(const std::string& heading, const std::vector<Figure>& figures);
+/// A part of a page. One without content is left out.
+struct Section {
+  std::string heading;  ///< plain text
+  std::string content;  ///< markup
+  bool folded = false;  ///< to be opened by the reader
+};
+
+/// How a run came about.
+struct Provenance {
+  std::string command_line;  ///< for a shell; empty for a call of the library
+  std::string version, date;
+  std::vector<std::pair<std::string, nlohmann::ordered_json>> options = {};  ///< resolved, by heading
+};
+
+/// What all pages consist of, in this order: title, lead, cards, verdict, remarks, notes; sections; provenance.
+struct ReportPage {
+  std::string title;      ///< plain text
+  std::string lead = "";  ///< markup: what was run
+  std::vector<Card> cards = {};
+  std::string verdict = "";             ///< plain text: one sentence, what the figures allow to say
+  std::string remarks = "";             ///< markup
+  std::vector<std::string> notes = {};  ///< plain text: warnings, and what a reader must know
+  std::vector<Section> sections = {};
+  Provenance made = {};
+};
+
+/// The page: HTML5 in UTF-8 for light and dark screens from 320 pixels on, without outside resources. Its one script, the only
+/// one that a browser may run there, sorts tables. What is plain text is escaped.
+std::string html_page(const ReportPage& page);
+
+/// Whether a model is better than a baseline, as one sentence: "The model is better than the baseline, NAME: its test AUC is
+/// higher by 0.0123 (...)". @param d of the model less the baseline's, of what is called `measure`, each row (or task: `units`)
+/// measured for both; @param lower_is_better whether of the measure
+std::string verdict_on(const PairedDifference& d, const std::string& baseline, const std::string& measure,
+                       bool lower_is_better = false, const std::string& units = "rows");
+
+/// The content of a section: figures side by side, then the notes of those that could not be drawn; empty for no figures.
+std::string figures_markup(const std::vector<Figure>& figures);
 
 /// A column of a table: plain text and the class of its cells, "" or "number", "text"; "heading": they are headings of
 /// their rows.
@@ -40,7 +80,7 @@ struct TableColumn {
   std::string name;
   std::string kind = "";
 };
-/// A table of cells that are markup; one without names has no head.
+/// A table of cells that are markup; one without names has no head, one with several rows below its head is sortable.
 std::string table_markup(const std::vector<TableColumn>& columns,
                          const std::vector<std::vector<std::string>>& rows);
 

@@ -193,6 +193,15 @@ std::string data_block(size_t index, const std::vector<Point>& points) {
 
 }  // namespace
 
+std::string line_sample(size_t style) {
+  // Gnuplot's dash types 1 to 5, about.
+  constexpr std::array<std::string_view, 5> kDashes{"", "7 5", "2 3", "9 3 2 3", "9 3 2 3 2 3"};
+  return fmt::format(
+      "<svg class=\"sample\" width=\"28\" height=\"4\"><path d=\"M0,2h28\" stroke=\"{}\" stroke-width=\"3\" "
+      "stroke-dasharray=\"{}\"/></svg>",
+      kColours[style % kColours.size()], kDashes[style / kColours.size() % kDashes.size()]);
+}
+
 PlotResult draw(const LinePlot& plot, const std::string& gnuplot) {
   if (plot.width < 200 || plot.height < 150 || plot.width > 10000 || plot.height > 10000) {
     throw InputError(fmt::format("A plot of {} x {} pixels is not between 200 x 150 and 10000 x 10000.",
@@ -222,17 +231,18 @@ PlotResult draw(const LinePlot& plot, const std::string& gnuplot) {
       high = std::max(high, point.x);
       top = std::max(top, point.y);
     }
+    const size_t look = series.style.value_or(index);
     const std::string band = band_block(index, series, plot.log_x, plot.log_y);
     data += band + data_block(index, thinned(points));
     if (!band.empty()) {
       bands += fmt::format(
           "{}$band{} using 1:2:3 with filledcurves fillcolor rgb '{}' fillstyle transparent solid 0.14 "
           "noborder notitle",
-          bands.empty() ? "" : ", \\\n  ", index, kColours[index % kColours.size()]);
+          bands.empty() ? "" : ", \\\n  ", index, kColours[look % kColours.size()]);
     }
     lines += fmt::format("{}$data{} using 1:2 with {} {} title {}", lines.empty() ? "" : ", \\\n  ", index,
                          points.size() <= kFewPoints ? "linespoints pointtype 7 pointsize 0.5" : "lines",
-                         style(index), quoted(series.label));
+                         style(look), quoted(series.label));
   }
   if (lines.empty())
     return {"", fmt::format("No picture of \"{}\": there is no finite value to draw.", plot.title)};

@@ -1,7 +1,9 @@
 // Pictures from numbers: line plots and ROC curves as SVG, drawn by gnuplot.
 #pragma once
 
+#include <cstddef>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,8 @@ struct Series {
   /// cannot be drawn.
   std::vector<double> low = {};
   std::vector<double> high = {};
+  /// Which colour and dashes it has; none: as many as there are series before it.
+  std::optional<size_t> style = {};
 };
 
 /// A vertical dashed line, for example at the chosen step.
@@ -39,8 +43,8 @@ struct LinePlot {
   bool log_x = false;
   bool log_y = false;
   double y_most = std::numeric_limits<double>::infinity();  ///< where the y axis ends at the latest
-  int width = 720;                                          ///< pixels, >= 200
-  int height = 380;                                         ///< pixels, >= 150
+  int width = 520;   ///< pixels, >= 200: two beside each other on a page
+  int height = 350;  ///< pixels, >= 150
 };
 
 /// A picture, or the reason why there is none.
@@ -55,6 +59,9 @@ struct PlotResult {
 /// InputError when x and y of a series differ in length or the size is out of range, FileError when the
 /// temporary folder cannot be used.
 PlotResult draw(const LinePlot& plot, const std::string& gnuplot = "gnuplot");
+
+/// A short line of that style, as markup for a page.
+std::string line_sample(size_t style);
 
 /// A labelled ROC curve, from `roc_curve`.
 struct RocSeries {

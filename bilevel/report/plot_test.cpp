@@ -191,6 +191,20 @@ TEST(Plot, BandsAndACutAxis) {
   EXPECT_NE(cut.find("1000<"), std::string::npos);
 }
 
+TEST(Plot, AColourStaysWithItsSeries) {
+  REQUIRE_GNUPLOT();
+  LinePlot plot = example();
+  plot.series[0].style = 3;
+  plot.series[1].style = 9;  // the third colour again, dashed
+  const std::string svg = draw(plot).svg;
+  EXPECT_NE(svg.find("rgb(204, 121, 167)"), std::string::npos);
+  EXPECT_NE(svg.find("rgb(  0, 158, 115)"), std::string::npos);
+  EXPECT_EQ(svg.find("rgb(  0, 114, 178)"), std::string::npos);
+  EXPECT_NE(line_sample(3).find("#CC79A7"), std::string::npos);
+  EXPECT_NE(line_sample(9).find("#009E73"), std::string::npos);
+  EXPECT_NE(line_sample(2), line_sample(9));
+}
+
 TEST(Plot, BadInput) {
   EXPECT_THROW(draw({.title = "t", .x_label = "", .y_label = "", .series = {{"s", {1, 2}, {1}}}}),
                InputError);

@@ -4,6 +4,8 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
+#include <ctime>
 #include <filesystem>
 
 #include "bilevel/core/error.h"
@@ -27,6 +29,15 @@ bool holds_nothing(const std::string& folder) {
   });
 }
 
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &parts);
+  return text.data();
+}
+
 }  // namespace
 
 Json fingerprints(const std::vector<std::string>& paths) {
@@ -46,7 +57,8 @@ Json fingerprints(const std::vector<std::string>& paths) {
   return files;
 }
 
-FolderLock new_run_folder(const std::string& out, const std::string& command, const Json& content) {
+FolderLock new_run_folder(const std::string& out, const std::string& command, const std::string& command_line,
+                          const Json& content) {
   if (fs::exists(out) && !(fs::is_directory(out) && holds_nothing(out))) {
     throw InputError(
         fs::exists(options_path(out))
@@ -57,7 +69,10 @@ FolderLock new_run_folder(const std::string& out, const std::string& command, co
   }
   create_folder(out);
   FolderLock lock(out);
-  Json saved{{"command", command}, {"version", BILEVEL_VERSION}};
+  Json saved{{"command", command},
+             {"command_line", command_line},
+             {"version", BILEVEL_VERSION},
+             {"date", utc_now()}};
   saved.update(content);
   write_file_atomically(options_path(out), saved.dump(2) + "\n");
   return lock;
@@ -75,6 +90,15 @@ Json read_run_options(const std::string& out, const std::string& command) {
                                  command));
   }
   return saved;
+}
+
+Provenance provenance_of(const std::string& out) {
+  const Json saved = Json::parse(read_file(options_path(out)));
+  Provenance made{.command_line = saved.value("command_line", ""),
+                  .version = saved.value("version", ""),
+                  .date = saved.value("date", "")};
+  if (saved.contains("options")) made.options.emplace_back("Options", saved["options"]);
+  return made;
 }
 
 FolderLock continue_run_folder(const std::string& out, const Json& files) {

@@ -73,9 +73,9 @@ class SolveRun {
       return std::nullopt;
     }
     const Json files = fingerprints(input_files(*known_));
-    std::optional<FolderLock> lock =
-        resume_ ? continue_run_folder(out_, files)
-                : new_run_folder(out_, "solve", {{"options", o_.to_json()}, {"files", files}});
+    std::optional<FolderLock> lock = resume_ ? continue_run_folder(out_, files)
+                                             : new_run_folder(out_, "solve", callbacks_.command_line,
+                                                              {{"options", o_.to_json()}, {"files", files}});
     resume_ = resume_ && fs::exists(path("checkpoint.safetensors"));
     if (resume_) {
       const auto [tensors, metadata] = load_safetensors(path("checkpoint.safetensors"));

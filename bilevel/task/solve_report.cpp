@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "bilevel/report/page.h"
 #include "bilevel/report/plot.h"
 #include "bilevel/report/trace.h"
+#include "bilevel/task/run_folder.h"
 
 namespace bilevel {
 namespace {
@@ -76,6 +78,29 @@ std::string solution_text(const Json& summary) {
   return out;
 }
 
+namespace {
+
+/// What the run came to, beside where it began.
+std::string verdict_of(const Json& start, const Json& end) {
+  const auto number = [](const Json& metrics, const char* key) {
+    const Json value = metrics.value(key, Json());
+    return value.is_number() ? value.get<double>() : std::nan("");
+  };
+  const bool known = std::isfinite(number(end, "distance"));
+  const char* key = known                                     ? "distance"
+                    : end.contains("projected_gradient_norm") ? "projected_gradient_norm"
+                                                              : "gradient_norm";
+  const double from = number(start, key), to = number(end, key);
+  const std::string what = known ? "the known solution" : "a stationary point";
+  const std::string sizes = fmt::format("the {} went from {:.3g} to {:.3g}",
+                                        known ? "distance" : "norm of the true hypergradient", from, to);
+  if (!std::isfinite(from) || !std::isfinite(to))
+    return "Whether the run came nearer to " + what + " is not known.";
+  return fmt::format("The run {} to {}: {}.", to < from ? "came nearer" : "ended no nearer", what, sizes);
+}
+
+}  // namespace
+
 void write_solve_report(const std::string& out, const Json& summary) {
   Json shown = summary;
   for (const char* key : {"metrics", "x", "x_rows", "y", "oracle_calls", "oracle_calls_apart",
@@ -84,18 +109,32 @@ void write_solve_report(const std::string& out, const Json& summary) {
   }
   for (const char* key : {"seconds", "evaluation_seconds"})
     shown[key] = duration_text(shown.at(key).get<double>());
-  std::string body = "<section>\n" + table_of("Result", summary.at("metrics"));
-  for (const auto& warning : summary.at("warnings")) {
-    body += "<p class=\"note\">" + text_of(warning) + "</p>\n";
-  }
-  body += "</section>\n" + figures_section("Curves", write_curves(out, summary));
-  body += "<section>\n" + table_of("Run", shown) + table_of("Problem", summary.at("problem_options")) +
-          table_of("Solver", summary.at("solver_options")) +
-          table_of("Oracle calls of the steps", summary.at("oracle_calls")) + "</section>\n";
-  write_file_atomically((fs::path(out) / "report.html").string(),
-                        html_page(fmt::format("{} on {}", summary.at("solver").get<std::string>(),
-                                              summary.at("problem").get<std::string>()),
-                                  body));
+  const Json &metrics = summary.at("metrics"),
+             start = read_trace((fs::path(out) / "trace.jsonl").string()).rows.at(0).at("metrics");
+  ReportPage page{
+      .title = fmt::format("{} on {}", summary.at("solver").get<std::string>(),
+                           summary.at("problem").get<std::string>()),
+      .lead = fmt::format("<p class=\"subtle\">{} steps in {}, seed {}.</p>\n",
+                          grouped(summary.at("steps").get<int64_t>()),
+                          duration_text(summary.at("seconds").get<double>()), text_of(summary.at("seed"))),
+      .verdict = verdict_of(start, metrics),
+      .made = provenance_of(out)};
+  const auto card = [&](const char* key, const char* meaning) {
+    if (metrics.value(key, Json()).is_number())
+      page.cards.push_back({fmt::format("{:.3g}", metrics.at(key).get<double>()), meaning});
+  };
+  card("distance", "distance to the solution\n|x - x*| / sqrt(dim x)");
+  card(metrics.contains("projected_gradient_norm") ? "projected_gradient_norm" : "gradient_norm",
+       "norm of the true hypergradient");
+  for (const Json& warning : summary.at("warnings")) page.notes.push_back(warning.get<std::string>());
+  page.sections = {
+      {"Curves", figures_markup(write_curves(out, summary))},
+      {"All metrics", table_of("Result", metrics)},
+      {"Solver and problem",
+       table_of("Solver", summary.at("solver_options")) + table_of("Problem", summary.at("problem_options"))},
+      {"Cost", table_of("Run", shown) + table_of("Oracle calls of the steps", summary.at("oracle_calls")),
+       /*folded=*/true}};
+  write_file_atomically((fs::path(out) / "report.html").string(), html_page(page));
 }
 
 }  // namespace bilevel

@@ -14,6 +14,7 @@
 #include "bilevel/task/auc/auc_report.h"
 #include "bilevel/task/auc/auc_setup.h"
 #include "bilevel/task/job/explanation.h"
+#include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
@@ -106,10 +107,8 @@ AucFigures measure(AucSetup& setup, const AucOutcome& outcome, Json& summary) {
   const AucDifference difference = auc_difference(test, baseline);
   summary["baseline"] = {{"name", name},
                          {"test_auc", of_baseline.auc},
-                         {"test_auc_interval", {of_baseline.low, of_baseline.high}},
-                         {"difference", difference.difference},
-                         {"difference_interval",
-                          difference.has_interval() ? Json{difference.low, difference.high} : Json(nullptr)}};
+                         {"test_auc_interval", {of_baseline.low, of_baseline.high}}};
+  summary["baseline"].update(difference_json(difference.paired()));
   if (const std::string unfit = warning_of_scores(test); !unfit.empty()) summary["warnings"].push_back(unfit);
   return {test, baseline, estimate, {name, of_baseline, difference}, {on_valid, on_test}};
 }

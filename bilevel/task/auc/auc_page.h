@@ -56,9 +56,10 @@ struct AucReport {
   std::vector<ReportRow> best_ranked = {};  ///< test rows with the highest scores, best first
   std::vector<ReportRow> doubtful = {};     ///< test rows whose scores lie nearest to the threshold
   std::vector<Figure> figures;
+  Provenance made = {};
 };
 
-/// The page: self-contained HTML5 in UTF-8 without scripts and outside resources (pictures are embedded).
+/// The page.
 std::string auc_report_html(const AucReport& report);
 
 }  // namespace bilevel

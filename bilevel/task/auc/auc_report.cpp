@@ -72,7 +72,8 @@ void write_auc_report(const AucSetup& setup, const AucOutcome& outcome, const Au
       .threshold = figures.threshold,
       .data_facts = outcome.fitted->facts(),
       .row_name = o.text.empty() ? "row" : o.text,
-      .figures = auc_figures(setup, outcome, figures)};
+      .figures = auc_figures(setup, outcome, figures),
+      .made = provenance_of(setup.context().out)};
   const auto part = [&](const char* name, const std::vector<int64_t>& rows, const std::string& file) {
     report.parts.push_back({name, static_cast<int64_t>(rows.size()),
                             static_cast<int64_t>(setup.labels_of(rows).sum().item<double>()),

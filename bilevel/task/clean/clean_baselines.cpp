@@ -81,18 +81,30 @@ torch::Tensor CleanBaselines::of_given(const torch::Tensor& probabilities) const
   return probabilities.gather(1, setup_.classes_of(setup_.train()).unsqueeze(1)).squeeze(1);
 }
 
+std::map<std::string, torch::Tensor> CleanBaselines::take_hits(Json& summary) {
+  std::map<std::string, torch::Tensor> hits;
+  for (auto& [name, measured] : summary.items()) {
+    if (measured.contains("hits")) hits[name] = tensor_from(measured["hits"]);
+    measured.erase("hits");
+  }
+  return hits;
+}
+
+/// {"test": null}, or {"test": {accuracy, loss}, "hits"}.
 Json CleanBaselines::test(Network& network) const {
-  if (setup_.test().empty()) return nullptr;
-  return class_scores(probabilities_of(network, inputs().inputs, setup_.test(), options_.device),
-                      setup_.classes_of(setup_.test()))
-      .to_json();
+  if (setup_.test().empty()) return {{"test", nullptr}};
+  const torch::Tensor probabilities =
+                          probabilities_of(network, inputs().inputs, setup_.test(), options_.device),
+                      classes = setup_.classes_of(setup_.test());
+  return {{"test", class_scores(probabilities, classes).to_json()},
+          {"hits", tensor_json(class_hits(probabilities, classes))}};
 }
 
 Json CleanBaselines::fitted(const std::vector<int64_t>& rows) const {
   WeightedRows both;
   both.add(rows, 1);
   both.add(setup_.trusted(), 1);
-  return {{"test", test(*fit_weighted(inputs(), setup_.given(), both, options_))}};
+  return test(*fit_weighted(inputs(), setup_.given(), both, options_));
 }
 
 Json CleanBaselines::trusted_only() const {
@@ -101,7 +113,7 @@ Json CleanBaselines::trusted_only() const {
   const auto network = fit_weighted(inputs(), setup_.given(), trusted, options_);
   const torch::Tensor score =
       of_given(probabilities_of(*network, inputs().inputs, setup_.train(), options_.device));
-  return {{"measured", {{"test", test(*network)}}}, {"score", tensor_json(score)}};
+  return {{"measured", test(*network)}, {"score", tensor_json(score)}};
 }
 
 torch::Tensor CleanBaselines::self_confidence() const {

@@ -1,7 +1,9 @@
 // What people use today, on the same rows: the methods that `bilevel clean` is measured against.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "bilevel/task/clean/clean_setup.h"
@@ -15,7 +17,7 @@ namespace bilevel {
 /// - `self_confidence`, `trusted_model`, `product`: rows scored by the out-of-fold probability of the given label, by
 ///   the trusted model's probability of it, and by the product; the lowest share of the rows is dropped, and the
 ///   rest trains with the trusted rows.
-/// Each has test.{accuracy, loss} (null without a test file); the last three have flips.auroc where the flips
+/// Each has test.{accuracy, loss} (null without a test file) and, until `take_hits`, which test rows it gets right; the last three have flips.auroc where the flips
 /// are known. Without trusted rows there are noisy_and_trusted and self_confidence alone. Each is a part of the job.
 class CleanBaselines {
  public:
@@ -30,6 +32,9 @@ class CleanBaselines {
   static nlohmann::ordered_json summary(const CleanSetup& setup,
                                         const std::vector<nlohmann::ordered_json>& first,
                                         const std::vector<nlohmann::ordered_json>& dropping);
+
+  /// Takes out of the summary which test rows each gets right (bool); none without a test file.
+  static std::map<std::string, torch::Tensor> take_hits(nlohmann::ordered_json& summary);
 
   /// What a part comes to.
   nlohmann::ordered_json answer(const nlohmann::ordered_json& request) const;

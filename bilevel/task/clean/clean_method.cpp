@@ -8,6 +8,7 @@
 #include "bilevel/core/tensor_json.h"
 #include "bilevel/report/page.h"
 #include "bilevel/task/clean/clean_baselines.h"
+#include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
@@ -167,7 +168,22 @@ class Cleaning {
         seeded_network(options.network, setup_.inputs().inputs.shape, options.seed, options.device);
     load_network(tensors_from(answers.front().at("model")), *result_.model);
     answers.erase(answers.begin());
-    if (setup_.options().baselines) result_.baselines = CleanBaselines::summary(setup_, baselines_, answers);
+    if (setup_.options().baselines) {
+      result_.baselines = CleanBaselines::summary(setup_, baselines_, answers);
+      compare_with_baselines();
+    }
+  }
+
+  void compare_with_baselines() {
+    const auto hits = CleanBaselines::take_hits(result_.baselines);
+    if (hits.empty()) return;
+    const torch::Tensor own =
+        class_hits(result_.predictions(setup_, setup_.test()), setup_.classes_of(setup_.test()));
+    for (const auto& [name, of_baseline] : hits) {
+      const PairedDifference d = paired_difference(own, of_baseline);
+      result_.baselines[name].update(difference_json(d));
+      result_.differences.emplace(name, d);
+    }
   }
 
   /// Whether wrong labels can be told from none, by classifiers that take every label as right.

@@ -1,9 +1,11 @@
 // What `bilevel clean` does with the weights that were learned: cross-fitting, the estimate of the noise, the cleaned model.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 
+#include "bilevel/report/intervals.h"
 #include "bilevel/task/clean/clean_weighing.h"
 #include "bilevel/task/clean/label_noise.h"
 #include "bilevel/task/job/parts.h"
@@ -21,6 +23,8 @@ struct Cleaned {
   /// Learned ones of groups or class pairs, by name, mean over the runs; none for rows.
   nlohmann::ordered_json unit_weights = nlohmann::ordered_json::object();
   nlohmann::ordered_json baselines;  ///< null where they are not asked for
+  /// How much more of the test rows the cleaned model gets right than each baseline; empty without test file or baselines.
+  std::map<std::string, PairedDifference> differences;
 
   /// bool [training rows]: labels that are more likely wrong than right.
   torch::Tensor suspicious() const { return judgement.right < 0.5; }

@@ -5,9 +5,9 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <array>
 
 #include "bilevel/report/escape.h"
+#include "bilevel/task/clean/clean_figures.h"
 #include "bilevel/task/clean/odd_rows.h"
 #include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/job_report.h"
@@ -32,29 +32,33 @@ class CleanPage {
       : setup_(setup), cleaned_(cleaned), summary_(summary) {}
 
   void write() const {
-    const std::vector<Figure> figures = draw_figures();
-    std::string body = run_markup(summary_);
-    body += fmt::format(
-        "<p><b>{}</b> of {} training rows are suspicious: their label is more likely wrong than right. "
-        "{}</p>\n",
-        grouped(summary_.at("suspicious").get<int64_t>()), grouped(summary_.at("rows").get<int64_t>()),
-        escape_markup(fmt::format("Estimated share of wrong labels: {}; {}.", share_text(), rates_text())));
+    ReportPage page =
+        job_page(title_of(setup_.options(), "labels"), summary_, provenance_of(setup_.context().out));
+    page.cards = cards();
+    page.verdict = verdict();
+    page.remarks =
+        fmt::format("<p>Suspicious are the rows whose label is more likely wrong than right. {}</p>\n",
+                    escape_markup(fmt::format("Labels {}.", rates_text())));
     if (const std::string odd = odd_rows_text(summary_.at("odd_rows")); !odd.empty())
-      body += fmt::format("<p>Whatever the labels are: {}.</p>\n", odd);
+      page.remarks += fmt::format("<p>Whatever the labels are: {}.</p>\n", odd);
     if (setup_.trusted().empty()) {
-      body +=
+      page.remarks +=
           "<p>There was no trusted file: the training rows whose labels an out-of-fold model agreed with "
           "most stood in for it. That assumes that labels are right more often than wrong, and not wrong in "
           "a way that a model can learn. Nothing is calibrated then: the probabilities are an order, not "
           "frequencies.</p>\n";
     }
-    body += notes_markup(summary_.at("warnings").get<std::vector<std::string>>());
-    body += rates_table() + comparison() + figures_section("Curves", figures) + suspicious_rows() +
-            explanation_markup(summary_);
-    body += table_of("Metrics", summary_.at("metrics"));
-    body += table_of("Data", object_of(setup_.inputs().features->facts())) + columns_markup(summary_);
-    body += table_of("Options", summary_.at("options"));
-    write_file_atomically(setup_.path("report.html"), html_page(title_of(setup_.options(), "labels"), body));
+    page.sections = {
+        {none_suspicious() ? "The least certain rows" : "Most suspicious rows", suspicious_rows()},
+        {"How labels go wrong", rates_table()},
+        {"Beside the usual methods", comparison()},
+        {"What the cleaned model looks at", explanation_markup(summary_)},
+        {"Curves", figures_markup(clean_figures(setup_, cleaned_))},
+        {"All metrics", table_of("Metrics", summary_.at("metrics"))},
+        data_section(summary_, "", setup_.inputs().features->facts()),
+        use_section(summary_),
+        cost_section(summary_)};
+    write_page(setup_.context(), page);
   }
 
   std::string terminal() const {
@@ -113,6 +117,34 @@ class CleanPage {
     return {first, first + std::min(count, order.numel())};
   }
 
+  std::vector<Card> cards() const {
+    std::vector<Card> cards{
+        {grouped(summary_.at("suspicious").get<int64_t>()),
+         fmt::format("suspicious of {} training rows", grouped(summary_.at("rows").get<int64_t>()))},
+        {percent_text(cleaned_.noise.share),
+         "estimated share of wrong labels" +
+             (cleaned_.intervals
+                  ? fmt::format("\n95\u00a0% interval{}", interval_text(cleaned_.intervals->share.first,
+                                                                        cleaned_.intervals->share.second))
+                  : "")}};
+    const auto add = [&](const char* pointer, const char* meaning, bool beside) {
+      if (const Json accuracy = at(summary_, pointer); accuracy.is_number())
+        cards.push_back({percent_text(accuracy.get<double>()), meaning, beside});
+    };
+    add("/metrics/test/accuracy", "accuracy on the test rows", false);
+    add("/baselines/noisy_and_trusted/test/accuracy", "baseline: trained on all rows as given", true);
+    return cards;
+  }
+
+  /// Against training on the rows as they are given.
+  std::string verdict() const {
+    const auto& differences = cleaned_.differences;
+    if (const auto found = differences.find("noisy_and_trusted"); found != differences.end())
+      return verdict_on(found->second, "logistic regression on all rows as given", "test accuracy");
+    return fmt::format("Whether the cleaned model is better than one of all rows as given is not known: {}.",
+                       setup_.test().empty() ? "there was no test file" : "no baselines were trained");
+  }
+
   std::string share_text() const {
     const auto& intervals = cleaned_.intervals;
     return percent_text(cleaned_.noise.share) +
@@ -155,7 +187,7 @@ class CleanPage {
         rows.back().push_back(rate);
       }
     }
-    return "<h2>How labels go wrong</h2>\n" + table_markup(columns, rows) +
+    return table_markup(columns, rows) +
            "<p class=\"subtle\">Of the rows of each true class the estimated share that is recorded as each "
            "class" +
            (cleaned_.intervals ? ", with 95&nbsp;% intervals.</p>\n" : ".</p>\n");
@@ -165,11 +197,15 @@ class CleanPage {
     const Json found = at(summary_, "/baselines");
     if (found.is_null()) return "";
     std::vector<std::vector<std::string>> rows;
-    const auto add = [&](const char* name, const Json& accuracy, const Json& auroc) {
+    const auto add = [&](const char* key, const char* name, const Json& accuracy, const Json& auroc) {
+      const auto d = cleaned_.differences.find(key);
       rows.push_back({name, accuracy.is_number() ? percent(accuracy.get<double>()) : std::string(kAbsent),
+                      d != cleaned_.differences.end() && d->second.has_interval()
+                          ? fmt::format("{:+.1f} to {:+.1f}", 100 * d->second.low, 100 * d->second.high)
+                          : std::string(kAbsent),
                       auroc.is_number() ? metric_text(auroc.get<double>()) : std::string(kAbsent)});
     };
-    add("<b>this run</b>", at(summary_, "/metrics/test/accuracy"), at(summary_, "/metrics/flips/auroc"));
+    add("", "<b>this run</b>", at(summary_, "/metrics/test/accuracy"), at(summary_, "/metrics/flips/auroc"));
     for (const auto& [key, name] :
          {std::pair{"noisy_and_trusted", "all rows as given, with the trusted ones"},
           {"trusted_only", "the trusted rows alone"},
@@ -177,88 +213,36 @@ class CleanPage {
           {"trusted_model", "dropped by a model of the trusted rows"},
           {"product", "dropped by the product of both"}}) {
       if (found.contains(key))
-        add(name, at(found.at(key), "/test/accuracy"), at(found.at(key), "/flips/auroc"));
+        add(key, name, at(found.at(key), "/test/accuracy"), at(found.at(key), "/flips/auroc"));
     }
-    return "<h2>Beside the usual methods</h2>\n" +
-           table_markup({{"method"}, {"test accuracy"}, {"AUROC of the injected flips"}}, rows) +
-           "<p class=\"subtle\">The usual methods are logistic regression on the same rows.</p>\n";
+    return table_markup({{"method", "heading"},
+                         {"test accuracy", "number"},
+                         {"this run is better by (percentage points, 95\u00a0% interval)", "number"},
+                         {"AUROC of the injected flips", "number"}},
+                        rows) +
+           "<p class=\"subtle\">The usual methods are logistic regression on the same rows. Intervals are "
+           "paired on the test "
+           "rows; there is none where fewer than ten decide.</p>\n";
   }
 
   std::string suspicious_rows() const {
-    std::vector<TableColumn> columns{{"row"}, {"weight"}, {"P(label is right)"}, {"given"}, {"suggested"}};
+    std::vector<TableColumn> columns{{"row", "number"}, {"given"}, {"suggested"}};
     if (setup_.flips()) columns.push_back({"before the injected noise"});
-    columns.push_back({"row's content"});
+    columns.insert(columns.end(),
+                   {{"row's content", "text"}, {"P(label is right)", "number"}, {"weight", "number"}});
     std::vector<std::vector<std::string>> rows;
     for (const int64_t i : most_suspicious(kShown)) {
-      rows.push_back({std::to_string(i + 1), fmt::format("{:.4f}", cleaned_.weights[i].item<double>()),
-                      fmt::format("{:.4f}", right(i)), escape_markup(given(i)), escape_markup(suggested(i))});
+      rows.push_back({std::to_string(i + 1), escape_markup(given(i)), escape_markup(suggested(i))});
       if (setup_.flips()) {
         rows.back().push_back(
             escape_markup(setup_.name_of(setup_.flips()->original[static_cast<size_t>(i)])));
       }
-      rows.back().push_back(escape_markup(shortened(text_of_row(i), 300)));
+      rows.back().insert(rows.back().end(),
+                         {escape_markup(shortened(text_of_row(i), 300)), fmt::format("{:.4f}", right(i)),
+                          fmt::format("{:.4f}", cleaned_.weights[i].item<double>())});
     }
-    return (none_suspicious()
-                ? "<h2>The least certain rows</h2>\n<p>No label is more likely wrong than right.</p>\n"
-                : "<h2>Most suspicious rows</h2>\n") +
+    return (none_suspicious() ? "<p>No label is more likely wrong than right.</p>\n" : "") +
            table_markup(columns, rows);
-  }
-
-  /// How many weights fall into each twentieth.
-  static Series histogram(const std::string& label, const torch::Tensor& weights) {
-    constexpr int kBins = 20;
-    std::array<double, kBins> counts{};
-    const torch::Tensor values = weights.contiguous();
-    const auto* w = values.const_data_ptr<double>();
-    for (int64_t i = 0; i < values.numel(); ++i)
-      ++counts[static_cast<size_t>(std::min(kBins - 1, static_cast<int>(w[i] * kBins)))];
-    Series series{.label = label, .x = {}, .y = {}};
-    for (int bin = 0; bin < kBins; ++bin) {
-      for (const int edge : {bin, bin + 1}) {
-        series.x.push_back(static_cast<double>(edge) / kBins);
-        series.y.push_back(counts[static_cast<size_t>(bin)]);
-      }
-    }
-    return series;
-  }
-
-  std::vector<Figure> draw_figures() const {
-    const Trace trace = read_trace(setup_.path("trace.jsonl"));
-    LinePlot accuracy{.title = "Accuracy on the held-back trusted rows",
-                      .x_label = "step",
-                      .y_label = "accuracy",
-                      .series = {}};
-    LinePlot loss{
-        .title = "Loss on trusted rows", .x_label = "step", .y_label = "cross-entropy", .series = {}};
-    std::vector<Series> held_loss;
-    for (int64_t k = 0; k < kFolds; ++k) {
-      const Trace pass = rows_of_pass(trace, Weighing::pass_name(k));
-      const auto series = [&](const char* key, const char* what) {
-        return series_from_trace(pass, "step", key, fmt::format("{}, run {}", what, k + 1));
-      };
-      accuracy.series.push_back(series("held_accuracy", "held-back rows"));
-      held_loss.push_back(series("held_loss", "held-back rows"));
-      loss.series.push_back(series("upper_loss", "judging rows (batch)"));
-    }
-    loss.series.insert(loss.series.end(), held_loss.begin(), held_loss.end());
-    LinePlot weights{
-        .title = "Weights of the training rows", .x_label = "weight", .y_label = "rows", .series = {}};
-    if (setup_.flips()) {
-      const torch::Tensor flipped = setup_.flips()->flipped > 0;
-      weights.series = {histogram("injected flips", cleaned_.weights.masked_select(flipped)),
-                        histogram("other rows", cleaned_.weights.masked_select(flipped.logical_not()))};
-    } else {
-      weights.series = {histogram("rows", cleaned_.weights)};
-    }
-    return write_figures(
-        setup_.context(),
-        {{"accuracy.svg",
-          {draw(accuracy),
-           "The classifiers of the bilevel runs, each without one fold; the cleaned model is fitted after "
-           "them."}},
-         {"weights.svg", {draw(weights), "Rows of low weight are suspicious."}},
-         {"loss.svg",
-          {draw(loss), "The chosen step of a run is the latest within one standard error of its best."}}});
   }
 
   const CleanSetup& setup_;

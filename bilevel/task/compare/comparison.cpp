@@ -94,7 +94,9 @@ CompareResult write_results(const std::string& out, const Json& saved) {
     if (!figure.figure.plot.svg.empty()) write(figure.file, figure.figure.plot.svg);
   }
   write("table.tsv", table_tsv(result.summary));
-  write("report.html", compare_report_html(comparison, result.summary, figures));
+  Provenance made = provenance_of(out);
+  made.options = {{"Comparison", saved.at("compare")}, {"Task", saved.at("contest")}};
+  write("report.html", compare_report_html(comparison, result.summary, figures, std::move(made)));
   write("summary.json", result.summary.dump(2) + "\n");
   return result;
 }
@@ -144,7 +146,7 @@ CompareResult run_comparison(Contest& contest, const CompareOptions& given, cons
   CompareOptions options = given;
   if (options.budget.empty()) options.budget.steps = contest.default_steps();
   check_competitors(contest, options);
-  const FolderLock lock = new_run_folder(out, "compare",
+  const FolderLock lock = new_run_folder(out, "compare", callbacks.command_line,
                                          {{"contest", contest.to_json()},
                                           {"facts", contest.facts()},
                                           {"compare", to_json(options)},

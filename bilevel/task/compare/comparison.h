@@ -24,7 +24,7 @@ struct CompareOptions {
   Budget budget;     ///< of every run and of every trial; empty: the task's number of steps
 };
 
-/// How a comparison tells where it stands; all may be empty.
+/// Who called a comparison, and how it tells where it stands; all may be empty.
 struct CompareCallbacks {
   std::function<void(const std::string&)> message;  ///< a line for a person
   /// A run begins: "adambo, seed 2 (run 7 of 30)". With workers neither this nor `progress` is called.
@@ -35,6 +35,7 @@ struct CompareCallbacks {
   /// With workers, before the first run and after each: how many have ended, those that were there before included.
   std::function<void(int64_t done, int64_t total)> counts;
   const std::atomic<bool>* interrupt = nullptr;
+  std::string command_line = {};  ///< for options.json and the report
 };
 
 /// How a comparison ended.

@@ -3,10 +3,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 #include "bilevel/task/compare/table.h"
 #include "bilevel/task/job/job_report.h"
 
@@ -14,92 +10,6 @@ namespace bilevel {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-}  // namespace
-
-Series median_and_band(const std::vector<const Trace*>& runs, const std::string& x_key,
-                       const std::string& y_key, const std::string& label) {
-  constexpr size_t kGrid = 200;
-  struct Line {
-    Series points;
-    bool holds;  // keeps its last value
-  };
-  std::vector<Line> lines;
-  std::vector<double> grid;
-  for (const Trace* run : runs) {
-    Series points = series_from_trace(*run, x_key, y_key, label);
-    if (points.x.empty()) continue;
-    grid.insert(grid.end(), points.x.begin(), points.x.end());
-    lines.push_back({std::move(points), finished(*run)});
-  }
-  std::sort(grid.begin(), grid.end());
-  grid.erase(std::unique(grid.begin(), grid.end()), grid.end());
-  if (grid.size() > kGrid) {
-    std::vector<double> thinned;
-    for (size_t i = 0; i < kGrid; ++i) thinned.push_back(grid[i * (grid.size() - 1) / (kGrid - 1)]);
-    grid = std::move(thinned);
-  }
-  const auto at = [](const Line& line, double x) {
-    const std::vector<double>&xs = line.points.x, &ys = line.points.y;
-    if (x < xs.front() || (x > xs.back() && !line.holds)) return std::nan("");
-    const auto after = static_cast<size_t>(std::upper_bound(xs.begin(), xs.end(), x) - xs.begin());
-    if (after == xs.size()) return ys.back();
-    const double share = (x - xs[after - 1]) / (xs[after] - xs[after - 1]);
-    return ys[after - 1] + share * (ys[after] - ys[after - 1]);
-  };
-  Series result{label, {}, {}};
-  for (const double x : grid) {
-    std::vector<double> values;
-    for (const Line& line : lines) {
-      if (const double value = at(line, x); std::isfinite(value)) values.push_back(value);
-    }
-    if (values.empty()) continue;
-    std::sort(values.begin(), values.end());
-    const size_t half = values.size() / 2;
-    result.x.push_back(x);
-    result.y.push_back(values.size() % 2 == 1 ? values[half] : 0.5 * (values[half - 1] + values[half]));
-    if (lines.size() > 1) {
-      result.low.push_back(values.front());
-      result.high.push_back(values.back());
-    }
-  }
-  return result;
-}
-
-std::vector<NamedFigure> curves(const Comparison& comparison, const Json& summary) {
-  const auto picture = [&](const std::string& name, const Measure& measure, const std::string& x_key,
-                           const std::string& x_label) {
-    LinePlot plot{.title = measure.name + " against " + x_label, .x_label = x_label, .y_label = measure.name};
-    plot.log_y = measure.log_scale;
-    double start = -std::numeric_limits<double>::infinity();
-    for (const Json& entry : summary.at("table")) {
-      const auto c =
-          std::find_if(comparison.competitors.begin(), comparison.competitors.end(),
-                       [&](const auto& r) { return r.competitor.label == entry.at("competitor"); });
-      std::vector<const Trace*> runs;
-      for (const Trace& run : c->runs) runs.push_back(&run);
-      Series series = median_and_band(runs, x_key, "/metrics/" + measure.key, c->competitor.label);
-      if (series.x.empty()) continue;
-      start = std::max(start, series.y.front());
-      plot.series.push_back(std::move(series));
-    }
-    if (measure.log_scale && start > 0) plot.y_most = 100 * start;
-    plot.height += static_cast<int>(20 * (plot.series.size() / 4));  // room for the names
-    const std::string seeds =
-        comparison.options.seeds > 1 ? "median of the seeds, with all of them in the band" : "";
-    return NamedFigure{name + ".svg", {draw(plot), seeds}};
-  };
-  const Measure& metric = comparison.facts.metric;
-  std::vector<NamedFigure> figures{picture("steps", metric, "/step", "steps"),
-                                   picture("samples", metric, "/samples/all", "samples drawn"),
-                                   picture("oracle_calls", metric, "/oracle_calls/all", "oracle calls"),
-                                   picture("seconds", metric, "/seconds", "training time (s)")};
-  for (const Measure& measure : comparison.facts.further)
-    figures.push_back(picture(measure.key + "_steps", measure, "/step", "steps"));
-  return figures;
-}
-
-namespace {
 
 /// Escaped text of a JSON string.
 std::string escaped(const Json& value) { return text_of(value); }
@@ -111,7 +21,8 @@ std::string options_text(const Json& options) {
   return words.empty() ? "defaults" : fmt::format("{}", fmt::join(words, ", "));
 }
 
-std::string table_section(const ContestFacts& facts, const Json& summary) {
+std::string result_markup(const Comparison& comparison, const Json& summary) {
+  const ContestFacts& facts = comparison.facts;
   const Measure& metric = facts.metric;
   std::vector<TableColumn> columns{{"rank", "number"},
                                    {"solver", "heading"},
@@ -125,9 +36,9 @@ std::string table_section(const ContestFacts& facts, const Json& summary) {
     columns.push_back({name, "number"});
   std::vector<std::vector<std::string>> rows;
   for (const Json& e : summary.at("table")) {
-    std::vector<std::string> row{text_of(e.at("rank")), escaped(name_text(e)),
-                                 fmt::format("<b>{}</b>", mean_text(e, metric)),
-                                 shown_interval(e.at("interval"), metric)};
+    std::vector<std::string> row{
+        text_of(e.at("rank")), line_sample(place_of(comparison, e)) + escaped(name_text(e)),
+        fmt::format("<b>{}</b>", mean_text(e, metric)), shown_interval(e.at("interval"), metric)};
     if (has_swings(summary)) row.push_back(swing_text(e));
     const Json& difference = e.at("difference_to_best");
     row.push_back(difference.is_null()                  ? std::string(kAbsent)
@@ -139,17 +50,13 @@ std::string table_section(const ContestFacts& facts, const Json& summary) {
                            whole(e.at("oracle_calls").at("all")), seconds_text(e.at("seconds"))});
     rows.push_back(std::move(row));
   }
-  std::string out = fmt::format("<section>\n<h2>Result</h2>\n<p class=\"sentence\">{}</p>\n{}",
-                                escaped(verdict_text(summary)), table_markup(columns, rows));
-  for (const Json& note : summary.at("notes"))
-    out += fmt::format("<p class=\"note\">{}</p>\n", escaped(note));
-  return out + "</section>\n";
+  return table_markup(columns, rows);
 }
 
-std::string fairness_section(const Comparison& comparison) {
+std::string fairness_markup(const Comparison& comparison) {
   const CompareOptions& o = comparison.options;
   const ContestFacts& facts = comparison.facts;
-  std::string out = "<section>\n<h2>How to read this</h2>\n<ul>\n";
+  std::string out = "<ul>\n";
   const auto item = [&](const std::string& text) { out += fmt::format("<li>{}</li>\n", escaped(text)); };
   item(fmt::format(
       "Every run has the budget {}. Samples are rows drawn for both levels; an oracle call is one stochastic "
@@ -185,10 +92,10 @@ std::string fairness_section(const Comparison& comparison) {
     item("Nothing was tuned: every solver ran with its defaults for this task.");
   }
   item("† marks a solver whose theory does not cover this problem; the notes say why.");
-  return out + "</ul>\n</section>\n";
+  return out + "</ul>\n";
 }
 
-std::string options_section(const Comparison& comparison, const Json& summary) {
+std::string options_markup(const Comparison& comparison, const Json& summary) {
   const bool tuned = comparison.options.tune > 0;
   std::vector<std::vector<std::string>> rows;
   for (const Json& e : summary.at("table")) {
@@ -197,14 +104,14 @@ std::string options_section(const Comparison& comparison, const Json& summary) {
                     given.empty() ? std::string(kAbsent) : escaped(fmt::format("{}", fmt::join(given, ", "))),
                     tuned ? options_text(e.at("tuned")) : std::string(kAbsent)});
   }
-  std::string out =
-      "<section>\n<h2>Options</h2>\n" +
-      table_markup({{"solver", "heading"}, {"given", "text"}, {"chosen by tuning", "text"}}, rows) +
-      "</section>\n";
-  if (!tuned) return out;
+  return table_markup({{"solver", "heading"}, {"given", "text"}, {"chosen by tuning", "text"}}, rows);
+}
 
-  out += "<details>\n<summary>All trials</summary>\n";
+/// Empty where nothing was tuned.
+std::string trials_markup(const Comparison& comparison, const Json& summary) {
+  if (comparison.options.tune == 0) return "";
   const Measure& metric = comparison.facts.tuning_metric;
+  std::string out;
   for (const Json& e : summary.at("table")) {
     const Json& tuning = e.at("tuning");
     std::vector<std::vector<std::string>> trials;
@@ -217,13 +124,13 @@ std::string options_section(const Comparison& comparison, const Json& summary) {
                (chosen ? " <span class=\"tag positive\">chosen</span>" : "")});
     }
     out += fmt::format(
-        "<h3>{}</h3>\n{}", escaped(e.at("competitor")),
+        "<h3>{}{}</h3>\n{}", line_sample(place_of(comparison, e)), escaped(e.at("competitor")),
         table_markup({{"trial", "number"}, {metric.name, "number"}, {"options", "text"}}, trials));
   }
-  return out + "</details>\n";
+  return out;
 }
 
-std::string details_section(const Comparison& comparison, const Json& summary) {
+std::string details_markup(const Comparison& comparison, const Json& summary) {
   const Measure& metric = comparison.facts.metric;
   std::vector<std::vector<std::string>> rows;
   for (const CompetitorRuns& c : comparison.competitors) {
@@ -235,8 +142,7 @@ std::string details_section(const Comparison& comparison, const Json& summary) {
                       grouped(end.at("steps").get<int64_t>()), seconds_text(end.at("seconds"))});
     }
   }
-  std::string out = "<details>\n<summary>Data, every run, all options</summary>\n" +
-                    table_of("Data", object_of(comparison.facts.data)) + "<h3>Runs</h3>\n" +
+  std::string out = table_of("Data", object_of(comparison.facts.data)) + "<h3>Runs</h3>\n" +
                     table_markup({{"solver", "heading"},
                                   {"seed", "number"},
                                   {metric.name, "number"},
@@ -249,23 +155,37 @@ std::string details_section(const Comparison& comparison, const Json& summary) {
     out += table_of(e.at("competitor").get<std::string>() + ": oracle calls, mean of the runs",
                     e.at("oracle_calls"));
   }
-  return out + "</details>\n";
+  return out;
 }
 
 }  // namespace
 
 std::string compare_report_html(const Comparison& comparison, const Json& summary,
-                                const std::vector<NamedFigure>& figures) {
+                                const std::vector<NamedFigure>& figures, Provenance made) {
+  const CompareOptions& o = comparison.options;
+  const Measure& metric = comparison.facts.metric;
+  ReportPage page{.title = "Comparison: " + comparison.facts.title,
+                  .lead = fmt::format(
+                      "<p class=\"subtle\">{} solvers, {} {} each, budget of a run: {}.</p>\n",
+                      o.competitors.size(), o.seeds, o.seeds == 1 ? "seed" : "seeds", o.budget.describe()),
+                  .verdict = verdict_text(summary),
+                  .notes = summary.at("notes").get<std::vector<std::string>>(),
+                  .made = std::move(made)};
+  if (!summary.at("best").is_null()) {
+    const Json& best = summary.at("table").at(0);
+    page.cards = {
+        {best.at("competitor"), fmt::format("{} mean {}: {}", metric.higher_is_better ? "highest" : "lowest",
+                                            metric.name, mean_text(best, metric))}};
+  }
   std::vector<Figure> pictures;
   for (const NamedFigure& figure : figures) pictures.push_back(figure.figure);
-  const std::string body =
-      fmt::format("<p class=\"subtle\">{} solvers, {} {} each, budget of a run: {}.</p>\n",
-                  comparison.options.competitors.size(), comparison.options.seeds,
-                  comparison.options.seeds == 1 ? "seed" : "seeds", comparison.options.budget.describe()) +
-      table_section(comparison.facts, summary) + figures_section("Curves", pictures) +
-      fairness_section(comparison) + options_section(comparison, summary) +
-      details_section(comparison, summary);
-  return html_page("Comparison: " + comparison.facts.title, body);
+  page.sections = {{"Result", result_markup(comparison, summary)},
+                   {"Curves", figures_markup(pictures)},
+                   {"How to read this", fairness_markup(comparison)},
+                   {"Options", options_markup(comparison, summary)},
+                   {"All trials", trials_markup(comparison, summary), /*folded=*/true},
+                   {"Data, every run, all options", details_markup(comparison, summary), /*folded=*/true}};
+  return html_page(page);
 }
 
 }  // namespace bilevel

@@ -20,12 +20,28 @@ torch::Tensor probabilities_of(Network& network, const Inputs& inputs, const std
 
 Json ClassScores::to_json() const { return {{"accuracy", accuracy}, {"loss", loss}}; }
 
+torch::Tensor class_hits(const torch::Tensor& probabilities, const torch::Tensor& classes) {
+  return probabilities.argmax(1).eq(classes);
+}
+
+torch::Tensor class_losses(const torch::Tensor& probabilities, const torch::Tensor& classes) {
+  return -probabilities.gather(1, classes.unsqueeze(1)).squeeze(1).clamp_min(1e-12).log();
+}
+
+PairedDifference paired_difference(const torch::Tensor& own, const torch::Tensor& other) {
+  const auto list = [](const torch::Tensor& numbers) {
+    const torch::Tensor values = numbers.to(torch::kFloat64).contiguous();
+    const auto* first = values.const_data_ptr<double>();
+    return std::vector<double>(first, first + values.numel());
+  };
+  return paired_difference(list(own), list(other));
+}
+
 ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor& classes) {
   const auto rows = static_cast<double>(classes.numel());
-  const torch::Tensor losses =
-      -probabilities.gather(1, classes.unsqueeze(1)).squeeze(1).clamp_min(1e-12).log();
+  const torch::Tensor losses = class_losses(probabilities, classes);
   ClassScores scores;
-  scores.accuracy = probabilities.argmax(1).eq(classes).to(torch::kFloat64).mean().item<double>();
+  scores.accuracy = class_hits(probabilities, classes).to(torch::kFloat64).mean().item<double>();
   scores.loss = losses.mean().item<double>();
   if (rows > 1) scores.standard_error_of_loss = losses.std().item<double>() / std::sqrt(rows);
   return scores;

@@ -10,6 +10,7 @@
 
 #include "bilevel/data/classes.h"
 #include "bilevel/data/table_writer.h"
+#include "bilevel/report/intervals.h"
 #include "bilevel/task/job/calibration.h"
 #include "bilevel/task/job/job_data.h"
 #include "bilevel/task/job/job_entry.h"
@@ -34,6 +35,12 @@ struct ClassScores {
 /// @param probabilities float64 [rows, classes]
 /// @param classes int64 [rows]
 ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor& classes);
+
+/// Of each row whether its class has the largest probability (bool), and -log p(class of the row) (float64).
+torch::Tensor class_hits(const torch::Tensor& probabilities, const torch::Tensor& classes);
+torch::Tensor class_losses(const torch::Tensor& probabilities, const torch::Tensor& classes);
+/// By how much the entries of `own` exceed those of `other`, on the same rows.
+PairedDifference paired_difference(const torch::Tensor& own, const torch::Tensor& other);
 
 /// int64 [rows] of the given rows' entries.
 torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<int64_t>& rows);

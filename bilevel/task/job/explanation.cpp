@@ -188,14 +188,12 @@ std::string explanation_markup(const Json& summary) {
   }
   const auto others = static_cast<int64_t>(found->at("classes").size()) - kClassesShown;
   return fmt::format(
-      "<section>\n<h2>What the model looks at</h2>\n<p>The inputs that move the output most: + where more of "
-      "it speaks "
-      "for the class, - where it speaks against. The effect is the mean size of what the input adds to the "
-      "output{}, over "
-      "{} training rows.</p>\n{}<p class=\"subtle\">{}Not what causes the label: inputs that go together "
-      "share their effect in any "
-      "way. More in <code>explain.tsv</code>; <code>bilevel predict --explain 5</code> tells it for each "
-      "row.</p>\n</section>\n",
+      "<p>The inputs that move the output most: + where more of it speaks for the class, - where it speaks "
+      "against. The "
+      "effect is the mean size of what the input adds to the output{}, over {} training rows.</p>\n{}<p "
+      "class=\"subtle\">{}Not what causes the label: inputs that go together share their effect in any way. "
+      "More in "
+      "<code>explain.tsv</code>; <code>bilevel predict --explain 5</code> tells it for each row.</p>\n",
       exact ? ", exactly" : " (gradient times input, a first-order estimate)",
       found->at("rows").get<int64_t>(), tables,
       others > 0 ? fmt::format("{} other classes stand in the file. ", others) : "");

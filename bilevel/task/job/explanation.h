@@ -72,7 +72,7 @@ std::vector<std::string> explained_names(const Features& features, const JobFile
 /// [[input, effect with the direction's sign], ... 24]}}; null where the encoder does not tell of single inputs.
 void explain_model(const JobContext& context, const ExplainedModel& model, nlohmann::ordered_json& summary);
 
-/// That as a section of a report.
+/// That as the content of a report's section; empty for null.
 std::string explanation_markup(const nlohmann::ordered_json& summary);
 
 /// For a table of predictions: what speaks most for and against the output of each row, "free (+1.2), call (-0.3)", `most` inputs at

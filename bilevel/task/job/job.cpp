@@ -17,7 +17,8 @@ using Json = nlohmann::ordered_json;
 FolderLock JobContext::open(const JobOptions& options, const std::vector<std::string>& paths) const {
   const Json files = fingerprints(paths);
   if (resume) return continue_run_folder(out, files);
-  return new_run_folder(out, command, {{"options", options.to_json()}, {"files", files}});
+  return new_run_folder(out, command, callbacks.command_line,
+                        {{"options", options.to_json()}, {"files", files}});
 }
 
 Passes JobContext::passes(const std::string& part) const {

@@ -22,11 +22,12 @@ namespace bilevel {
 /// In the folder of a job: what its independent parts keep.
 inline constexpr const char* kPartsFolder = "parts";
 
-/// How a job tells where it stands; all may be empty.
+/// Who called a job, and how it tells where it stands; all may be empty.
 struct JobCallbacks {
   std::function<void(const std::string&)> message;  ///< a line for a person
   std::function<void(const JobProgress&)> progress;
   const std::atomic<bool>* interrupt = nullptr;
+  std::string command_line = {};  ///< for options.json and the report
 };
 
 /// How a run of a job ended.

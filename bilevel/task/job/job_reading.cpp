@@ -114,7 +114,8 @@ void JobSetup::tell_reading(const JobFile& file, const std::string& label) {
     std::string spellings;
     for (const auto& [text, usual] : file.respelled)
       spellings += fmt::format("{}'{}' as '{}'", spellings.empty() ? "" : ", ", text, usual);
-    note(fmt::format("{}: {} labels are read in another spelling: {}", file.path, file.respelled_rows, spellings));
+    note(fmt::format("{}: {} labels are read in another spelling: {}", file.path, file.respelled_rows,
+                     spellings));
   }
   const auto* table = std::get_if<Table>(&file.file);
   if (table == nullptr) return;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <initializer_list>
+#include <string_view>
+
 #include "bilevel/report/escape.h"
 #include "bilevel/task/describe/describe.h"
 
@@ -14,52 +17,37 @@ Json member(const Json& object, const char* key) {
   return object.is_object() ? object.value(key, Json()) : Json();
 }
 
-}  // namespace
-
-std::vector<Figure> write_figures(const JobContext& context, const std::vector<NamedFigure>& figures) {
-  std::vector<Figure> drawn;
-  for (const auto& [file, figure] : figures) {
-    if (!figure.plot.svg.empty()) write_file_atomically(context.path(file).string(), figure.plot.svg);
-    drawn.push_back(figure);
+/// The stop reason in words; one that is not known here stands as it is.
+std::string stop_text(const Json& summary) {
+  const std::string reason = text_of(member(summary, "stop_reason"));
+  for (const auto& [name, words] : std::initializer_list<std::pair<std::string_view, const char*>>{
+           {"converged", "it converged"},
+           {"max_steps", "the planned number of steps was done"},
+           {"max_seconds", "the time limit was reached"},
+           {"stopped_by_callback", "it was stopped early"},
+           {"interrupted", "it was interrupted"},
+           {"nonfinite", "a value became infinite or NaN"},
+           {"linear_solve_failed", "a linear system could not be solved"}}) {
+    if (reason == name) return words;
   }
-  return drawn;
-}
-
-Trace rows_of_pass(const Trace& trace, const std::string& pass) {
-  Trace part;
-  for (const Json& row : trace.rows) {
-    if (row.at("phase") == pass) part.rows.push_back(row);
-  }
-  return part;
+  return reason;
 }
 
 std::string run_markup(const Json& summary) {
   const auto text = [&](const char* key) { return text_of(member(summary, key)); };
-  const Json steps = member(summary, "steps"), seconds = member(summary, "seconds");
+  const Json steps = member(summary, "steps"), seconds = member(summary, "seconds"),
+             best = member(summary, "best_step");
   return fmt::format(
-      "<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps in {}, seed {}.</p>\n",
+      "<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps in {}, seed {}. Training ended: "
+      "{}.{}</p>\n",
       text("encoder"), text("solver"),
       steps.is_number_integer() ? grouped(steps.get<int64_t>()) : text_of(steps),
-      seconds.is_number() ? duration_text(seconds.get<double>()) : std::string(kAbsent), text("seed"));
+      seconds.is_number() ? duration_text(seconds.get<double>()) : std::string(kAbsent), text("seed"),
+      stop_text(summary),
+      best.is_number_integer() ? fmt::format(" Chosen step: {}.", grouped(best.get<int64_t>())) : "");
 }
 
-std::string notes_markup(const std::vector<std::string>& notes) {
-  std::string out;
-  for (const std::string& note : notes) out += fmt::format("<p class=\"note\">{}</p>\n", escape_markup(note));
-  return out;
-}
-
-std::string predict_markup(const Json& summary, const std::string& before, const std::string& after,
-                           const std::string& input, const std::string& out) {
-  const Json folder = member(summary, "out");
-  if (!folder.is_string()) return "";
-  return fmt::format(
-      "<section>\n<h2>Use the model</h2>\n{}<pre>bilevel predict --model {} --input {} --out "
-      "{}</pre>\n{}</section>\n",
-      before, escape_markup(shell_word(folder.get<std::string>())), escape_markup(shell_word(input)), out,
-      after);
-}
-
+/// A summary's columns and labels: a table each; empty for a file without named columns.
 std::string columns_markup(const Json& summary) {
   const Json columns = member(summary, "columns"), counted = member(summary, "labels");
   Json shown = Json::object(), labels = Json::object();
@@ -88,6 +76,67 @@ std::string columns_markup(const Json& summary) {
   }
   return (shown.empty() ? "" : table_of("Columns", shown)) +
          (labels.empty() ? "" : table_of("Labels", labels));
+}
+
+}  // namespace
+
+std::vector<Figure> write_figures(const JobContext& context, const std::vector<NamedFigure>& figures) {
+  std::vector<Figure> drawn;
+  for (const auto& [file, figure] : figures) {
+    if (!figure.plot.svg.empty()) write_file_atomically(context.path(file).string(), figure.plot.svg);
+    drawn.push_back(figure);
+  }
+  return drawn;
+}
+
+Trace rows_of_pass(const Trace& trace, const std::string& pass) {
+  Trace part;
+  for (const Json& row : trace.rows) {
+    if (row.at("phase") == pass) part.rows.push_back(row);
+  }
+  return part;
+}
+
+ReportPage job_page(const std::string& title, const Json& summary, Provenance made) {
+  ReportPage page{.title = title, .lead = run_markup(summary), .made = std::move(made)};
+  for (const Json& warning : member(summary, "warnings")) page.notes.push_back(warning.get<std::string>());
+  return page;
+}
+
+void write_page(const JobContext& context, const ReportPage& page) {
+  write_file_atomically(context.path("report.html").string(), html_page(page));
+}
+
+Section data_section(const Json& summary, const std::string& parts,
+                     const std::vector<std::pair<std::string, std::string>>& facts) {
+  return {"Data", parts + table_of("Features", object_of(facts)) + columns_markup(summary)};
+}
+
+Section use_section(const Json& summary, const std::string& before, const std::string& after,
+                    const std::string& out, const std::string& more) {
+  const Json folder = member(summary, "out");
+  if (!folder.is_string()) return {};
+  return {"Use the model",
+          fmt::format("{}<pre>bilevel predict --model {}{} --input NEW_ROWS_FILE --out {}</pre>\n{}", before,
+                      escape_markup(shell_word(folder.get<std::string>())), more, out, after)};
+}
+
+Section cost_section(const Json& summary) {
+  const Json seconds = member(summary, "seconds"), bytes = member(summary, "peak_rss_bytes");
+  Json run = Json::object();
+  if (seconds.is_number()) run["time"] = duration_text(seconds.get<double>());
+  if (bytes.is_number()) run["peak memory"] = fmt::format("{:.0f} MiB", bytes.get<double>() / (1024 * 1024));
+  run["folder"] = member(summary, "out");
+  return {"Cost",
+          table_of("Run", run) +
+              table_of("Oracle calls (stochastic derivatives evaluated)", member(summary, "oracle_calls")) +
+              table_of("Rows drawn", member(summary, "samples")),
+          /*folded=*/true};
+}
+
+Json difference_json(const PairedDifference& d) {
+  return {{"difference", d.difference},
+          {"difference_interval", d.has_interval() ? Json{d.low, d.high} : Json(nullptr)}};
 }
 
 Json object_of(const std::vector<std::pair<std::string, std::string>>& facts) {

@@ -177,6 +177,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   Json summary = summary_of(context, o, passes);
   summary["best_step"] = made.chosen->chosen_step;
   summary["metrics"] = {{"valid", accuracy_json(made.valid)}, {"test", accuracy_json(made.test)}};
+  const std::optional<MetaRival> rival = compare_with_baselines(made.test, made.baselines);
   summary["baselines"] = made.baselines;
   describe(setup, *model, summary);
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
@@ -189,7 +190,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   numbers.name = "episode";
   write_tsv(setup.path("episodes.tsv"),
             {numbers, number_column("accuracy", torch::tensor(made.test.of_task, torch::kFloat64), 6)});
-  write_meta_report(setup, summary);
+  write_meta_report(setup, summary, rival);
   return finished(context, passes, summary, meta_text(setup, summary));
 }
 

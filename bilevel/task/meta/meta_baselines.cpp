@@ -48,12 +48,18 @@ std::pair<torch::Tensor, std::string> plain_vectors(const MetaSetup& setup) {
   return {torch::cat({u, v, (u - v).abs(), u * v}, 1), "[u, v, |u-v|, u*v] of averaged word vectors"};
 }
 
+Json measured_of(const TaskAccuracy& accuracy) {
+  Json found = accuracy_json(accuracy);
+  found["of_task"] = accuracy.of_task;
+  return found;
+}
+
 /// Nearest class mean; {} without vectors.
 Json of_plain_vectors(const MetaSetup& setup) {
   const auto [vectors, what] = plain_vectors(setup);
   if (!vectors.defined()) return Json::object();
   Json found{{"vectors", what}};
-  found.update(accuracy_json(nearest_class_mean(vectors, setup.test(), 0, setup.options().test_episodes)));
+  found.update(measured_of(nearest_class_mean(vectors, setup.test(), 0, setup.options().test_episodes)));
   return {{"nearest_class_mean", found}};
 }
 
@@ -80,7 +86,7 @@ Json of_inner_loop(const MetaSetup& setup, const std::string& method) {
   const TaskAccuracy accuracy = train_inner_loop(*model, setup.rows(), setup.train(), setup.valid(),
                                                  setup.test(), o.test_episodes, inner, o.seed);
   if (accuracy.of_task.empty()) throw Interrupted{};
-  Json found = accuracy_json(accuracy);
+  Json found = measured_of(accuracy);
   found["steps"] = inner.steps;
   found["meta_batch"] = inner.meta_batch;
   return found;
@@ -103,7 +109,7 @@ std::vector<Part> baseline_parts(const MetaSetup& setup) {
 
 Json measure_baseline(const MetaSetup& setup, const std::string& name) {
   if (name == "nearest-class-mean") return of_plain_vectors(setup);
-  return {{name, name == "untrained" ? accuracy_json(of_untrained(setup)) : of_inner_loop(setup, name)}};
+  return {{name, name == "untrained" ? measured_of(of_untrained(setup)) : of_inner_loop(setup, name)}};
 }
 
 }  // namespace bilevel

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "bilevel/report/escape.h"
 #include "bilevel/task/job/job_report.h"
 
 namespace bilevel {
@@ -24,7 +27,31 @@ std::string accuracy_text(const Json& measured) {
                      interval[0].get<double>(), interval[1].get<double>());
 }
 
-void write_meta_report(const MetaSetup& setup, const Json& summary) {
+std::optional<MetaRival> compare_with_baselines(const TaskAccuracy& model, Json& baselines) {
+  std::optional<MetaRival> rival;
+  double best = -1;
+  for (auto& [name, measured] : baselines.items()) {
+    const PairedDifference difference =
+        paired_difference(model.of_task, measured.at("of_task").template get<std::vector<double>>(), "tasks");
+    measured.erase("of_task");
+    measured.update(difference_json(difference));
+    if (const double accuracy = measured.at("accuracy"); accuracy > best) {
+      best = accuracy;
+      rival = {name, difference};
+    }
+  }
+  return rival;
+}
+
+namespace {
+
+/// Of a baseline, for a person.
+std::string shown_name(std::string name) {
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name == "untrained" ? "the untrained encoder" : name == "maml" ? "first-order MAML" : name;
+}
+
+std::vector<Figure> meta_figures(const MetaSetup& setup, const Json& summary) {
   const Trace trace = read_trace(setup.path("trace.jsonl"));
   const Marker chosen{summary.at("best_step").get<double>(), "chosen step"};
   const LinePlot accuracy{.title = "Accuracy on validation tasks",
@@ -37,23 +64,76 @@ void write_meta_report(const MetaSetup& setup, const Json& summary) {
                       .y_label = "loss",
                       .series = {series_from_trace(trace, "step", "upper_loss", "training tasks")},
                       .markers = {chosen}};
-  const std::vector<Figure> figures = write_figures(
+  return write_figures(
       setup.context(),
       {{"accuracy.svg",
         {draw(accuracy), "The chosen step is the latest within one standard error of the best."}},
        {"loss.svg", {draw(loss), ""}}});
-  Json measured{{"this model", accuracy_text(summary["metrics"]["test"])}};
-  for (const auto& [name, found] : summary["baselines"].items()) measured[name] = accuracy_text(found);
-  const std::string body =
-      run_markup(summary) + "<section>\n" + table_of("Accuracy on test tasks", measured) +
-      table_of("Tasks", summary["tasks"]) + table_of("Classes or domains of the parts", summary["parts"]) +
-      table_of("Head", summary["head"]) + notes_markup(summary["warnings"].get<std::vector<std::string>>()) +
-      notes_markup(summary["notes"].get<std::vector<std::string>>()) +
-      table_of("Features", object_of(setup.features().facts())) + columns_markup(summary) + "</section>\n" +
-      figures_section("Training", figures) + "<section>\n" + table_of("Options", summary["options"]) +
-      "</section>\n";
-  write_file_atomically(setup.path("report.html"),
-                        html_page("Few-shot learning: " + setup.options().train, body));
+}
+
+std::vector<Card> meta_cards(const Json& summary, const std::optional<MetaRival>& rival) {
+  const auto card = [](const Json& measured, const std::string& meaning, bool beside) {
+    const Json& interval = measured.at("interval");
+    return Card{metric_text(measured.at("accuracy").get<double>()),
+                meaning + (interval.is_null() ? "\nno interval: the tasks do not differ"
+                                              : fmt::format("\n95\u00a0% interval {} to {}",
+                                                            metric_text(interval[0].get<double>()),
+                                                            metric_text(interval[1].get<double>()))),
+                beside};
+  };
+  const Json& test = summary.at("metrics").at("test");
+  std::vector<Card> cards{card(
+      test, fmt::format("accuracy on {} test tasks", grouped(test.at("episodes").get<int64_t>())), false)};
+  if (rival)
+    cards.push_back(
+        card(summary.at("baselines").at(rival->name), "best baseline: " + shown_name(rival->name), true));
+  return cards;
+}
+
+std::string accuracies_markup(const Json& summary) {
+  std::vector<std::vector<std::string>> rows;
+  const auto add = [&](const std::string& name, const Json& measured) {
+    const auto range = [&](const char* key, const char* format) {
+      const Json interval = measured.value(key, Json());
+      return interval.is_array()
+                 ? fmt::format(fmt::runtime(format), interval[0].get<double>(), interval[1].get<double>())
+                 : std::string(kAbsent);
+    };
+    rows.push_back({name, metric_text(measured.at("accuracy").get<double>()),
+                    range("interval", "{:.4f} to {:.4f}"),
+                    range("difference_interval", "{:+.4f} to {:+.4f}")});
+  };
+  add("<b>this model</b>", summary.at("metrics").at("test"));
+  for (const auto& [name, found] : summary.at("baselines").items())
+    add(escape_markup(shown_name(name)), found);
+  return table_markup({{"on the test tasks", "heading"},
+                       {"accuracy", "number"},
+                       {"95\u00a0% interval", "number"},
+                       {"this model is better by", "number"}},
+                      rows);
+}
+
+}  // namespace
+
+void write_meta_report(const MetaSetup& setup, const Json& summary, const std::optional<MetaRival>& rival) {
+  ReportPage page =
+      job_page(title_of(setup.options(), "few-shot learning"), summary, provenance_of(setup.context().out));
+  page.cards = meta_cards(summary, rival);
+  page.verdict = rival ? verdict_on(rival->difference, shown_name(rival->name), "accuracy", false, "tasks")
+                       : "Whether the model is better than a baseline is not known: none was measured.";
+  for (const Json& note : summary.at("notes"))
+    page.remarks += fmt::format("<p class=\"subtle\">{}</p>\n", text_of(note));
+  page.sections = {
+      {"Accuracy", accuracies_markup(summary)},
+      {"Curves", figures_markup(meta_figures(setup, summary))},
+      {"Tasks", table_of("Tasks", summary.at("tasks")) +
+                    table_of("Classes or domains of the parts", summary.at("parts")) +
+                    table_of("Head", summary.at("head"))},
+      data_section(summary, "", setup.features().facts()),
+      use_section(summary, "<p>Adapt the encoder to new classes, by a few labelled rows of each:</p>\n", "",
+                  "predictions.tsv", " --shots LABELLED_ROWS_FILE"),
+      cost_section(summary)};
+  write_page(setup.context(), page);
 }
 
 }  // namespace bilevel

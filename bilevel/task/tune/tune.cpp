@@ -8,10 +8,14 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <limits>
+#include <map>
+#include <optional>
 
 #include "bilevel/oracle/oracles.h"
 #include "bilevel/solver/registry.h"
 #include "bilevel/task/job/explanation.h"
+#include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/parts.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/tune/tune_report.h"
@@ -122,6 +126,10 @@ void add_parts(const TuneSetup& setup, const TuneModel& model, const std::string
   }
 }
 
+torch::Tensor test_losses(const TuneSetup& setup, const TuneModel& model) {
+  return class_losses(model.probabilities(setup.test()), classes_at(setup.data().classes, setup.test()));
+}
+
 /// Measures what a search found.
 Json baseline_json(const TuneSetup& setup, TuneModel& model, const SearchOutcome& found) {
   const Json nothing{{"loss", nullptr}, {"accuracy", nullptr}};
@@ -138,8 +146,28 @@ Json baseline_json(const TuneSetup& setup, TuneModel& model, const SearchOutcome
   return result;
 }
 
-/// What grid and random search find with as many passes; the model is then what it was.
-Json measure_baselines(const TuneSetup& setup, JobParts& all, TuneModel& model, double passes) {
+/// What was found, measured, into the summary; which of it the validation rows prefer. The model is then what it was.
+std::optional<TuneRival> measure_found(const TuneSetup& setup, TuneModel& model,
+                                       const std::map<std::string, SearchOutcome>& found, Json& summary) {
+  const torch::Tensor x = model.x().detach().clone(), y = model.flat_y(), learned = test_losses(setup, model);
+  std::optional<TuneRival> rival;
+  double best = std::numeric_limits<double>::infinity();
+  for (const auto& [name, outcome] : found) {
+    Json& measured = summary[name] = baseline_json(setup, model, outcome);
+    if (!outcome.x.defined()) continue;
+    const PairedDifference difference = paired_difference(learned, test_losses(setup, model));
+    measured.update(difference_json(difference));
+    if (outcome.valid_loss < best) rival = {name, difference};
+    best = std::min(best, outcome.valid_loss);
+  }
+  model.set_x(x);
+  model.set_y(y);
+  return rival;
+}
+
+/// What grid and random search find with as many passes.
+std::optional<TuneRival> measure_baselines(const TuneSetup& setup, JobParts& all, TuneModel& model,
+                                           double passes, Json& summary) {
   std::vector<Part> parts;
   for (const char* name : {"grid", "random"}) add_parts(setup, model, name, passes, parts);
   std::map<std::string, SearchOutcome> found;
@@ -147,12 +175,7 @@ Json measure_baselines(const TuneSetup& setup, JobParts& all, TuneModel& model, 
     found[parts[i].request.at("search")].add(SearchOutcome::from_json(answer));
     return true;
   });
-  const torch::Tensor x = model.x().detach().clone(), y = model.flat_y();
-  Json baselines = Json::object();
-  for (const auto& [name, outcome] : found) baselines[name] = baseline_json(setup, model, outcome);
-  model.set_x(x);
-  model.set_y(y);
-  return baselines;
+  return measure_found(setup, model, found, summary);
 }
 
 /// By the validation rows; it and what it makes of the test rows go into the summary.
@@ -195,9 +218,10 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   const Calibration calibration = calibrate(setup, model, summary);
   const torch::Tensor test = calibration.apply(model.probabilities(setup.test()));
   summary["baselines"] = Json::object();
+  std::optional<TuneRival> rival;
   try {
     if (const double share = o.baseline_passes; share > 0)
-      summary["baselines"] = measure_baselines(setup, parts, model, share * spent.all());
+      rival = measure_baselines(setup, parts, model, share * spent.all(), summary["baselines"]);
   } catch (const Interrupted&) {
     return interrupted(context, o, passes, "interrupted while the baselines were searched");
   }
@@ -216,7 +240,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
                 summary);
   for (const std::string& warning : passes.warnings()) setup.note(warning, /*say=*/false);
   summary["warnings"] = setup.notes();
-  write_tune_report(setup, values, summary);
+  write_tune_report(setup, values, summary, rival);
   return finished(context, passes, summary, tune_text(setup, summary));
 }
 

@@ -53,53 +53,78 @@ std::string values_table(const std::string& heading, const std::vector<LearnedVa
   std::vector<std::vector<std::string>> rows;
   for (const LearnedValue& v : values)
     rows.push_back({escape_markup(v.name), fmt::format("{:.3g}", v.value)});
-  return fmt::format("<h3>{}</h3>\n{}", heading, table_markup({{"", "text"}, {"", "number"}}, rows));
+  return fmt::format("<h3>{}</h3>\n{}", heading, table_markup({{"name", "text"}, {"value", "number"}}, rows));
 }
 
-std::string page(const TuneSetup& setup, const std::vector<LearnedValue>& values, const Json& summary,
-                 const std::vector<Figure>& figures) {
+std::string scores_markup(const Json& summary) {
   std::vector<std::vector<std::string>> scores;
   for_each_score(summary, [&](const std::string& name, const auto& number, int64_t passes) {
     scores.push_back({escape_markup(name), metric_text(number("valid", "loss")),
                       metric_text(number("test", "loss")), percent(number("test", "accuracy")),
                       grouped(passes)});
   });
-  std::string body = run_markup(summary);
-  body += "<section>\n<h2>What learning the regularization brought</h2>\n" +
-          table_markup({{"", "heading"},
-                        {"validation loss", "number"},
-                        {"test loss", "number"},
-                        {"test accuracy", "number"},
-                        {"passes over the data", "number"}},
-                       scores);
-  body +=
-      "<p class=\"subtle\">Grid: the best single L2 of a grid; random: the best of random values of all "
-      "hyperparameters. Loss: mean of -log p of the true class. A pass is one derivative of as many rows as "
-      "the training part has, whatever its kind; measurements on validation rows count too. The validation "
-      "rows chose the hyperparameters of every line, the test rows none.</p>\n";
-  body += notes_markup(setup.notes());
-  body += "</section>\n<section>\n<h2>Learned values</h2>\n";
+  return table_markup({{"regularization", "heading"},
+                       {"validation loss", "number"},
+                       {"test loss", "number"},
+                       {"test accuracy", "number"},
+                       {"passes over the data", "number"}},
+                      scores) +
+         "<p class=\"subtle\">Grid: the best single L2 of a grid; random: the best of random values of all "
+         "hyperparameters. Loss: mean of -log p of the true class. A pass is one derivative of as many rows "
+         "as "
+         "the training part has, whatever its kind; measurements on validation rows count too. The "
+         "validation "
+         "rows chose the hyperparameters of every line, the test rows none.</p>\n";
+}
+
+std::string values_markup(const std::vector<LearnedValue>& values) {
   const auto [least, greatest] = extremes(values, 20);
   std::vector<LearnedValue> others;
   for (const LearnedValue& v : values) {
     if (v.name == "common" || v.kind != "strength") others.push_back(v);
   }
   others.front().name = "common strength of all weights";
-  body += values_table("Common and other values", others);
-  body += values_table("Least regularized", least) + values_table("Most regularized", greatest);
-  body += "<p class=\"subtle\">All of them stand in <code>hyperparameters.tsv</code>.</p>\n</section>\n";
-  body += explanation_markup(summary);
-  body += figures_section("Curves", figures);
-  Json data{{"training rows", setup.data().train.size()},
-            {"validation rows", setup.data().valid.size()},
-            {"test rows", setup.test().size()}};
-  data.update(object_of(setup.features().facts()));
-  body += "<section>\n<h2>Data</h2>\n" + table_of("Rows and features", data) + columns_markup(summary) +
-          "</section>\n";
-  body += "<details>\n<summary>Options and figures</summary>\n" + table_of("Options", summary.at("options")) +
-          table_of("Summary", summary) + "</details>\n";
-  body += predict_markup(summary, "", "", "NEW_ROWS_FILE", "predictions.tsv");
-  return html_page(title_of(setup.options(), setup.options().tune), body);
+  return values_table("Common and other values", others) + values_table("Least regularized", least) +
+         values_table("Most regularized", greatest) +
+         "<p class=\"subtle\">All of them stand in <code>hyperparameters.tsv</code>.</p>\n";
+}
+
+std::vector<Card> tune_cards(const Json& summary, const std::optional<TuneRival>& rival) {
+  const auto loss = [](const Json& measured) {
+    const Json& value = measured.at("test").at("loss");
+    return metric_text(value.is_number() ? value.get<double>() : std::nan(""));
+  };
+  std::vector<Card> cards{
+      {loss(summary.at("metrics")), "loss on the test rows (mean of -log p of the true class)"}};
+  if (rival)
+    cards.push_back({loss(summary.at("baselines").at(rival->name)),
+                     fmt::format("baseline: {} search with as many passes", rival->name), /*beside=*/true});
+  cards.push_back({percent_text(summary.at("metrics").at("test").at("accuracy").get<double>()),
+                   "accuracy on the test rows"});
+  return cards;
+}
+
+ReportPage tune_page(const TuneSetup& setup, const std::vector<LearnedValue>& values, const Json& summary,
+                     const std::optional<TuneRival>& rival, const std::vector<Figure>& figures) {
+  ReportPage page =
+      job_page(title_of(setup.options(), setup.options().tune), summary, provenance_of(setup.context().out));
+  page.cards = tune_cards(summary, rival);
+  page.verdict = rival ? verdict_on(rival->difference,
+                                    rival->name + " search, which the validation rows prefer", "test loss",
+                                    /*lower_is_better=*/true)
+                       : "Whether learning the regularization is better than searching it is not known: "
+                         "there is no baseline.";
+  page.notes = setup.notes();
+  const Json rows{{"training", setup.data().train.size()},
+                  {"validation", setup.data().valid.size()},
+                  {"test", setup.test().size()}};
+  page.sections = {{"What learning the regularization brought", scores_markup(summary)},
+                   {"Learned values", values_markup(values)},
+                   {"Curves", figures_markup(figures)},
+                   data_section(summary, table_of("Rows", rows), setup.features().facts()),
+                   use_section(summary),
+                   cost_section(summary)};
+  return page;
 }
 
 }  // namespace
@@ -158,7 +183,8 @@ void write_hyperparameters(const std::string& path, std::vector<LearnedValue> va
   write_tsv(path, columns);
 }
 
-void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& values, const Json& summary) {
+void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& values, const Json& summary,
+                       const std::optional<TuneRival>& rival) {
   const Trace trace = read_trace(setup.path("trace.jsonl"));
   const LinePlot loss{.title = "Validation loss while learning",
                       .x_label = "step",
@@ -182,8 +208,8 @@ void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& 
                               .log_y = true}),
                         ""}});
   }
-  write_file_atomically(setup.path("report.html"),
-                        page(setup, values, summary, write_figures(setup.context(), figures)));
+  write_page(setup.context(),
+             tune_page(setup, values, summary, rival, write_figures(setup.context(), figures)));
 }
 
 std::string tune_text(const TuneSetup& setup, const Json& summary) {

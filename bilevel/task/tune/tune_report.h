@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,9 +26,15 @@ nlohmann::ordered_json learned_json(const std::vector<LearnedValue>& values);
 /// Tab-separated with the header "kind name value", one line per learned value, strengths by size.
 void write_hyperparameters(const std::string& path, std::vector<LearnedValue> values);
 
-/// Writes loss.svg, strengths.svg and report.html. @param summary the object of `--json`
+/// The baseline that the validation rows prefer, and how what was learned compares with it.
+struct TuneRival {
+  std::string name;
+  PairedDifference difference;  ///< learned less its own, of the losses
+};
+
+/// Writes loss.svg, strengths.svg and report.html. @param summary the object of `--json` @param rival none without baselines
 void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& values,
-                       const nlohmann::ordered_json& summary);
+                       const nlohmann::ordered_json& summary, const std::optional<TuneRival>& rival);
 
 /// What a person reads at the end.
 std::string tune_text(const TuneSetup& setup, const nlohmann::ordered_json& summary);

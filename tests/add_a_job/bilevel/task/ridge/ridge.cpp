@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 
 #include "bilevel/core/streams.h"
-#include "bilevel/report/page.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/job_data.h"
+#include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/job_run.h"
 #include "bilevel/task/job/seeded_network.h"
 
@@ -189,8 +189,10 @@ JobResult run_ridge(RidgeSetup& setup) {
   save_model(context, o, model.network(), setup.features(), {}, {{"classes", data.labels.names}});
   write_test_predictions(context, setup.data_files(), data.parts.test, model.probabilities(data.parts.test),
                          data.labels.names, classes_at(data.labels.classes, data.parts.test));
-  write_file_atomically(setup.path("report.html"), html_page("ridge", table_of("Result", summary["metrics"]) +
-                                                                          table_of("Options", o.to_json())));
+  ReportPage page = job_page(title_of(o, "ridge"), summary, provenance_of(context.out));
+  page.verdict = "Whether the learned strength is better than another is not known: there is no baseline.";
+  page.sections = {{"Result", table_of("Scores", summary["metrics"])}, use_section(summary)};
+  write_page(context, page);
   return finished(
       context, passes, summary,
       fmt::format("L2 strength {:.3g}, test accuracy {}\nreport: {}/report.html\n", model.strength(),

@@ -1,0 +1,14 @@
+// The pictures of a finished `bilevel clean` run.
+#pragma once
+
+#include <vector>
+
+#include "bilevel/report/page.h"
+#include "bilevel/task/clean/clean_method.h"
+
+namespace bilevel {
+
+/// Draws them and writes accuracy.svg, weights.svg and loss.svg.
+std::vector<Figure> clean_figures(const CleanSetup& setup, const Cleaned& cleaned);
+
+}  // namespace bilevel
