@@ -189,10 +189,7 @@ TEST_F(ColumnsTest, ALaterFileIsReadAsTheTrainingFileWas) {
   EXPECT_TRUE(back.apply(read("p,x\n20,\"2,50\"\n", "b.csv")).equal(expected));
   EXPECT_EQ(input_error([&] { back.apply(read("p,x\n20,2.5\n", "b.csv")); }),
             "b.csv:2:4: '2.5' in column 'x' is not a number (decimal comma), but the training rows hold "
-            "numbers there; it "
-            "looks like a number in another notation; if they are categories, name the column categorical "
-            "(--categorical "
-            "x)");
+            "numbers there; it is written in another way: write the column as in the training file");
   EXPECT_NE(input_error([&] { back.apply(read("p,x\n\u20AC20,2\n", "b.csv")); }), "");
   // Earlier versions wrote no reading: their numbers are plain.
   nlohmann::json old = fit(read("x,c\n1.5,a\n2.5,b\n")).to_json();

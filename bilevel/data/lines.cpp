@@ -143,7 +143,6 @@ LineReader::LineReader(const std::string& path, Encoding encoding)
   }
   decode(/*last=*/false);
   if (begin_ == buffer_.size() && !fill()) fail_at({path}, "is empty");
-  peek(kChunk);
   only_cr_ = buffer_.find('\n') == std::string::npos && buffer_.find('\r') + 1 < buffer_.size();
   if (only_cr_) std::ranges::replace(buffer_, '\r', '\n');
 }

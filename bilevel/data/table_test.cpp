@@ -170,7 +170,7 @@ TEST_F(TableTest, ColumnsAreFoundByNameAndThenByNumber) {
 TEST_F(TableTest, NamesMustDiffer) {
   EXPECT_EQ(error("a.csv", "x,y,x\na,b,c\n"),
             "a.csv:1:5: the header names column 'x' twice (columns 1 and 3); if the first row is data, say "
-            "that the file has no header");
+            "--no-header, else give one of them another name");
 }
 
 // ---- tsv ----
