@@ -112,7 +112,8 @@ TEST_F(RowCuts, TooFewUnitsAreTold) {
   file_ = folder_.write("c.csv", text);
   const AucSetup found = setup([](AucJobOptions&) {});
   EXPECT_CONTAINS(said_, "equal rows stand on both sides of the cuts");
-  EXPECT_EQ(found.notes().size(), 1U);
+  EXPECT_CONTAINS(said_, "few rows to judge by");
+  EXPECT_EQ(found.notes().size(), 2U);
 }
 
 TEST_F(RowCuts, CopiesInTheTestFileAreNoted) {
