@@ -238,7 +238,7 @@ TEST_F(ReadingCliTest, SmallClassesAreLeftOutWhereAsked) {
     (i % 3 == 2 ? test : train) += plain(std::sin(i * 1.7)) + (i < 4        ? ",rare\n"
                                                                : i % 2 == 0 ? ",yes\n"
                                                                             : ",no\n");
-  const std::string file = write("train.csv", train), other = write("test.csv", test);
+  const std::string file = folder_.write("train.csv", train), other = folder_.write("test.csv", test);
   const Json found = run(job("tune", file, "y") + Arguments{"--test", other, "--min-rows", "5"});
   EXPECT_EQ(found.at("labels").at("train"), (Json{{"no", 29}, {"yes", 28}}));
   EXPECT_EQ(found.at("labels").at("test"), (Json{{"no", 14}, {"yes", 15}}));
@@ -256,13 +256,13 @@ TEST_F(ReadingCliTest, FewRowsToJudgeByAreTold) {
     many += x + (i % 2 == 0 ? ",yes\n" : ",no\n");
     few += x + (i % 60 == 0 ? ",yes\n" : ",no\n");
   }
-  const std::string said = told(auc(write("few.csv", few)));
+  const std::string said = told(auc(folder_.write("few.csv", few)));
   EXPECT_NE(
       said.find(
           "few rows to judge by: the 36 validation rows hold 1 of 'yes'; the 60 test rows hold 1 of 'yes'"),
       std::string::npos)
       << said;
-  EXPECT_EQ(told(auc(write("many.csv", many))).find("few rows"), std::string::npos);
+  EXPECT_EQ(told(auc(folder_.write("many.csv", many))).find("few rows"), std::string::npos);
 }
 
 TEST_F(ReadingCliTest, JsonOfOthers) {
