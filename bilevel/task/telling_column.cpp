@@ -27,7 +27,7 @@ Telling telling(const Table& table, size_t column, size_t label) {
   if (std::ranges::all_of(values_of, [](const auto& entry) { return entry.second.size() == 1; }))
     return Telling::both;
   // The probability that labels drawn by their shares are pure in every value.
-  constexpr double kNoChance = -20;  // its logarithm
+  constexpr double kNoChance = -14;  // its logarithm
   double log_chance = 0;
   for (const auto& [value, rows] : rows_of_value) {
     double pure = 0;

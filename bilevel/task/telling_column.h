@@ -15,7 +15,7 @@ enum class Telling {
 };
 
 /// In all rows; nothing for fewer than 20 and where a cell is empty. No chance: labels drawn by their shares would be pure in every
-/// value with a probability below e^-20.
+/// value with a probability below e^-14, about one in a million.
 Telling telling(const Table& table, size_t column, size_t label);
 
 }  // namespace bilevel
