@@ -32,19 +32,6 @@ std::string missing_text(const RecognizedColumn& column) {
   return fmt::format("{} missing{}", column.missing, empty_alone ? "" : ": " + marks);
 }
 
-/// Whether each value of the column goes with one label and each label with one value, in every row.
-bool tells_label(const Table& table, size_t column, size_t label) {
-  if (table.rows() < 20) return false;
-  std::unordered_map<std::string, std::string> label_of, value_of;
-  for (size_t row = 0; row < table.rows(); ++row) {
-    const std::string value = class_key(table.cell(row, column)), own = class_key(table.cell(row, label));
-    if (value.empty() || own.empty()) return false;
-    if (label_of.try_emplace(value, own).first->second != own) return false;
-    if (value_of.try_emplace(own, value).first->second != value) return false;
-  }
-  return label_of.size() > 1;
-}
-
 class ColumnPlanner {
  public:
   ColumnPlanner(const Table& table, const ColumnChoice& choice)
@@ -215,6 +202,18 @@ std::string plural(ColumnKind kind, size_t count) {
 }
 
 }  // namespace
+
+bool tells_label(const Table& table, size_t column, size_t label) {
+  if (table.rows() < 20) return false;
+  std::unordered_map<std::string, std::string> label_of, value_of;
+  for (size_t row = 0; row < table.rows(); ++row) {
+    const std::string value = class_key(table.cell(row, column)), own = class_key(table.cell(row, label));
+    if (value.empty() || own.empty()) return false;
+    if (label_of.try_emplace(value, own).first->second != own) return false;
+    if (value_of.try_emplace(own, value).first->second != value) return false;
+  }
+  return label_of.size() > 1;
+}
 
 std::vector<size_t> ColumnPlan::indices(ColumnUse use) const {
   std::vector<size_t> found;

@@ -19,6 +19,9 @@ struct ColumnChoice {
   std::vector<std::string> excluded;  ///< serve something else (groups, domains)
 };
 
+/// Whether each value of the column goes with one label and each label with one value, in every row.
+bool tells_label(const Table& table, size_t column, size_t label);
+
 /// The median number of words from which a text beside other columns is not taken for a name or an address.
 inline constexpr double kLongText = 8;
 

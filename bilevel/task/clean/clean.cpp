@@ -142,11 +142,11 @@ JobEntry clean_entry() {
               },
           .predict = predict_classes,
           .in_parts = true,
-          .suggest =
-              [](const DataDescription&) {
-                return Suggestion{" --trusted TRUSTED",
-                                  "find wrong labels with the help of a small file of trusted rows"};
-              }};
+          .suggest = [](const DataDescription& d) -> std::optional<Suggestion> {
+            if (d.classes.back().rows < 2) return std::nullopt;
+            return Suggestion{" --trusted TRUSTED",
+                              "find wrong labels with the help of a small file of trusted rows"};
+          }};
 }
 
 }  // namespace bilevel

@@ -252,23 +252,23 @@ Prediction predict_meta(const PredictRequest& request) {
                           std::move(result), text + kUncalibrated + "\n");
 }
 
-/// Where there are texts in several domains, or of many classes.
+/// Where there are texts in several domains, or of many classes. A fifth of these, and enough for a task, go to each of
+/// validation and test.
 std::optional<Suggestion> suggest_meta(const DataDescription& d) {
+  constexpr int64_t kShots = 5, kRows = kShots + 10;  // of a class in a task, with the queries
   if (d.texts.empty()) return std::nullopt;
-  const auto large = std::ranges::count_if(d.classes, [](const LabelCount& c) { return c.rows >= 20; });
   const auto domain = std::ranges::find_if(d.columns, [&](const DescribedColumn& column) {
-    return column.name != d.label && column.type == ColumnKind::category && column.label_like &&
-           column.distinct >= 4;
+    return column.type == ColumnKind::category && column.distinct >= 4 && column.of_class >= kRows;
   });
   const bool domains = domain != d.columns.end();
-  if (!domains && large < 9) return std::nullopt;
   const auto classes = static_cast<int64_t>(d.classes.size());
+  if (!domains && (classes < 9 || d.classes.back().rows < kRows)) return std::nullopt;
   return Suggestion{
       (d.texts.size() == 2 ? " --pair " + shell_word(d.texts[1]) : "") +
           (domains ? " --domain " + shell_word(domain->name) : "") +
-          fmt::format(" --ways {} --shots 5", domains ? std::min<int64_t>(5, classes) : 5),
+          fmt::format(" --ways {} --shots {}", std::min<int64_t>(5, domains ? classes : classes / 3), kShots),
       domains ? fmt::format("learn an encoder that adapts to new values of '{}'", domain->name)
-              : fmt::format("learn to tell new classes apart from few examples ({} classes)", large)};
+              : fmt::format("learn to tell new classes apart from few examples ({} classes)", classes)};
 }
 
 }  // namespace

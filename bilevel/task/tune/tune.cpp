@@ -225,10 +225,10 @@ JobEntry tune_entry() {
               },
           .predict = predict_classes,
           .in_parts = true,
-          .suggest =
-              [](const DataDescription&) {
-                return Suggestion{"", "learn the regularization by gradient"};
-              }};
+          .suggest = [](const DataDescription& d) -> std::optional<Suggestion> {
+            if (d.classes.back().rows < 3) return std::nullopt;  // one for each part
+            return Suggestion{"", "learn the regularization by gradient"};
+          }};
 }
 
 }  // namespace bilevel
