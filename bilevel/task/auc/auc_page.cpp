@@ -188,6 +188,7 @@ class Page {
             table_of("Rows drawn", summary.at("samples")) +
             table_of("Run",
                      {{"time", duration_text(summary.at("seconds"))},
+                      {"training alone", duration_text(summary.at("training_seconds"))},
                       {"peak memory",
                        fmt::format("{:.0f} MiB", summary.at("peak_rss_bytes").get<double>() / (1024 * 1024))},
                       {"command", summary.at("command")},

@@ -7,6 +7,7 @@
 
 #include "bilevel/core/streams.h"
 #include "bilevel/report/metrics.h"
+#include "bilevel/task/job/costs.h"
 #include "bilevel/task/job/job.h"
 
 namespace bilevel {
@@ -41,7 +42,10 @@ class AucTraining {
                         .seed = o_.seed};
     const auto scores = [&] { return model->scores(outcome_.features.inputs, parts_.valid); };
     const torch::Tensor labels = setup_.labels_of(parts_.valid);
-    const PassOutcome* chosen = passes_.run(plan, problem, *make_solver(), [&] {
+    const std::unique_ptr<Solver> solver = make_solver();
+    plan_phases(*model, *solver, plan.steps);
+    setup_.context().phases->begin(plan.name, plan.shown);
+    const PassOutcome* chosen = passes_.run(plan, problem, *solver, [&] {
       const AucEstimate valid = auc_estimate(ScoredRows(scores(), labels));
       return Evaluation{.score = valid.auc,
                         .standard_error = valid.standard_error,
@@ -69,7 +73,24 @@ class AucTraining {
                         .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
                         .seed = seed};
     const Problem problem = model->problem(data(pool_, pool_), *o_.batch_size);
+    setup_.context().phases->begin(plan.name, plan.shown);
     if (passes_.run(plan, problem, *make_solver()) != nullptr) outcome_.model = std::move(model);
+  }
+
+  void plan_phases(const AucModel& model, Solver& solver, int64_t steps) const {
+    const FittedInputs& read = outcome_.features;
+    const auto rows = [](const std::vector<int64_t>& part) { return static_cast<int64_t>(part.size()); };
+    const int64_t lower = std::min(*o_.batch_size, rows(parts_.train));
+    const int64_t upper = setup_.papers() ? std::min(*o_.batch_size, rows(parts_.valid)) : lower;
+    const Network& network = *model.network();
+    const double training = training_cost(solver, steps, lower, upper, network, read.inputs);
+    const auto all = static_cast<double>(read.inputs.rows());
+    setup_.context().phases->plan(
+        {{"select", training},
+         {"refit", setup_.refit() ? training : 0},
+         {kReportPhase, all * row_cost(network, read.inputs)},
+         {kNgrams, read.inputs.kind() == InputKind::tokens ? ngrams_cost(read.inputs) : 0},
+         {kLinearFits, (setup_.refit() ? 6 : 5) * linear_fit_cost(read, rows(parts_.train))}});
   }
 
   std::unique_ptr<AucModel> make_model(const std::vector<int64_t>& rows, uint64_t seed) {

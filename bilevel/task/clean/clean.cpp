@@ -116,10 +116,12 @@ JobResult run_clean(Weighing& setup, JobParts& parts) {
   try {
     const std::optional<Cleaned> cleaned = clean_labels(setup, parts, passes);
     if (!cleaned) return unfinished(context, setup.options(), passes);
+    context.phases->begin(kReportPhase, "writing the report");
     Json summary = summary_of(context, setup.options(), passes);
     summary["best_steps"] = cleaned->best_steps;
     describe(setup, *cleaned, summary);
     summary["cleaned"] = write_cleaned(setup, *cleaned);
+    note_time(context, summary);
     write_files(setup, *cleaned, summary);
     return finished(context, passes, summary, clean_text(setup, *cleaned, summary));
   } catch (const Interrupted& stop) {

@@ -20,8 +20,8 @@ std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
 }
 
 JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks,
-                    const std::optional<int64_t>& jobs) {
-  return job.run({.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs});
+                    const std::optional<int64_t>& jobs, bool force) {
+  return job.run({.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs, .force = force});
 }
 
 JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks,

@@ -37,7 +37,7 @@ std::string run_markup(const Json& summary) {
   const auto text = [&](const char* key) { return text_of(member(summary, key)); };
   const Json steps = member(summary, "steps"), seconds = member(summary, "seconds");
   return fmt::format(
-      "<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps in {}, seed {}.</p>\n",
+      "<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps, {} in all, seed {}.</p>\n",
       text("encoder"), text("solver"),
       steps.is_number_integer() ? grouped(steps.get<int64_t>()) : text_of(steps),
       seconds.is_number() ? duration_text(seconds.get<double>()) : std::string(kAbsent), text("seed"));

@@ -25,6 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kPass = "train";
+constexpr double kMeasuring = 0.1;     // share of the training part: its model on validation and test tasks
 constexpr int64_t kMostMetaParts = 5;  // at a time: the training and four baselines
 
 /// What is said with every prediction.
@@ -106,6 +107,7 @@ Json train(MetaSetup& setup, const std::string& part) {
   const std::unique_ptr<Solver> method = setup.solver(o.solver);
   assign(*method, o.set);
   Passes passes = setup.context().passes(part);
+  setup.context().phases->stretch(1 - kMeasuring);
   const PassOutcome* chosen = passes.run({.name = kPass,
                                           .shown = "training",
                                           .steps = setup.default_steps(),
@@ -117,6 +119,7 @@ Json train(MetaSetup& setup, const std::string& part) {
   Json answer = answer_of(passes);
   if (chosen == nullptr) return answer;
   set_variables(*model, problem, *chosen);
+  setup.context().phases->stretch(kMeasuring);
   answer["valid"] = setup.accuracy(*model, setup.valid(), o.valid_episodes).of_task;
   answer["test"] = setup.test_accuracy(*model).of_task;
   return answer;
@@ -141,6 +144,7 @@ Made make_parts(const MetaSetup& setup, JobParts& parts, Passes& passes) {
   std::vector<Part> all{{.name = kPass, .shown = "training", .request = Json::object()}};
   for (Part& part : baseline_parts(setup)) all.push_back(std::move(part));
   Made made;
+  setup.context().phases->plan({{kReportPhase, 0.02}});
   parts.make(all, [&](size_t i, const Json& answer) {
     if (i > 0) {
       made.baselines.update(answer);
@@ -173,6 +177,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
     return interrupted(context, o, passes, stop.message);
   }
   if (made.chosen == nullptr) return unfinished(context, o, passes);
+  context.phases->begin(kReportPhase, "writing the report");
   set_variables(*model, problem, *made.chosen);
   Json summary = summary_of(context, o, passes);
   summary["best_step"] = made.chosen->chosen_step;
@@ -189,6 +194,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   numbers.name = "episode";
   write_tsv(setup.path("episodes.tsv"),
             {numbers, number_column("accuracy", torch::tensor(made.test.of_task, torch::kFloat64), 6)});
+  note_time(context, summary);
   write_meta_report(setup, summary);
   return finished(context, passes, summary, meta_text(setup, summary));
 }
