@@ -267,8 +267,9 @@ TEST_F(CliTest, AFolderThatCannotBeMadeIsFileTrouble) {
 TEST_F(CliTest, WritesEverythingThatIsPromised) {
   const std::string train = folder_.write("a.csv", table_of(rows_, ','));
   const Json summary = trained(text(train));
-  for (const char* key : {"command", "solver", "encoder", "seed", "steps", "seconds", "stop_reason",
-                          "best_step", "metrics", "oracle_calls", "samples", "peak_rss_bytes", "out"}) {
+  for (const char* key :
+       {"command", "solver", "encoder", "seed", "steps", "seconds", "training_seconds", "stop_reason",
+        "best_step", "metrics", "oracle_calls", "samples", "peak_rss_bytes", "out"}) {
     EXPECT_TRUE(summary.contains(key)) << key;
   }
   for (const char* part : {"train", "valid", "test"}) {
@@ -330,7 +331,8 @@ TEST_F(CliTest, SpeaksToAPersonOnlyWhenAsked) {
   const Outcome run = auc(columns(train));
   EXPECT_EQ(run.code, 0);
   EXPECT_CONTAINS(run.out, "test AUC ");
-  const std::string few = "warning: few rows to judge by", folds = "warning: the validation rows hold few of a class";
+  const std::string few = "warning: few rows to judge by",
+                    folds = "warning: the validation rows hold few of a class";
   EXPECT_CONTAINS(run.out, few);
   EXPECT_CONTAINS(run.out, folds);
   EXPECT_EQ(run.out.find("warning", run.out.find(folds) + 1), std::string::npos) << run.out;
@@ -342,15 +344,43 @@ TEST_F(CliTest, SpeaksToAPersonOnlyWhenAsked) {
   for (const std::string& number : numbers) EXPECT_CONTAINS(page, number) << "rounded alike";
   EXPECT_CONTAINS(run.out, "report: " + out() + "/report.html");
   EXPECT_CONTAINS(run.err, "rows to train");
-  EXPECT_CONTAINS(run.err, "training 100 %");
+  EXPECT_CONTAINS(run.err, "\nauc 100 %");
+  EXPECT_EQ(run.err.find(" %  "), run.err.rfind(" %  "))
+      << "a short run has one line of progress: " << run.err;
   const Outcome quiet = bilevel_program(joined(auc_arguments(columns(train), path("quiet")), {"--quiet"}));
   EXPECT_EQ(quiet.code, 0);
   ASSERT_EQ(std::ranges::count(quiet.err, '\n'), 2) << quiet.err;
   EXPECT_TRUE(quiet.err.starts_with(few));
+  EXPECT_CONTAINS(quiet.out, "test AUC ");
+  EXPECT_CONTAINS(quiet.out, "report: " + path("quiet") + "/report.html");
   const Outcome json = bilevel_program(joined(auc_arguments(columns(train), path("json")), {"--json"}));
   EXPECT_EQ(json.code, 0);
   EXPECT_TRUE(Json::parse(json.out).is_object());
-  EXPECT_CONTAINS(json.err, "training 100 %");
+  EXPECT_CONTAINS(json.err, "auc 100 %");
+}
+
+TEST_F(CliTest, ForceReplacesARunOnceAllIsChecked) {
+  const std::string train = folder_.write("a.csv", table_of(rows_, ','));
+  trained(columns(train));
+  folder_.write("out/mark", "of the old run");
+  const Arguments again = auc_arguments(columns(train), out());
+  const auto refused_beside = [&](const Arguments& arguments, const std::string& part) {
+    const auto before = files_in(out());
+    const Outcome run = bilevel_program(arguments);
+    EXPECT_EQ(run.code, 2) << run.err;
+    EXPECT_CONTAINS(run.err, part);
+    EXPECT_EQ(files_in(out()), before);
+  };
+  refused_beside(again, "--force");
+  refused_beside(joined(again, {"--split", "0.5,0.5", "--force"}), "split");
+  refused_beside(joined(again, {"--set", "nonsense=1", "--force"}), "nonsense");
+  refused_beside({"auc", "--resume", out(), "--force"}, "--force cannot be changed");
+  refused_beside(joined({"auc"}, joined(columns(train), {"--force"})), "--out");
+  EXPECT_EQ(bilevel_program(joined(again, {"--force", "--quiet"})).code, 0);
+  EXPECT_FALSE(fs::exists(out() + "/mark"));
+  EXPECT_TRUE(fs::exists(out() + "/summary.json"));
+  const std::string inside = folder_.write("out/a.csv", table_of(rows_, ','));
+  refused_beside(joined(auc_arguments(columns(inside), out()), {"--force"}), "is read from it");
 }
 
 TEST_F(CliTest, ScoresThatSaturateAreToldEverywhere) {
@@ -366,7 +396,7 @@ TEST_F(CliTest, ScoresThatSaturateAreToldEverywhere) {
   EXPECT_CONTAINS(read_bytes(out() + "/report.html"), "the network saturates");
   const Outcome quiet =
       bilevel_program({"auc", "--options", out() + "/options.json", "--out", path("b"), "--quiet"});
-  EXPECT_EQ(quiet.out, "");
+  EXPECT_CONTAINS(quiet.out, "test AUC ");
   EXPECT_TRUE(quiet.err.ends_with("warning: " + warning + "\n")) << quiet.err;
 }
 
@@ -586,7 +616,9 @@ TEST_F(PredictTest, RefusesWhatItCannotScore) {
   const Outcome json = predict(train, {"--json"});
   EXPECT_EQ(json.code, 0);
   EXPECT_EQ(Json::parse(json.out).at("rows"), rows_.size());
-  EXPECT_EQ(predict(train, {"--quiet"}).out, "");
+  const Outcome loud = predict(train, {}), quiet = predict(train, {"--quiet"});
+  EXPECT_EQ(quiet.out, loud.out);
+  EXPECT_EQ(quiet.err, "");
 }
 
 TEST_F(PredictTest, WritesToStandardOutput) {
@@ -687,7 +719,8 @@ class ResumeTest : public CliTest {
     const Outcome trial = bilevel_program(auc_arguments(with_steps(400), shared_->path("trial")));
     ASSERT_EQ(trial.code, 0) << trial.err;
     const Json summary = Json::parse(read_bytes(shared_->path("trial/summary.json")));
-    const double steps_per_second = summary.at("steps").get<double>() / summary.at("seconds").get<double>();
+    const double steps_per_second =
+        summary.at("steps").get<double>() / summary.at("training_seconds").get<double>();
     // A pass of 5 seconds is longer than the time between two checkpoints; nothing below depends on it.
     steps_ = static_cast<int>(std::clamp(5 * steps_per_second, 1000.0, 20000.0));
     const Outcome whole = bilevel_program(auc_arguments(with_steps(steps_), whole_folder()));

@@ -213,6 +213,22 @@ TEST_F(CompareCliTest, SeveralRunsAtATimeGiveTheSame) {
   EXPECT_EQ(without_clock(first, {"table"}), without_clock(second, {"table"}));
 }
 
+TEST_F(CompareCliTest, ForceReplacesAComparison) {
+  const Arguments arguments = joined(joined({"compare", "quadratic"}, kTwo), {"--steps", "5", "--quiet"});
+  ASSERT_EQ(bilevel_program(joined(arguments, {"--seeds", "2", "--out", path("c")})).code, 0);
+  const auto again = [&](const Arguments& more) {
+    return bilevel_program(joined(arguments, joined({"--seeds", "1", "--out", path("c")}, more)));
+  };
+  EXPECT_EQ(again({}).code, 2);
+  EXPECT_EQ(again({"--force", "--set", "nonsense=1"}).code, 2);
+  EXPECT_TRUE(fs::exists(path("c/runs/slow/seed-1"))) << "nothing is removed before all is checked";
+  const Outcome replaced = again({"--force"});
+  EXPECT_EQ(replaced.code, 0) << replaced.err;
+  EXPECT_EQ(replaced.err, "");
+  EXPECT_CONTAINS(replaced.out, "rank  solver");
+  EXPECT_FALSE(fs::exists(path("c/runs/slow/seed-1")));
+}
+
 TEST_F(CompareCliTest, WorkersThatAreKilledOrInterrupted) {
   const Arguments arguments =
       joined(joined({"compare", "quadratic"}, kTwo), {"--seeds", "4", "--steps", "300", "--quiet"});

@@ -61,6 +61,7 @@ void expect_common_schema(const Json& summary) {
                                              {"seed", &Json::is_number_unsigned},
                                              {"steps", &Json::is_number_integer},
                                              {"seconds", &Json::is_number},
+                                             {"training_seconds", &Json::is_number},
                                              {"stop_reason", &Json::is_string},
                                              {"metrics", &Json::is_structured},
                                              {"oracle_calls", &Json::is_object},
@@ -141,19 +142,22 @@ class SideBySide : public Jobs {
     const std::string file = fs::path(name).filename();
     if (file == "checkpoint.safetensors") {
       auto [tensors, metadata] = load_safetensors(name);
-      for (const char* clock : {"seconds", "task/earlier_seconds", "task/trace_bytes"}) tensors.erase(clock);
+      for (const char* clock : {"seconds", "task/earlier_seconds", "task/run_seconds", "task/trace_bytes"})
+        tensors.erase(clock);
       std::string all = Json(metadata).dump();
       for (const auto& [key, tensor] : tensors)
         all += key + std::string(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
       return all;
     }
-    std::string rest = std::regex_replace(content, std::regex(R"(("seconds": ?)[-+.e0-9]+)"), "$1");
+    std::string rest =
+        std::regex_replace(content, std::regex(R"(("(?:training_)?seconds": ?)[-+.e0-9]+)"), "$1");
     rest = std::regex_replace(rest, std::regex(R"(("peak_rss_bytes": ?)[0-9]+)"), "$1");
     rest = std::regex_replace(rest, std::regex(R"([0-9]+(\.[0-9]+)? s\b)"), "s");
     rest = std::regex_replace(rest, std::regex(R"([0-9]+ MiB)"), "MiB");
     rest = std::regex_replace(rest, std::regex(R"([0-9-]+ [0-9:]+ UTC)"), "UTC");
     rest = std::regex_replace(
-        rest, std::regex(R"((<code>(seconds|peak_rss_bytes)</code></th><td[^>]*>)[^<]*)"), "$1");
+        rest, std::regex(R"((<code>(seconds|training_seconds|peak_rss_bytes)</code></th><td[^>]*>)[^<]*)"),
+        "$1");
     for (size_t at = rest.find(out); at != std::string::npos; at = rest.find(out)) rest.erase(at, out.size());
     return rest;
   }
@@ -171,14 +175,47 @@ TEST_P(SideBySide, GiveTheSameFiles) {
   }
 }
 
+/// What is told of a run's progress: shares from 0 to nearly 1, over several phases.
+void expect_whole(const std::vector<JobProgress>& seen) {
+  ASSERT_GE(seen.size(), 3U);
+  EXPECT_EQ(seen.front().share, 0);
+  EXPECT_GE(seen.back().share, 0.75);
+  std::set<std::string> phases;
+  for (const JobProgress& now : seen) {
+    EXPECT_GE(now.share, 0);
+    EXPECT_LE(now.share, 1 + 1e-9);
+    EXPECT_EQ(now.earlier, 0);
+    phases.insert(now.phase);
+  }
+  EXPECT_GE(phases.size(), 3U) << "training, something else, and the report";
+}
+
+TEST_P(SideBySide, TellHowFarTheWholeIs) {
+  for (const int64_t jobs : {1, 2}) {
+    const Json told = in_a_copy([&]() -> Json {
+      Json all = Json::array();
+      const auto tell = [&](const JobProgress& now) {
+        all.push_back({now.phase, now.share, now.earlier, now.step});
+      };
+      start_job(GetParam(), *job(parts_of(GetParam().name)), path("told-" + std::to_string(jobs)),
+                {.progress = tell}, jobs);
+      return all;
+    });
+    std::vector<JobProgress> seen;
+    for (const Json& now : told)
+      seen.push_back({.phase = now[0], .share = now[1], .earlier = now[2], .step = now[3]});
+    expect_whole(seen);
+  }
+}
+
 TEST_P(SideBySide, InterruptedAndResumedAreUninterrupted) {
   ASSERT_EQ(start("whole", nlohmann::json::object(), 1).at("finished"), true);
   for (const int64_t jobs : {1, 2}) {
     const std::string out = "cut-" + std::to_string(jobs);
     std::atomic<bool> interrupt{false};
-    const Json cut =
-        start(out, nlohmann::json::object(), jobs,
-              {.progress = [&](const JobProgress&) { interrupt = true; }, .interrupt = &interrupt});
+    const Json cut = start(out, nlohmann::json::object(), jobs,
+                           {.progress = [&](const JobProgress& p) { interrupt = interrupt || p.share > 0; },
+                            .interrupt = &interrupt});
     EXPECT_EQ(cut.at("reason"), "interrupted") << cut;
     EXPECT_FALSE(fs::exists(path(out + "/summary.json")));
     EXPECT_EQ(resume(out, 3 - jobs).at("finished"), true);
@@ -189,7 +226,8 @@ TEST_P(SideBySide, InterruptedAndResumedAreUninterrupted) {
 TEST_P(SideBySide, AWorkerThatIsKilledIsNamedAndResumed) {
   ASSERT_EQ(start("whole", nlohmann::json::object(), 1).at("finished"), true);
   const Json killed = in_a_copy([&]() -> Json {
-    const auto kill_all = [](const JobProgress&) {
+    const auto kill_all = [](const JobProgress& p) {
+      if (p.share == 0) return;
       for (const pid_t child : children_of(::getpid())) ::kill(child, SIGKILL);
     };
     nlohmann::json options = parts_of(GetParam().name);
@@ -336,9 +374,10 @@ TEST_P(Jobs, OptionsAreEchoedAsUsedAndReadBack) {
 TEST_P(Jobs, InterruptedAndResumedIsUninterrupted) {
   ASSERT_TRUE(start_job(GetParam(), *job(), path("whole")).finished);
   std::atomic<bool> interrupt{false};
-  const JobResult cut = start_job(
-      GetParam(), *job(), path("cut"),
-      {.progress = [&](const JobProgress& p) { interrupt = p.step >= 5; }, .interrupt = &interrupt});
+  const JobResult cut =
+      start_job(GetParam(), *job(), path("cut"),
+                {.progress = [&](const JobProgress& p) { interrupt = interrupt || p.step >= 5; },
+                 .interrupt = &interrupt});
   EXPECT_FALSE(cut.finished);
   EXPECT_EQ(cut.reason, StopReason::interrupted);
   EXPECT_FALSE(fs::exists(path("cut/summary.json")));
@@ -355,7 +394,7 @@ TEST_P(Jobs, InterruptedAndResumedIsUninterrupted) {
     ASSERT_EQ(resumed.size(), expected.size());
     for (const auto& [name, tensor] : expected) {
       // Clock readings, and where the trace ends that is full of them.
-      if (name == "seconds" || name == "task/earlier_seconds" || name == "task/trace_bytes") continue;
+      if (name.ends_with("seconds") || name == "task/trace_bytes") continue;
       ASSERT_TRUE(resumed.contains(name)) << name;
       ASSERT_EQ(resumed.at(name).sizes(), tensor.sizes()) << name;
       EXPECT_EQ(std::memcmp(resumed.at(name).data_ptr(), tensor.data_ptr(), tensor.nbytes()), 0) << name;

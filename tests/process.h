@@ -157,7 +157,8 @@ inline std::vector<Json> trace_of(const std::string& path) {
 
 /// A summary less what differs between two runs that are the same, and less some more.
 inline Json without_clock(Json summary, const std::vector<std::string>& more = {}) {
-  for (const char* key : {"seconds", "evaluation_seconds", "peak_rss_bytes", "out"}) summary.erase(key);
+  for (const char* key : {"seconds", "training_seconds", "evaluation_seconds", "peak_rss_bytes", "out"})
+    summary.erase(key);
   for (const std::string& key : more) summary.erase(key);
   return summary;
 }

@@ -148,8 +148,8 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
   const std::string train = folder_.write("a.csv", csv_of(rows_));
   const Json summary = tuned(columns(train) + Arguments{"--steps", "100"});
   for (const char* key :
-       {"command", "solver", "encoder", "seed", "steps", "seconds", "stop_reason", "best_step", "metrics",
-        "baselines", "passes", "oracle_calls", "peak_rss_bytes", "out"}) {
+       {"command", "solver", "encoder", "seed", "steps", "seconds", "training_seconds", "stop_reason",
+        "best_step", "metrics", "baselines", "passes", "oracle_calls", "peak_rss_bytes", "out"}) {
     EXPECT_TRUE(summary.contains(key)) << key;
   }
   for (const char* part : {"train", "valid", "test"}) {

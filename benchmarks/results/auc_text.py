@@ -15,7 +15,7 @@ def row(run, name, out, words):
     low, high = summary["test_auc_interval"]
     return (f"| {name} | **{summary['metrics']['test']['auc']:.4f}** ({low:.4f} to {high:.4f}) | "
             f"{summary['baseline']['test_auc']:.4f} | {_text.tfidf_reference(run, folder, options):.4f} | "
-            f"{summary['seconds']:.0f} s |")
+            f"{summary['training_seconds']:.0f} s |")
 
 
 def table(run):

@@ -24,7 +24,7 @@ struct CheckArguments {
     options.fields(f);
     f.text("estimators", estimators, "only these estimators").as("A,B,...").or_else("all");
   }
-  bool json = false;
+  Presentation how;
   std::shared_ptr<GivenFlags> flags = std::make_shared<GivenFlags>();
   std::shared_ptr<ProblemFlags> problem_fields = std::make_shared<ProblemFlags>();
   std::vector<JobCommand> jobs;
@@ -38,7 +38,7 @@ CheckOptions check_options(const CheckArguments& given) {
 
 int show_check(const CheckArguments& given, const std::string& name,
                const nlohmann::ordered_json& problem_options, const CheckReport& report) {
-  if (given.json) {
+  if (given.how.json) {
     nlohmann::ordered_json object{{"command", "check"},
                                   {"problem", name},
                                   {"problem_options", problem_options},
@@ -62,7 +62,7 @@ int check_known(const CheckArguments& given) {
 /// The problem that a job trains, on some of its rows, near the weights that it starts from.
 int check_job(const CheckArguments& given, const JobCommand& job) {
   const std::unique_ptr<Contest> contest = job.contest(given.options.seed, [&](const std::string& line) {
-    if (!given.json) std::cerr << line << "\n";
+    if (!given.how.json && !given.how.quiet) std::cerr << line << "\n";
   });
   const std::unique_ptr<Attempt> attempt = contest->attempt(given.options.seed);
   const Problem problem = attempt->problem_on(given.options.rows);
@@ -91,7 +91,8 @@ void add_check(CLI::App& program, Body& body) {
   c->add_option("problem", given->problem, "a problem with a known answer; see 'bilevel list'")
       ->type_name("PROBLEM");
   add_field_flags(*c, fields_of(*given), given->flags);
-  c->add_flag("--json", given->json, "print one JSON object on standard output");
+  c->add_flag("--json", given->how.json, "print one JSON object on standard output");
+  add_quiet_flag(*c, given->how);
   add_problem_flags(*c, given->problem_fields);
 
   given->jobs = add_job_commands(*c);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -76,6 +77,12 @@ struct CompareArguments {
   }
 };
 
+/// NaN where it is not known how many there are.
+double share_of(int64_t done, int64_t all) {
+  return all > 0 ? static_cast<double>(done) / static_cast<double>(all)
+                 : std::numeric_limits<double>::quiet_NaN();
+}
+
 /// Shows a comparison with progress on standard error and the result on standard output.
 int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>& comparison,
                     const Presentation& how, const std::string& out) {
@@ -84,6 +91,7 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
   ProgressOptions look_at_all = look;
   look_at_all.unit = "run";
   std::string run;
+  double there = 0;  // share of the runs that were made before
   std::unique_ptr<Progress> progress, all;
   const auto say = [&](const std::string& line) {
     if (all) return all->message(line);
@@ -95,8 +103,12 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
                   .progress =
                       [&](const PlayProgress& p) {
                         if (!look.is_terminal) return;  // elsewhere one line a run is enough
-                        if (!progress) progress = std::make_unique<Progress>(run, p.steps, look);
-                        progress->update({.step = p.step, .loss = p.upper_loss});
+                        if (!progress) progress = std::make_unique<Progress>(look);
+                        progress->update({.phase = run,
+                                          .share = share_of(p.step, p.steps),
+                                          .step = p.step,
+                                          .steps = p.steps,
+                                          .loss = p.upper_loss});
                       },
                   .ended =
                       [&](const std::string& name, const std::string& outcome) {
@@ -106,8 +118,15 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
                   .counts =
                       [&](int64_t done, int64_t total) {
                         if (!look.is_terminal) return;
-                        if (!all) all = std::make_unique<Progress>("all", total, look_at_all, done);
-                        all->update({.step = done});
+                        if (!all) {
+                          all = std::make_unique<Progress>(look_at_all);
+                          there = share_of(done, total);
+                        }
+                        all->update({.phase = "all",
+                                     .share = share_of(done, total),
+                                     .earlier = there,
+                                     .step = done,
+                                     .steps = total});
                       },
                   .interrupt = &interrupted(),
                   .command_line = command_line()});
@@ -118,8 +137,9 @@ int show_comparison(const std::function<CompareResult(const CompareCallbacks&)>&
     return kInterrupted;
   }
   if (how.json) std::cout << result.summary.dump(2) << "\n";
-  if (!how.json && !how.quiet)
-    std::cout << "\n" << table_text(result.summary) << "\nreport: " << out << "/report.html\n";
+  if (!how.json)
+    std::cout << (how.quiet ? "" : "\n") << table_text(result.summary) << "\nreport: " << out
+              << "/report.html\n";
   if (!result.any_finished) {
     std::cerr << "bilevel: no run of any solver has finished; see the notes\n";
     return kNumerical;
@@ -152,6 +172,7 @@ int compare(const CLI::App& command, CompareArguments& given) {
       throw InputError(fmt::format("--noise, --start and the options of the problems mean nothing to {}",
                                    job->entry->name));
   }
+  check_force(given.output);
   if (given.solvers.empty()) throw InputError("--solvers NAME,... is missing: whom shall I compare?");
   const CompareOptions options = given.options();
   const std::string out = given.output.out.empty() ? free_folder("bilevel-compare") : given.output.out;
@@ -168,7 +189,7 @@ int compare(const CLI::App& command, CompareArguments& given) {
                                                                      .start = start_values(given.start),
                                                                      .seed = options.seed});
         if (!given.jobs_at_a_time) share_cores(workers, *contest);
-        return run_comparison(*contest, options, out, callbacks, workers.get());
+        return run_comparison(*contest, options, out, callbacks, workers.get(), given.output.force);
       },
       given.output.how, out);
 }

@@ -6,6 +6,7 @@
 
 #include "bilevel/cli/command.h"
 #include "bilevel/cli/field_flags.h"
+#include "bilevel/cli/jobs.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
 #include "bilevel/task/describe/describe.h"
@@ -19,7 +20,7 @@ void add_describe(CLI::App& data, Body& body) {
     std::string file;
     std::shared_ptr<GivenFlags> flags = std::make_shared<GivenFlags>();
     DescribeOptions options;
-    bool json = false;
+    Presentation how;
   };
   auto given = std::make_shared<Given>();
   CLI::App* c = data.add_subcommand("describe", "what a data file holds, and which rows deserve a look");
@@ -28,12 +29,13 @@ void add_describe(CLI::App& data, Body& body) {
       ->required()
       ->type_name("FILE");
   add_field_flags(*c, fields_of(given->options), given->flags);
-  c->add_flag("--json", given->json, "print one JSON object");
+  c->add_flag("--json", given->how.json, "print one JSON object");
+  add_quiet_flag(*c, given->how);
   c->callback([given, &body] {
     body = [given] {
       fields_of(given->options).set_given(*given->flags);
       const DataDescription description = describe_data(given->file, given->options);
-      std::cout << (given->json ? description.to_json().dump(2) + "\n" : text_of(description));
+      std::cout << (given->how.json ? description.to_json().dump(2) + "\n" : text_of(description));
       return static_cast<int>(kDone);
     };
   });
@@ -50,7 +52,7 @@ void add_generate(CLI::App& data, Body& body) {
     GenerateOptions options;
     std::shared_ptr<GivenFlags> flags = std::make_shared<GivenFlags>();
     std::string out;
-    bool json = false;
+    Presentation how;
   };
   auto given = std::make_shared<Given>();
   CLI::App* c = data.add_subcommand("generate", "a data set whose truth is known, to try a job on");
@@ -61,7 +63,8 @@ void add_generate(CLI::App& data, Body& body) {
       ->required()
       ->type_name("DIR");
   add_field_flags(*c, fields_of(given->options), given->flags);
-  c->add_flag("--json", given->json, "print one JSON object");
+  c->add_flag("--json", given->how.json, "print one JSON object");
+  add_quiet_flag(*c, given->how);
   c->callback([given, &body] {
     body = [given] {
       const std::string& out = given->out;
@@ -72,7 +75,7 @@ void add_generate(CLI::App& data, Body& body) {
       std::string command = "bilevel " + set.command;
       for (size_t at = 0; (at = command.find("FOLDER", at)) != std::string::npos; at += out.size())
         command.replace(at, 6, out);
-      if (given->json) {
+      if (given->how.json) {
         nlohmann::ordered_json summary{
             {"command", "data generate"}, {"kind", given->options.kind}, {"out", out}};
         for (const GeneratedFile& file : set.files) summary["files"].push_back(out + "/" + file.name);

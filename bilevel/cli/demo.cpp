@@ -49,7 +49,7 @@ void add_demo(CLI::App& program, Body& body) {
       program.add_subcommand("demo", "find the games among this machine's packages by their descriptions");
   c->add_option("--out", given->out, "folder; default: ./bilevel-demo-N")->type_name("DIR");
   c->add_flag("--json", given->how.json, "print one JSON object on standard output");
-  c->add_flag("--quiet", given->how.quiet, "nothing but warnings and errors");
+  add_quiet_flag(*c, given->how);
   c->callback([given, &body] {
     body = [given] {
       const std::string out = given->out.empty() ? free_folder("bilevel-demo") : given->out;

@@ -27,12 +27,13 @@ int run_or_resume(const CLI::App& command, const JobEntry& entry, const JobArgum
   JobFlags flags(entry);
   if (!arguments.options.empty()) fields_of(*flags.job).from_json(read_job_options(entry, arguments.options));
   fields_of(flags).set_given(*arguments.given);
+  if (!resume) check_force(output);
   const std::string out = resume               ? output.resume
                           : output.out.empty() ? free_folder("bilevel-" + entry.name)
                                                : output.out;
   const auto job = [&](const JobCallbacks& callbacks) {
     return resume ? resume_job(entry, out, callbacks, flags.work.jobs)
-                  : start_job(entry, *flags.job, out, callbacks, flags.work.jobs);
+                  : start_job(entry, *flags.job, out, callbacks, flags.work.jobs, output.force);
   };
   return show_job(entry, job, output.how, out);
 }
@@ -59,9 +60,10 @@ void add_job(CLI::App& program, Body& body, const JobEntry& entry) {
 void show_result(const nlohmann::ordered_json& summary, const std::string& text, const Presentation& how) {
   if (how.json) {
     std::cout << summary.dump(2) << "\n";
-  } else if (!how.quiet) {
-    std::cout << text;
-  } else {
+    return;
+  }
+  std::cout << text;
+  if (how.quiet) {
     for (const auto& warning : summary.value("warnings", nlohmann::ordered_json::array()))
       std::cerr << "warning: " << printable(warning.get<std::string>()) << "\n";
   }
@@ -70,31 +72,26 @@ void show_result(const nlohmann::ordered_json& summary, const std::string& text,
 int show_job(const JobEntry& entry, const std::function<JobResult(const JobCallbacks&)>& job,
              const Presentation& how, const std::string& out) {
   catch_interrupts();
-  std::unique_ptr<Progress> progress;
-  std::string pass;
-  const ProgressOptions look{
-      .stream = stderr, .is_terminal = is_terminal(stderr), .quiet = how.quiet, .score = entry.score};
-  const JobCallbacks callbacks{
-      .message =
-          [&](const std::string& line) {
-            if (progress) progress->finish();
-            progress.reset();
-            if (!how.quiet) std::cerr << line << "\n";
-          },
-      .progress =
-          [&](const JobProgress& p) {
-            if (!progress || pass != p.pass) {
-              if (progress) progress->finish();
-              pass = p.pass;
-              progress = std::make_unique<Progress>(pass, p.steps, look, p.step - 1);
-            }
-            progress->update(
-                {.step = p.step, .loss = p.upper_loss, .best = entry.score_is_loss ? -p.best : p.best});
-          },
-      .interrupt = &interrupted(),
-      .command_line = command_line()};
+  Progress bar(
+      {.stream = stderr, .is_terminal = is_terminal(stderr), .quiet = how.quiet, .score = entry.score});
+  bool moved = false;  // not when the run had finished before
+  const JobCallbacks callbacks{.message = [&](const std::string& line) { bar.message(line); },
+                               .progress =
+                                   [&](const JobProgress& p) {
+                                     moved = true;
+                                     bar.update({.phase = p.phase,
+                                                 .share = p.share,
+                                                 .earlier = p.earlier,
+                                                 .step = p.step,
+                                                 .steps = p.steps,
+                                                 .loss = p.upper_loss,
+                                                 .best = entry.score_is_loss ? -p.best : p.best});
+                                   },
+                               .interrupt = &interrupted(),
+                               .command_line = command_line()};
   const JobResult result = job(callbacks);
-  if (progress) progress->finish();
+  if (result.finished && moved) bar.update({.phase = entry.name, .share = 1});
+  bar.finish();
 
   show_result(result.summary, result.finished ? result.text : "", how);
   if (result.reason == StopReason::interrupted) {
@@ -143,11 +140,26 @@ const JobCommand* parsed(const std::vector<JobCommand>& commands) {
 
 void add_output_flags(CLI::App& command, OutputFlags& flags, const std::string& out_meaning) {
   command.add_option("--out", flags.out, out_meaning)->group("Output")->type_name("DIR");
+  command
+      .add_flag("--force", flags.force,
+                "replace the run of bilevel that --out holds, once nothing can be refused any more")
+      ->group("Output");
   command.add_option("--resume", flags.resume, "continue the run in this folder, with its own options")
       ->group("Output")
       ->type_name("DIR");
   command.add_flag("--json", flags.how.json, "print one JSON object on standard output")->group("Output");
-  command.add_flag("--quiet", flags.how.quiet, "nothing but warnings and errors")->group("Output");
+  add_quiet_flag(command, flags.how)->group("Output");
+}
+
+CLI::Option* add_quiet_flag(CLI::App& command, Presentation& how) {
+  return command.add_flag(
+      "--quiet", how.quiet,
+      "no progress and no messages but warnings and errors; the result is printed all the same");
+}
+
+void check_force(const OutputFlags& flags) {
+  if (flags.force && flags.out.empty())
+    throw InputError("--force replaces the folder of --out, which is missing");
 }
 
 bool resumes(const CLI::App& command) {

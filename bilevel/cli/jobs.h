@@ -15,21 +15,29 @@ namespace bilevel::cli {
 /// How a run is shown to a person or a program.
 struct Presentation {
   bool json = false;   ///< exactly one JSON object on standard output
-  bool quiet = false;  ///< nothing but warnings and errors, on standard error
+  bool quiet = false;  ///< on standard error nothing but warnings and errors
 };
+
+/// --quiet.
+CLI::Option* add_quiet_flag(CLI::App& command, Presentation& how);
 
 struct OutputFlags {
   std::string out, resume;
+  bool force = false;
   Presentation how;
 };
 
-/// --out, --resume, --json and --quiet.
+/// --out, --force, --resume, --json and --quiet.
 void add_output_flags(CLI::App& command, OutputFlags& flags, const std::string& out_meaning);
 
 /// Whether --resume was given. Throws InputError for anything beside it but --json, --quiet, --jobs and --replot.
 bool resumes(const CLI::App& command);
 
-/// Shows the end of a command: its JSON, or its text; with --quiet and no --json the summary's warnings alone.
+/// Throws InputError for --force without --out: a free folder replaces nothing.
+void check_force(const OutputFlags& flags);
+
+/// Shows the end of a command on standard output: its JSON, or its text. With --quiet and no --json the summary's warnings too,
+/// on standard error.
 void show_result(const nlohmann::ordered_json& summary, const std::string& text, const Presentation& how);
 
 /// Runs a job with progress on standard error and the result on standard output; returns the exit code. `out` may be

@@ -20,7 +20,8 @@ void show_prediction(const PredictRequest& request, const Presentation& how) {
   const Prediction prediction = predict(request);
   if (how.json) std::cout << prediction.summary.dump(2) << "\n";
   std::cout << prediction.table << std::flush;
-  if (!how.json && !how.quiet) (table ? std::cerr : std::cout) << prediction.text;
+  if (!how.json && !table) std::cout << prediction.text;
+  if (table && !how.quiet) std::cerr << prediction.text;
   for (const auto& warning : prediction.summary.at("warnings"))
     std::cerr << "warning: " << printable(warning.get<std::string>()) << "\n";
   if (!std::cout) throw FileError("standard output: cannot be written");
@@ -66,7 +67,7 @@ void add_predict(CLI::App& program, Body& body) {
       ->capture_default_str();
   add_field_flags(*c, fields_of(r.read), arguments->read);
   c->add_flag("--json", arguments->how.json, "print one JSON object on standard output");
-  c->add_flag("--quiet", arguments->how.quiet, "nothing but warnings and errors");
+  add_quiet_flag(*c, arguments->how);
   c->callback([arguments, &body] {
     body = [arguments] {
       fields_of(arguments->request.read).set_given(*arguments->read);

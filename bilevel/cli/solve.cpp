@@ -35,6 +35,7 @@ void add_solve(CLI::App& program, Body& body) {
             entry, [&](const JobCallbacks& callbacks) { return resume_solve_job(output.resume, callbacks); },
             output.how, output.resume);
       }
+      check_force(output);
       SolveJobOptions job = arguments->job;
       if (job.problem.empty()) throw InputError("which problem? 'bilevel list problems' tells them");
       fields_of(job).set_given(*arguments->given);
@@ -42,7 +43,10 @@ void add_solve(CLI::App& program, Body& body) {
       apply_problem_flags(*arguments->problem, *known);
       job.problem_options = fields_of(*known).to_json();
       return show_job(
-          entry, [&](const JobCallbacks& callbacks) { return run_solve_job(job, output.out, callbacks); },
+          entry,
+          [&](const JobCallbacks& callbacks) {
+            return run_solve_job(job, output.out, callbacks, output.force);
+          },
           output.how, output.out);
     };
   });

@@ -15,6 +15,7 @@ namespace {
 
 constexpr double kRedrawSeconds = 0.1;
 constexpr double kLineSeconds = 10;
+constexpr double kLeastMade = 0.01;  // share from which on what is left is told
 constexpr int kMinBar = 8;
 constexpr int kMaxBar = 40;
 
@@ -32,12 +33,7 @@ bool is_terminal(std::FILE* stream) {
   return ::isatty(::fileno(stream)) == 1 && term != nullptr && std::string_view(term) != "dumb";
 }
 
-Progress::Progress(std::string phase, int64_t total_steps, ProgressOptions options, int64_t first_step)
-    : phase_(std::move(phase)),
-      total_steps_(total_steps),
-      first_step_(first_step),
-      options_(std::move(options)) {
-  state_.step = first_step;
+Progress::Progress(ProgressOptions options) : options_(std::move(options)) {
   start_seconds_ = now();
   // A terminal shows the bar at the first update, a log its first line only after the interval.
   last_seconds_ = options_.is_terminal ? -std::numeric_limits<double>::infinity() : start_seconds_;
@@ -50,7 +46,9 @@ Progress::~Progress() {
 void Progress::update(const ProgressState& state) {
   if (options_.quiet || finished_) return;
   state_ = state;
+  updated_ = true;
   const double seconds = now();
+  if (share_known() && !counted_from_) counted_from_ = seconds;
   if (seconds - last_seconds_ < (options_.is_terminal ? kRedrawSeconds : kLineSeconds)) return;
   last_seconds_ = seconds;
   draw();
@@ -66,7 +64,7 @@ void Progress::message(std::string_view text) {
 }
 
 void Progress::finish() {
-  if (options_.quiet || finished_) return;
+  if (options_.quiet || finished_ || !updated_) return;
   draw();
   if (options_.is_terminal) std::fputc('\n', options_.stream);
   std::fflush(options_.stream);
@@ -85,32 +83,29 @@ int Progress::width() const {
   return 80;
 }
 
+bool Progress::share_known() const { return std::isfinite(state_.share); }
+
 std::string Progress::numbers(Detail detail) const {
-  const double elapsed = now() - start_seconds_;
   std::string text;
-  if (total_steps_ <= 0) text += fmt::format("  {} {}", options_.unit, state_.step);
-  if (total_steps_ > 0 && detail == Detail::kFull)
-    text += fmt::format("  {} {}/{}", options_.unit, state_.step, total_steps_);
+  if (state_.steps <= 0 && state_.step > 0) text += fmt::format("  {} {}", options_.unit, state_.step);
+  if (state_.steps > 0 && detail == Detail::kFull)
+    text += fmt::format("  {} {}/{}", options_.unit, state_.step, state_.steps);
   if (std::isfinite(state_.loss) && detail != Detail::kShort)
     text += fmt::format("  loss {:.4g}", state_.loss);
   if (std::isfinite(state_.best)) text += fmt::format("  best {} {:.4f}", options_.score, state_.best);
-  text += "  " + clock_text(elapsed);
-  const int64_t done = state_.step - first_step_;
-  if (total_steps_ > state_.step && done > 0) {
-    const double remaining =
-        elapsed / static_cast<double>(done) * static_cast<double>(total_steps_ - state_.step);
-    text += fmt::format(", {} left", clock_text(std::ceil(remaining)));
+  text += "  " + clock_text(now() - start_seconds_);
+  const double made = state_.share - state_.earlier;
+  if (share_known() && state_.share < 1 && made >= kLeastMade) {
+    const double left = (now() - *counted_from_) / made * (1 - state_.share);
+    text += fmt::format(", {} left", clock_text(std::ceil(left - 1e-6)));
   }
   return text;
 }
 
 void Progress::draw() {
-  const double share =
-      total_steps_ > 0
-          ? std::clamp(static_cast<double>(state_.step) / static_cast<double>(total_steps_), 0.0, 1.0)
-          : 0;
-  std::string line = phase_;
-  if (total_steps_ > 0) line += fmt::format(" {:3d} %", static_cast<int>(std::floor(100 * share)));
+  const double share = share_known() ? std::clamp(state_.share, 0.0, 1.0) : 0;
+  std::string line = state_.phase;
+  if (share_known()) line += fmt::format(" {:3d} %", static_cast<int>(std::floor(100 * share)));
   std::string rest = numbers(Detail::kFull);
   if (!options_.is_terminal) {
     fmt::print(options_.stream, "{}{}\n", line, rest);
@@ -119,7 +114,7 @@ void Progress::draw() {
   }
   const int columns = std::max(1, width() - 1);  // a full last column would wrap on some terminals
   const auto room = [&] { return columns - static_cast<int>(line.size() + rest.size()) - 3; };
-  if (total_steps_ > 0) {
+  if (share_known()) {
     for (const Detail less : {Detail::kNoStep, Detail::kShort}) {
       if (room() < kMinBar) rest = numbers(less);
     }
@@ -129,8 +124,11 @@ void Progress::draw() {
               std::string(static_cast<size_t>(cells - full), '.') + "]";
     }
   }
+  const size_t wide = line.size() + rest.size(), most = static_cast<size_t>(columns);
+  if (const size_t cut = std::min(wide - std::min(wide, most), state_.phase.size()); cut > 0)
+    line.erase(state_.phase.size() - cut, cut);
   line += rest;
-  if (line.size() > static_cast<size_t>(columns)) line.resize(static_cast<size_t>(columns));
+  if (line.size() > most) line.resize(most);
   fmt::print(options_.stream, "\r{}\x1b[K", line);  // ESC [ K clears what the last, longer line left
   std::fflush(options_.stream);
   drawn_ = true;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,22 +28,24 @@ bool is_terminal(std::FILE* stream);
 
 /// The state of a run. Values that are not finite are not shown.
 struct ProgressState {
-  int64_t step = 0;
+  std::string phase = {};                                   ///< a few words in front: "training", "refit"
+  double share = std::numeric_limits<double>::quiet_NaN();  ///< of the whole run, 0 to 1; NaN: not known
+  double earlier = 0;  ///< share that was there when this process began: it does not count for its speed
+  int64_t step = 0;    ///< in the phase; 0: nothing is counted there
+  int64_t steps = 0;   ///< of the phase; 0: not known
   double loss = std::numeric_limits<double>::quiet_NaN();
   double best = std::numeric_limits<double>::quiet_NaN();  ///< best score so far
 };
 
-/// Shows the progress of one phase of a run. On a terminal: one line, redrawn at most 10 times a second,
-/// which never wraps; `finish` leaves the last state there and ends the line, the destructor without `finish`
-/// (an exception passes) clears it. Elsewhere: a plain line at most every 10 seconds and one at `finish`.
-/// `update` costs a clock reading when nothing is to be drawn. Not thread-safe. Errors of the stream are
-/// ignored: progress must not stop a run.
+/// Shows the progress of a run, from its first phase to its last: the share of the whole that is done, the time it has taken
+/// and the time that is left by it. On a terminal: one line, redrawn at most 10 times a second, which never wraps; `finish`
+/// leaves the last state there and ends the line, the destructor without `finish` (an exception passes) clears it. Elsewhere: a
+/// plain line at most every 10 seconds and one at `finish`. `update` costs a clock reading when nothing is to be drawn. Not
+/// thread-safe. Errors of the stream are ignored: progress must not stop a run.
 class Progress {
  public:
-  /// `phase`: a word or two in front ("training", "refit"). `total_steps`: 0 when it is not known (a run
-  /// limited by time); then there is no bar and no remaining time. `first_step`: the step at which this
-  /// process starts; a resumed run's earlier steps do not count for its speed.
-  Progress(std::string phase, int64_t total_steps, ProgressOptions options, int64_t first_step = 0);
+  /// Time is counted from here; what is left follows from the shares and times since the first one that is known.
+  explicit Progress(ProgressOptions options);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -53,7 +56,7 @@ class Progress {
   /// Prints a line of text without disturbing the bar (nothing when quiet).
   void message(std::string_view text);
 
-  /// Draws the last state and ends the line. Later calls do nothing.
+  /// Draws the last state, where there is any, and ends the line. Later calls do nothing.
   void finish();
 
  private:
@@ -62,17 +65,17 @@ class Progress {
 
   double now() const;
   int width() const;
+  bool share_known() const;
   std::string numbers(Detail detail) const;
   void draw();
   void clear_line();
 
-  std::string phase_;
-  int64_t total_steps_;
-  int64_t first_step_;
   ProgressOptions options_;
   ProgressState state_;
   double start_seconds_;
   double last_seconds_;
+  std::optional<double> counted_from_;  // the time of the first known share
+  bool updated_ = false;
   bool drawn_ = false;
   bool finished_ = false;
 };

@@ -136,6 +136,13 @@ std::vector<torch::Tensor> Inputs::matrix() const {
   return {};
 }
 
+int64_t Inputs::entries() const {
+  const torch::Tensor& all = kind_ == InputKind::dense    ? dense_
+                             : kind_ == InputKind::sparse ? sparse_.values
+                                                          : tokens_.ids;
+  return all.defined() ? all.numel() : 0;
+}
+
 int64_t Inputs::bytes() const {
   const auto of = [](const torch::Tensor& t) { return t.defined() ? static_cast<int64_t>(t.nbytes()) : 0; };
   return of(dense_) + of(sparse_.indices) + of(sparse_.values) + of(tokens_.ids);

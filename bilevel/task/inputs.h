@@ -29,6 +29,8 @@ class Inputs {
 
   InputKind kind() const { return kind_; }
   int64_t rows() const;
+  /// Numbers of dense rows, entries of sparse ones, tokens: of all rows.
+  int64_t entries() const;
   /// Bytes of all rows.
   int64_t bytes() const;
   torch::Device device() const;

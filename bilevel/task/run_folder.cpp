@@ -18,6 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
+constexpr std::string_view kRunFolders[] = {"parts", "runs"};  // in the folder of a run
+
 std::string options_path(const std::string& folder) { return (fs::path(folder) / "options.json").string(); }
 
 /// Whether a folder is empty but for the lock and the half-written options of a process that was killed
@@ -36,6 +38,41 @@ std::string utc_now() {
   std::array<char, 32> text{};
   std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M:%S UTC", &parts);
   return text.data();
+}
+
+bool is_within(const fs::path& file, const fs::path& folder) {
+  return std::mismatch(folder.begin(), folder.end(), file.begin(), file.end()).first == folder.end();
+}
+
+/// Throws InputError for a folder that --force must not replace.
+void refuse_to_replace(const std::string& out, const Json& content) {
+  const auto refuse = [&](const std::string& why) {
+    throw InputError(fmt::format("--force does not replace {}: {}; give another --out", out, why));
+  };
+  if (fs::is_symlink(out)) refuse("it is a symbolic link");
+  const Json saved = fs::is_regular_file(options_path(out))
+                         ? Json::parse(read_file(options_path(out)), nullptr, /*allow_exceptions=*/false)
+                         : Json();
+  if (!saved.is_object() || !saved.contains("command") || !saved.contains("version"))
+    refuse("it holds no run of bilevel (an options.json with command and version)");
+  for (const auto& entry : fs::directory_iterator(out)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory() && std::ranges::count(kRunFolders, name) == 0)
+      refuse(fmt::format("the folder {} in it belongs to no run", name));
+  }
+  const fs::path folder = fs::canonical(out);
+  if (is_within(fs::canonical(fs::current_path()), folder)) refuse("the current directory is in it");
+  for (const Json& file : content.value("files", Json::array())) {
+    const std::string path = file.at("path");
+    if (path != "-" && is_within(fs::weakly_canonical(path), folder)) refuse(path + " is read from it");
+  }
+}
+
+/// All but the lock, which this process holds.
+void remove_run(const std::string& out) {
+  for (const auto& entry : fs::directory_iterator(out)) {
+    if (entry.path().filename() != ".lock") fs::remove_all(entry.path());
+  }
 }
 
 }  // namespace
@@ -58,17 +95,22 @@ Json fingerprints(const std::vector<std::string>& paths) {
 }
 
 FolderLock new_run_folder(const std::string& out, const std::string& command, const std::string& command_line,
-                          const Json& content) {
-  if (fs::exists(out) && !(fs::is_directory(out) && holds_nothing(out))) {
+                          const Json& content, bool force) {
+  const bool taken = fs::exists(out) && !(fs::is_directory(out) && holds_nothing(out));
+  if (taken && force) {
+    refuse_to_replace(out, content);
+  } else if (taken) {
     throw InputError(
         fs::exists(options_path(out))
             ? fmt::format(
-                  "{} holds another run; continue it with 'bilevel {} --resume {}', or give another --out",
+                  "{} holds another run; continue it with 'bilevel {} --resume {}', give another --out, or "
+                  "replace it with --force",
                   out, command, out)
             : fmt::format("{} exists and is not an empty folder; give another --out", out));
   }
   create_folder(out);
   FolderLock lock(out);
+  if (taken) remove_run(out);
   Json saved{{"command", command},
              {"command_line", command_line},
              {"version", BILEVEL_VERSION},

@@ -13,11 +13,13 @@ namespace bilevel {
 /// Absolute path, size and checksum of every file (two for IDX images), to notice that one changed. Throws as `read_file` does.
 nlohmann::ordered_json fingerprints(const std::vector<std::string>& paths);
 
-/// Makes and locks `out` and writes options.json there: the command, the line it was called by (empty: by a library), the
-/// program's version, the date in UTC and the members of `content`. Throws InputError when `out` holds anything already (what a process left that was killed before
-/// it wrote options.json does not count).
+/// Makes and locks `out` and writes options.json there: the command, the line it was called by (empty: by a library), the program's
+/// version, the date in UTC and the members of `content`. Throws InputError when `out` holds anything already (what a process left
+/// that was killed before it wrote options.json does not count). With `force` the run of this program that `out` holds is removed
+/// first; InputError where it holds anything that is no run, where it is the current directory or above it, is a link, or holds
+/// one of the `content`'s "files", and where another process works there: then nothing is removed.
 FolderLock new_run_folder(const std::string& out, const std::string& command, const std::string& command_line,
-                          const nlohmann::ordered_json& content);
+                          const nlohmann::ordered_json& content, bool force = false);
 
 /// The options.json of a run. Throws InputError when there is none or it is that of another command,
 /// FileError when it is broken.

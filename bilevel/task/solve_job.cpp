@@ -38,8 +38,9 @@ Json values_of(const torch::Tensor& variable) {
 
 class SolveRun {
  public:
-  SolveRun(SolveJobOptions options, std::string out, const JobCallbacks& callbacks, bool resume)
-      : o_(std::move(options)), out_(std::move(out)), callbacks_(callbacks), resume_(resume) {}
+  SolveRun(SolveJobOptions options, std::string out, const JobCallbacks& callbacks, bool resume,
+           bool force = false)
+      : o_(std::move(options)), out_(std::move(out)), callbacks_(callbacks), resume_(resume), force_(force) {}
 
   JobResult run() {
     fields_of(o_).validate();
@@ -73,9 +74,10 @@ class SolveRun {
       return std::nullopt;
     }
     const Json files = fingerprints(input_files(*known_));
-    std::optional<FolderLock> lock = resume_ ? continue_run_folder(out_, files)
-                                             : new_run_folder(out_, "solve", callbacks_.command_line,
-                                                              {{"options", o_.to_json()}, {"files", files}});
+    std::optional<FolderLock> lock =
+        resume_ ? continue_run_folder(out_, files)
+                : new_run_folder(out_, "solve", callbacks_.command_line,
+                                 {{"options", o_.to_json()}, {"files", files}}, force_);
     resume_ = resume_ && fs::exists(path("checkpoint.safetensors"));
     if (resume_) {
       const auto [tensors, metadata] = load_safetensors(path("checkpoint.safetensors"));
@@ -119,7 +121,12 @@ class SolveRun {
       }
     }
     if (callbacks_.progress) {
-      callbacks_.progress({.pass = "solving",
+      const auto steps = static_cast<double>(o_.steps);
+      if (!earlier_share_) earlier_share_ = static_cast<double>(made.step - 1) / steps;
+      callbacks_.progress({.phase = "solving",
+                           .share = std::max(static_cast<double>(made.step) / steps,
+                                             o_.max_seconds ? seconds / *o_.max_seconds : 0),
+                           .earlier = *earlier_share_,
                            .step = made.step,
                            .steps = o_.steps,
                            .upper_loss = latest_.at("upper").get<double>()});
@@ -238,7 +245,7 @@ class SolveRun {
   SolveJobOptions o_;
   std::string out_;
   const JobCallbacks& callbacks_;
-  bool resume_;
+  bool resume_, force_;
 
   std::unique_ptr<KnownProblem> known_;
   std::optional<KnownMetrics> metrics_;
@@ -250,15 +257,16 @@ class SolveRun {
   TraceRow last_;              // the latest step that was evaluated; its seconds are without evaluations
   int64_t written_step_ = -1;  // the last one in the trace
   double evaluation_seconds_ = 0;
+  std::optional<double> earlier_share_;  // before this process's first step
   std::optional<StopReason> early_end_;
   std::string early_message_;
 };
 
 }  // namespace
 
-JobResult run_solve_job(const SolveJobOptions& options, const std::string& out,
-                        const JobCallbacks& callbacks) {
-  return SolveRun(options, out, callbacks, false).run();
+JobResult run_solve_job(const SolveJobOptions& options, const std::string& out, const JobCallbacks& callbacks,
+                        bool force) {
+  return SolveRun(options, out, callbacks, false, force).run();
 }
 
 JobResult resume_solve_job(const std::string& out, const JobCallbacks& callbacks) {

@@ -35,10 +35,10 @@ struct SolveJobOptions {
 /// `KnownProblem::evaluations` of them, and at the end; they call no oracle and their time is counted apart.
 /// With `out` not empty, writes there options.json and a checkpoint before step 1, trace.jsonl, and at the
 /// end distance.svg, gradient_norm.svg, objectives.svg, report.html and, last, summary.json; the folder is
-/// made after all options have been checked and all files read. Throws InputError (also when `out` holds
+/// made after all options have been checked and all files read; `force`: see `new_run_folder`. Throws InputError (also when `out` holds
 /// anything) and FileError.
 JobResult run_solve_job(const SolveJobOptions& options, const std::string& out,
-                        const JobCallbacks& callbacks = {});
+                        const JobCallbacks& callbacks = {}, bool force = false);
 
 /// Continues the run in `out`, bit for bit, or returns its summary when it had finished. Throws InputError
 /// when there is no such run, an input file has changed, or another process works there.

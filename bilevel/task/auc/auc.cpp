@@ -22,6 +22,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Of the baseline's time, after the fits at weaker and weaker penalties; the rest is the refit.
+constexpr double kFitted[] = {0.07, 0.15, 0.25, 0.42, 0.77};
+
 Json metrics_json(const ScoredRows& rows, double loss) {
   return {{"auc", auc(rows)}, {"average_precision", average_precision(rows)}, {"loss", loss}};
 }
@@ -46,9 +49,15 @@ ScoredRows baseline_on(AucSetup& setup, const Inputs& inputs, int64_t width) {
     setup.note(fmt::format("the baseline is fitted on {} of the {} training rows: it keeps them in memory",
                            train.size(), parts.train.size()));
   const torch::Tensor valid = setup.labels_of(judges);
+  Phases& phases = *setup.context().phases;
+  phases.begin(kLinearFits, "linear baseline");
+  size_t fits = 0;
   LogisticRegression chosen =
       select_logistic_regression(inputs.gather(train), width, setup.labels_of(train), inputs.gather(judges),
-                                 [&](const torch::Tensor& scores) { return auc(ScoredRows(scores, valid)); });
+                                 [&](const torch::Tensor& scores) {
+                                   phases.advance(kFitted[fits++] / (setup.refit() ? 1 : kFitted[4]));
+                                   return auc(ScoredRows(scores, valid));
+                                 });
   if (setup.refit()) {
     std::vector<int64_t> pool = parts.train;
     pool.insert(pool.end(), parts.valid.begin(), parts.valid.end());
@@ -72,6 +81,7 @@ std::pair<ScoredRows, std::string> make_baseline(AucSetup& setup, const FittedIn
     return {baseline_on(setup, read.inputs, read.shape.width), "logistic regression on the same features"};
   FeatureOptions options = feature_options(setup.options(), "bag", 256);
   options.embedding.clear();
+  setup.context().phases->begin(kNgrams, "n-grams of the baseline");
   const FittedInputs inputs = setup.fit(options, setup.parts().train).second;
   return {baseline_on(setup, inputs.inputs, inputs.shape.width),
           "logistic regression on word and character n-grams"};
@@ -160,10 +170,12 @@ JobResult run_auc(AucSetup& setup) {
   const AucOutcome outcome = train_auc(setup, passes);
   if (!outcome.model) return unfinished(setup.context(), o, passes);
 
+  setup.context().phases->begin(kReportPhase, "measuring");
   Json summary = summary_of(setup.context(), o, passes);
   summary["best_step"] = outcome.best_step;
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   const AucFigures figures = measure(setup, outcome, summary);
+  setup.context().phases->begin(kReportPhase, "writing the report");
   const double threshold = figures.threshold.valid.threshold;
   const Calibration calibration =
       fit_platt(auc_probabilities(outcome.valid_scores), setup.labels_of(outcome.judging).to(torch::kInt64));
@@ -176,6 +188,7 @@ JobResult run_auc(AucSetup& setup) {
               {"loss", o.loss}});
   write_predictions(setup, figures, calibration);
   explain(setup, outcome, summary);
+  note_time(setup.context(), summary);
   write_auc_report(setup, outcome, figures, summary);
   std::string text = auc_text(setup, figures, summary);
   return finished(setup.context(), passes, std::move(summary), std::move(text));

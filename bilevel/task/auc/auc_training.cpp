@@ -8,6 +8,7 @@
 
 #include "bilevel/core/streams.h"
 #include "bilevel/report/metrics.h"
+#include "bilevel/task/job/costs.h"
 #include "bilevel/task/job/job.h"
 
 namespace bilevel {
@@ -23,7 +24,7 @@ class AucTraining {
 
   AucOutcome execute() {
     if (!select() || !setup_.refit()) return std::move(outcome_);
-    if (holds_few(parts_.valid) && o_.valid.empty() && !cross_fit()) return std::move(outcome_);
+    if (cross_fits() && !cross_fit()) return std::move(outcome_);
     refit();
     return std::move(outcome_);
   }
@@ -44,7 +45,10 @@ class AucTraining {
                         .seed = o_.seed};
     const auto scores = [&] { return model->scores(outcome_.features.inputs, parts_.valid); };
     const torch::Tensor labels = setup_.labels_of(parts_.valid);
-    const PassOutcome* chosen = passes_.run(plan, problem, *make_solver(), [&] {
+    const std::unique_ptr<Solver> solver = make_solver();
+    plan_phases(*model, *solver, plan.steps);
+    setup_.context().phases->begin(plan.name, plan.shown);
+    const PassOutcome* chosen = passes_.run(plan, problem, *solver, [&] {
       const AucEstimate valid = auc_estimate(ScoredRows(scores(), labels));
       return Evaluation{.score = valid.auc,
                         .standard_error = valid.standard_error,
@@ -61,15 +65,19 @@ class AucTraining {
     return true;
   }
 
-  bool holds_few(const std::vector<int64_t>& rows) const {
-    const auto positives = static_cast<int64_t>(setup_.labels_of(rows).sum().item<double>());
-    return std::min(positives, static_cast<int64_t>(rows.size()) - positives) < kFewRows;
+  static constexpr int64_t kFolds = 5;
+  static std::string fold_name(int64_t k) { return fmt::format("fold {}", k + 1); }
+
+  /// Whether the validation rows were cut and hold few of a class.
+  bool cross_fits() const {
+    const auto positives = static_cast<int64_t>(setup_.labels_of(parts_.valid).sum().item<double>());
+    const auto all = static_cast<int64_t>(parts_.valid.size());
+    return setup_.refit() && o_.valid.empty() && std::min(positives, all - positives) < kFewRows;
   }
 
   /// Scores of all rows but the test rows, each by a model that was trained without its fold. False when a pass came to no
   /// outcome. Does nothing where a fold would leave one class alone to train on.
   bool cross_fit() {
-    constexpr int64_t kFolds = 5;
     const std::vector<int64_t> fold_of = setup_.folds_of(pool_, kFolds, o_.seed);
     std::vector<std::vector<int64_t>> out(kFolds), rest(kFolds);
     for (size_t i = 0; i < pool_.size(); ++i) {
@@ -84,24 +92,24 @@ class AucTraining {
     outcome_ = {};
     std::vector<torch::Tensor> scores;
     std::vector<int64_t> judging;
-    for (size_t k = 0; k < out.size(); ++k) {
-      if (out[k].empty()) continue;
-      const uint64_t seed = derive_seed(o_.seed, fmt::format("fold {}", k + 1));
-      const std::unique_ptr<AucModel> model = make_model(rest[k], seed);
-      const Problem problem = model->problem(data(rest[k], rest[k]), *o_.batch_size);
-      const PassOutcome* made =
-          passes_.run({.name = fmt::format("fold {}", k + 1),
-                       .shown = fmt::format("cross-fitting {} of {}", k + 1, kFolds),
-                       .steps = whole.best_step,
-                       .schedule_steps = setup_.default_steps(),
-                       .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
-                       .seed = seed},
-                      problem, *make_solver());
+    for (int64_t k = 0; k < kFolds; ++k) {
+      const std::vector<int64_t>&judged = out[static_cast<size_t>(k)], &others = rest[static_cast<size_t>(k)];
+      if (judged.empty()) continue;
+      const PassPlan plan{.name = fold_name(k),
+                          .shown = fmt::format("cross-fitting {} of {}", k + 1, kFolds),
+                          .steps = whole.best_step,
+                          .schedule_steps = setup_.default_steps(),
+                          .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
+                          .seed = derive_seed(o_.seed, fold_name(k))};
+      const std::unique_ptr<AucModel> model = make_model(others, plan.seed);
+      const Problem problem = model->problem(data(others, others), *o_.batch_size);
+      setup_.context().phases->begin(plan.name, plan.shown);
+      const PassOutcome* made = passes_.run(plan, problem, *make_solver());
       if (made == nullptr) return false;
       set_from_flat(problem.upper.parameters, made->upper);
       set_from_flat(problem.lower.parameters, made->lower);
-      scores.push_back(model->scores(outcome_.features.inputs, out[k]));
-      judging.insert(judging.end(), out[k].begin(), out[k].end());
+      scores.push_back(model->scores(outcome_.features.inputs, judged));
+      judging.insert(judging.end(), judged.begin(), judged.end());
     }
     outcome_ = std::move(whole);
     outcome_.judging = std::move(judging);
@@ -127,7 +135,26 @@ class AucTraining {
                         .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
                         .seed = seed};
     const Problem problem = model->problem(data(pool_, pool_), *o_.batch_size);
+    setup_.context().phases->begin(plan.name, plan.shown);
     if (passes_.run(plan, problem, *make_solver()) != nullptr) outcome_.model = std::move(model);
+  }
+
+  void plan_phases(const AucModel& model, Solver& solver, int64_t steps) const {
+    const FittedInputs& read = outcome_.features;
+    const auto rows = [](const std::vector<int64_t>& part) { return static_cast<int64_t>(part.size()); };
+    const int64_t lower = std::min(*o_.batch_size, rows(parts_.train));
+    const int64_t upper = setup_.papers() ? std::min(*o_.batch_size, rows(parts_.valid)) : lower;
+    const Network& network = *model.network();
+    const double training = training_cost(solver, steps, lower, upper, network, read.inputs);
+    const auto all = static_cast<double>(read.inputs.rows());
+    for (int64_t k = 0; k < (cross_fits() ? kFolds : 0); ++k)
+      setup_.context().phases->plan({{fold_name(k), training}});
+    setup_.context().phases->plan(
+        {{"select", training},
+         {"refit", setup_.refit() ? training : 0},
+         {kReportPhase, all * row_cost(network, read.inputs)},
+         {kNgrams, read.inputs.kind() == InputKind::tokens ? ngrams_cost(read.inputs) : 0},
+         {kLinearFits, (setup_.refit() ? 6 : 5) * linear_fit_cost(read, rows(parts_.train))}});
   }
 
   std::unique_ptr<AucModel> make_model(const std::vector<int64_t>& rows, uint64_t seed) {

@@ -21,6 +21,9 @@ struct AucOutcome {
   double valid_loss = 0;       ///< loss A there
 };
 
+/// The phases of the baseline, after those of the passes.
+inline constexpr const char *kNgrams = "ngrams", *kLinearFits = "linear-fits";
+
 /// First pass: trains on the training rows and measures the validation AUC ten times. `StepRule` chooses the
 /// step: an earlier peak is noise unless it is clearly higher, and the later step of a run whose step size
 /// falls to zero lies closer to the regularized optimum. Second pass (`AucSetup::refit`): features and model anew on

@@ -133,11 +133,13 @@ JobResult run_clean(Weighing& setup, JobParts& parts) {
   try {
     const std::optional<Cleaned> cleaned = clean_labels(setup, parts, passes);
     if (!cleaned) return unfinished(context, setup.options(), passes);
+    context.phases->begin(kReportPhase, "writing the report");
     Json summary = summary_of(context, setup.options(), passes);
     summary["best_steps"] = cleaned->best_steps;
     describe(setup, *cleaned, summary);
     summary["cleaned"] = write_cleaned(setup, *cleaned);
     summary["odd_rows"] = write_odd_rows(setup);
+    note_time(context, summary);
     write_files(setup, *cleaned, summary);
     return finished(context, passes, summary, clean_text(setup, *cleaned, summary));
   } catch (const Interrupted& stop) {
@@ -160,11 +162,11 @@ JobEntry clean_entry() {
               },
           .predict = predict_classes,
           .in_parts = true,
-          .suggest =
-              [](const DataDescription&) {
-                return Suggestion{" --trusted TRUSTED",
-                                  "find wrong labels with the help of a small file of trusted rows"};
-              }};
+          .suggest = [](const DataDescription& d) -> std::optional<Suggestion> {
+            if (d.classes.back().rows < 2) return std::nullopt;
+            return Suggestion{" --trusted TRUSTED",
+                              "find wrong labels with the help of a small file of trusted rows"};
+          }};
 }
 
 }  // namespace bilevel

@@ -8,6 +8,7 @@
 #include "bilevel/core/tensor_json.h"
 #include "bilevel/report/metrics.h"
 #include "bilevel/task/clean/clean_model.h"
+#include "bilevel/task/job/costs.h"
 
 namespace bilevel {
 namespace {
@@ -15,11 +16,15 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kReferenceFolds = 5;
+constexpr const char* kDropNames[] = {"drop-self", "drop-trusted", "drop-product"};
+constexpr double kOfLinearFit = 0.4;  // of `linear_fit_cost`: fewer iterations
 
-Part baseline_part(const std::string& name, const std::string& shown, const Json& more = Json::object()) {
+Part baseline_part(const CleanSetup& setup, const std::string& name, const std::string& shown,
+                   const Json& more = Json::object()) {
   Json request{{"baseline", name}};
   request.update(more);
-  return {.name = "baseline-" + name, .shown = "fitting: baseline, " + shown, .request = request};
+  const Phase phase = CleanBaselines::phase(setup, name);
+  return {.name = phase.name, .shown = "fitting: baseline, " + shown, .request = request, .cost = phase.cost};
 }
 
 }  // namespace
@@ -35,23 +40,34 @@ CleanBaselines::CleanBaselines(const CleanSetup& setup) : setup_(setup) {
 }
 
 std::vector<Part> CleanBaselines::first_parts(const CleanSetup& setup) {
-  std::vector<Part> parts{baseline_part("all", "noisy and trusted rows"),
-                          baseline_part("self", "self-confidence")};
-  if (!setup.trusted().empty()) parts.push_back(baseline_part("trusted", "trusted rows"));
+  std::vector<Part> parts{baseline_part(setup, "all", "noisy and trusted rows"),
+                          baseline_part(setup, "self", "self-confidence")};
+  if (!setup.trusted().empty()) parts.push_back(baseline_part(setup, "trusted", "trusted rows"));
   return parts;
+}
+
+std::vector<const char*> CleanBaselines::dropping_names(const CleanSetup& setup) {
+  if (setup.trusted().empty()) return {kDropNames[0]};
+  return {std::begin(kDropNames), std::end(kDropNames)};
+}
+
+Phase CleanBaselines::phase(const CleanSetup& setup, const std::string& name) {
+  const auto rows = static_cast<int64_t>(name == "trusted" ? setup.trusted().size() : setup.train().size());
+  const double fit = kOfLinearFit * linear_fit_cost(setup.inputs().inputs, rows);
+  return {"baseline-" + name, name == "self" ? kReferenceFolds * fit : fit};
 }
 
 std::vector<Part> CleanBaselines::dropping_parts(const CleanSetup& setup, double drop,
                                                  const std::vector<Json>& first) {
   const auto part = [&](const char* name, const char* shown, const torch::Tensor& score) {
-    return baseline_part(name, shown, {{"drop", drop}, {"score", tensor_json(score)}});
+    return baseline_part(setup, name, shown, {{"drop", drop}, {"score", tensor_json(score)}});
   };
   const torch::Tensor self = tensor_from(first[1].at("score"));
-  std::vector<Part> parts{part("drop-self", "rows by self-confidence", self)};
+  std::vector<Part> parts{part(kDropNames[0], "rows by self-confidence", self)};
   if (setup.trusted().empty()) return parts;
   const torch::Tensor by_trusted = tensor_from(first[2].at("score"));
-  parts.push_back(part("drop-trusted", "rows by the trusted model", by_trusted));
-  parts.push_back(part("drop-product", "rows by the product", self * by_trusted));
+  parts.push_back(part(kDropNames[1], "rows by the trusted model", by_trusted));
+  parts.push_back(part(kDropNames[2], "rows by the product", self * by_trusted));
   return parts;
 }
 

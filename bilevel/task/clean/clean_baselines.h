@@ -28,6 +28,10 @@ class CleanBaselines {
   /// Those that drop the share `drop` of the training rows by the scores in the answers of the first.
   static std::vector<Part> dropping_parts(const CleanSetup& setup, double drop,
                                           const std::vector<nlohmann::ordered_json>& first);
+  /// The names of those.
+  static std::vector<const char*> dropping_names(const CleanSetup& setup);
+  /// What a part of the name is, as a phase.
+  static Phase phase(const CleanSetup& setup, const std::string& name);
   /// All of them, by name.
   static nlohmann::ordered_json summary(const CleanSetup& setup,
                                         const std::vector<nlohmann::ordered_json>& first,

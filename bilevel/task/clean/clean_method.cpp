@@ -19,18 +19,23 @@ using Json = nlohmann::ordered_json;
 constexpr double kNoNoise = 0.025;  // p-value above which an interval reaches 0: one side of 95 %
 constexpr double kDoubtful =
     0.05;  // lower end of the share below which the test is made: it costs two fits a fold
-constexpr double kUnsure = 0.04;  // half-width of the share's interval from which it is said
+constexpr const char* kNoisePhase = "noise";
+constexpr double kNoiseCost = 5e3;   // a row and pair of classes; see costs.h
+constexpr double kReportCost = 2e4;  // a row
+constexpr double kUnsure = 0.04;     // half-width of the share's interval from which it is said
 
 /// Predicts the rows of a part's fold by classifiers of the part's rows: its training rows by one that knows all trusted
 /// rows, which are few, its trusted rows by one that knows those of the other folds. [fold's training and trusted rows,
-/// classes].
-torch::Tensor predict_fold(const Weighing& setup, const CleanPart& part, const torch::Tensor& weights) {
+/// classes]. `of_fit`: the share of a fit in the phase.
+torch::Tensor predict_fold(const Weighing& setup, const CleanPart& part, const torch::Tensor& weights,
+                           double of_fit) {
   std::vector<torch::Tensor> predicted{torch::zeros({0, setup.classes()}, torch::kFloat64)};
   const auto predict_with = [&](const std::vector<int64_t>& trusted, const std::vector<int64_t>& rows) {
     if (rows.empty()) return;
     WeightedRows fitted;
     fitted.add(part.train, weights);
     fitted.add(trusted, 1);
+    setup.context().phases->stretch(of_fit);
     predicted.push_back(setup.probabilities(*setup.fit(fitted), rows));
   };
   predict_with(setup.trusted(), part.fold_train);
@@ -50,13 +55,15 @@ Json answer_of_fold(Weighing& setup, const Part& work) {
   answer["units"] = Json::object();
   for (size_t u = 0; u < setup.unit_names().size(); ++u)
     answer["units"][setup.unit_names()[u]] = part.learned[static_cast<int64_t>(u)].item<double>();
+  const FoldCost cost = setup.fold_cost(k);
+  setup.context().phases->stretch(cost.within / cost.all());
   const torch::Tensor within = setup.predict_within(part, part.weights);
   const auto count = static_cast<int64_t>(part.train.size());
   const LabelledPredictions train{within.narrow(0, 0, count), setup.classes_of(part.train)};
   const LabelledPredictions trusted{within.narrow(0, count, within.size(0) - count),
                                     setup.classes_of(part.trusted)};
   part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup.classes());
-  answer["predicted"] = tensor_json(predict_fold(setup, part, part.weights));
+  answer["predicted"] = tensor_json(predict_fold(setup, part, part.weights, cost.fit / cost.all()));
   return answer;
 }
 
@@ -67,7 +74,7 @@ Json answer_of_part(Weighing& setup, const Part& work) {
   if (request.contains("even")) {
     const CleanPart& part = setup.parts()[request.at("even").get<size_t>()];
     const torch::Tensor ones = torch::ones({static_cast<int64_t>(part.train.size())});
-    return {{"predicted", tensor_json(predict_fold(setup, part, ones))}};
+    return {{"predicted", tensor_json(predict_fold(setup, part, ones, 0.5))}};
   }
   WeightedRows all;
   all.add(setup.unrepeated(), tensor_from(request.at("weights")));
@@ -81,6 +88,7 @@ class Cleaning {
       : setup_(setup), parts_(parts), passes_(passes), probabilities_(no_predictions()) {}
 
   std::optional<Cleaned> execute() {
+    plan();
     if (!cross_fit()) return std::nullopt;
     judge_labels(probabilities_);
     fit_model();
@@ -88,6 +96,20 @@ class Cleaning {
   }
 
  private:
+  /// What comes after the first parts.
+  void plan() {
+    const auto rows = static_cast<double>(setup_.train().size());
+    const auto classes = static_cast<double>(setup_.classes());
+    std::vector<Phase> phases{{kNoisePhase, parts_.side_by_side() * kNoiseCost * rows * classes * classes},
+                              {"model", setup_.fit_cost(static_cast<int64_t>(setup_.train().size()))},
+                              {kReportPhase, parts_.side_by_side() * kReportCost * rows}};
+    if (setup_.options().baselines) {
+      for (const char* name : CleanBaselines::dropping_names(setup_))
+        phases.push_back(CleanBaselines::phase(setup_, name));
+    }
+    setup_.context().phases->plan(phases);
+  }
+
   torch::Tensor no_predictions() const {
     return torch::zeros({setup_.data_files().rows(), setup_.classes()}, torch::kFloat64);
   }
@@ -110,19 +132,22 @@ class Cleaning {
     of_all.index_copy_(0, torch::tensor(rows, torch::kInt64), tensor_from(answer.at("predicted")));
   }
 
-  static std::vector<Part> fold_parts(const char* key, const std::string& name, const std::string& shown) {
+  static std::vector<Part> fold_parts(const char* key, const std::string& name, const std::string& shown,
+                                      const std::function<double(int64_t k)>& cost) {
     std::vector<Part> parts;
     for (int64_t k = 0; k < kFolds; ++k) {
       parts.push_back({.name = fmt::format("{}-{}", name, k + 1),
                        .shown = fmt::format("{} {} of {}", shown, k + 1, kFolds),
-                       .request = {{key, k}}});
+                       .request = {{key, k}},
+                       .cost = cost(k)});
     }
     return parts;
   }
 
   /// The folds, with what the baselines need of the rows as they are given. False when a bilevel run came to no outcome.
   bool cross_fit() {
-    std::vector<Part> parts = fold_parts("fold", "weigh", "fold");
+    std::vector<Part> parts =
+        fold_parts("fold", "weigh", "fold", [&](int64_t k) { return setup_.fold_cost(k).all(); });
     if (setup_.options().baselines) {
       for (Part& part : CleanBaselines::first_parts(setup_)) parts.push_back(std::move(part));
     }
@@ -150,7 +175,8 @@ class Cleaning {
       sum.value() = sum.value().get<double>() / static_cast<double>(kFolds);
     std::vector<Part> parts{{.name = "model",
                              .shown = "fitting: the cleaned model",
-                             .request = {{"weights", tensor_json(unrepeated(result_.weights))}}}};
+                             .request = {{"weights", tensor_json(unrepeated(result_.weights))}},
+                             .cost = setup_.fit_cost(static_cast<int64_t>(setup_.train().size()))}};
     if (setup_.options().baselines) {
       // With injected noise the usual methods are told its share, which nobody knows in earnest.
       const double drop =
@@ -189,7 +215,8 @@ class Cleaning {
   /// Whether wrong labels can be told from none, by classifiers that take every label as right.
   bool noise_is_told() const {
     torch::Tensor result = no_predictions();
-    parts_.make(fold_parts("even", "even", "fitting: are there wrong labels at all?"),
+    parts_.make(fold_parts("even", "even", "fitting: are there wrong labels at all?",
+                           [&](int64_t k) { return 2 * setup_.fold_cost(k).fit; }),
                 [&](size_t k, const Json& answer) {
                   put(k, answer, result);
                   return true;
@@ -200,6 +227,7 @@ class Cleaning {
 
   void judge_labels(const torch::Tensor& probabilities) {
     setup_.step("how labels go wrong");
+    setup_.context().phases->begin(kNoisePhase, "how labels go wrong");
     const LabelledPredictions train = at(probabilities, setup_.unrepeated());
     const LabelledPredictions trusted = at(probabilities, setup_.trusted());
     result_.noise = fit_label_noise(train, trusted);

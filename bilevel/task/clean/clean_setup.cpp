@@ -148,7 +148,8 @@ WeightedFitOptions CleanSetup::fit_options() const {
           .batch_size = *o_.batch_size,
           .seed = o_.seed,
           .device = o_.torch_device(),
-          .interrupt = context_.callbacks.interrupt};
+          .interrupt = context_.callbacks.interrupt,
+          .advance = [this](double share) { context_.phases->advance(share); }};
 }
 
 void CleanSetup::step(const std::string& what) const {

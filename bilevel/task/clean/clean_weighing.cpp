@@ -43,6 +43,7 @@ Weighing::Weighing(CleanOptions options, const JobContext& context)
     for (const int64_t row : trusted()) (fold_of(row) == k ? part.fold_trusted : part.trusted).push_back(row);
     parts_.push_back(std::move(part));
   }
+  measured_ = model(parts_.front(), o_.seed).network();
 }
 
 torch::Tensor Weighing::predict_within(const CleanPart& part, const torch::Tensor& weights) const {
@@ -179,7 +180,8 @@ ProblemTraits Weighing::traits(const Problem& problem) const {
 }
 
 std::unique_ptr<Solver> Weighing::solver(const std::string& name, const CleanPart& part) const {
-  return make_job_solver(name, clean_solver_defaults(name, part.units), linear() && *o_.l2 > 0);
+  const int64_t units = std::max<int64_t>(1, part.units);  // none yet before `prepare`
+  return make_job_solver(name, clean_solver_defaults(name, units), linear() && *o_.l2 > 0);
 }
 
 ClassScores Weighing::scores(const CleanModel& model, const std::vector<int64_t>& rows) const {
@@ -195,7 +197,11 @@ std::string Weighing::pass_name(int64_t k) { return fmt::format("weigh-{}", k + 
 
 const PassOutcome* Weighing::weigh(int64_t k, Passes& passes) {
   CleanPart& part = parts_[static_cast<size_t>(k)];
+  Phases& phases = *context_.phases;
+  const FoldCost cost = fold_cost(k);
+  phases.stretch(cost.opinion / cost.all());
   prepare(part);
+  phases.stretch(cost.pass / cost.all());
   const CleanModel weighed = model(part, o_.seed);
   const Problem task = problem(weighed, part);
   const std::unique_ptr<Solver> method = solver(o_.solver, part);

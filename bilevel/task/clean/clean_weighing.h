@@ -12,6 +12,15 @@ namespace bilevel {
 
 inline constexpr int64_t kFolds = 4;
 
+/// What the work on a fold costs, in the order in which it is done; see costs.h.
+struct FoldCost {
+  double opinion = 0;  ///< `first_opinion`, where it is asked for
+  double pass = 0;     ///< the bilevel run
+  double within = 0;   ///< `predict_within`
+  double fit = 0;      ///< one that predicts the fold
+  double all() const { return opinion + pass + within + 2 * fit; }
+};
+
 /// All rows but those of one fold. What is learned on a part knows nothing of that fold: neither its training
 /// rows' labels nor its trusted rows.
 struct CleanPart {
@@ -50,6 +59,9 @@ class Weighing : public CleanSetup {
   /// outcome.
   const PassOutcome* weigh(int64_t k, Passes& passes);
   static std::string pass_name(int64_t k);
+  FoldCost fold_cost(int64_t k) const;
+  /// Of a fit to so many rows.
+  double fit_cost(int64_t rows) const;
 
   /// float64 [train + trusted rows of the part, classes]: each row's probabilities by a classifier fitted on the rows
   /// of the other folds of the part, the trusted ones with weight 1.
@@ -76,6 +88,7 @@ class Weighing : public CleanSetup {
   std::vector<int64_t> fold_of_;  // of each row of any file; kFolds: in none
   std::vector<CleanPart> parts_;
   std::vector<std::string> unit_names_;
+  std::shared_ptr<const Network> measured_;  // the classifier, for costs
 };
 
 }  // namespace bilevel

@@ -13,12 +13,17 @@
 #include "bilevel/problem/batches.h"
 #include "bilevel/task/clean/clean_model.h"
 #include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/costs.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
 namespace {
 
 constexpr int64_t kIterations = 60;  // of L-BFGS
+
+void advance(const WeightedFitOptions& o, int64_t done, int64_t all) {
+  if (o.advance) o.advance(static_cast<double>(done) / static_cast<double>(all));
+}
 
 bool stopped(const WeightedFitOptions& o) { return o.interrupt != nullptr && *o.interrupt; }
 
@@ -37,7 +42,9 @@ void solve(Network& network, const Batch& all, const torch::Tensor& w, double st
                                                       .tolerance_grad(1e-7)
                                                       .tolerance_change(1e-9)
                                                       .line_search_fn("strong_wolfe"));
+  int64_t evaluations = 0;
   lbfgs.step([&] {
+    advance(options, evaluations++, kIterations);
     lbfgs.zero_grad();
     torch::Tensor value = objective(network, all, w, strength);
     if (stopped(options)) value = value.detach().requires_grad_();  // no gradient: the search ends
@@ -58,6 +65,7 @@ void train(Network& network, const BatchSource& source, const torch::Tensor& w, 
     const double course =
         0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(k) / static_cast<double>(steps)));
     static_cast<torch::optim::AdamOptions&>(adam.param_groups()[0].options()).lr(o.step_size * course);
+    advance(o, k, steps);
     adam.zero_grad();
     objective(network, sampler.next().to(o.device), w, strength).backward();
     adam.step();
@@ -94,11 +102,25 @@ std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::T
   return network;
 }
 
+double weighted_fit_cost(const WeightedFitOptions& o, const Network& network, const Inputs& inputs,
+                         int64_t rows) {
+  if (encoder_registry().at(o.network.encoder).linear)  // by autograd, all rows at once
+    return derivatives_cost(kIterations, rows, network, inputs);
+  const int64_t batch = std::min(o.batch_size, rows);
+  return derivatives_cost(o.epochs * static_cast<double>(rows) / static_cast<double>(batch), batch, network,
+                          inputs);
+}
+
 torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& classes, const WeightedRows& rows,
                           const std::vector<int64_t>& fold_of, const WeightedFitOptions& options) {
   torch::Tensor result =
       torch::zeros({static_cast<int64_t>(rows.rows.size()), options.network.outputs}, torch::kFloat64);
-  for (const int64_t fold : std::set<int64_t>(fold_of.begin(), fold_of.end())) {
+  const std::set<int64_t> numbers(fold_of.begin(), fold_of.end());
+  const auto all = static_cast<double>(numbers.size());
+  double done = 0;
+  WeightedFitOptions of_fold = options;
+  if (options.advance) of_fold.advance = [&](double share) { options.advance((done + share) / all); };
+  for (const int64_t fold : numbers) {
     if (stopped(options)) break;
     WeightedRows others;
     std::vector<int64_t> held, held_at;
@@ -111,7 +133,8 @@ torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& class
         others.weights.push_back(rows.weights[i]);
       }
     }
-    const std::shared_ptr<Network> network = fit_weighted(inputs, classes, others, options);
+    const std::shared_ptr<Network> network = fit_weighted(inputs, classes, others, of_fold);
+    ++done;
     result.index_copy_(0, torch::tensor(held_at, torch::kInt64),
                        probabilities_of(*network, inputs.inputs, held, options.device));
   }

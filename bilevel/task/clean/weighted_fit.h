@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -31,7 +32,8 @@ struct WeightedFitOptions {
   int64_t batch_size = 64;
   uint64_t seed = 0;
   torch::Device device = torch::kCPU;
-  const std::atomic<bool>* interrupt = nullptr;  ///< ends a fit early; its result is then of no use
+  const std::atomic<bool>* interrupt = nullptr;         ///< ends a fit early; its result is then of no use
+  std::function<void(double share)> advance = nullptr;  ///< called now and then with the share that is done
 };
 
 /// Minimizes  sum_i w_i loss_i(y) + kappa/2 |y|^2  over a classifier's parameters (see CleanModel). The encoders
@@ -40,6 +42,10 @@ struct WeightedFitOptions {
 /// @param classes int64 [all rows]
 std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
                                       const WeightedRows& rows, const WeightedFitOptions& options);
+
+/// About what a fit of such a network to so many rows costs.
+double weighted_fit_cost(const WeightedFitOptions& options, const Network& network, const Inputs& inputs,
+                         int64_t rows);
 
 /// float64 [rows, classes]: for each row the probabilities of a classifier that was fitted on the rows of the other
 /// folds. Cost: a fit for each number that occurs in `fold_of`.

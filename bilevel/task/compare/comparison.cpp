@@ -141,7 +141,7 @@ void share_cores(std::unique_ptr<Workers>& workers, const Contest& contest) {
 }
 
 CompareResult run_comparison(Contest& contest, const CompareOptions& given, const std::string& out,
-                             const CompareCallbacks& callbacks, Workers* workers) {
+                             const CompareCallbacks& callbacks, Workers* workers, bool force) {
   check(given);
   CompareOptions options = given;
   if (options.budget.empty()) options.budget.steps = contest.default_steps();
@@ -150,7 +150,8 @@ CompareResult run_comparison(Contest& contest, const CompareOptions& given, cons
                                          {{"contest", contest.to_json()},
                                           {"facts", contest.facts()},
                                           {"compare", to_json(options)},
-                                          {"files", fingerprints(contest.files())}});
+                                          {"files", fingerprints(contest.files())}},
+                                         force);
   return run_in(contest, options, out, read_run_options(out, "compare"), callbacks, workers);
 }
 

@@ -58,11 +58,12 @@ void share_cores(std::unique_ptr<Workers>& workers, const Contest& contest);
 ///   options.json                           before the first run
 ///   runs/NAME/{trial-T,seed-S}/trace.jsonl when that run has ended, whole or not at all
 ///   summary.json, table.tsv, *.svg, report.html
-/// The folder is made after the options have been checked. With `workers` several runs are made at a time, which changes
+/// The folder is made after the options have been checked; `force`: see `new_run_folder`. With `workers` several runs are made at a time, which changes
 /// nothing but times. Throws InputError (also when `out` is taken), FileError, and WorkerError when one of them is killed:
 /// then what had ended is kept.
 CompareResult run_comparison(Contest& contest, const CompareOptions& options, const std::string& out,
-                             const CompareCallbacks& callbacks = {}, Workers* workers = nullptr);
+                             const CompareCallbacks& callbacks = {}, Workers* workers = nullptr,
+                             bool force = false);
 
 /// Does what is missing of the comparison in `out` and writes the results again, with `jobs` runs at a time
 /// (see `workers_for`; nullopt: with its default, and `share_cores`). Throws InputError when there is no comparison, an input file has

@@ -43,11 +43,13 @@ struct DescribedColumn {
   ColumnKind type = ColumnKind::empty;  ///< by `recognize_columns`
   std::string notation;                 ///< of numbers, where it is not the plain one
   bool label_like = false;              ///< could hold the class: two or more values, each in several rows
-  int64_t missing = 0;                  ///< cells
-  int64_t distinct = 0;                 ///< values, as they are read
-  std::vector<LabelCount> values;       ///< the most frequent ones, at most 10 (no texts or identifiers)
-  std::optional<Spread> numbers;        ///< where all cells are numbers
-  std::optional<Spread> words;          ///< of texts: words a cell
+  int64_t of_class =
+      0;                ///< rows that its values have of each class, at least; 0 where it could hold no class
+  int64_t missing = 0;  ///< cells
+  int64_t distinct = 0;            ///< values, as they are read
+  std::vector<LabelCount> values;  ///< the most frequent ones, at most 10 (no texts or identifiers)
+  std::optional<Spread> numbers;   ///< where all cells are numbers
+  std::optional<Spread> words;     ///< of texts: words a cell
 };
 
 /// Rows of numbered columns (libsvm, idx) as a whole.
@@ -74,6 +76,7 @@ struct Doubt {
   std::string message;            ///< a sentence without the rows
 };
 
+/// A command that works on the file as it is; where it needs another file, that one is called TRUSTED.
 struct Suggestion {
   std::string command;  ///< the words after `bilevel`, quoted for a shell
   std::string why;

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <unordered_map>
 
@@ -31,6 +32,7 @@ void Describer::describe_table(const Table& table) {
     if (text) d_.texts.push_back(d_.columns[c].name);
   }
   choose_label(table);
+  count_by_class(table);
   if (o_.text.empty()) leave_short_texts();
   note_keys(table);
   doubt_texts(table);
@@ -141,6 +143,24 @@ void Describer::choose_label(const Table& table) {
   for (size_t row = 0; row < table.rows(); ++row) {
     const std::string_view cell = table.cell(row, *chosen);
     labels_[row] = class_key(cell);
+  }
+}
+
+void Describer::count_by_class(const Table& table) {
+  std::set<std::string> classes(labels_.begin(), labels_.end());
+  classes.erase("");  // rows without a label
+  for (size_t c = 0; c < table.columns(); ++c) {
+    DescribedColumn& column = d_.columns[c];
+    if (!column.label_like || column.name == d_.label) continue;
+    std::map<std::string, std::map<std::string, int64_t>> counts;
+    for (size_t row = 0; row < table.rows(); ++row) {
+      if (!labels_[row].empty()) ++counts[class_key(table.cell(row, c))][labels_[row]];
+    }
+    column.of_class = d_.rows;
+    for (const auto& [value, of_value] : counts) {
+      const auto all = of_value.size() == classes.size();
+      for (const auto& [name, count] : of_value) column.of_class = all ? std::min(column.of_class, count) : 0;
+    }
   }
 }
 

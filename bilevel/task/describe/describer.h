@@ -52,6 +52,7 @@ class Describer {
   /// A cell as the column is read; a date is its days.
   Number number_in(const Table& table, size_t row, size_t c) const;
   void choose_label(const Table& table);
+  void count_by_class(const Table& table);
   void leave_short_texts();
   std::optional<size_t> likely_label() const;
   void note_keys(const Table& table);
@@ -75,6 +76,9 @@ class Describer {
   void suggest();
   /// The words for file and columns; empty where no column is a feature.
   std::string words_of_data() const;
+  std::string words_of_features() const;
+  /// Whether a job reads the column as a feature, without anybody's leave.
+  bool feeds(size_t c) const;
 
   DescribeOptions o_;
   DataFile file_;

@@ -1,42 +1,62 @@
 #include <algorithm>
 
 #include "bilevel/report/escape.h"
+#include "bilevel/task/column_plan.h"
 #include "bilevel/task/describe/describer.h"
 #include "bilevel/task/job/job_entry.h"
+#include "bilevel/task/telling_column.h"
 
 namespace bilevel {
 
-std::string Describer::words_of_data() const {
-  std::string words = shell_word(d_.file) + (o_.read.format == "automatic" ? "" : " --format " + d_.format) +
-                      (!o_.read.header   ? ""
-                       : *o_.read.header ? " --header"
-                                         : " --no-header");
-  if (d_.matrix) return words;
-  if (!d_.texts.empty()) {
-    words += " --text " + shell_word(d_.texts[0]);
-  } else {
-    bool every = true;
-    std::string features, categorical;
-    for (const DescribedColumn& column : d_.columns) {
-      if (column.name == d_.label) continue;
-      if (column.type == ColumnKind::identifier || column.type == ColumnKind::constant ||
-          column.type == ColumnKind::empty || column.type == ColumnKind::text ||
-          column.type == ColumnKind::nested) {
-        every = false;
-        continue;
-      }
-      features += (features.empty() ? "" : ",") + column.name;
-      const bool mixed =
-          column.type == ColumnKind::category && std::ranges::any_of(d_.doubts, [&](const Doubt& doubt) {
-            return doubt.kind == "word_among_numbers" && doubt.column == column.name;
-          });
-      if (mixed) categorical += (categorical.empty() ? "" : ",") + column.name;
+bool Describer::feeds(size_t c) const {
+  const DescribedColumn& column = d_.columns[c];
+  if (column.type != ColumnKind::number && column.type != ColumnKind::date &&
+      column.type != ColumnKind::category)
+    return false;
+  // A name with a comma cannot stand in a list.
+  return !recognized_[c].infinite && column.name.find(',') == std::string::npos;
+}
+
+std::string Describer::words_of_features() const {
+  const Table& table = std::get<Table>(file_);
+  bool every = true;
+  std::string features, categorical;
+  for (size_t c = 0; c < d_.columns.size(); ++c) {
+    const DescribedColumn& column = d_.columns[c];
+    if (column.name == d_.label) continue;
+    if (!feeds(c) || telling(table, c, table.column(d_.label)) == Telling::both) {
+      every = false;
+      continue;
     }
-    if (features.empty()) return "";
-    words += " --features " + (every ? "all" : shell_word(features));
-    if (!categorical.empty()) words += " --categorical " + shell_word(categorical);
+    features += (features.empty() ? "" : ",") + column.name;
+    const bool mixed =
+        column.type == ColumnKind::category && std::ranges::any_of(d_.doubts, [&](const Doubt& doubt) {
+          return doubt.kind == "word_among_numbers" && doubt.column == column.name;
+        });
+    if (mixed) categorical += (categorical.empty() ? "" : ",") + column.name;
   }
-  return words + " --label " + shell_word(d_.label);
+  if (features.empty()) return "";
+  return " --features " + (every ? "all" : shell_word(features)) +
+         (categorical.empty() ? "" : " --categorical " + shell_word(categorical));
+}
+
+std::string Describer::words_of_data() const {
+  const ReadOptions standard;
+  std::string words = shell_word(d_.file);
+  if (o_.read.format != standard.format) words += " --format " + d_.format;
+  if (o_.read.header) words += *o_.read.header ? " --header" : " --no-header";
+  if (o_.read.delimiter != standard.delimiter) words += " --delimiter " + shell_word(o_.read.delimiter);
+  if (o_.read.encoding != standard.encoding) words += " --encoding " + shell_word(o_.read.encoding);
+  if (!o_.read.missing.empty()) words += " --missing " + shell_word(o_.read.missing);
+  if (d_.matrix) return words;
+  const std::string read = d_.texts.empty() ? words_of_features() : " --text " + shell_word(d_.texts[0]);
+  if (read.empty()) return "";
+  const auto doubted = [&](const std::string& kind) {
+    return std::ranges::any_of(d_.doubts, [&](const Doubt& doubt) { return doubt.kind == kind; });
+  };
+  return words + read + " --label " + shell_word(d_.label) +
+         (doubted("missing_label") ? " --drop-unlabelled" : "") +
+         (doubted("label_spelling") ? " --label-spelling keep" : "");
 }
 
 void Describer::suggest() {

@@ -18,7 +18,7 @@ FolderLock JobContext::open(const JobOptions& options, const std::vector<std::st
   const Json files = fingerprints(paths);
   if (resume) return continue_run_folder(out, files);
   return new_run_folder(out, command, callbacks.command_line,
-                        {{"options", options.to_json()}, {"files", files}});
+                        {{"options", options.to_json()}, {"files", files}}, force);
 }
 
 Passes JobContext::passes(const std::string& part) const {
@@ -29,7 +29,8 @@ Passes JobContext::passes(const std::string& part) const {
                  .trace = folder / "trace.jsonl",
                  .resume = resume && fs::exists(checkpoint),
                  .interrupt = callbacks.interrupt,
-                 .progress = callbacks.progress});
+                 .phases = phases,
+                 .clock = clock});
 }
 
 std::unique_ptr<Solver> make_job_solver(const std::string& name,
@@ -75,7 +76,8 @@ Json summary_of(const JobContext& context, const JobOptions& options, const Pass
                {"encoder", options.encoder},
                {"seed", options.seed},
                {"steps", passes.steps()},
-               {"seconds", passes.seconds()},
+               {"seconds", context.clock->seconds()},
+               {"training_seconds", passes.seconds()},
                {"stop_reason", name_of(passes.reason())},
                {"metrics", nullptr},
                {"oracle_calls", calls.steps.to_json()},
@@ -90,6 +92,8 @@ Json summary_of(const JobContext& context, const JobOptions& options, const Pass
   summary.update(*context.found);
   return summary;
 }
+
+void note_time(const JobContext& context, Json& summary) { summary["seconds"] = context.clock->seconds(); }
 
 JobResult unfinished(const JobContext& context, const JobOptions& options, const Passes& passes) {
   JobResult result;

@@ -49,10 +49,19 @@ struct JobContext {
   std::shared_ptr<nlohmann::ordered_json> found = std::make_shared<nlohmann::ordered_json>();
   /// Independent parts that are made at a time (`JobParts`); none: as many as there are cores for.
   std::optional<int64_t> jobs = 1;
+  bool force = false;  ///< a run that is in `out` already is replaced; see `new_run_folder`
+  /// How far it is; moves `JobCallbacks::progress`. Shared by copies, as is the clock, which starts here.
+  std::shared_ptr<Phases> phases = std::make_shared<Phases>(callbacks.progress);
+  std::shared_ptr<RunClock> clock = std::make_shared<RunClock>();
 
   std::filesystem::path path(const std::string& name) const { return std::filesystem::path(out) / name; }
   void say(const std::string& line) const {
     if (callbacks.message) callbacks.message(printable(line));
+  }
+  /// Begins a phase, and says so.
+  void begin(const std::string& phase, const std::string& line) const {
+    say(line);
+    phases->begin(phase, line);
   }
   bool interrupted() const { return callbacks.interrupt != nullptr && *callbacks.interrupt; }
 
@@ -80,11 +89,14 @@ void assign(Solver& solver, const std::vector<std::string>& assignments);
 /// Throws InputError for a number among the options that is too large for single precision.
 void check_single_precision(Solver& solver);
 
-/// The part of a summary that all jobs share: command, solver, encoder, seed, steps, seconds, stop_reason,
-/// metrics (null), oracle_calls, oracle_calls_apart, samples, solver_options, chosen_step_sizes, warnings,
+/// The part of a summary that all jobs share: command, solver, encoder, seed, steps, seconds (of the run until now, by its
+/// clock), training_seconds (of its passes), stop_reason, metrics (null), oracle_calls, oracle_calls_apart, samples, solver_options, chosen_step_sizes, warnings,
 /// peak_rss_bytes, out, options, and what was found out about the files: columns (see `ColumnPlan::to_json`; null for files
 /// without named ones) and labels (rows of each label of each file).
 nlohmann::ordered_json summary_of(const JobContext& context, const JobOptions& options, const Passes& passes);
+
+/// Notes the time that the run has taken by now: before the report is written, which shows it.
+void note_time(const JobContext& context, nlohmann::ordered_json& summary);
 
 /// The result of a job whose training came to no outcome.
 JobResult unfinished(const JobContext& context, const JobOptions& options, const Passes& passes);

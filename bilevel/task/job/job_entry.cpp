@@ -33,9 +33,9 @@ std::string folder_beside(const std::string& out) {
 }  // namespace
 
 JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks,
-                    const std::optional<int64_t>& jobs) {
+                    const std::optional<int64_t>& jobs, bool force) {
   const LargeMemoryFolder large(folder_beside(out));
-  return job.run({.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs});
+  return job.run({.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs, .force = force});
 }
 
 JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks,

@@ -79,9 +79,11 @@ std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
                                     const std::function<void(const std::string&)>& message = nullptr);
 
 /// Runs a job in the new folder `out`, `jobs` of its parts at a time (see `JobContext`), in copies of this process: with
-/// more than one call it before autograd has run here. The files do not depend on it, apart from times.
+/// more than one call it before autograd has run here. The files do not depend on it, apart from times. `force`: see
+/// `new_run_folder`.
 JobResult start_job(const JobEntry& entry, Job& job, const std::string& out,
-                    const JobCallbacks& callbacks = {}, const std::optional<int64_t>& jobs = 1);
+                    const JobCallbacks& callbacks = {}, const std::optional<int64_t>& jobs = 1,
+                    bool force = false);
 
 /// Continues the run in `out` bit for bit, or returns its summary when it had finished. Throws InputError when there is no
 /// such run, an input file has changed, or another process works there, FileError when its files are broken.

@@ -38,7 +38,8 @@ std::string run_markup(const Json& summary) {
   const Json steps = member(summary, "steps"), seconds = member(summary, "seconds"),
              best = member(summary, "best_step");
   return fmt::format(
-      "<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps in {}, seed {}. Training ended: "
+      "<p class=\"subtle\">Encoder <b>{}</b>, solver <b>{}</b>, {} steps, {} in all, seed {}. Training "
+      "ended: "
       "{}.{}</p>\n",
       text("encoder"), text("solver"),
       steps.is_number_integer() ? grouped(steps.get<int64_t>()) : text_of(steps),
@@ -125,6 +126,8 @@ Section cost_section(const Json& summary) {
   const Json seconds = member(summary, "seconds"), bytes = member(summary, "peak_rss_bytes");
   Json run = Json::object();
   if (seconds.is_number()) run["time"] = duration_text(seconds.get<double>());
+  if (const Json training = member(summary, "training_seconds"); training.is_number())
+    run["training alone"] = duration_text(training.get<double>());
   if (bytes.is_number()) run["peak memory"] = fmt::format("{:.0f} MiB", bytes.get<double>() / (1024 * 1024));
   run["folder"] = member(summary, "out");
   return {"Cost",

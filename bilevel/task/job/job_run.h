@@ -25,7 +25,10 @@ class JobSetup : public Contest {
   explicit JobSetup(JobContext context) : context_(std::move(context)) {}
 
   /// From now on it tells others where it stands: in a process that works for another.
-  void tell(JobCallbacks callbacks) { context_.callbacks = std::move(callbacks); }
+  void tell(JobCallbacks callbacks) {
+    context_.callbacks = std::move(callbacks);
+    context_.phases = std::make_shared<Phases>(context_.callbacks.progress);
+  }
 
   virtual const JobOptions& options() const = 0;  ///< resolved
   const JobContext& context() const { return context_; }

@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr const char *kFailed = "failed", *kNotes = "notes";  // in answers
+constexpr const char *kFailed = "failed", *kNotes = "notes", *kSeconds = "run_seconds";  // in answers
 
 /// Threads of this process, which a copy of it would lack.
 int64_t running_threads() {
@@ -20,17 +20,18 @@ int64_t running_threads() {
 }
 
 Json to_json(const JobProgress& p) {
-  return {{"pass", p.pass}, {"step", p.step},      {"steps", p.steps}, {"upper_loss", p.upper_loss},
-          {"best", p.best}, {"seconds", p.seconds}};
+  return {{"phase", p.phase}, {"share", p.share}, {"earlier", p.earlier},      {"step", p.step},
+          {"steps", p.steps}, {"best", p.best},   {"upper_loss", p.upper_loss}};
 }
 
 JobProgress progress_from(const Json& json) {
-  return {.pass = json.at("pass"),
+  return {.phase = json.at("phase"),
+          .share = json.at("share"),
+          .earlier = json.at("earlier"),
           .step = json.at("step"),
           .steps = json.at("steps"),
           .upper_loss = json.at("upper_loss"),
-          .best = json.at("best"),
-          .seconds = json.at("seconds")};
+          .best = json.at("best")};
 }
 
 /// Tells the process that it works for, at most ten times a second.
@@ -38,7 +39,7 @@ void tell_progress(const JobProgress& progress) {
   using Clock = std::chrono::steady_clock;
   static Clock::time_point next;
   const Clock::time_point now = Clock::now();
-  if (now < next) return;
+  if (now < next || progress.share == 0) return;  // that it has begun is known
   next = now + std::chrono::milliseconds(100);
   Workers::tell(to_json(progress));
 }
@@ -95,13 +96,16 @@ Json JobParts::made(const Part& part) {
   setup_.latest_notes();
   Json answer = work_(part);
   answer[kNotes] = setup_.latest_notes();
+  answer[kSeconds] = setup_.context().clock->seconds();
   return answer;
 }
 
 /// In a worker.
 Json JobParts::serve(const Json& request) {
   setup_.tell({.progress = tell_progress});
-  return made({.name = request.at("name"), .shown = "", .request = request.at("request")});
+  const Part part{.name = request.at("name"), .shown = request.at("shown"), .request = request.at("request")};
+  setup_.context().phases->begin(part.name, part.shown);
+  return made(part);
 }
 
 bool JobParts::make(const std::vector<Part>& parts, const Take& take) {
@@ -117,13 +121,22 @@ bool JobParts::make(const std::vector<Part>& parts, const Take& take) {
 
 bool JobParts::make_in_turn(const std::vector<Part>& parts, const Take& take) {
   Answers answers;
-  for (const Part& part : parts) answers.push_back(kept(part));
+  Phases& phases = *setup_.context().phases;
+  std::vector<Phase> planned;
+  for (const Part& part : parts) {
+    answers.push_back(kept(part));
+    planned.push_back({part.name, part.cost});
+    if (!answers.back().is_null()) phases.skip_all(part.name);
+  }
+  phases.plan(planned);
   std::vector<size_t> waiting = in_turn(parts, answers);
   for (size_t taken = 0;;) {
     for (; taken < parts.size() && !answers[taken].is_null(); ++taken) {
       Json answer = std::exchange(answers[taken], nullptr);
       for (const auto& note : answer.at(kNotes)) setup_.note(note);
       answer.erase(kNotes);
+      setup_.context().clock->at_least(answer.at(kSeconds));
+      answer.erase(kSeconds);
       if (!take(taken, answer)) return false;
     }
     if (setup_.context().interrupted()) throw Interrupted{};
@@ -157,25 +170,29 @@ std::vector<size_t> JobParts::in_turn(const std::vector<Part>& parts, const Answ
 
 void JobParts::begin(const std::vector<Part>& parts, size_t index, Answers& answers) {
   const Part& part = parts[index];
-  setup_.context().say(part.shown);
   if (workers_ != nullptr) {
+    setup_.context().say(part.shown);
     workers_->start(static_cast<int64_t>(index), part.shown,
-                    {{"name", part.name}, {"request", part.request}});
+                    {{"name", part.name}, {"shown", part.shown}, {"request", part.request}});
     return;
   }
+  setup_.context().begin(part.name, part.shown);
   answers[index] = made(part);
   keep(part, answers[index]);
 }
 
 void JobParts::wait(const std::vector<Part>& parts, Answers& answers) {
   const JobCallbacks& callbacks = setup_.context().callbacks;
+  const auto name = [&](int64_t task) { return parts[static_cast<size_t>(task)].name; };
+  Phases& phases = *setup_.context().phases;
   const auto told = [&](int64_t task, const Json& progress) {
     if (shown_ < 0) shown_ = task;
-    if (task == shown_ && callbacks.progress) callbacks.progress(progress_from(progress));
+    phases.reach(name(task), progress_from(progress), task == shown_);
   };
   std::optional<Workers::Answer> answer = workers_->next(callbacks.interrupt, told);
   if (!answer) throw Interrupted{};
   if (answer->task == shown_) shown_ = -1;
+  phases.done(name(answer->task));
   const auto index = static_cast<size_t>(answer->task);
   answers[index] = std::move(answer->result);
   keep(parts[index], answers[index]);

@@ -43,7 +43,7 @@ struct Part {
   std::string name;                ///< unique within the job, without '/'
   std::string shown;               ///< for a person
   nlohmann::ordered_json request;  ///< what the job makes the part from
-  double cost = 1;                 ///< relative to the others, about
+  double cost = 1;                 ///< beside the others and the job's phases, about
 };
 
 /// What a part comes to; the same for the same request, in any process that has the setup. `answer_of` where it has passes.
@@ -64,7 +64,10 @@ class JobParts {
   /// autograd; says how many. Throws InputError and Error.
   JobParts(JobSetup& setup, PartWork work, int64_t most);
 
-  /// Makes the parts and hands their answers to `take`, in order. `take` returns false for one after which nothing of the
+  /// How many parts are made side by side: what a phase of the job that is no part costs so many times as much beside them.
+  double side_by_side() const { return workers_ ? static_cast<double>(workers_->count()) : 1; }
+
+  /// Makes the parts, each a phase of the job by its name and cost, and hands their answers to `take`, in order. `take` returns false for one after which nothing of the
   /// others is of use; then it returns false at once. Throws what the work does, Interrupted, and WorkerError for a worker
   /// that is killed: then what had ended is kept.
   bool make(const std::vector<Part>& parts, const Take& take);

@@ -33,6 +33,10 @@ void tensor_or_empty(State& state, const std::string& name, torch::Tensor& tenso
   state.tensor(name, tensor);
 }
 
+double share_of(int64_t step, int64_t steps) {
+  return static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, steps));
+}
+
 std::string shown_name(const PassPlan& plan) { return plan.shown.empty() ? plan.name : plan.shown; }
 
 }  // namespace
@@ -76,7 +80,10 @@ const PassOutcome* Passes::finished(const std::string& name) const {
 
 const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Solver& solver,
                                const std::function<Evaluation()>& evaluate) {
-  if (const PassOutcome* outcome = finished(plan.name)) return outcome;
+  if (const PassOutcome* outcome = finished(plan.name)) {
+    if (files_.phases) files_.phases->skip(1);
+    return outcome;
+  }
   if (resuming_ && current_.name != plan.name) {
     throw FileError(fmt::format("{}: was written in the pass '{}', but this run is in '{}'",
                                 files_.checkpoint.string(), current_.name, plan.name));
@@ -92,14 +99,13 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
   options.interrupt = files_.interrupt;
   options.trace_every = std::numeric_limits<int64_t>::max();
   options.checkpoint = files_.checkpoint;
-  options.resume = std::exchange(resuming_, false);
+  options.resume = resumed_ = std::exchange(resuming_, false);
   options.checkpoint_metadata = {{"phase", plan.name}};
   options.task_state = [&](State& state) { task_state(state); };
   const int64_t every_row = std::max<int64_t>(1, plan.steps / kTraceRows);
   const int64_t every_evaluation = std::max<int64_t>(1, plan.steps / std::max<int64_t>(1, plan.evaluations));
   int64_t evaluated = 0;
   Pace pace;
-  double shown_loss = 0;
   options.callback = [&](const MadeStep& made, Oracles& oracles) {
     const bool last = made.step == plan.steps;
     std::optional<Evaluation> evaluation;
@@ -110,14 +116,12 @@ const PassOutcome* Passes::run(const PassPlan& plan, const Problem& problem, Sol
       evaluated = made.step;
     }
     if (trace_ && (evaluation || last || made.step % every_row == 0)) write(made.row(), evaluation);
-    if (files_.progress && (last || pace.due(made))) shown_loss = made.upper_loss();
-    if (files_.progress) report(plan, made, shown_loss);
+    if (files_.phases && files_.phases->watched()) advance(plan, made, last || pace.due(made));
     return true;
   };
 
   const Result result = bilevel::run(problem, solver, options);
-  count(result);
-  if (reason_ == StopReason::interrupted) message_ = interruption(plan, result.steps);
+  count(plan, result);
   if (trace_) trace_->flush();
   const bool usable = result.reason == StopReason::max_steps || result.reason == StopReason::max_seconds ||
                       result.reason == StopReason::converged;
@@ -142,7 +146,7 @@ std::string Passes::interruption(const PassPlan& plan, int64_t step) const {
                      step > 0 ? fmt::format("after step {}", step) : "before the first step", of_pass);
 }
 
-void Passes::count(const Result& result) {
+void Passes::count(const PassPlan& plan, const Result& result) {
   reason_ = result.reason;
   message_ = result.message;
   total_ = earlier_;
@@ -152,6 +156,7 @@ void Passes::count(const Result& result) {
   solver_options_ = result.options;
   chosen_ = result.chosen;
   warn(result.warnings);
+  if (reason_ == StopReason::interrupted) message_ = interruption(plan, result.steps);
 }
 
 void Passes::warn(const std::vector<std::string>& warnings) {
@@ -197,14 +202,16 @@ const PassOutcome* Passes::adopt(const std::string& name, const nlohmann::ordere
   return finished(name);
 }
 
-void Passes::report(const PassPlan& plan, const MadeStep& made, double upper_loss) const {
+void Passes::advance(const PassPlan& plan, const MadeStep& made, bool read_loss) {
+  if (std::exchange(resumed_, false)) files_.phases->skip(share_of(made.step - 1, plan.steps));
+  if (read_loss) shown_loss_ = made.upper_loss();
   const double best = current_.rule.best_score;
-  files_.progress({.pass = shown_name(plan),
-                   .step = made.step,
-                   .steps = plan.steps,
-                   .upper_loss = upper_loss,
-                   .best = std::isfinite(best) ? best : std::nan(""),
-                   .seconds = earlier_.seconds + made.seconds});
+  files_.phases->advance(std::max(share_of(made.step, plan.steps), made.seconds / plan.max_seconds),
+                         {.phase = shown_name(plan),
+                          .step = made.step,
+                          .steps = plan.steps,
+                          .upper_loss = shown_loss_,
+                          .best = std::isfinite(best) ? best : std::nan("")});
 }
 
 void Passes::take(const Evaluation& evaluation, int64_t step, const Problem& problem) {
@@ -271,6 +278,9 @@ void Passes::task_state(State& state) {
   });
   if (!state.loading()) trace_bytes_ = trace_ ? trace_->flush() : 0;
   state.value("trace_bytes", trace_bytes_);
+  double run_seconds = files_.clock ? files_.clock->seconds() : 0;
+  state.value("run_seconds", run_seconds);
+  if (state.loading() && files_.clock) files_.clock->at_least(run_seconds);
 }
 
 void set_from_flat(const std::vector<torch::Tensor>& parameters, const torch::Tensor& flat) {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "bilevel/report/trace.h"
 #include "bilevel/solver/run.h"
+#include "bilevel/task/job/phases.h"
 
 namespace bilevel {
 
@@ -59,23 +61,14 @@ struct PassOutcome {
   torch::Tensor upper, lower;  ///< x and y there, flat, on the CPU
 };
 
-/// Where a job's training stands, after every step.
-struct JobProgress {
-  std::string pass;  ///< for a person
-  int64_t step = 0;
-  int64_t steps = 0;      ///< planned in this pass
-  double upper_loss = 0;  ///< of a step of the last twentieth of a second: reading it waits for the device
-  double best = std::numeric_limits<double>::quiet_NaN();  ///< score so far
-  double seconds = 0;
-};
-
 /// Where the passes keep their files, and who watches.
 struct PassFiles {
   std::filesystem::path checkpoint = {};  ///< empty: none
   std::filesystem::path trace = {};       ///< empty: none; rows as JSON Lines
   bool resume = false;                    ///< continue from the checkpoint
   const std::atomic<bool>* interrupt = nullptr;
-  std::function<void(const JobProgress&)> progress = nullptr;
+  std::shared_ptr<Phases> phases = nullptr;   ///< whose phase at hand the steps advance
+  std::shared_ptr<RunClock> clock = nullptr;  ///< kept in the checkpoint
 };
 
 /// Runs passes one after the other and remembers their outcomes, in the checkpoint too: a job that is resumed asks
@@ -134,10 +127,10 @@ class Passes {
   /// Outcomes and a total, as a checkpoint and `to_json` hold them.
   void record(State& state, Total& total);
   void warn(const std::vector<std::string>& warnings);
-  void count(const Result& result);
+  void count(const PassPlan& plan, const Result& result);
   /// Where an interrupted pass stopped, by its own step and among all passes.
   std::string interruption(const PassPlan& plan, int64_t step) const;
-  void report(const PassPlan& plan, const MadeStep& made, double upper_loss) const;
+  void advance(const PassPlan& plan, const MadeStep& made, bool read_loss);
   void take(const Evaluation& evaluation, int64_t step, const Problem& problem);
   void snapshot(int64_t step, double score, const Problem& problem);
   void write(const TraceRow& row, const std::optional<Evaluation>& evaluation);
@@ -148,6 +141,8 @@ class Passes {
   Current current_;
   Total earlier_, total_;
   bool resuming_ = false;
+  bool resumed_ = false;  // the pass at hand, and no step has been made since
+  double shown_loss_ = 0;
   std::optional<TraceWriter> trace_;
   int64_t trace_bytes_ = 0;
   StopReason reason_ = StopReason::max_steps;

@@ -99,6 +99,65 @@ TEST(Passes, WithoutEvaluationsTheLastStepIsTheChosenOne) {
   EXPECT_TRUE(std::isnan(outcome->score));
 }
 
+TEST(Passes, TheCheckpointKeepsTheTimeOfTheWholeRun) {
+  const TemporaryFolder folder;
+  std::atomic<bool> interrupt = false;
+  const auto passes = [&](const std::shared_ptr<RunClock>& clock, bool resume) {
+    return Passes({.checkpoint = folder.path("checkpoint.safetensors"),
+                   .resume = resume,
+                   .interrupt = &interrupt,
+                   .clock = clock});
+  };
+  const auto first = std::make_shared<RunClock>(), second = std::make_shared<RunClock>();
+  first->at_least(1000);  // of a long run
+  Passes cut = passes(first, false);
+  const Ridge ridge;
+  const PassPlan plan{.name = "only", .steps = 20, .evaluations = 20};
+  EXPECT_EQ(cut.run(plan, ridge.problem(), *make_solver("adambo"),
+                    [&] {
+                      interrupt = true;
+                      return Evaluation{.score = 0};
+                    }),
+            nullptr);
+  const Passes resumed = passes(second, true);
+  EXPECT_GE(second->seconds(), 1000);
+  EXPECT_LT(second->seconds(), 1500);
+  EXPECT_LT(resumed.seconds(), 500) << "the time of the steps is counted apart";
+}
+
+TEST(Passes, TellThePhasesHowFarTheyAre) {
+  const TemporaryFolder folder;
+  std::vector<JobProgress> seen;
+  std::atomic<bool> interrupt = false;
+  const auto run = [&](bool resume) {
+    const auto phases = std::make_shared<Phases>([&](const JobProgress& now) {
+      seen.push_back(now);
+      if (now.step == 10) interrupt = true;
+    });
+    Passes passes({.checkpoint = folder.path("checkpoint.safetensors"),
+                   .resume = resume,
+                   .interrupt = &interrupt,
+                   .phases = phases});
+    phases->plan({{"train", 3}, {"rest", 1}});
+    phases->begin("train");
+    const Ridge ridge;
+    return passes.run({.name = "only", .shown = "training", .steps = 20}, ridge.problem(),
+                      *make_solver("adambo"), [] { return Evaluation{.score = 2}; }) != nullptr;
+  };
+  EXPECT_FALSE(run(false));
+  EXPECT_EQ(seen.back().phase, "training");
+  EXPECT_EQ(seen.back().steps, 20);
+  EXPECT_DOUBLE_EQ(seen.back().share, 0.375);
+  EXPECT_EQ(seen.back().earlier, 0);
+  EXPECT_EQ(seen.back().best, 2);
+  EXPECT_TRUE(std::isfinite(seen.back().upper_loss));
+  interrupt = false;
+  EXPECT_TRUE(run(true));
+  EXPECT_EQ(seen.back().step, 20);
+  EXPECT_DOUBLE_EQ(seen.back().share, 0.75);
+  EXPECT_DOUBLE_EQ(seen.back().earlier, 0.375);
+}
+
 TEST(Passes, ResumesBitForBitInAnyPass) {
   const TemporaryFolder whole_folder;
   TwoPasses whole(whole_folder, false);

@@ -191,6 +191,10 @@ TaskAccuracy train_inner_loop(MetaModel& model, const MetaRows& rows, const Epis
   torch::Tensor best = loop.parameters().flat().clone();
   double best_accuracy = -1;
   const int64_t every = std::max<int64_t>(1, options.steps / std::max<int64_t>(1, options.evaluations));
+  // A task of a step is worth about two that are measured: those are not differentiated through.
+  const auto training =
+      static_cast<double>(2 * options.steps * options.meta_batch + options.evaluations * options.valid_tasks);
+  const double of_steps = training / (training + static_cast<double>(test_tasks));
   for (int64_t step = 1; step <= options.steps; ++step) {
     if (loop.interrupted()) return {};
     torch::Tensor gradient;
@@ -199,6 +203,8 @@ TaskAccuracy train_inner_loop(MetaModel& model, const MetaRows& rows, const Epis
       gradient = loop.gradient(train.draw((step - 1) * options.meta_batch, options.meta_batch));
     }
     adam.step(loop.parameters(), gradient, options.step_size);
+    if (options.advance)
+      options.advance(of_steps * static_cast<double>(step) / static_cast<double>(options.steps));
     if (step % every != 0 && step != options.steps) continue;
     const TaskAccuracy now(loop.accuracies(valid, options.valid_tasks));
     if (now.mean > best_accuracy) {

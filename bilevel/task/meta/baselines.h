@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <string>
 
 #include "bilevel/task/meta/meta_model.h"
@@ -27,6 +28,8 @@ struct InnerLoopOptions {
   int64_t evaluations = 5;  ///< on validation tasks, of which the best gives the tested step
   int64_t valid_tasks = 100;
   const std::atomic<bool>* interrupt = nullptr;
+  std::function<void(double share)> advance =
+      nullptr;  ///< called after every step with the share of all work, about
 };
 
 /// Trains `model` (with a shared head of as many outputs as a task has ways) and measures it on the test tasks 0 ..

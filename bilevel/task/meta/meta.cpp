@@ -25,6 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kPass = "train";
+constexpr double kMeasuring = 0.1;     // share of the training part: its model on validation and test tasks
 constexpr int64_t kMostMetaParts = 5;  // at a time: the training and four baselines
 
 /// What is said with every prediction.
@@ -106,6 +107,7 @@ Json train(MetaSetup& setup, const std::string& part) {
   const std::unique_ptr<Solver> method = setup.solver(o.solver);
   assign(*method, o.set);
   Passes passes = setup.context().passes(part);
+  setup.context().phases->stretch(1 - kMeasuring);
   const PassOutcome* chosen = passes.run({.name = kPass,
                                           .shown = "training",
                                           .steps = setup.default_steps(),
@@ -117,6 +119,7 @@ Json train(MetaSetup& setup, const std::string& part) {
   Json answer = answer_of(passes);
   if (chosen == nullptr) return answer;
   set_variables(*model, problem, *chosen);
+  setup.context().phases->stretch(kMeasuring);
   answer["valid"] = setup.accuracy(*model, setup.valid(), o.valid_episodes).of_task;
   answer["test"] = setup.test_accuracy(*model).of_task;
   return answer;
@@ -141,6 +144,7 @@ Made make_parts(const MetaSetup& setup, JobParts& parts, Passes& passes) {
   std::vector<Part> all{{.name = kPass, .shown = "training", .request = Json::object()}};
   for (Part& part : baseline_parts(setup)) all.push_back(std::move(part));
   Made made;
+  setup.context().phases->plan({{kReportPhase, 0.02}});
   parts.make(all, [&](size_t i, const Json& answer) {
     if (i > 0) {
       made.baselines.update(answer);
@@ -173,6 +177,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
     return interrupted(context, o, passes, stop.message);
   }
   if (made.chosen == nullptr) return unfinished(context, o, passes);
+  context.phases->begin(kReportPhase, "writing the report");
   set_variables(*model, problem, *made.chosen);
   Json summary = summary_of(context, o, passes);
   summary["best_step"] = made.chosen->chosen_step;
@@ -190,6 +195,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   numbers.name = "episode";
   write_tsv(setup.path("episodes.tsv"),
             {numbers, number_column("accuracy", torch::tensor(made.test.of_task, torch::kFloat64), 6)});
+  note_time(context, summary);
   write_meta_report(setup, summary, rival);
   return finished(context, passes, summary, meta_text(setup, summary));
 }
@@ -253,23 +259,23 @@ Prediction predict_meta(const PredictRequest& request) {
                           std::move(result), text + kUncalibrated + "\n");
 }
 
-/// Where there are texts in several domains, or of many classes.
+/// Where there are texts in several domains, or of many classes. A fifth of these, and enough for a task, go to each of
+/// validation and test.
 std::optional<Suggestion> suggest_meta(const DataDescription& d) {
+  constexpr int64_t kShots = 5, kRows = kShots + 10;  // of a class in a task, with the queries
   if (d.texts.empty()) return std::nullopt;
-  const auto large = std::ranges::count_if(d.classes, [](const LabelCount& c) { return c.rows >= 20; });
   const auto domain = std::ranges::find_if(d.columns, [&](const DescribedColumn& column) {
-    return column.name != d.label && column.type == ColumnKind::category && column.label_like &&
-           column.distinct >= 4;
+    return column.type == ColumnKind::category && column.distinct >= 4 && column.of_class >= kRows;
   });
   const bool domains = domain != d.columns.end();
-  if (!domains && large < 9) return std::nullopt;
   const auto classes = static_cast<int64_t>(d.classes.size());
+  if (!domains && (classes < 9 || d.classes.back().rows < kRows)) return std::nullopt;
   return Suggestion{
       (d.texts.size() == 2 ? " --pair " + shell_word(d.texts[1]) : "") +
           (domains ? " --domain " + shell_word(domain->name) : "") +
-          fmt::format(" --ways {} --shots 5", domains ? std::min<int64_t>(5, classes) : 5),
+          fmt::format(" --ways {} --shots {}", std::min<int64_t>(5, domains ? classes : classes / 3), kShots),
       domains ? fmt::format("learn an encoder that adapts to new values of '{}'", domain->name)
-              : fmt::format("learn to tell new classes apart from few examples ({} classes)", large)};
+              : fmt::format("learn to tell new classes apart from few examples ({} classes)", classes)};
 }
 
 }  // namespace

@@ -82,7 +82,8 @@ Json of_inner_loop(const MetaSetup& setup, const std::string& method) {
                                .inner_step_size = 0.1,
                                .step_size = 1e-3,
                                .valid_tasks = std::min<int64_t>(o.valid_episodes, maml ? 50 : 200),
-                               .interrupt = setup.context().callbacks.interrupt};
+                               .interrupt = setup.context().callbacks.interrupt,
+                               .advance = [&](double share) { setup.context().phases->advance(share); }};
   const TaskAccuracy accuracy = train_inner_loop(*model, setup.rows(), setup.train(), setup.valid(),
                                                  setup.test(), o.test_episodes, inner, o.seed);
   if (accuracy.of_task.empty()) throw Interrupted{};
@@ -102,8 +103,8 @@ std::vector<Part> baseline_parts(const MetaSetup& setup) {
   };
   add("nearest-class-mean", "measuring the nearest class mean", 0.1);
   add("untrained", "measuring the untrained encoder", 0.1);
-  add("anil", "training ANIL", 1.2);
-  add("maml", "training first-order MAML", 2);
+  add("anil", "training ANIL", 1.1);
+  add("maml", "training first-order MAML", 1.3);
   return parts;
 }
 

@@ -45,9 +45,28 @@ Evaluation evaluate(const TuneSetup& setup, const TuneModel& model) {
                      {"median_strength", model.strengths().median().item<double>()}}};
 }
 
+/// In passes over the data, which baselines spend side by side.
+void plan_phases(const TuneSetup& setup, Solver& method, double side_by_side) {
+  const TuneJobOptions& o = setup.options();
+  const auto train = static_cast<int64_t>(setup.data().train.size());
+  const auto& of_steps = solver_registry().at(o.solver).documented_calls;
+  Spent expected{.learn = kEvaluations * setup.measurement()};
+  if (of_steps) {
+    expected.learn += passes_of({.steps = of_steps(method, setup.default_steps())},
+                                std::min(*o.batch_size, train), setup.upper_rows(), train);
+  }
+  if (setup.convex()) expected = {.start = setup.start_passes(), .learn = expected.learn, .finish = kFinish};
+  setup.context().phases->plan({{"start", side_by_side * expected.start},
+                                {"learn", side_by_side * expected.learn},
+                                {"finish", side_by_side * expected.finish},
+                                {"grid", o.baseline_passes * expected.all()},
+                                {"random", o.baseline_passes * expected.all()},
+                                {kReportPhase, side_by_side}});
+}
+
 /// Learns hyperparameters and weights, which the model then has. Null when it came to no outcome.
 const PassOutcome* learn(TuneSetup& setup, TuneModel& model, const Problem& problem, Solver& method,
-                         Passes& passes, Spent& spent) {
+                         double side_by_side, Passes& passes, Spent& spent) {
   const TuneJobOptions& o = setup.options();
   setup.note(out_of_theory(method, setup.traits(problem)));
   if (!setup.convex() && solver_registry().at(o.solver).lower_descends_upper) {
@@ -56,7 +75,11 @@ const PassOutcome* learn(TuneSetup& setup, TuneModel& model, const Problem& prob
                     "rows that were fitted",
                     o.solver));
   }
+  Phases& phases = *setup.context().phases;
+  plan_phases(setup, method, side_by_side);
+  phases.begin("start", "starting strength");
   if (setup.convex()) spent.start = setup.start(model);
+  phases.begin("learn", "learning");
   const PassOutcome* learned = passes.run({.name = "learn",
                                            .shown = "learning",
                                            .steps = setup.default_steps(),
@@ -68,11 +91,10 @@ const PassOutcome* learn(TuneSetup& setup, TuneModel& model, const Problem& prob
   model.set_x(learned->upper);
   model.set_y(learned->lower);
   const auto train = static_cast<int64_t>(setup.data().train.size());
-  spent.learn =
-      passes_of(passes.oracle_calls(), std::min(*o.batch_size, train),
-                std::min(*o.upper_batch_size, static_cast<int64_t>(setup.data().valid.size())), train) +
-      static_cast<double>(kEvaluations) * static_cast<double>(setup.data().valid.size()) /
-          static_cast<double>(train);
+  spent.learn = passes_of(passes.oracle_calls(), std::min(*o.batch_size, train), setup.upper_rows(), train) +
+                static_cast<double>(kEvaluations) * static_cast<double>(setup.data().valid.size()) /
+                    static_cast<double>(train);
+  phases.begin("finish", "training at what was learned");
   if (setup.convex()) spent.finish = minimize_weights(model, kFinish);
   return learned;
 }
@@ -87,7 +109,8 @@ SearchOptions search_options(const TuneSetup& setup, const TuneModel& model, dou
                        .seed = o.seed},
           .high = setup.convex() ? 1e2 : model.strength_range().second,
           .seed = o.seed,
-          .interrupt = setup.context().callbacks.interrupt};
+          .interrupt = setup.context().callbacks.interrupt,
+          .advance = [&setup](double share) { setup.context().phases->advance(share); }};
 }
 
 std::vector<torch::Tensor> candidates_of(const std::string& name, const TuneModel& model,
@@ -116,8 +139,10 @@ void add_parts(const TuneSetup& setup, const TuneModel& model, const std::string
   const int64_t points = search_points(model, options, setup.data().train.size(), setup.data().valid.size());
   Part part{.name = name,
             .shown = fmt::format("{} search with {:.0f} passes", name, passes),
-            .request = {{"search", name}, {"passes", passes}, {"point", nullptr}}};
+            .request = {{"search", name}, {"passes", passes}, {"point", nullptr}},
+            .cost = passes};
   if (setup.convex()) parts.push_back(part);
+  part.cost = passes / static_cast<double>(points);
   for (int64_t i = 0; !setup.convex() && i < points; ++i) {
     part.name = fmt::format("{}-{}", name, i + 1);
     part.shown = fmt::format("{} search with {:.0f} passes, point {} of {}", name, passes, i + 1, points);
@@ -170,6 +195,9 @@ std::optional<TuneRival> measure_baselines(const TuneSetup& setup, JobParts& all
                                            double passes, Json& summary) {
   std::vector<Part> parts;
   for (const char* name : {"grid", "random"}) add_parts(setup, model, name, passes, parts);
+  std::vector<Phase> phases{{"grid", 0}, {"random", 0}};  // made of the parts
+  for (const Part& part : parts) phases.push_back({part.name, part.cost});
+  setup.context().phases->plan(phases);
   std::map<std::string, SearchOutcome> found;
   all.make(parts, [&](size_t i, const Json& answer) {
     found[parts[i].request.at("search")].add(SearchOutcome::from_json(answer));
@@ -203,7 +231,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   const FolderLock lock = context.open(o, setup.files());
   Passes passes = context.passes();
   Spent spent;
-  const PassOutcome* learned = learn(setup, model, problem, *method, passes, spent);
+  const PassOutcome* learned = learn(setup, model, problem, *method, parts.side_by_side(), passes, spent);
   if (learned == nullptr) return unfinished(context, o, passes);
   Json summary = summary_of(context, o, passes);
   summary["tune"] = o.tune;
@@ -225,6 +253,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   } catch (const Interrupted&) {
     return interrupted(context, o, passes, "interrupted while the baselines were searched");
   }
+  context.phases->begin(kReportPhase, "writing the report");
   save_model(context, o, *model.write_network(), setup.features(), {},
              {{"classes", setup.class_names()}, {"calibration", calibration.to_json()}});
   write_test_predictions(context, setup.data_files(), setup.test(), test, setup.class_names(),
@@ -240,6 +269,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
                 summary);
   for (const std::string& warning : passes.warnings()) setup.note(warning, /*say=*/false);
   summary["warnings"] = setup.notes();
+  note_time(context, summary);
   write_tune_report(setup, values, summary, rival);
   return finished(context, passes, summary, tune_text(setup, summary));
 }
@@ -259,10 +289,10 @@ JobEntry tune_entry() {
               },
           .predict = predict_classes,
           .in_parts = true,
-          .suggest =
-              [](const DataDescription&) {
-                return Suggestion{"", "learn the regularization by gradient"};
-              }};
+          .suggest = [](const DataDescription& d) -> std::optional<Suggestion> {
+            if (d.classes.back().rows < 3) return std::nullopt;  // one for each part
+            return Suggestion{"", "learn the regularization by gradient"};
+          }};
 }
 
 }  // namespace bilevel

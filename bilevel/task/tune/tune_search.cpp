@@ -13,6 +13,7 @@
 #include "bilevel/core/tensor_json.h"
 #include "bilevel/oracle/oracles.h"
 #include "bilevel/solver/parts/lower_rule.h"
+#include "bilevel/task/job/costs.h"
 
 namespace bilevel {
 namespace {
@@ -35,7 +36,8 @@ double training_passes(const WeightTraining& t, double train_rows, double valid_
 }
 
 /// Adam from the initial weights; leaves the best weights and returns their validation loss.
-double train_by_steps(TuneModel& model, const TuneData& data, const WeightTraining& t) {
+double train_by_steps(TuneModel& model, const TuneData& data, const WeightTraining& t,
+                      const std::function<void(double)>& advance) {
   model.reset_y();
   Oracles oracles(model.problem(t.batch_size), t.seed);
   LowerRule rule(LowerStep::adam, 1, {}, oracles.y().flat());
@@ -48,6 +50,7 @@ double train_by_steps(TuneModel& model, const TuneData& data, const WeightTraini
     rule.step(oracles.y(), course * t.step_size,
               oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches")));
     if ((k + 1) % every != 0 && k + 1 != t.steps) continue;
+    advance(static_cast<double>(k + 1) / static_cast<double>(t.steps));
     const double loss = valid_loss(model, data);
     if (loss < best) {
       best = loss;
@@ -65,9 +68,7 @@ double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_b
   sum += calls.warm_start;
   sum += calls.automatic;
   sum += calls.evaluation;
-  const int64_t lower = sum.lower_gradient + sum.lower_joint_gradient + sum.hvp + sum.cross_vjp;
-  const int64_t upper = sum.upper_gradient + sum.upper_hvp + sum.upper_cross_vjp;
-  return static_cast<double>(lower * lower_batch + upper * upper_batch) / static_cast<double>(train_rows);
+  return static_cast<double>(rows_derived(sum, lower_batch, upper_batch)) / static_cast<double>(train_rows);
 }
 
 double minimize_weights(TuneModel& model, int64_t evaluations) {
@@ -129,6 +130,10 @@ SearchOutcome search(TuneModel& model, const TuneData& data, const SearchOptions
                      const std::vector<torch::Tensor>& candidates) {
   SearchOutcome best;
   model.reset_y();
+  const auto advance = [&](size_t points, double of_point) {
+    if (options.advance)
+      options.advance((static_cast<double>(points) + of_point) / static_cast<double>(candidates.size()));
+  };
   for (size_t i = 0; i < candidates.size(); ++i) {
     if (options.interrupt != nullptr && *options.interrupt) {
       best.interrupted = true;
@@ -144,11 +149,12 @@ SearchOutcome search(TuneModel& model, const TuneData& data, const SearchOptions
       best.passes += share(data);
       loss = valid_loss(model, data);
     } else {
-      loss = train_by_steps(model, data, options.training);
+      loss = train_by_steps(model, data, options.training, [&](double share) { advance(i, share); });
       best.passes += training_passes(options.training, static_cast<double>(data.train.size()),
                                      static_cast<double>(data.valid.size()));
     }
     ++best.points;
+    advance(i, 1);
     if (loss < best.valid_loss) {
       best.valid_loss = loss;
       best.x = candidates[i];

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -40,6 +41,8 @@ struct SearchOptions {
   double low = 1e-6, high = 1e2;  ///< of the common strength
   uint64_t seed = 0;              ///< of the random search
   const std::atomic<bool>* interrupt = nullptr;
+  std::function<void(double share)> advance =
+      nullptr;  ///< called with the share of the points that is searched
 };
 
 struct SearchOutcome {

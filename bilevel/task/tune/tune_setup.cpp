@@ -168,6 +168,10 @@ std::unique_ptr<Solver> TuneSetup::solver(const std::string& name) const {
   return make_job_solver(name, defaults_of(o_.encoder, name, 0).solver, convex());
 }
 
+double TuneSetup::start_passes() const {
+  return o_.l2 ? 2 * kStart : 0.6 * std::size(kStarts) * static_cast<double>(kStart);
+}
+
 double TuneSetup::start(TuneModel& model) const {
   const std::vector<double> strengths =
       o_.l2 ? std::vector<double>{*o_.l2} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
@@ -175,6 +179,7 @@ double TuneSetup::start(TuneModel& model) const {
   double passes = 0, best = std::numeric_limits<double>::infinity();
   torch::Tensor x, y;
   for (const double strength : strengths) {
+    context_.phases->advance(passes / (2 * start_passes()));
     model.set_x(model.centred(strength));
     passes += minimize_weights(model, evaluations) + measurement();
     const double loss = scores(model, data_.valid).loss;

@@ -56,6 +56,13 @@ class TuneSetup : public JobSetup {
     return static_cast<double>(data_.valid.size()) / static_cast<double>(data_.train.size());
   }
 
+  /// Rows of an upper batch.
+  int64_t upper_rows() const {
+    return std::min(*o_.upper_batch_size, static_cast<int64_t>(data_.valid.size()));
+  }
+
+  /// Passes that `start` takes, about.
+  double start_passes() const;
   /// Convex models: trains the weights at weaker and weaker strengths, each from those of the one before, until the
   /// validation loss rises, and leaves the model at the best. Returns the passes.
   double start(TuneModel& model) const;
