@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
-#include <cmath>
 
 #include "bilevel/core/tensor_json.h"
 #include "bilevel/report/page.h"
@@ -296,10 +295,6 @@ PartWork clean_work(Weighing& setup) {
     if (!baselines) baselines = std::make_shared<CleanBaselines>(setup);
     return baselines->answer(part.request);
   };
-}
-
-std::string interval_text(double low, double high) {
-  return std::isfinite(low) ? fmt::format(" ({:.1f} to {:.1f})", 100 * low, 100 * high) : "";
 }
 
 }  // namespace bilevel

@@ -39,7 +39,4 @@ std::optional<Cleaned> clean_labels(Weighing& setup, JobParts& parts, Passes& pa
 /// The parts of that.
 PartWork clean_work(Weighing& setup);
 
-/// " (1.2 to 3.4)" in percent; empty where there is none.
-std::string interval_text(double low, double high);
-
 }  // namespace bilevel

@@ -1,6 +1,7 @@
 #include "bilevel/task/clean/label_noise.h"
 
 #include <ATen/ops/special_gammaincc.h>
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -214,6 +215,10 @@ NoiseIntervals noise_intervals(const LabelNoise& noise, const LabelledPrediction
     result.high[j][j] = 1 - low;
   }
   return result;
+}
+
+std::string interval_text(double low, double high) {
+  return std::isfinite(low) ? fmt::format(" ({:.1f} to {:.1f})", 100 * low, 100 * high) : "";
 }
 
 }  // namespace bilevel

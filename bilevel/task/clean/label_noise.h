@@ -82,4 +82,7 @@ Judgement judge(const LabelNoise& noise, const LabelledPredictions& train);
 /// second part keeps the order of the others.
 torch::Tensor weight_of(const torch::Tensor& right, int64_t classes);
 
+/// " (1.2 to 3.4)" in percent; empty where there is none.
+std::string interval_text(double low, double high);
+
 }  // namespace bilevel
