@@ -16,7 +16,7 @@ namespace bilevel {
 /// memory that other things need is never short of it. The file is gone when the block is, however the process ends.
 class LargeMemory {
  public:
-  static constexpr size_t kKept = size_t{256} << 20;
+  static constexpr size_t kKept = size_t{64} << 20;
 
   LargeMemory() = default;
   ~LargeMemory();

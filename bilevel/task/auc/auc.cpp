@@ -29,14 +29,14 @@ Json metrics_json(const ScoredRows& rows, double loss) {
   return {{"auc", auc(rows)}, {"average_precision", average_precision(rows)}, {"loss", loss}};
 }
 
-/// Rows that a fit which keeps its inputs in memory, in float64, gets at most: about a gigabyte of entries.
+/// Rows that a fit which keeps its inputs in memory, in float64, gets at most: about half a gigabyte of entries.
 int64_t rows_in_memory(const Inputs& inputs) {
-  constexpr double kEntries = 3e7;
-  double entries = 0;
+  const double most = inputs.kind() == InputKind::sparse ? 1e7 : 5e7;  // of entries; sparse ones have an index too
+  double entries = 1;
   for (const torch::Tensor& part : inputs.matrix())
     entries = std::max(entries, static_cast<double>(part.numel()));
-  const auto rows = static_cast<double>(std::max<int64_t>(1, inputs.rows()));
-  return std::max<int64_t>(1, static_cast<int64_t>(rows * std::min(1.0, kEntries / std::max(1.0, entries))));
+  const auto rows = static_cast<double>(inputs.rows());
+  return std::max<int64_t>(1, static_cast<int64_t>(rows * std::min(1.0, most / entries)));
 }
 
 /// Test rows scored by L2-regularized logistic regression on the same rows: C chosen on the validation rows, then refitted
