@@ -9,7 +9,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
-#include <unordered_map>
+#include <span>
 #include <utility>
 
 #include "bilevel/core/error.h"
@@ -50,18 +50,39 @@ std::vector<int64_t> apportion(int64_t count, const std::vector<double>& shares)
   return counts;
 }
 
-/// Places in a list of rows that stay together, in the order of their first ones.
-using Unit = std::vector<size_t>;
+/// Places in a list of rows that stay together, ascending.
+using Unit = std::span<const size_t>;
 
-std::vector<Unit> units_of(const std::vector<int64_t>& rows, const std::vector<int64_t>& unit_of) {
-  std::vector<Unit> units;
-  std::unordered_map<int64_t, size_t> known;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const auto [found, is_new] =
-        known.emplace(unit_of.empty() ? rows[i] : unit_of.at(static_cast<size_t>(rows[i])), units.size());
-    if (is_new) units.emplace_back();
-    units[found->second].push_back(i);
+/// All units, in the order of their first places. Memory: 24 bytes a row and a unit, since there may be many.
+struct Units {
+  std::vector<size_t> places;  // of one unit after the other
+  std::vector<Unit> all;       // parts of it
+};
+
+Units units_of(const std::vector<int64_t>& rows, const std::vector<int64_t>& unit_of) {
+  Units units;
+  units.places.resize(rows.size());
+  if (unit_of.empty()) {
+    std::iota(units.places.begin(), units.places.end(), size_t{0});
+    for (const size_t& place : units.places) units.all.emplace_back(&place, 1);
+    return units;
   }
+  constexpr size_t kNone = std::numeric_limits<size_t>::max();
+  std::vector<size_t> number_of(unit_of.size(), kNone), sizes;
+  const auto number = [&](size_t i) -> size_t& {
+    return number_of[static_cast<size_t>(unit_of.at(static_cast<size_t>(rows[i])))];
+  };
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (number(i) == kNone) {
+      number(i) = sizes.size();
+      sizes.push_back(0);
+    }
+    ++sizes[number(i)];
+  }
+  std::vector<size_t> end(sizes.size());
+  std::exclusive_scan(sizes.begin(), sizes.end(), end.begin(), size_t{0});
+  for (size_t k = 0; k < sizes.size(); ++k) units.all.emplace_back(units.places.data() + end[k], sizes[k]);
+  for (size_t i = 0; i < rows.size(); ++i) units.places[end[number(i)]++] = i;
   return units;
 }
 
@@ -83,6 +104,7 @@ std::vector<Unit> in_turn(std::vector<Unit> units, at::Generator& generator) {
 
 /// The class of most of a unit's rows; of several the smallest.
 int64_t class_of(const Unit& unit, const std::vector<int64_t>& rows, const std::vector<int64_t>& labels) {
+  if (unit.size() == 1) return labels.at(static_cast<size_t>(rows[unit[0]]));
   std::map<int64_t, int64_t> counts;
   for (const size_t i : unit) ++counts[labels.at(static_cast<size_t>(rows[i]))];
   return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
@@ -144,7 +166,8 @@ std::vector<std::vector<int64_t>> stratified_split(
     at::Generator& generator, const std::vector<std::string>& names, const std::vector<int64_t>& unit_of) {
   check_shares(shares);
   std::map<int64_t, std::vector<Unit>> classes;
-  for (Unit& unit : units_of(rows, unit_of)) classes[class_of(unit, rows, labels)].push_back(std::move(unit));
+  const Units all = units_of(rows, unit_of);
+  for (const Unit& unit : all.all) classes[class_of(unit, rows, labels)].push_back(unit);
   std::vector<size_t> part_of(rows.size());
   for (auto& [label, units] : classes) {
     if (units.size() < shares.size()) {
@@ -167,7 +190,8 @@ std::vector<std::vector<int64_t>> stratified_split(
 std::vector<int64_t> draw_folds(const std::vector<int64_t>& rows, int64_t folds, at::Generator& generator,
                                 const std::vector<int64_t>& unit_of) {
   std::vector<int64_t> fold_of(rows.size()), sizes(static_cast<size_t>(folds), 0);
-  for (const Unit& unit : in_turn(units_of(rows, unit_of), generator)) {
+  const Units all = units_of(rows, unit_of);
+  for (const Unit& unit : in_turn(all.all, generator)) {
     const auto smallest = std::ranges::min_element(sizes);
     *smallest += static_cast<int64_t>(unit.size());
     for (const size_t i : unit) fold_of[i] = smallest - sizes.begin();
@@ -184,10 +208,11 @@ std::vector<std::vector<int64_t>> ordered_split(const std::vector<int64_t>& rows
     throw InputError(
         fmt::format("{} rows are too few for a split into {} parts", rows.size(), shares.size()));
   std::vector<std::pair<double, Unit>> units;
-  for (Unit& unit : units_of(rows, unit_of)) {
+  const Units all = units_of(rows, unit_of);
+  for (const Unit& unit : all.all) {
     double last = -std::numeric_limits<double>::infinity();
     for (const size_t i : unit) last = std::max(last, values.at(static_cast<size_t>(rows[i])));
-    units.emplace_back(last, std::move(unit));
+    units.emplace_back(last, unit);
   }
   std::ranges::stable_sort(units, {}, &std::pair<double, Unit>::first);
   const std::vector<int64_t> counts = apportion(static_cast<int64_t>(rows.size()), shares);
