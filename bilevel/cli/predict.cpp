@@ -58,7 +58,7 @@ void add_predict(CLI::App& program, Body& body) {
        "tell for each row the N inputs that speak most for or against what is predicted, with what they "
        "add; exact for linear models, else gradient times input")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1000));
   c->add_flag(
       "--strict", r.strict,
       "refuse a cell or a label that the model does not know; else it counts as missing, and is counted");

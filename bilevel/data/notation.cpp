@@ -86,7 +86,9 @@ std::optional<LooseNumber> take_apart(std::string_view cell) {
   std::string head(trimmed(rest.substr(0, first)));
   std::string_view tail = trimmed(rest.substr(last + 1));
   if (tail.starts_with('-')) {  // "12.50-", as SAP writes
-    if (number.negative || head.find_first_of("+-") != std::string::npos) return std::nullopt;
+    const bool decimal = rest.substr(first, last - first + 1).find_first_of(".,") != std::string_view::npos;
+    if (number.negative || head.find_first_of("+-") != std::string::npos || !decimal)
+      return std::nullopt;  // "2-": a grade
     number.negative = true;
     tail = trimmed(tail.substr(1));
   }
@@ -197,6 +199,7 @@ bool NumberGuess::add_plain(std::string_view digits) {
   points_ = points_ || has_point;
   ++(has_point ? pointed_ : whole_);
   long_whole_ += !has_point && digits.size() > 3 ? 1 : 0;
+  hundreds_ += !has_point && digits.size() == 3 ? 1 : 0;
   for (size_t i = 0; i < kCandidates && has_point; ++i) {
     if (!fits(i) || kNotations[i].decimal == '.') continue;
     if (kNotations[i].group == '.' && are_groups(digits, '.'))
@@ -207,8 +210,30 @@ bool NumberGuess::add_plain(std::string_view digits) {
   return true;
 }
 
+namespace {
+
+/// "192.168.100.220": four numbers up to 255.
+bool is_address(std::string_view cell) {
+  int parts = 0;
+  for (size_t begin = 0; begin <= cell.size(); ++parts) {
+    const size_t end = std::min(cell.find('.', begin), cell.size());
+    int value = 0;
+    const auto [stop, error] = std::from_chars(cell.data() + begin, cell.data() + end, value);
+    if (end == begin || error != std::errc() || stop != cell.data() + end || value < 0 || value > 255)
+      return false;
+    begin = end + 1;
+  }
+  return parts == 4;
+}
+
+}  // namespace
+
 bool NumberGuess::add(std::string_view cell) {
   if (fits_ == 0) return false;
+  if (std::ranges::count(cell, '.') == 3 && is_address(cell)) {
+    fits_ = 0;
+    return false;
+  }
   if (add_plain(unsigned_part(cell))) return fits_ != 0;
   const std::optional<LooseNumber> loose = take_apart(cell);
   if (!loose) {  // a number too large for a double is one still, which is refused by its value
@@ -229,6 +254,7 @@ bool NumberGuess::add(std::string_view cell) {
   if (all_digits(loose->digits)) {
     ++whole_;
     long_whole_ += loose->digits.size() > 3 ? 1 : 0;
+    hundreds_ += loose->digits.size() == 3 ? 1 : 0;
   }
   for (size_t i = 0; i < kCandidates; ++i) {
     if (!fits(i)) continue;
@@ -239,12 +265,13 @@ bool NumberGuess::add(std::string_view cell) {
   return fits_ != 0;
 }
 
-std::optional<NumberNotation> NumberGuess::notation(bool decimal_comma) const {
+std::optional<NumberNotation> NumberGuess::notation(bool decimal_comma, bool decimal_point) const {
   if (cells_ == 0 || ((unit_ == "%" || measured_) && with_unit_ < cells_)) return std::nullopt;
   const auto chosen = [this](size_t i) {
     return NumberNotation{kNotations[i].decimal, grouped(i) ? kNotations[i].group : '\0', unit_};
   };
-  if ((decimal_comma || have_thousand_points()) && fits(kPointGroups) && grouped(kPointGroups))
+  if ((decimal_comma || (!decimal_point && have_thousand_points())) && fits(kPointGroups) &&
+      grouped(kPointGroups))
     return chosen(kPointGroups);
   if (!decimal_comma && fits(kComma) && fits(kCommaGroups) && grouped(kCommaGroups))
     return chosen(kCommaGroups);
@@ -255,10 +282,11 @@ std::optional<NumberNotation> NumberGuess::notation(bool decimal_comma) const {
 }
 
 /// Whether points stand before exactly three digits (as `fits` tells) beside whole numbers, of which none has four digits: numbers
-/// with three decimals would all have a point, and numbers without thousands would reach 1000.
+/// with three decimals would all have a point (means of three or six values apart, whose whole numbers are small), and numbers
+/// without thousands would reach 1000.
 bool NumberGuess::have_thousand_points() const {
   constexpr int64_t kSome = 5;
-  return pointed_ >= kSome && whole_ >= kSome && long_whole_ == 0;
+  return pointed_ >= kSome && whole_ >= kSome && long_whole_ == 0 && 2 * hundreds_ > whole_;
 }
 
 bool NumberGuess::all_have(char decimal) const {

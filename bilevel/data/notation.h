@@ -41,7 +41,8 @@ class NumberGuess {
   /// The notation of all cells, if there is one. Where a comma can be a decimal comma as well as one between thousands
   /// (all of them stand before exactly three digits), `decimal_comma` decides: whether the file has
   /// decimal commas.
-  std::optional<NumberNotation> notation(bool decimal_comma) const;
+  /// `decimal_point`: whether other columns have decimal points; then points part no thousands.
+  std::optional<NumberNotation> notation(bool decimal_comma, bool decimal_point = false) const;
   /// Whether commas, or points, of this column cannot be anything but decimal ones.
   bool sure_decimal_comma() const { return commas_ && all_have(','); }
   bool sure_decimal_point() const { return points_ && all_have('.'); }
@@ -62,7 +63,7 @@ class NumberGuess {
   unsigned fits_ = (1U << kCandidates) - 1, grouped_ = 0;
   bool have_thousand_points() const;
 
-  int64_t whole_ = 0, long_whole_ = 0,
+  int64_t whole_ = 0, hundreds_ = 0, long_whole_ = 0,
           pointed_ = 0;  // cells: without separators, of them with four digits; with a point
   bool commas_ = false, points_ = false, measured_ = false;
   std::string unit_;

@@ -69,19 +69,27 @@ TEST(Notation, ThreeDigitsBehindACommaAreThousandsUnlessSomethingSpeaksAgainst) 
 }
 
 TEST(Notation, PointsBetweenThousandsBesideWholeNumbers) {
-  const Cells mixed{"1.076", "750", "12", "2.001", "31.500", "9", "87", "1.234", "4.321", "640", "999"};
+  const Cells mixed{"1.076", "750", "512", "2.001", "31.500", "901", "87", "1.234", "4.321", "640", "999"};
   EXPECT_EQ(notation_of(mixed), "decimal comma, thousands by '.'");
   EXPECT_EQ(numbers_of(mixed)[0], 1076);
+  NumberGuess guess;
+  for (const std::string& cell : mixed) guess.add(cell);
+  EXPECT_EQ(guess.notation(false, /*decimal_point=*/true)->text(), "") << "other columns have decimal points";
   EXPECT_EQ(notation_of({"1.076", "2.001", "31.500", "1.234", "4.321", "7.000"}), "")
       << "may have three decimals";
-  EXPECT_EQ(notation_of({"1.076", "750", "12", "2.001", "31.500", "9", "87", "1.234", "4.321", "1640"}), "");
-  EXPECT_EQ(notation_of({"1.076", "750", "12", "2.001", "0.500", "9", "87", "1.234", "4.321", "640"}), "");
+  EXPECT_EQ(notation_of({"1.076", "750", "512", "2.001", "31.500", "901", "87", "1.234", "4.321", "1640"}),
+            "");
+  EXPECT_EQ(notation_of({"1.333", "2", "3", "2.667", "1.667", "4", "5", "4.333", "3.667", "1"}), "")
+      << "means of three";
 }
 
 TEST(Notation, AsOtherProgramsWrite) {
   EXPECT_EQ(numbers_of({"1600.62-", "12"}), (Numbers{-1600.62, 12}));
   EXPECT_EQ(numbers_of({"=\"12\"", "'7.5", "3"}), (Numbers{12, 7.5, 3}));
-  EXPECT_EQ(notation_of({"-5-"}), "none");
+  EXPECT_EQ(notation_of({"-5.5-"}), "none");
+  EXPECT_EQ(notation_of({"2-", "2"}), "none") << "grades";
+  EXPECT_EQ(notation_of({"192.168.100.220", "192.168.100.221"}), "none");
+  EXPECT_EQ(numbers_of({"1.234.567.890", "12.345.678"}), (Numbers{1234567890, 12345678}));
 }
 
 TEST(Notation, MeasuresAndDigitsOfOtherScripts) {

@@ -79,7 +79,7 @@ class ColumnScan {
 
   /// What the column says of commas; one that is named categorical says nothing.
   const NumberGuess& numbers() const { return numbers_; }
-  RecognizedColumn finish(bool decimal_comma);
+  RecognizedColumn finish(bool decimal_comma, bool decimal_point);
 
  private:
   void look_at(size_t row);
@@ -87,7 +87,7 @@ class ColumnScan {
   void note_words();
   void note_long_numbers();
   /// The notation of all cells, as far as there is one; numbers of JSON have their own.
-  std::optional<NumberNotation> notation(bool decimal_comma) const;
+  std::optional<NumberNotation> notation(bool decimal_comma, bool decimal_point) const;
   int64_t present() const { return static_cast<int64_t>(table_.rows()) - found_.missing; }
   /// Every value that is not missing, up to some number, as `value_of` (of a cell) gives it.
   template <typename Value>
@@ -203,6 +203,9 @@ void ColumnScan::note_long_numbers() {
   if (2 * large > present() && large >= kIdentifierRows && 2 * different > std::min(large, kCounted)) {
     found_.kind = ColumnKind::identifier;
     found_.why = "numbers of more than 15 digits, of which most differ";
+  } else if (2 * large > present()) {  // names of things rather
+    found_.reading = {.as = CellReading::category};
+    note_words();
   } else {
     found_.doubt = fmt::format(
         "{} cell{} more than 15 digits, so that different ones may be read as one; if they name things, "
@@ -260,19 +263,20 @@ void ColumnScan::note_words() {
   }
 }
 
-std::optional<NumberNotation> ColumnScan::notation(bool decimal_comma) const {
+std::optional<NumberNotation> ColumnScan::notation(bool decimal_comma, bool decimal_point) const {
   if (other_cells_ == 0) return json_numbers_ > 0 ? std::optional(NumberNotation{}) : std::nullopt;
-  const auto found = numbers_.notation(decimal_comma);
-  // "12 %" beside 0.12: whether these are the same kind of number does not show.
-  return found && json_numbers_ > 0 && found->unit == "%" ? std::nullopt : found;
+  const auto found = numbers_.notation(decimal_comma, decimal_point);
+  // "12 %" beside 0.12, "7 M" beside 7: whether these are the same kind of number does not show.
+  const bool has_unit = found && (found->unit == "%" || numbers_.is_measured());
+  return has_unit && json_numbers_ > 0 ? std::nullopt : found;
 }
 
-RecognizedColumn ColumnScan::finish(bool decimal_comma) {
+RecognizedColumn ColumnScan::finish(bool decimal_comma, bool decimal_point) {
   if (wish_ == ColumnWish::unread) return std::move(found_);
   for (const auto& [mark, count] : marks_) found_.missing += count;
   int64_t more = 0;
   for (const auto& [mark, count] : more_marks_) more += count;
-  const auto notation = this->notation(decimal_comma);
+  const auto notation = this->notation(decimal_comma, decimal_point);
   const std::optional<DateOrder> order = found_.number ? std::nullopt : dates_.order();
   ColumnReading& reading = found_.reading;
   const bool asked_words = wish_ == ColumnWish::category || wish_ == ColumnWish::text;
@@ -352,8 +356,9 @@ std::vector<RecognizedColumn> recognize_columns(const Table& table, const std::v
   const bool decimal_comma = any(&NumberGuess::sure_decimal_comma) ||
                              (table.delimiter() == ';' && any(&NumberGuess::maybe_decimal_comma) &&
                               !any(&NumberGuess::sure_decimal_point));
+  const bool decimal_point = any(&NumberGuess::sure_decimal_point);
   std::vector<RecognizedColumn> columns;
-  for (ColumnScan& scan : scans) columns.push_back(scan.finish(decimal_comma));
+  for (ColumnScan& scan : scans) columns.push_back(scan.finish(decimal_comma, decimal_point));
   return columns;
 }
 

@@ -167,6 +167,8 @@ TEST_F(RecognizeTest, NumbersOfJsonHaveNoNotation) {
   EXPECT_EQ(table.number(1, 2, columns[2].reading.notation).value, 2.125);
   const Table percent = read_table(folder_.write("p.jsonl", "{\"a\": \"12 %\"}\n{\"a\": 0.5}\n"));
   EXPECT_TRUE(recognize_columns(percent)[0].is_mixed());
+  const Table millions = read_table(folder_.write("m.jsonl", "{\"a\": \"7.5M\"}\n{\"a\": 271}\n"));
+  EXPECT_TRUE(recognize_columns(millions)[0].is_mixed());
 }
 
 TEST_F(RecognizeTest, MarksOfMissingValuesThatAPersonNames) {
@@ -194,6 +196,9 @@ TEST_F(RecognizeTest, NumbersOfMoreDigitsThanADoubleHolds) {
   EXPECT_EQ(few.kind, ColumnKind::number);
   EXPECT_NE(few.doubt.find("1 cell has more than 15 digits"), std::string::npos) << few.doubt;
   EXPECT_EQ(column(40, [](int i) { return number(i * 3 % 17) + "e20"; }).doubt, "");
+  const RecognizedColumn accounts = column(40, [&](int i) { return card(i % 3); });
+  EXPECT_EQ(accounts.kind, ColumnKind::category);
+  EXPECT_EQ(accounts.distinct, 3);
 }
 
 }  // namespace recognize_test

@@ -70,6 +70,7 @@ int64_t Table::replace(size_t column, const std::map<std::string, std::string>& 
       bytes_.append({found->second.data(), found->second.size()});
     }
     Cell& own = cells_[row * names_.size() + column];
+    originals_.try_emplace(row * names_.size() + column, own);
     own.begin = text->second.begin;
     own.size = text->second.size;
     ++count;
@@ -80,11 +81,16 @@ int64_t Table::replace(size_t column, const std::map<std::string, std::string>& 
 void Table::keep_rows(const std::vector<size_t>& rows) {
   const size_t width = names_.size();
   std::vector<std::pair<size_t, int64_t>> later;
+  std::unordered_map<size_t, Cell> originals;
   auto next = later_lines_.begin();
   for (size_t i = 0; i < rows.size(); ++i) {
     const size_t from = rows[i] * width;
     std::copy_n(cells_.begin() + from, width, cells_.begin() + i * width);
     lines_[i] = lines_[rows[i]];
+    for (size_t c = 0; c < (originals_.empty() ? 0 : width); ++c) {
+      if (const auto found = originals_.find(from + c); found != originals_.end())
+        originals.emplace(i * width + c, found->second);
+    }
     while (next != later_lines_.end() && next->first < from) ++next;
     for (; next != later_lines_.end() && next->first < from + width; ++next)
       later.emplace_back(next->first - from + i * width, next->second);
@@ -92,6 +98,7 @@ void Table::keep_rows(const std::vector<size_t>& rows) {
   cells_.resize(rows.size() * width);
   lines_.resize(rows.size());
   later_lines_ = std::move(later);
+  originals_ = std::move(originals);
 }
 
 namespace {

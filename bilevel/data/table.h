@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,14 @@ class Table {
     return is_json_number(row, column) ? read_number(text) : notation.read(text);
   }
 
+  /// As `written`, of a cell that `replace` has changed what stood there before.
+  std::string_view original(size_t row, size_t column) const {
+    const auto found = originals_.find(row * names_.size() + column);
+    return found == originals_.end()
+               ? written(row, column)
+               : std::string_view(bytes_.data() + found->second.begin, found->second.size);
+  }
+
   /// Where the cell starts, or, for a key that a JSON line lacks, the line alone.
   Position position(size_t row, size_t column) const;
 
@@ -113,8 +122,9 @@ class Table {
   std::string path_;
   std::vector<std::string> names_;
   LargeArray<char> bytes_;
-  LargeArray<Cell> cells_;      // row-major, rows() x columns()
-  std::vector<int64_t> lines_;  // per row
+  LargeArray<Cell> cells_;                      // row-major, rows() x columns()
+  std::vector<int64_t> lines_;                  // per row
+  std::unordered_map<size_t, Cell> originals_;  // of cells that were replaced
   // The cells that do not start on their row's first line (an embedded line end stands before them), in
   // order.
   std::vector<std::pair<size_t, int64_t>> later_lines_;

@@ -19,6 +19,15 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kRunFolders[] = {"parts", "runs"};  // in the folder of a run
+// What runs leave there, beside pictures (.svg) and cleaned.<format>.
+constexpr std::string_view kRunFiles[] = {".lock",           "checkpoint.safetensors",
+                                          "episodes.tsv",    "explain.tsv",
+                                          "model.json",      "model.safetensors",
+                                          "odd_rows.tsv",    "options.json",
+                                          "predictions.tsv", "report.html",
+                                          "summary.json",    "suspicious.tsv",
+                                          "table.tsv",       "trace.jsonl",
+                                          "weights.tsv",     "hyperparameters.tsv"};
 
 std::string options_path(const std::string& folder) { return (fs::path(folder) / "options.json").string(); }
 
@@ -59,6 +68,18 @@ void refuse_to_replace(const std::string& out, const Json& content) {
     const std::string name = entry.path().filename().string();
     if (entry.is_directory() && std::ranges::count(kRunFolders, name) == 0)
       refuse(fmt::format("the folder {} in it belongs to no run", name));
+    if (!entry.is_directory() && std::ranges::count(kRunFiles, name) == 0 && !name.starts_with("cleaned.") &&
+        !name.ends_with(".svg") && !name.starts_with(".options.json."))
+      refuse(fmt::format("the file {} in it belongs to no run", name));
+  }
+  for (const std::string_view name : kRunFolders) {
+    if (!fs::is_directory(fs::path(out) / name)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(fs::path(out) / name)) {
+      const std::string kind = entry.path().extension().string();
+      if (!entry.is_directory() && kind != ".cbor" && kind != ".safetensors" && kind != ".jsonl" &&
+          kind != ".json")
+        refuse(fmt::format("the file {} in it belongs to no run", fs::relative(entry.path(), out).string()));
+    }
   }
   const fs::path folder = fs::canonical(out);
   if (is_within(fs::canonical(fs::current_path()), folder)) refuse("the current directory is in it");

@@ -23,8 +23,7 @@ class RunFolderTest : public testing::Test {
   void make_run(const std::string& folder) const {
     { const FolderLock lock = new_run_folder(folder, "auc", "", content()); }
     fs::create_directory(folder + "/parts");
-    for (const char* name : {"/summary.json", "/parts/old.cbor", "/notes.txt"})
-      std::ofstream(folder + name) << "old";
+    for (const char* name : {"/summary.json", "/parts/old.cbor"}) std::ofstream(folder + name) << "old";
   }
   /// What --force says, and that it leaves everything.
   std::string refusal(const std::string& folder, const Json& given) const {
@@ -43,7 +42,17 @@ TEST_F(RunFolderTest, ForceReplacesARun) {
                   "replace it with --force");
   const FolderLock lock = new_run_folder(out(), "tune", "", content(), /*force=*/true);
   EXPECT_EQ(read_run_options(out(), "tune").at("command"), "tune");
-  for (const char* name : {"/summary.json", "/parts", "/notes.txt"}) EXPECT_FALSE(fs::exists(out() + name));
+  for (const char* name : {"/summary.json", "/parts"}) EXPECT_FALSE(fs::exists(out() + name));
+}
+
+TEST_F(RunFolderTest, ForceKeepsWhatIsNoPartOfARun) {
+  make_run(out());
+  folder_.write("out/answers.tsv", "mine");
+  EXPECT_CONTAINS(refusal(out(), content()), "the file answers.tsv in it belongs to no run");
+  fs::remove(out() + "/answers.tsv");
+  fs::create_directories(out() + "/parts");
+  folder_.write("out/parts/mine.csv", "mine");
+  EXPECT_CONTAINS(refusal(out(), content()), "the file parts/mine.csv in it belongs to no run");
 }
 
 TEST_F(RunFolderTest, ForceNeedsNoRun) {
@@ -67,9 +76,9 @@ TEST_F(RunFolderTest, ForceReplacesNothingElse) {
 
 TEST_F(RunFolderTest, ForceKeepsWhatIsRead) {
   make_run(out());
-  const std::string data = folder_.write("out/data.csv", "a,b\n1,2\n");
+  const std::string data = folder_.write("out/cleaned.csv", "a,b\n1,2\n");
   fs::create_symlink(data, folder_.path("link.csv"));
-  for (const std::string& name : {data, folder_.path("out/../out/data.csv"), folder_.path("link.csv")})
+  for (const std::string& name : {data, folder_.path("out/../out/cleaned.csv"), folder_.path("link.csv")})
     EXPECT_CONTAINS(refusal(out(), content({name})), "is read from it");
   fs::create_directory_symlink(out(), folder_.path("other"));
   EXPECT_CONTAINS(refusal(folder_.path("other"), content()), "symbolic link");

@@ -31,7 +31,8 @@ Json metrics_json(const ScoredRows& rows, double loss) {
 
 /// Rows that a fit which keeps its inputs in memory, in float64, gets at most: about half a gigabyte of entries.
 int64_t rows_in_memory(const Inputs& inputs) {
-  const double most = inputs.kind() == InputKind::sparse ? 1e7 : 5e7;  // of entries; sparse ones have an index too
+  const double most =
+      inputs.kind() == InputKind::sparse ? 1e7 : 5e7;  // of entries; sparse ones have an index too
   double entries = 1;
   for (const torch::Tensor& part : inputs.matrix())
     entries = std::max(entries, static_cast<double>(part.numel()));

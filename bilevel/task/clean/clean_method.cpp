@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
-
 #include "bilevel/core/tensor_json.h"
 #include "bilevel/report/page.h"
 #include "bilevel/task/clean/clean_baselines.h"

@@ -88,7 +88,7 @@ std::string edited_text(const DataFile& file, const std::string& label, const Ta
     if (!edit.label.empty()) {
       const Position at =
           table != nullptr ? table->position(row, column) : std::get<SparseTable>(file).position(row);
-      const std::string_view old = table != nullptr ? table->cell(row, column) : std::string_view();
+      const std::string_view old = table != nullptr ? table->original(row, column) : std::string_view();
       replace_label(text,
                     begins[static_cast<size_t>(at.line - line_of(row))] + static_cast<size_t>(at.column - 1),
                     old, edit.label, format, table != nullptr ? table->delimiter() : '\0');

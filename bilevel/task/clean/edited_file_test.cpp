@@ -38,6 +38,22 @@ TEST(EditedFile, TsvWithAndWithoutQuotesAndHeader) {
   EXPECT_EQ(edited("a.tsv", "1\t2\n3\t4\n", {to("3"), kSame}, "1"), "3\t2\n3\t4\n");
 }
 
+TEST(EditedFile, LabelsThatWereReadInAnotherSpelling) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("a.csv", "y,x\nNew  York,1\n\"new york\",2\nRome,3\nnew york,4\n");
+  DataFile file = read_data_file(path, {});
+  Table& table = std::get<Table>(file);
+  table.replace(0, {{"New  York", "new york"}});
+  EXPECT_EQ(table.original(0, 0), "New  York");
+  EXPECT_EQ(edited_text(file, "y", {}, {to("Rome"), to("Rome"), kSame, kSame}),
+            "y,x\nRome,1\n\"Rome\",2\nRome,3\nnew york,4\n");
+  EXPECT_EQ(edited_text(file, "y", {}, {kSame, kOut, kSame, kSame}),
+            "y,x\nNew  York,1\nRome,3\nnew york,4\n");
+  table.keep_rows({0, 2});
+  EXPECT_EQ(table.original(0, 0), "New  York");
+  EXPECT_EQ(table.original(1, 0), "Rome");
+}
+
 TEST(EditedFile, OtherDelimitersAndEncodings) {
   EXPECT_EQ(edited("a.csv", "y;x\nno;1,5\nyes;2,5\n", {to("yes"), to("a;b")}), "y;x\nyes;1,5\n\"a;b\";2,5\n");
   const TemporaryFolder folder;

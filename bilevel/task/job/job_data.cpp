@@ -94,13 +94,13 @@ void JobFiles::settle_spellings(const JobOptions& options) {
         if (known == usual.end() || class_key(text) == class_key(known->second)) continue;
         if (options.label_spelling == LabelSpelling::merge) {
           file.respelled.emplace(text, known->second);
-        } else if (&file == &files_.front()) {
-          fail_at(table->position(spelling.first, *column),
-                  fmt::format("the label '{}' ({} row{}) differs from '{}' ({} rows) in case, blanks or "
-                              "Unicode form alone; "
-                              "--label-spelling merge takes them as one class, --label-spelling keep as two",
-                              text, spelling.rows, spelling.rows == 1 ? "" : "s", most->first,
-                              most->second.rows));
+        } else {
+          fail_at(
+              table->position(spelling.first, *column),
+              fmt::format(
+                  "the label '{}' ({} row{}) differs from '{}' of {} in case, blanks or Unicode form alone; "
+                  "--label-spelling merge takes them as one class, --label-spelling keep as two",
+                  text, spelling.rows, spelling.rows == 1 ? "" : "s", known->second, files_[0].path));
         }
       }
     }

@@ -9,6 +9,7 @@
 #include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
+#include "bilevel/data/class_key.h"
 #include "bilevel/data/classes.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/explanation.h"
@@ -38,6 +39,7 @@ std::string rows_text(int64_t count) { return fmt::format("{} row{}", count, cou
 PredictedRows::PredictedRows(const SavedModel& model, const PredictRequest& request)
     : request_(request),
       label_(model.at<std::string>("label")),
+      merges_spellings_(model.description.value("label_spelling", "") == name_of(LabelSpelling::merge)),
       file_(read_input(model, request.input, request.read)) {
   keep(request.keep);
   if (!request.strict) empty_unreadable(model.features);
@@ -90,9 +92,14 @@ void PredictedRows::explain(Network& network, const Features& features, const In
 KnownLabels PredictedRows::labels(const std::vector<std::string>& known, const std::string& origin) {
   if (request_.strict) find_classes(file_, label_, known, origin);
   const ClassIndex index(known);
+  std::map<std::string, int64_t> by_spelling;
+  for (size_t i = 0; merges_spellings_ && i < known.size(); ++i)
+    by_spelling.emplace(spelling_key(known[i]), static_cast<int64_t>(i));
   KnownLabels labels;
   labels.given = for_each_label(file_, label_, [&](size_t row, const std::string& text) {
-    const std::optional<int64_t> found = index.find_loosely(text);
+    std::optional<int64_t> found = index.find_loosely(text);
+    if (const auto alike = by_spelling.find(spelling_key(text)); !found && alike != by_spelling.end())
+      found = alike->second;
     labels.classes.push_back(found.value_or(-1));
     if (found) {
       labels.rows.push_back(static_cast<int64_t>(row));

@@ -58,6 +58,7 @@ class PredictedRows {
 
   const PredictRequest& request_;
   std::string label_;
+  bool merges_spellings_ = false;  // as the training did
   DataFile file_;
   std::vector<Column> kept_;
   std::vector<std::pair<std::string, std::pair<int64_t, std::string>>> emptied_;  // column; cells, the first

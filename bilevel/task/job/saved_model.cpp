@@ -48,6 +48,7 @@ void save_model(const JobContext& context, const JobOptions& options, const Netw
            {"network", nlohmann::json(network.options())},
            {"features", features.to_json()},
            {"label", options.label},
+           {"label_spelling", name_of(options.label_spelling)},
            {"train_format", name_of(format_of(options.train, options.read.table().format))}};
   all.update(description);
   all.update(fields_of(const_cast<ReadOptions&>(options.read)).to_json());

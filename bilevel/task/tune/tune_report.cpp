@@ -120,6 +120,7 @@ ReportPage tune_page(const TuneSetup& setup, const std::vector<LearnedValue>& va
                   {"test", setup.test().size()}};
   page.sections = {{"What learning the regularization brought", scores_markup(summary)},
                    {"Learned values", values_markup(values)},
+                   {"What the model looks at", explanation_markup(summary)},
                    {"Curves", figures_markup(figures)},
                    data_section(summary, table_of("Rows", rows), setup.features().facts()),
                    use_section(summary),
