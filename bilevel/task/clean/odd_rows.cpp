@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <limits>
+#include <unordered_map>
 
 #include "bilevel/task/job/classifier.h"
 
