@@ -362,7 +362,7 @@ TEST_F(CliTest, SpeaksToAPersonOnlyWhenAsked) {
 TEST_F(CliTest, ForceReplacesARunOnceAllIsChecked) {
   const std::string train = folder_.write("a.csv", table_of(rows_, ','));
   trained(columns(train));
-  folder_.write("out/mark", "of the old run");
+  folder_.write("out/mark.svg", "of the old run");
   const Arguments again = auc_arguments(columns(train), out());
   const auto refused_beside = [&](const Arguments& arguments, const std::string& part) {
     const auto before = files_in(out());
@@ -377,9 +377,9 @@ TEST_F(CliTest, ForceReplacesARunOnceAllIsChecked) {
   refused_beside({"auc", "--resume", out(), "--force"}, "--force cannot be changed");
   refused_beside(joined({"auc"}, joined(columns(train), {"--force"})), "--out");
   EXPECT_EQ(bilevel_program(joined(again, {"--force", "--quiet"})).code, 0);
-  EXPECT_FALSE(fs::exists(out() + "/mark"));
+  EXPECT_FALSE(fs::exists(out() + "/mark.svg"));
   EXPECT_TRUE(fs::exists(out() + "/summary.json"));
-  const std::string inside = folder_.write("out/a.csv", table_of(rows_, ','));
+  const std::string inside = folder_.write("out/cleaned.csv", table_of(rows_, ','));
   refused_beside(joined(auc_arguments(columns(inside), out()), {"--force"}), "is read from it");
 }
 
