@@ -206,6 +206,17 @@ TEST_F(ReadingCliTest, LabelsOfEveryKind) {
   is_refused({"auc", "--train", path("e.csv"), "--label", "c", "--positive", "YES", "--out", out(),
               "--label-spelling", "keep"},
              {"did you mean 'Yes'?"});
+  labelled("alike.csv", {"Yes", "no"});
+  labelled("later.csv", {"yes", "no"});
+  const Arguments later{
+      "auc",        "--train", path("alike.csv"), "--test", path("later.csv"), "--label", "c",
+      "--positive", "Yes",     "--steps",         "3",      "--out",           out()};
+  is_refused(later, {"later.csv:2:", "the label 'yes' (45 rows) differs from 'Yes' of "});
+  EXPECT_EQ(run(later + Arguments{"--label-spelling", "merge"}).at("labels").at("test"),
+            (Json{{"Yes", 45}, {"no", 45}}));
+  const Json scored =
+      succeeds({"predict", "--model", out(), "--input", path("later.csv"), "--out", path("scored.tsv")});
+  EXPECT_EQ(scored.at("labelled"), 90) << scored;
   labelled("wide.csv", {"no", "\uFF4E\uFF4F", "maybe"});  // letters of full width
   is_refused(tune(path("wide.csv")), {"Unicode form alone"});
   labelled("accent.csv", {"e\u0301te\u0301", "hiver"});
