@@ -209,6 +209,7 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
   EXPECT_NEAR(loss / rows, summary.at("metrics").at("test_calibrated").at("loss").get<double>(), 1e-6);
 
   const std::string report = read_bytes(out() + "/report.html");
+  EXPECT_CONTAINS(report, "What the model looks at");
   for (const char* part : {"<html", "Least regularized", "best single L2 of a grid", "</html>"})
     EXPECT_CONTAINS(report, part);
 

@@ -22,6 +22,13 @@ constexpr size_t kInputsWritten = 200;    // a class
 constexpr size_t kInputsSummarized = 24;  // a class
 constexpr int64_t kClassesShown = 8;      // on the page
 
+/// What `gather` gives, on the CPU.
+std::vector<torch::Tensor> on_host(const Inputs& inputs, const std::vector<int64_t>& rows) {
+  std::vector<torch::Tensor> batch = inputs.gather(rows);
+  for (torch::Tensor& part : batch) part = part.to(torch::kCPU);
+  return batch;
+}
+
 /// The largest shares that are not 0, of inputs that have a name, largest first.
 std::vector<InputShare> largest(std::vector<InputShare> shares, const std::vector<std::string>& names,
                                 size_t most) {
@@ -93,13 +100,13 @@ torch::Tensor Explainer::through_matrices(const std::vector<torch::Tensor>& inpu
 }
 
 std::vector<InputShare> Explainer::shares(const Inputs& inputs, int64_t row, int64_t output) {
-  std::vector<torch::Tensor> batch = inputs.gather({row});
   if (!exact()) {
+    std::vector<torch::Tensor> batch = inputs.gather({row});
     for (size_t i = 0; i < std::min(batch.size(), moved_inputs(inputs.kind())); ++i)
       batch[i] = batch[i].to(device_);
     return shares_of(through_matrices(batch, output));
   }
-  for (torch::Tensor& part : batch) part = part.to(torch::kCPU);
+  const std::vector<torch::Tensor> batch = on_host(inputs, {row});
   const torch::Tensor& weights = weights_of(output);
   if (batch.size() == 1) return shares_of(batch[0][0] * weights);
   const torch::Tensor values = (batch[1] * weights.index_select(0, batch[0])).contiguous();
@@ -115,8 +122,7 @@ std::pair<torch::Tensor, torch::Tensor> Explainer::overall(const Inputs& inputs,
   torch::Tensor sizes = torch::zeros({width}, torch::kFloat64),
                 signs = torch::zeros({width}, torch::kFloat64);
   if (exact()) {
-    std::vector<torch::Tensor> batch = inputs.gather(rows);
-    for (torch::Tensor& part : batch) part = part.to(torch::kCPU);
+    const std::vector<torch::Tensor> batch = on_host(inputs, rows);
     add_inputs(batch, sizes, [](const torch::Tensor& x) { return x.abs(); });
     const torch::Tensor weights = weights_of(output);
     return {sizes * weights.abs() / static_cast<double>(rows.size()), weights.sign()};
@@ -130,9 +136,7 @@ std::pair<torch::Tensor, torch::Tensor> Explainer::overall(const Inputs& inputs,
     torch::Tensor x = torch::ones({width}, torch::kFloat64);  // of tokens
     if (inputs.kind() != InputKind::tokens) {
       x.zero_();
-      std::vector<torch::Tensor> batch = inputs.gather({rows[i]});
-      for (torch::Tensor& part : batch) part = part.to(torch::kCPU);
-      add_inputs(batch, x, [](const torch::Tensor& value) { return value; });
+      add_inputs(on_host(inputs, {rows[i]}), x, [](const torch::Tensor& value) { return value; });
     }
     for (const auto& [input, share] : shares(inputs, rows[i], output)) {
       size[input] += std::abs(share);

@@ -87,8 +87,11 @@ void JobFiles::settle_spellings(const JobOptions& options) {
       if (spelling.rows++ == 0) spelling.first = row;
     }
     for (const auto& [key, spellings] : found) {
-      const auto most = std::ranges::max_element(spellings, {}, [](const auto& s) { return s.second.rows; });
-      if (&file == &files_.front()) usual.emplace(key, most->first);
+      if (&file == &files_.front()) {
+        const auto most =
+            std::ranges::max_element(spellings, {}, [](const auto& one) { return one.second.rows; });
+        usual.emplace(key, most->first);
+      }
       const auto known = usual.find(key);
       for (const auto& [text, spelling] : spellings) {
         if (known == usual.end() || class_key(text) == class_key(known->second)) continue;
