@@ -120,7 +120,7 @@ def main():
         columns = ["--label", "label", "--text", "text"] if a.kind == "tsv" else []
         positive = ["--positive", "yes" if a.kind == "tsv" else "1"] if a.job == "auc" else []
         seconds, anonymous, resident, summary = run(
-            [a.program, a.job, "--train", str(data), *columns, *positive, "--threads", "1", "--out", str(out), "--json",
+            [a.program, a.job, "--train", str(data), *columns, *positive, "--threads", "1", "--jobs", "1", "--out", str(out), "--json",
              *a.arguments])
         print(json.dumps({"job": a.job, "kind": a.kind, "rows": rows, "file_mb": round(data.stat().st_size / 1e6),
                           "seconds": round(seconds, 1), "anonymous_mb": round(anonymous / 1e6),

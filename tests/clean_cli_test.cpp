@@ -193,10 +193,11 @@ TEST_F(CleanCli, ARowsOwnLabelHasNoInfluenceOnItsClassifier) {
     const Outcome run = clean_hard(out, rows);
     EXPECT_EQ(run.code, 0) << run.err;
     const Json summary = Json::parse(run.out);
-    const auto bias = summary.at("calibration").at("bias").get<std::vector<double>>();
+    const Json& calibration = summary.at("noise_calibration");
+    const auto bias = calibration.at("bias").get<std::vector<double>>();
     std::vector<double> result = log_odds_of_b(summary, read_tsv(path(out + "/weights.tsv")));
     for (double& value : result)
-      value = (value - (bias[1] - bias[0])) * summary.at("calibration").at("temperature").get<double>();
+      value = (value - (bias[1] - bias[0])) * calibration.at("temperature").get<double>();
     return result;
   };
   const std::vector<double> before = scores("before");

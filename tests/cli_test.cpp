@@ -696,7 +696,7 @@ TEST_F(CliTest, NonFiniteLossEndsTheRun) {
     EXPECT_CONTAINS(run.err, "last good checkpoint is kept");
     const Json summary = Json::parse(run.out);
     EXPECT_EQ(summary.at("stop_reason"), "nonfinite");
-    EXPECT_GT(fs::file_size(path(folder + "/checkpoint.safetensors")), 0U);
+    EXPECT_GT(fs::file_size(path(folder + "/parts/select/checkpoint.safetensors")), 0U);
     EXPECT_FALSE(fs::exists(path(folder + "/model.safetensors")));
     EXPECT_FALSE(fs::exists(path(folder + "/summary.json")));
     EXPECT_EQ(bilevel_program({"auc", "--resume", path(folder), "--quiet"}).code, 3);
@@ -739,18 +739,20 @@ class ResumeTest : public CliTest {
   Arguments begin() const { return auc_arguments(with_steps(steps_), out()); }
   Arguments resume() const { return {"auc", "--resume", out(), "--quiet"}; }
 
+  std::string part(const std::string& pass) const { return out() + "/parts/" + pass; }
+  std::string checkpoint() const { return part("select") + "/checkpoint.safetensors"; }
   bool wait_for_checkpoint(Process& process) const {
-    return process.wait_until([&] { return fs::exists(out() + "/checkpoint.safetensors"); });
+    return process.wait_until([&] { return fs::exists(checkpoint()); });
   }
 
-  /// Waits until the trace holds this share of a pass (what an earlier process left there counts).
+  /// Waits until the pass's trace holds this share of it (what an earlier process left there counts).
   bool wait_for_share(Process& process, const char* pass, double share) const {
     const bool select = std::string(pass) == "select";
     const double begins = select ? 0 : refit_begins_, ends = select ? refit_begins_ : trace_ends_;
     return process.wait_until([&] {
       std::error_code none_yet;
-      const auto size = fs::file_size(out() + "/trace.jsonl", none_yet);
-      return !none_yet && static_cast<double>(size) >= begins + share * (ends - begins);
+      const auto size = fs::file_size(part(pass) + "/trace.jsonl", none_yet);
+      return !none_yet && static_cast<double>(size) >= share * (ends - begins);
     });
   }
 
@@ -835,10 +837,9 @@ TEST_F(ResumeTest, TheLockDiesWithItsProcess) {
   EXPECT_CONTAINS(bilevel_program(resume()).err, "another process");
   first.send(SIGKILL);
   EXPECT_EQ(first.wait().code, -SIGKILL);
-  const auto left = fs::last_write_time(out() + "/checkpoint.safetensors");
+  const auto left = fs::last_write_time(checkpoint());
   Process second(resume());
-  ASSERT_TRUE(
-      second.wait_until([&] { return fs::last_write_time(out() + "/checkpoint.safetensors") != left; }));
+  ASSERT_TRUE(second.wait_until([&] { return fs::last_write_time(checkpoint()) != left; }));
   second.send(SIGINT);
   EXPECT_EQ(second.wait().code, 130);
 }

@@ -205,7 +205,7 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
     loss -= std::log(std::stod(predictions[i][column]));
   }
   const auto rows = static_cast<double>(predictions.size() - 1);
-  EXPECT_NEAR(right / rows, summary.at("metrics").at("test").at("accuracy").get<double>(), 1e-9);
+  EXPECT_NEAR(right / rows, summary.at("metrics").at("test_calibrated").at("accuracy").get<double>(), 1e-9);
   EXPECT_NEAR(loss / rows, summary.at("metrics").at("test_calibrated").at("loss").get<double>(), 1e-6);
 
   const std::string report = read_bytes(out() + "/report.html");

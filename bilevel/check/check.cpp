@@ -34,14 +34,14 @@ bool test_losses(Session& s) {
                         norm_of(two.y - one.y)});
     }
     if (!std::isfinite(first)) {
-      s.note("losses", std::string(name) + " is finite", Verdict::wrong, kNoNumber,
+      s.note("losses", fmt::format("{} is finite", name), Verdict::wrong, kNoNumber,
              fmt::format("it is {}", first));
       usable = false;
       continue;
     }
     const double error = apart == 0 ? 0 : apart / (scale + std::numeric_limits<double>::min());
     const bool same = error <= 100 * s.unit;
-    s.note("losses", std::string(name) + " is a function of its sample", same ? Verdict::ok : Verdict::wrong,
+    s.note("losses", fmt::format("{} is a function of its sample", name), same ? Verdict::ok : Verdict::wrong,
            error,
            same ? ""
                 : "evaluated twice on the same rows with the same seed it differs: randomness inside the "
@@ -92,7 +92,7 @@ CheckReport check(const Problem& problem, const CheckOptions& options) {
   }
   CheckReport& report = s.report;
   if (report.dtype == "float32") {
-    report.remarks.push_back(
+    report.remarks.emplace_back(
         "float32: differences are good to two or three digits; a problem in float64 is checked to five");
   }
   const auto count = [&](Verdict v) {

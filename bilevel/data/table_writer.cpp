@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "bilevel/core/files.h"
+#include "bilevel/data/delimiter.h"
 #include "bilevel/data/table.h"
 
 namespace bilevel {

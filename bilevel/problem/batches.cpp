@@ -40,46 +40,51 @@ std::vector<double> class_shares(const std::vector<std::vector<int64_t>>& strata
   return shares;
 }
 
+/// Of a permutation of `size` rows; the rows drawn are the same in both types.
+torch::ScalarType index_type(int64_t size) {
+  return size <= std::numeric_limits<int32_t>::max() ? torch::kInt32 : torch::kInt64;
+}
+
 }  // namespace
 
 BatchSource::BatchSource(std::shared_ptr<const DataSet> data, Rows items, const SamplingOptions& options,
                          const std::vector<int64_t>& strata, Batch::RowsOf rows_of)
-    : data_(std::move(data)),
-      rows_of_(std::move(rows_of)),
-      items_(std::move(items)),
-      with_replacement_(options.with_replacement) {
-  if (items_.empty()) throw InputError("a batch source needs at least one row");
+    : data_(std::move(data)), rows_of_(std::move(rows_of)), with_replacement_(options.with_replacement) {
+  if (items.empty()) throw InputError("a batch source needs at least one row");
   if (options.batch_size < 1)
     throw InputError(fmt::format("batch_size = {}: must be >= 1", options.batch_size));
   if (rows_of_ && !strata.empty()) throw InputError("a batch source has classes of rows, not of other items");
+  const auto drawn = std::make_shared<Drawn>();
+  drawn->items = std::move(items);
+  drawn_ = drawn;
   batch_size_ = with_replacement_ ? options.batch_size : std::min<int64_t>(options.batch_size, size());
-  if (strata.empty()) {
-    strata_.push_back(items_);
-    return;
-  }
-  if (strata.size() != items_.size()) throw InputError("a batch source needs one class for each row");
+  if (strata.empty()) return;
+  if (strata.size() != drawn->items.size()) throw InputError("a batch source needs one class for each row");
+  std::vector<Rows>& classes = drawn->classes;
   for (size_t i = 0; i < strata.size(); ++i) {
     if (strata[i] < 0) throw InputError("class numbers of a batch source start at 0");
-    if (static_cast<size_t>(strata[i]) >= strata_.size()) strata_.resize(static_cast<size_t>(strata[i]) + 1);
-    strata_[static_cast<size_t>(strata[i])].push_back(items_[i]);
+    if (static_cast<size_t>(strata[i]) >= classes.size()) classes.resize(static_cast<size_t>(strata[i]) + 1);
+    classes[static_cast<size_t>(strata[i])].push_back(drawn->items[i]);
   }
-  std::erase_if(strata_, [](const auto& stratum) { return stratum.empty(); });
-  shares_ = class_shares(strata_, batch_size_);
+  std::erase_if(classes, [](const Rows& one) { return one.empty(); });
+  for (Rows& one : classes) one.shrink_to_fit();
+  drawn->shares = class_shares(classes, batch_size_);
   std::vector<double> in_proportion;
-  for (const std::vector<int64_t>& stratum : strata_) {
-    in_proportion.push_back(static_cast<double>(batch_size_) * static_cast<double>(stratum.size()) /
-                            static_cast<double>(items_.size()));
+  for (const Rows& one : classes) {
+    in_proportion.push_back(static_cast<double>(batch_size_) * static_cast<double>(one.size()) /
+                            static_cast<double>(size()));
   }
-  if (shares_ == in_proportion) return;
-  for (size_t k = 0; k < strata_.size(); ++k) weights_.push_back(in_proportion[k] / shares_[k]);
+  if (drawn->shares == in_proportion) return;
+  for (size_t k = 0; k < classes.size(); ++k) drawn->weights.push_back(in_proportion[k] / drawn->shares[k]);
 }
 
 std::vector<Rows> BatchSource::slots(at::Generator& generator) const {
   const auto count = static_cast<size_t>((size() + batch_size_ - 1) / batch_size_);
-  if (count == 1) return {items_};
+  if (count == 1) return {items()};
   std::vector<Rows> slots(count);
   size_t next = 0;  // goes on from class to class, which evens out the sizes
-  for (const std::vector<int64_t>& stratum : strata_) {
+  for (size_t k = 0; k < strata(); ++k) {
+    const Rows& stratum = this->stratum(k);
     const torch::Tensor order =
         torch::randperm(static_cast<int64_t>(stratum.size()), generator, torch::kInt64);
     const auto* index = order.data_ptr<int64_t>();
@@ -91,7 +96,7 @@ std::vector<Rows> BatchSource::slots(at::Generator& generator) const {
 }
 
 Sampler::Sampler(BatchSource source, at::Generator generator)
-    : source_(std::move(source)), generator_(std::move(generator)), strata_(source_.strata_.size()) {}
+    : source_(std::move(source)), generator_(std::move(generator)), strata_(source_.strata()) {}
 
 Batch Sampler::next() {
   if (source_.full_batch()) return source_.all();
@@ -107,7 +112,7 @@ Batch Sampler::next() {
   const int64_t least = source_.batch_size_ >= static_cast<int64_t>(strata_.size()) ? 1 : 0;
   int64_t left = source_.batch_size_;
   for (size_t k = 0; k < strata_.size(); ++k) {
-    strata_[k].owed += source_.shares_[k];
+    strata_[k].owed += source_.drawn_->shares[k];
     counts[k] = std::max(least, static_cast<int64_t>(std::floor(strata_[k].owed)));
     left -= counts[k];
   }
@@ -127,17 +132,18 @@ Batch Sampler::next() {
     draw(k, counts[k], items);
   }
   torch::Tensor weights;
-  if (!source_.weights_.empty()) {
+  const std::vector<double>& weight = source_.drawn_->weights;
+  if (!weight.empty()) {
     weights = torch::empty({source_.batch_size_}, torch::kFloat64);
     int64_t begin = 0;
     for (size_t k = 0; k < strata_.size(); begin += counts[k++])
-      weights.narrow(0, begin, counts[k]).fill_(source_.weights_[k]);
+      weights.narrow(0, begin, counts[k]).fill_(weight[k]);
   }
   return source_.gather(std::move(items), std::move(weights));
 }
 
 void Sampler::draw(size_t k, int64_t count, Rows& items) {
-  const std::vector<int64_t>& members = source_.strata_[k];
+  const Rows& members = source_.stratum(k);
   const auto size = static_cast<int64_t>(members.size());
   if (source_.with_replacement_) {
     const torch::Tensor picks = torch::randint(size, {count}, generator_, torch::kInt64);
@@ -148,13 +154,17 @@ void Sampler::draw(size_t k, int64_t count, Rows& items) {
   Stratum& stratum = strata_[k];
   while (count > 0) {
     if (!stratum.order.defined() || stratum.cursor == size) {
-      stratum.order = torch::randperm(size, generator_, torch::kInt64);
+      stratum.order = torch::randperm(size, generator_, index_type(size));
       stratum.cursor = 0;
     }
-    const auto* order = stratum.order.data_ptr<int64_t>();
     const int64_t taken = std::min(count, size - stratum.cursor);
-    for (int64_t i = 0; i < taken; ++i)
-      items.push_back(members[static_cast<size_t>(order[stratum.cursor + i])]);
+    const auto take = [&]<typename Index>(const Index* order) {
+      for (int64_t i = 0; i < taken; ++i) items.push_back(members[static_cast<size_t>(order[i])]);
+    };
+    if (stratum.order.scalar_type() == torch::kInt32)
+      take(stratum.order.const_data_ptr<int32_t>() + stratum.cursor);
+    else
+      take(stratum.order.const_data_ptr<int64_t>() + stratum.cursor);
     stratum.cursor += taken;
     count -= taken;
   }
@@ -164,12 +174,12 @@ void Sampler::state(State& state) {
   for (size_t k = 0; k < strata_.size(); ++k) {
     state.scope("stratum" + std::to_string(k), [&](State& inner) {
       Stratum& stratum = strata_[k];
-      if (!stratum.order.defined()) stratum.order = torch::empty({0}, torch::kInt64);
+      const auto size = static_cast<int64_t>(source_.stratum(k).size());
+      if (!stratum.order.defined()) stratum.order = torch::empty({0}, index_type(size));
       inner.tensor("order", stratum.order);
       if (stratum.order.numel() == 0) stratum.order = torch::Tensor();
       inner.value("cursor", stratum.cursor);
       inner.value("owed", stratum.owed);
-      const auto size = static_cast<int64_t>(source_.strata_[k].size());
       if (inner.loading() && stratum.order.defined() && stratum.order.numel() != size) {
         throw FileError(fmt::format("the checkpoint's batches come from {} rows, this problem's from {}",
                                     stratum.order.numel(), size));

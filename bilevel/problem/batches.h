@@ -4,6 +4,7 @@
 #include <ATen/core/Generator.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -43,7 +44,7 @@ class BatchSource {
   explicit operator bool() const { return static_cast<bool>(data_); }
   const std::shared_ptr<const DataSet>& data() const { return data_; }
   /// Items that are drawn from; items in one batch.
-  int64_t size() const { return static_cast<int64_t>(items_.size()); }
+  int64_t size() const { return static_cast<int64_t>(items().size()); }
   int64_t batch_size() const { return batch_size_; }
   /// True when a batch always is the whole data set (a deterministic oracle).
   bool full_batch() const { return batch_size_ == size() && !with_replacement_; }
@@ -52,7 +53,7 @@ class BatchSource {
   /// stands in one slot, so means over slots, each counted by its size, need no weights.
   std::vector<Rows> slots(at::Generator& generator) const;
   /// All items as one batch, in their order; the batch of given items.
-  Batch all() const { return gather(items_); }
+  Batch all() const { return gather(items()); }
   Batch gather(Rows items, torch::Tensor weights = {}) const {
     return Batch(data_, std::move(items), rows_of_, std::move(weights));
   }
@@ -61,10 +62,18 @@ class BatchSource {
   friend class Sampler;
   std::shared_ptr<const DataSet> data_;
   Batch::RowsOf rows_of_;
-  Rows items_;
-  std::vector<Rows> strata_;     // items by class
-  std::vector<double> shares_;   // items of each class in a batch, on average
-  std::vector<double> weights_;  // what an item of each class counts; empty where all are 1
+  /// What copies share: millions of rows are kept once.
+  struct Drawn {
+    Rows items;
+    std::vector<Rows> classes;    // items by class, where there are classes
+    std::vector<double> shares;   // items of each class in a batch, on average
+    std::vector<double> weights;  // what an item of each class counts; empty where all are 1
+  };
+  const Rows& items() const { return drawn_->items; }
+  size_t strata() const { return std::max<size_t>(1, drawn_->classes.size()); }
+  const Rows& stratum(size_t k) const { return drawn_->classes.empty() ? drawn_->items : drawn_->classes[k]; }
+
+  std::shared_ptr<const Drawn> drawn_ = std::make_shared<Drawn>();
   int64_t batch_size_ = 0;
   bool with_replacement_ = false;
 };
@@ -78,7 +87,7 @@ class Sampler {
 
  private:
   struct Stratum {
-    torch::Tensor order;  // a permutation of the stratum's indices
+    torch::Tensor order;  // a permutation of the stratum's indices, in 32 bits where they suffice
     int64_t cursor = 0;
     double owed = 0;  // fraction of a row that earlier batches still owe to this class
   };

@@ -85,10 +85,12 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
   const auto set = data_set(data.inputs, data.labels);
   const auto source = [&](const Rows& rows) {
     std::vector<int64_t> classes;
+    classes.reserve(rows.size());
     const auto* label = data.labels.data_ptr<float>();
     for (const int64_t row : rows) classes.push_back(label[row] > 0 ? 1 : 0);
     return BatchSource(set, rows, {.batch_size = batch_size}, classes);
   };
+  const BatchSource lower_rows = source(data.lower);
   const auto labels_of = [&](const Rows& rows) {
     return data.labels.index_select(0, torch::tensor(rows, torch::kInt64));
   };
@@ -118,11 +120,11 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
                       const torch::Tensor a = value(upper_loss, scores, batch);
                       return l2 > 0 ? a + penalty() : a;
                     },
-                .batches = source(data.upper)},
+                .batches = data.upper == data.lower ? lower_rows : source(data.upper)},
       .lower = {.parameters = {{"alpha", alpha_}},
                 .feature_loss = [=](const torch::Tensor& scores,
                                     const Batch& batch) { return -value(lower_loss, scores, batch); },
-                .batches = source(data.lower)},
+                .batches = lower_rows},
       .encode = [model](const Batch& batch) { return model.encode(batch.inputs()); },
       .lower_hessian = [h = lower_loss.lower_curvature()](const torch::Tensor& v) { return h * v; },
   };

@@ -70,7 +70,7 @@ void write_auc_report(const AucSetup& setup, const AucOutcome& outcome, const Au
       .test = figures.estimate,
       .baseline = figures.baseline,
       .threshold = figures.threshold,
-      .data_facts = outcome.fitted->facts(),
+      .data_facts = outcome.features.fitted->facts(),
       .row_name = o.text.empty() ? "row" : o.text,
       .figures = auc_figures(setup, outcome, figures),
       .made = provenance_of(setup.context().out)};

@@ -95,9 +95,9 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
       fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
                   parts_.train.size(), parts_.valid.size(), parts_.test.size(),
                   100 * labels_of(parts_.train).mean().item<double>(), o_.positive));
-  first_ = fit(feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), parts_.train);
-  note_unseen(*first_.first);
-  o_.note(model(first_.second.shape, o_.seed)->network()->options());
+  const AucFeatures& first = fit(parts_.train);
+  note_unseen(*first.fitted);
+  o_.note(model(first.read.shape, o_.seed)->network()->options());
 }
 
 std::vector<std::string> auc_class_names(const std::string& positive,
@@ -146,14 +146,22 @@ std::unique_ptr<Solver> AucSetup::solver(const std::string& name) const {
   return make_job_solver(name, defaults_.solver, /*strongly_convex=*/true);  // in alpha
 }
 
-std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(
-    const std::vector<int64_t>& rows) const {
-  if (first_.first && rows == parts_.train) return first_;
-  return fit(feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), rows);
+std::vector<int64_t> AucSetup::pool() const {
+  std::vector<int64_t> rows = parts_.train;
+  rows.insert(rows.end(), parts_.valid.begin(), parts_.valid.end());
+  std::sort(rows.begin(), rows.end());
+  return rows;
 }
 
-std::pair<std::shared_ptr<const Features>, FittedInputs> AucSetup::fit(
-    const FeatureOptions& options, const std::vector<int64_t>& rows) const {
+const AucFeatures& AucSetup::fit(const std::vector<int64_t>& rows) {
+  if (fitted_.fitted && rows == fitted_on_) return fitted_;
+  fitted_ = {};  // before there are others
+  fitted_ = fit(feature_options(o_, o_.encoder, network_.set.value("max_length", 256)), rows);
+  fitted_on_ = rows;
+  return fitted_;
+}
+
+AucFeatures AucSetup::fit(const FeatureOptions& options, const std::vector<int64_t>& rows) const {
   auto [features, fitted] = files_.fit(options, rows, o_.seed);
   fitted.inputs = placed(fitted.inputs);
   return {std::move(features), std::move(fitted)};
@@ -181,13 +189,16 @@ std::vector<int64_t> some_of(const std::vector<int64_t>& rows, const torch::Tens
 
 class AucAttempt : public ChoosingAttempt {
  public:
-  AucAttempt(const AucSetup& setup, uint64_t seed)
-      : setup_(setup), parts_(setup.parts()), model_(setup.model(setup.first().shape, seed)) {}
+  AucAttempt(AucSetup& setup, uint64_t seed)
+      : parts_(setup.parts()),
+        setup_(setup),
+        read_(setup.fit(parts_.train).read),
+        model_(setup.model(read_.shape, seed)) {}
 
   Problem problem() override { return problem_on(0); }
 
   Problem problem_on(int64_t rows) override {
-    AucData data{.inputs = setup_.first().inputs,
+    AucData data{.inputs = read_.inputs,
                  .labels = parts_.labels,
                  .upper = {},
                  .lower = some_of(parts_.train, parts_.labels, rows)};
@@ -209,13 +220,14 @@ class AucAttempt : public ChoosingAttempt {
  private:
   /// None when a score is not a number.
   std::optional<ScoredRows> scored(const std::vector<int64_t>& rows) const {
-    const torch::Tensor scores = model_->scores(setup_.first().inputs, rows);
+    const torch::Tensor scores = model_->scores(read_.inputs, rows);
     if (!scores.isfinite().all().item<bool>()) return std::nullopt;
     return ScoredRows(scores, setup_.labels_of(rows));
   }
 
-  const AucSetup& setup_;
   const AucParts& parts_;
+  const AucSetup& setup_;
+  const FittedInputs read_;
   std::unique_ptr<AucModel> model_;
 };
 

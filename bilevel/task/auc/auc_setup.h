@@ -41,6 +41,12 @@ struct AucParts : RowParts {
   std::vector<std::string> values;  ///< of the label, in all files
 };
 
+/// Features, and what they make of all rows.
+struct AucFeatures {
+  std::shared_ptr<const Features> fitted;
+  FittedInputs read;
+};
+
 /// The task, ready to train. Rows are numbered through all files, in the order training, validation, test.
 /// As a contest the first pass: a run is scored at the step that the rule chooses on the validation rows; there is no second
 /// pass, no baseline and no report. Ranked by the test AUC, tuned by the validation AUC.
@@ -57,6 +63,8 @@ class AucSetup : public JobSetup {
   /// f on the validation rows, g on the training rows; implies no refit.
   bool papers() const { return o_.levels == AucLevels::papers; }
   bool refit() const { return o_.refit && !papers(); }
+  /// Training and validation rows, sorted.
+  std::vector<int64_t> pool() const;
   int64_t default_steps() const override;  ///< of the first pass; the horizon of step-size schedules
   std::unique_ptr<AucModel> model(const InputShape& shape, uint64_t seed) const;
 
@@ -64,16 +72,11 @@ class AucSetup : public JobSetup {
   std::unique_ptr<Solver> solver(const std::string& name) const override;
   std::unique_ptr<Attempt> attempt(uint64_t seed) override;
 
-  /// Features fitted on the given rows, and the inputs they make of all rows. Those of the training part are
-  /// kept from the construction.
-  std::pair<std::shared_ptr<const Features>, FittedInputs> fit(const std::vector<int64_t>& rows) const;
-  /// Those of the training part, as kept.
-  const FittedInputs& first() const { return first_.second; }
-  /// Frees what the construction keeps; the next `fit` fits anew.
-  void forget_first() { first_ = {}; }
-  /// The same with other choices than the options'.
-  std::pair<std::shared_ptr<const Features>, FittedInputs> fit(const FeatureOptions& features,
-                                                               const std::vector<int64_t>& rows) const;
+  /// Features fitted on the given rows, and the inputs they make of all rows; kept until others are asked for. Those of the
+  /// training part are made in the construction.
+  const AucFeatures& fit(const std::vector<int64_t>& rows);
+  /// The same with other choices than the options', not kept.
+  AucFeatures fit(const FeatureOptions& features, const std::vector<int64_t>& rows) const;
 
  private:
   void describe(ContestFacts& facts) const override;
@@ -83,7 +86,8 @@ class AucSetup : public JobSetup {
   JobDefaults defaults_;
   AucParts parts_;
   NetworkOptions network_;
-  std::pair<std::shared_ptr<const Features>, FittedInputs> first_;
+  std::vector<int64_t> fitted_on_;
+  AucFeatures fitted_;
 };
 
 }  // namespace bilevel

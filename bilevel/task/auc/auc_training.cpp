@@ -4,9 +4,9 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "bilevel/core/streams.h"
+#include "bilevel/core/tensor_json.h"
 #include "bilevel/report/metrics.h"
 #include "bilevel/task/job/costs.h"
 #include "bilevel/task/job/job.h"
@@ -14,175 +14,256 @@
 namespace bilevel {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kAucFolds = 5;
+constexpr const char *kSelect = "select", *kRefit = "refit", *kBaseline = "baseline";
+
+std::string fold_name(int64_t k) { return fmt::format("fold {}", k + 1); }
+
+std::unique_ptr<Solver> make_solver(const AucSetup& setup) {
+  std::unique_ptr<Solver> solver = setup.solver(setup.options().solver);
+  assign(*solver, setup.options().set);
+  return solver;
+}
+
+/// Rows that are judged, and the others, that train.
+struct Fold {
+  std::vector<int64_t> judged, others;
+};
+
+/// All rows but the test rows, each judged in one fold; none where a fold would leave one class alone to train on.
+std::vector<Fold> folds_of(const AucSetup& setup) {
+  const std::vector<int64_t> pool = setup.pool();
+  const std::vector<int64_t> fold_of = setup.folds_of(pool, kAucFolds, setup.options().seed);
+  std::vector<Fold> folds(kAucFolds);
+  for (size_t i = 0; i < pool.size(); ++i) {
+    for (int64_t k = 0; k < kAucFolds; ++k) {
+      Fold& fold = folds[static_cast<size_t>(k)];
+      (fold_of[i] == k ? fold.judged : fold.others).push_back(pool[i]);
+    }
+  }
+  for (const Fold& fold : folds) {
+    const double share = setup.labels_of(fold.others).mean().item<double>();
+    if (!(share > 0 && share < 1)) return {};
+  }
+  std::erase_if(folds, [](const Fold& fold) { return fold.judged.empty(); });
+  return folds;
+}
+
+/// A model and its training on some rows.
 class AucTraining {
  public:
-  AucTraining(AucSetup& setup, Passes& passes)
-      : setup_(setup), o_(setup.options()), parts_(setup.parts()), passes_(passes), pool_(parts_.train) {
-    pool_.insert(pool_.end(), parts_.valid.begin(), parts_.valid.end());
-    std::sort(pool_.begin(), pool_.end());
+  /// @param upper rows of f; @param lower rows of g, on which features are fitted
+  AucTraining(AucSetup& setup, const std::vector<int64_t>& upper, const std::vector<int64_t>& lower,
+              uint64_t seed)
+      : setup_(setup), features_(setup.fit(lower)), model_(setup.model(features_.read.shape, seed)) {
+    problem_ = model_->problem(
+        {.inputs = features_.read.inputs, .labels = setup.parts().labels, .upper = upper, .lower = lower},
+        *setup.options().batch_size);
   }
 
+  /// The answer of a part: the pass, and scores of the judged rows where it came to an outcome, with their loss where they choose the
+  /// step.
+  Json execute(const Part& part, PassPlan plan, const std::vector<int64_t>& judged, bool choose) {
+    plan.name = part.name;
+    plan.shown = part.shown;
+    plan.schedule_steps = setup_.default_steps();
+    const torch::Tensor labels = setup_.labels_of(judged);
+    const auto evaluate = [&] {
+      const AucEstimate valid = auc_estimate(ScoredRows(scores(judged), labels));
+      return Evaluation{.score = valid.auc,
+                        .standard_error = valid.standard_error,
+                        .fields = {{"valid_auc", valid.auc}, {"valid_standard_error", valid.standard_error}}};
+    };
+    Passes passes = setup_.context().passes(part.name);
+    const std::unique_ptr<Solver> solver = make_solver(setup_);
+    const PassOutcome* outcome =
+        choose ? passes.run(plan, problem_, *solver, evaluate) : passes.run(plan, problem_, *solver);
+    Json answer = answer_of(passes);
+    if (outcome == nullptr || judged.empty()) return answer;
+    set(*outcome);
+    const torch::Tensor judging = scores(judged);
+    answer["scores"] = tensor_json(judging);
+    if (choose) answer["loss"] = model_->loss(judging, labels);
+    return answer;
+  }
+
+  /// Gives the model what a pass of it came to.
+  void set(const PassOutcome& outcome) {
+    set_from_flat(problem_.upper.parameters, outcome.upper);
+    set_from_flat(problem_.lower.parameters, outcome.lower);
+  }
+
+  std::unique_ptr<AucModel> model() && { return std::move(model_); }
+  const AucFeatures& features() const { return features_; }
+
+ private:
+  torch::Tensor scores(const std::vector<int64_t>& rows) const {
+    return model_->scores(features_.read.inputs, rows);
+  }
+
+  AucSetup& setup_;
+  const AucFeatures features_;
+  std::unique_ptr<AucModel> model_;
+  Problem problem_;
+};
+
+/// The training of the first pass and of the second.
+AucTraining first_pass(AucSetup& setup) {
+  const AucParts& rows = setup.parts();
+  return {setup, setup.papers() ? rows.valid : rows.train, rows.train, setup.options().seed};
+}
+AucTraining second_pass(AucSetup& setup) {
+  const std::vector<int64_t> pool = setup.pool();
+  return {setup, pool, pool, derive_seed(setup.options().seed, kRefit)};
+}
+
+/// The parts of the training and what becomes of them.
+class AucParting {
+ public:
+  AucParting(AucSetup& setup, JobParts& parts, Passes& passes)
+      : setup_(setup), o_(setup.options()), parts_(parts), passes_(passes) {}
+
   AucOutcome execute() {
-    if (!select() || !setup_.refit()) return std::move(outcome_);
-    if (cross_fits() && !cross_fit()) return std::move(outcome_);
-    refit();
+    plan_phases();
+    if (!begin()) return {};
+    if (setup_.refit() && !refit()) return {};
+    AucTraining training = setup_.refit() ? second_pass(setup_) : first_pass(setup_);
+    training.set(*passes_.finished(setup_.refit() ? kRefit : kSelect));
+    outcome_.features = training.features();
+    outcome_.model = std::move(training).model();
     return std::move(outcome_);
   }
 
  private:
-  /// First pass; the model is then the one at the chosen step. False when it came to no outcome.
-  bool select() {
-    std::unique_ptr<AucModel> model = make_model(parts_.train, o_.seed);
-    const std::vector<int64_t>& upper = setup_.papers() ? parts_.valid : parts_.train;
-    const Problem problem = model->problem(data(upper, parts_.train), *o_.batch_size);
-    const PassPlan plan{.name = "select",
-                        .shown = "training",
-                        .steps = setup_.default_steps(),
-                        .schedule_steps = setup_.default_steps(),
-                        .evaluations = 10,
-                        // The second pass does at most as many steps as the first did.
-                        .max_seconds = o_.seconds_allowed() / (setup_.refit() ? 2 : 1),
-                        .seed = o_.seed};
-    const auto scores = [&] { return model->scores(outcome_.features.inputs, parts_.valid); };
-    const torch::Tensor labels = setup_.labels_of(parts_.valid);
-    const std::unique_ptr<Solver> solver = make_solver();
-    plan_phases(*model, *solver, plan.steps);
-    setup_.context().phases->begin(plan.name, plan.shown);
-    const PassOutcome* chosen = passes_.run(plan, problem, *solver, [&] {
-      const AucEstimate valid = auc_estimate(ScoredRows(scores(), labels));
-      return Evaluation{.score = valid.auc,
-                        .standard_error = valid.standard_error,
-                        .fields = {{"valid_auc", valid.auc}, {"valid_standard_error", valid.standard_error}}};
+  /// The first pass and the baseline. False when it came to no outcome.
+  bool begin() {
+    const std::vector<Part> parts{
+        {.name = kSelect, .shown = "training", .request = Json::object(), .cost = training_},
+        {.name = kBaseline,
+         .shown = "linear baseline",
+         .request = Json::object(),
+         .cost = baseline_cost(setup_)}};
+    return parts_.make(parts, [&](size_t i, const Json& answer) {
+      if (i == 1) {
+        outcome_.baseline = {answer.at("name"), tensor_from(answer.at("scores"))};
+        return true;
+      }
+      const PassOutcome* chosen = passes_.adopt(kSelect, answer.at("passes"));
+      if (chosen == nullptr) return false;
+      outcome_.best_step = chosen->chosen_step;
+      outcome_.judging = setup_.parts().valid;
+      outcome_.valid_scores = tensor_from(answer.at("scores"));
+      outcome_.valid_loss = answer.at("loss");
+      return true;
     });
-    if (chosen == nullptr) return false;
-    set_from_flat(problem.upper.parameters, chosen->upper);
-    set_from_flat(problem.lower.parameters, chosen->lower);
-    outcome_.best_step = chosen->chosen_step;
-    outcome_.judging = parts_.valid;
-    outcome_.valid_scores = scores();
-    outcome_.valid_loss = model->loss(outcome_.valid_scores, labels);
-    outcome_.model = std::move(model);
-    return true;
   }
 
-  static constexpr int64_t kFolds = 5;
-  static std::string fold_name(int64_t k) { return fmt::format("fold {}", k + 1); }
-
-  /// Whether the validation rows were cut and hold few of a class.
-  bool cross_fits() const {
-    const auto positives = static_cast<int64_t>(setup_.labels_of(parts_.valid).sum().item<double>());
-    const auto all = static_cast<int64_t>(parts_.valid.size());
-    return setup_.refit() && o_.valid.empty() && std::min(positives, all - positives) < kFewRows;
-  }
-
-  /// Scores of all rows but the test rows, each by a model that was trained without its fold. False when a pass came to no
-  /// outcome. Does nothing where a fold would leave one class alone to train on.
-  bool cross_fit() {
-    const std::vector<int64_t> fold_of = setup_.folds_of(pool_, kFolds, o_.seed);
-    std::vector<std::vector<int64_t>> out(kFolds), rest(kFolds);
-    for (size_t i = 0; i < pool_.size(); ++i) {
-      for (int64_t k = 0; k < kFolds; ++k)
-        (fold_of[i] == k ? out : rest)[static_cast<size_t>(k)].push_back(pool_[i]);
+  /// The folds, where there are any, and the second pass. False when one came to no outcome.
+  bool refit() {
+    const std::vector<Fold> folds = cross_fits() ? folds_of(setup_) : std::vector<Fold>();
+    std::vector<Part> parts;
+    Json request{{"steps", outcome_.best_step}, {"seconds", nullptr}};
+    if (o_.max_seconds) request["seconds"] = *o_.max_seconds - passes_.seconds();
+    for (size_t k = 0; k < folds.size(); ++k) {
+      const auto number = static_cast<int64_t>(k);
+      request["fold"] = number;
+      parts.push_back({.name = fold_name(number),
+                       .shown = fmt::format("cross-fitting {} of {}", k + 1, folds.size()),
+                       .request = request,
+                       .cost = training_});
     }
-    for (const auto& rows : rest) {
-      const double share = setup_.labels_of(rows).mean().item<double>();
-      if (!(share > 0 && share < 1)) return true;
-    }
-    AucOutcome whole = std::move(outcome_);
-    outcome_ = {};
+    request.erase("fold");
+    parts.push_back(
+        {.name = kRefit, .shown = "refit on all training rows", .request = request, .cost = training_});
     std::vector<torch::Tensor> scores;
-    std::vector<int64_t> judging;
-    for (int64_t k = 0; k < kFolds; ++k) {
-      const std::vector<int64_t>&judged = out[static_cast<size_t>(k)], &others = rest[static_cast<size_t>(k)];
-      if (judged.empty()) continue;
-      const PassPlan plan{.name = fold_name(k),
-                          .shown = fmt::format("cross-fitting {} of {}", k + 1, kFolds),
-                          .steps = whole.best_step,
-                          .schedule_steps = setup_.default_steps(),
-                          .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
-                          .seed = derive_seed(o_.seed, fold_name(k))};
-      const std::unique_ptr<AucModel> model = make_model(others, plan.seed);
-      const Problem problem = model->problem(data(others, others), *o_.batch_size);
-      setup_.context().phases->begin(plan.name, plan.shown);
-      const PassOutcome* made = passes_.run(plan, problem, *make_solver());
-      if (made == nullptr) return false;
-      set_from_flat(problem.upper.parameters, made->upper);
-      set_from_flat(problem.lower.parameters, made->lower);
-      scores.push_back(model->scores(outcome_.features.inputs, judged));
-      judging.insert(judging.end(), judged.begin(), judged.end());
-    }
-    outcome_ = std::move(whole);
-    outcome_.judging = std::move(judging);
-    outcome_.valid_scores = torch::cat(scores);
-    outcome_.valid_loss = outcome_.model->loss(outcome_.valid_scores, setup_.labels_of(outcome_.judging));
+    const bool made = parts_.make(parts, [&](size_t i, const Json& answer) {
+      if (passes_.adopt(parts[i].name, answer.at("passes")) == nullptr) return false;
+      if (i < folds.size()) scores.push_back(tensor_from(answer.at("scores")));
+      return true;
+    });
+    if (made && !folds.empty()) take_folds(folds, torch::cat(scores));
+    return made;
+  }
+
+  void take_folds(const std::vector<Fold>& folds, const torch::Tensor& scores) {
+    outcome_.judging.clear();
+    for (const Fold& fold : folds)
+      outcome_.judging.insert(outcome_.judging.end(), fold.judged.begin(), fold.judged.end());
+    outcome_.valid_scores = scores;
+    AucTraining first = first_pass(setup_);  // whose a, b and alpha the loss has
+    first.set(*passes_.finished(kSelect));
+    outcome_.valid_loss = std::move(first).model()->loss(scores, setup_.labels_of(outcome_.judging));
     setup_.note(
         fmt::format("the validation rows hold few of a class: threshold, probabilities and validation "
                     "figures come from {} rows in "
                     "{} folds, each scored by a model that was trained without its fold",
-                    outcome_.judging.size(), kFolds));
-    return true;
+                    outcome_.judging.size(), kAucFolds));
   }
 
-  /// Second pass: anew on training and validation rows.
-  void refit() {
-    outcome_.model.reset();  // an unfinished pass leaves no model, not that of the pass before
-    const uint64_t seed = derive_seed(o_.seed, "refit");
-    std::unique_ptr<AucModel> model = make_model(pool_, seed);
-    const PassPlan plan{.name = "refit",
-                        .shown = "refit on all training rows",
-                        .steps = outcome_.best_step,
-                        .schedule_steps = setup_.default_steps(),
-                        .max_seconds = std::max(o_.seconds_allowed() - passes_.seconds(), 1e-3),
-                        .seed = seed};
-    const Problem problem = model->problem(data(pool_, pool_), *o_.batch_size);
-    setup_.context().phases->begin(plan.name, plan.shown);
-    if (passes_.run(plan, problem, *make_solver()) != nullptr) outcome_.model = std::move(model);
+  /// Whether the validation rows were cut and hold few of a class.
+  bool cross_fits() const {
+    const std::vector<int64_t>& valid = setup_.parts().valid;
+    const auto positives = static_cast<int64_t>(setup_.labels_of(valid).sum().item<double>());
+    const auto all = static_cast<int64_t>(valid.size());
+    return setup_.refit() && o_.valid.empty() && std::min(positives, all - positives) < kFewRows;
   }
 
-  void plan_phases(const AucModel& model, Solver& solver, int64_t steps) const {
-    const FittedInputs& read = outcome_.features;
-    const auto rows = [](const std::vector<int64_t>& part) { return static_cast<int64_t>(part.size()); };
-    const int64_t lower = std::min(*o_.batch_size, rows(parts_.train));
-    const int64_t upper = setup_.papers() ? std::min(*o_.batch_size, rows(parts_.valid)) : lower;
-    const Network& network = *model.network();
-    const double training = training_cost(solver, steps, lower, upper, network, read.inputs);
-    const auto all = static_cast<double>(read.inputs.rows());
-    for (int64_t k = 0; k < (cross_fits() ? kFolds : 0); ++k)
-      setup_.context().phases->plan({{fold_name(k), training}});
-    setup_.context().phases->plan(
-        {{"select", training},
-         {"refit", setup_.refit() ? training : 0},
-         {kReportPhase, all * row_cost(network, read.inputs)},
-         {kNgrams, read.inputs.kind() == InputKind::tokens ? ngrams_cost(read.inputs) : 0},
-         {kLinearFits, (setup_.refit() ? 6 : 5) * linear_fit_cost(read, rows(parts_.train))}});
-  }
-
-  std::unique_ptr<AucModel> make_model(const std::vector<int64_t>& rows, uint64_t seed) {
-    std::tie(outcome_.fitted, outcome_.features) = setup_.fit(rows);
-    setup_.forget_first();
-    return setup_.model(outcome_.features.shape, seed);
-  }
-
-  std::unique_ptr<Solver> make_solver() const {
-    std::unique_ptr<Solver> solver = setup_.solver(o_.solver);
-    assign(*solver, o_.set);
-    return solver;
-  }
-
-  AucData data(const std::vector<int64_t>& upper, const std::vector<int64_t>& lower) const {
-    return {.inputs = outcome_.features.inputs, .labels = parts_.labels, .upper = upper, .lower = lower};
+  void plan_phases() {
+    const AucParts& rows = setup_.parts();
+    const FittedInputs& read = setup_.fit(rows.train).read;
+    const auto batch = [&](const std::vector<int64_t>& part) {
+      return std::min(*o_.batch_size, static_cast<int64_t>(part.size()));
+    };
+    const std::shared_ptr<Network> made = setup_.model(read.shape, o_.seed)->network();
+    const Network& network = *made;
+    training_ = training_cost(*make_solver(setup_), setup_.default_steps(), batch(rows.train),
+                              setup_.papers() ? batch(rows.valid) : batch(rows.train), network, read.inputs);
+    Phases& phases = *setup_.context().phases;
+    for (int64_t k = 0; k < (cross_fits() ? kAucFolds : 0); ++k) phases.plan({{fold_name(k), training_}});
+    phases.plan({{kRefit, setup_.refit() ? training_ : 0},
+                 {kReportPhase, parts_.side_by_side() * static_cast<double>(read.inputs.rows()) *
+                                    row_cost(network, read.inputs)}});
   }
 
   AucSetup& setup_;
   const AucJobOptions& o_;
-  const AucParts& parts_;
+  JobParts& parts_;
   Passes& passes_;
-  std::vector<int64_t> pool_;  // train and valid
+  double training_ = 0;  // cost of a pass
   AucOutcome outcome_;
 };
 
 }  // namespace
 
-AucOutcome train_auc(AucSetup& setup, Passes& passes) { return AucTraining(setup, passes).execute(); }
+AucOutcome train_auc(AucSetup& setup, JobParts& parts, Passes& passes) {
+  return AucParting(setup, parts, passes).execute();
+}
+
+PartWork auc_work(AucSetup& setup) {
+  return [&setup](const Part& part) -> Json {
+    const AucJobOptions& o = setup.options();
+    if (part.name == kBaseline) {
+      const AucBaseline made = make_baseline(setup);
+      return {{"name", made.name}, {"scores", tensor_json(made.scores)}};
+    }
+    if (part.name == kSelect) {
+      // The second pass does at most as many steps as the first did.
+      const PassPlan plan{.steps = setup.default_steps(),
+                          .evaluations = 10,
+                          .max_seconds = o.seconds_allowed() / (setup.refit() ? 2 : 1),
+                          .seed = o.seed};
+      return first_pass(setup).execute(part, plan, setup.parts().valid, /*choose=*/true);
+    }
+    PassPlan plan{.steps = part.request.at("steps"), .seed = derive_seed(o.seed, part.name)};
+    const Json& seconds = part.request.at("seconds");
+    if (!seconds.is_null()) plan.max_seconds = std::max(seconds.get<double>(), 1e-3);
+    if (!part.request.contains("fold")) return second_pass(setup).execute(part, plan, {}, /*choose=*/false);
+    const Fold fold = folds_of(setup).at(part.request.at("fold").get<size_t>());
+    return AucTraining(setup, fold.others, fold.others, plan.seed)
+        .execute(part, plan, fold.judged, /*choose=*/false);
+  };
+}
 
 }  // namespace bilevel

@@ -77,7 +77,8 @@ void describe(const Weighing& setup, const Cleaned& cleaned, Json& summary) {
   if (const auto& intervals = cleaned.intervals)
     summary["estimated_noise_interval"] = {intervals->share.first, intervals->share.second};
   summary["label_noise"] = rates(setup, cleaned);
-  summary["calibration"] = cleaned.intervals ? cleaned.noise.calibration.to_json() : Json(nullptr);
+  summary["calibration"] = cleaned.intervals ? cleaned.calibration.to_json() : Json(nullptr);
+  summary["noise_calibration"] = cleaned.intervals ? cleaned.noise.calibration.to_json() : Json(nullptr);
   const auto scores = [&](const std::vector<int64_t>& rows) {
     if (rows.empty()) return Json(nullptr);
     return Json(class_scores(cleaned.predictions(setup, rows), setup.classes_of(rows)).to_json());

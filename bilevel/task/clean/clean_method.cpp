@@ -15,8 +15,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kNoNoise = 0.025;  // p-value above which an interval reaches 0: one side of 95 %
-constexpr double kDoubtful =
-    0.05;  // lower end of the share below which the test is made: it costs two fits a fold
+constexpr double kDoubtful = 0.05;  // the test, two fits a fold, is made below this lower end of the share
 constexpr const char* kNoisePhase = "noise";
 constexpr double kNoiseCost = 5e3;   // a row and pair of classes; see costs.h
 constexpr double kReportCost = 2e4;  // a row
@@ -183,10 +182,7 @@ class Cleaning {
         parts.push_back(std::move(part));
     }
     std::vector<Json> answers;
-    parts_.make(parts, [&](size_t, const Json& answer) {
-      answers.push_back(answer);
-      return true;
-    });
+    parts_.make(parts, [&](size_t, const Json& answer) { return answers.push_back(answer), true; });
     const WeightedFitOptions options = setup_.fit_options();
     result_.model =
         seeded_network(options.network, setup_.inputs().inputs.shape, options.seed, options.device);
@@ -229,7 +225,10 @@ class Cleaning {
     const LabelledPredictions train = at(probabilities, setup_.unrepeated());
     const LabelledPredictions trusted = at(probabilities, setup_.trusted());
     result_.noise = fit_label_noise(train, trusted);
-    if (!setup_.trusted().empty()) result_.intervals = noise_intervals(result_.noise, train, trusted);
+    if (!setup_.trusted().empty()) {
+      result_.intervals = noise_intervals(result_.noise, train, trusted);
+      result_.calibration = calibration_for(result_.noise, trusted);
+    }
     if (result_.intervals && result_.intervals->share.first < kDoubtful && !noise_is_told()) {
       result_.intervals->share.first = 0;
       result_.intervals->low.masked_fill_(torch::eye(setup_.classes(), torch::kBool).logical_not(), 0);
@@ -281,7 +280,7 @@ class Cleaning {
 
 torch::Tensor Cleaned::predictions(const CleanSetup& setup, const std::vector<int64_t>& rows) const {
   const torch::Tensor p = setup.probabilities(*model, rows);
-  return setup.trusted().empty() ? p : noise.calibration.apply(p);
+  return setup.trusted().empty() ? p : calibration.apply(p);
 }
 
 std::optional<Cleaned> clean_labels(Weighing& setup, JobParts& parts, Passes& passes) {

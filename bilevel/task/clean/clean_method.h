@@ -16,7 +16,9 @@ namespace bilevel {
 struct Cleaned {
   LabelNoise noise;
   std::optional<NoiseIntervals> intervals;  ///< with trusted rows
-  Judgement judgement;                      ///< of the training rows, as `weights`
+  /// Of the cleaned model's predictions: the noise's, sharpened or softened where the trusted rows ask for it.
+  Calibration calibration;
+  Judgement judgement;  ///< of the training rows, as `weights`
   torch::Tensor weights;
   std::shared_ptr<Network> model;
   std::vector<int64_t> best_steps;  ///< of the bilevel runs

@@ -59,6 +59,13 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
   return result;
 }
 
+Calibration calibration_for(const LabelNoise& noise, const LabelledPredictions& trusted) {
+  torch::Tensor p = noise.calibration.apply(trusted.probabilities);
+  if (noise.trusted_shift.defined()) p = torch::softmax(p.clamp_min(1e-12).log() + noise.trusted_shift, 1);
+  const double beta = fit_temperature(p, trusted.labels).beta;
+  return {.beta = noise.calibration.beta * beta, .bias = noise.calibration.bias * beta};
+}
+
 double no_noise_p_value(const LabelledPredictions& train, const LabelledPredictions& trusted,
                         bool own_shares) {
   const auto how = own_shares ? NoiseLikelihood::Trusted::own_shares : NoiseLikelihood::Trusted::same;

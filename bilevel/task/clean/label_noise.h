@@ -47,6 +47,11 @@ struct LabelNoise {
 /// Throws InputError for shapes that do not fit and for no training row.
 LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredictions& trusted);
 
+/// The noise's calibration, sharpened or softened where the trusted rows ask for it (`fit_temperature`): the training rows say most about
+/// it, through labels of which many are wrong; rows whose labels are right have the last word on how sure predictions may be.
+/// @param trusted some rows at least
+Calibration calibration_for(const LabelNoise& noise, const LabelledPredictions& trusted);
+
 /// 95 % intervals, for the predictions as they are.
 struct NoiseIntervals {
   /// Of the expected share: all shares at which the likelihood, the rest being refitted, is within exp(-1.92) of the

@@ -1,10 +1,15 @@
 #include "bilevel/task/job/calibration.h"
 
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/types.h>
+
 #include <algorithm>
 #include <cmath>
 #include <tuple>
 #include <utility>
 #include <vector>
+
+#include "bilevel/task/job/rising_curve.h"
 
 namespace bilevel {
 namespace {
@@ -66,40 +71,162 @@ torch::Tensor logarithms(const torch::Tensor& probabilities) {
   return probabilities.to(torch::kFloat64).clamp_min(1e-12).log();
 }
 
+/// float64 [rows], of [rows, 2].
+torch::Tensor log_odds(const torch::Tensor& probabilities) {
+  const torch::Tensor log_p = logarithms(probabilities);
+  return (log_p.select(1, 1) - log_p.select(1, 0)).contiguous();
+}
+
+/// Of class k and of all others.
+torch::Tensor against_others(const torch::Tensor& probabilities, size_t k) {
+  const torch::Tensor p = probabilities.to(torch::kFloat64).select(1, static_cast<int64_t>(k));
+  return torch::stack({1 - p, p}, 1);
+}
+
+torch::Tensor on_curve(const Calibration::Curve& curve, const torch::Tensor& odds) {
+  const torch::Tensor made = torch::empty_like(odds);
+  for (int64_t i = 0; i < odds.numel(); ++i) {
+    const double z = odds.const_data_ptr<double>()[i];
+    const auto above = std::lower_bound(curve.begin() + 1, curve.end() - 1, std::pair{z, -HUGE_VAL});
+    const auto& [x0, y0] = *(above - 1);
+    const auto& [x1, y1] = *above;
+    made.data_ptr<double>()[i] = y0 + (y1 - y0) / (x1 - x0) * (z - x0);
+  }
+  return made;
+}
+
+/// J. Platt's (1999): (n + 1) / (n + 2) for a class of n rows, and 1 / (n + 2).
+torch::Tensor platt_targets(const torch::Tensor& classes) {
+  const torch::Tensor positive = classes.to(torch::kFloat64);
+  const auto positives = positive.sum().item<double>();
+  const double negatives = static_cast<double>(classes.numel()) - positives, low = 1 / (negatives + 2);
+  return low + positive * ((positives + 1) / (positives + 2) - low);
+}
+
 }  // namespace
 
 torch::Tensor Calibration::apply(const torch::Tensor& probabilities) const {
-  return torch::softmax(beta * logarithms(probabilities) + bias, 1);
+  if (curves.empty()) return torch::softmax(beta * logarithms(probabilities) + bias, 1);
+  if (curves.size() == 1) {
+    const torch::Tensor made = on_curve(curves[0], log_odds(probabilities));
+    return torch::stack({torch::sigmoid(-made), torch::sigmoid(made)}, 1);
+  }
+  std::vector<torch::Tensor> columns;
+  for (size_t k = 0; k < curves.size(); ++k)
+    columns.push_back(torch::sigmoid(on_curve(curves[k], log_odds(against_others(probabilities, k)))));
+  const torch::Tensor all = torch::stack(columns, 1);
+  return all / all.sum(1, true);
 }
 
 nlohmann::ordered_json Calibration::to_json() const {
-  const torch::Tensor values = bias.contiguous();
-  const auto* b = values.const_data_ptr<double>();
-  return {{"temperature", 1 / beta}, {"bias", std::vector<double>(b, b + values.numel())}};
+  if (curves.empty()) {
+    const torch::Tensor values = bias.contiguous();
+    const auto* b = values.const_data_ptr<double>();
+    return {{"temperature", 1 / beta}, {"bias", std::vector<double>(b, b + values.numel())}};
+  }
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const Curve& curve : curves) {
+    std::vector<double> odds, calibrated;
+    for (const auto& [from, to] : curve) {
+      odds.push_back(from);
+      calibrated.push_back(to);
+    }
+    all.push_back({{"log_odds", odds}, {"calibrated", calibrated}});
+  }
+  return {{"curves", all}};
 }
 
 Calibration Calibration::from_json(const nlohmann::ordered_json& json) {
-  return {.beta = 1 / json.at("temperature").get<double>(),
-          .bias = torch::tensor(json.at("bias").get<std::vector<double>>(), torch::kFloat64)};
+  if (!json.contains("curves")) {
+    return {.beta = 1 / json.at("temperature").get<double>(),
+            .bias = torch::tensor(json.at("bias").get<std::vector<double>>(), torch::kFloat64)};
+  }
+  Calibration calibration;
+  for (const auto& curve : json.at("curves")) {
+    const auto odds = curve.at("log_odds").get<std::vector<double>>();
+    Curve& made = calibration.curves.emplace_back();
+    for (size_t i = 0; i < odds.size(); ++i)
+      made.emplace_back(odds[i], curve.at("calibrated").at(i).get<double>());
+  }
+  return calibration;
 }
 
 Calibration fit_platt(const torch::Tensor& probabilities, const torch::Tensor& classes) {
   constexpr double kLeast = 1e-6;
-  const torch::Tensor log_p = logarithms(probabilities);
-  const torch::Tensor odds = (log_p.select(1, 1) - log_p.select(1, 0)).contiguous();
+  const torch::Tensor odds = log_odds(probabilities);
   const auto positives = classes.sum().item<double>();
   const double negatives = static_cast<double>(classes.numel()) - positives;
-  const torch::Tensor given = classes.contiguous();
-  std::vector<double> targets;
-  for (int64_t i = 0; i < given.numel(); ++i) {
-    targets.push_back(given.const_data_ptr<int64_t>()[i] == 1 ? (positives + 1) / (positives + 2)
-                                                              : 1 / (negatives + 2));
-  }
+  const torch::Tensor aims = platt_targets(classes);
+  std::vector<double> targets(aims.const_data_ptr<double>(), aims.const_data_ptr<double>() + aims.numel());
   const auto* z = odds.const_data_ptr<double>();
   const double share = std::log((positives + 1) / (negatives + 1));
   auto [slope, intercept] = LogisticLine({z, z + odds.numel()}, std::move(targets)).minimize(0, share);
   if (slope < kLeast) std::tie(slope, intercept) = std::pair{kLeast, share};
   return {.beta = slope, .bias = torch::tensor({0.0, intercept}, torch::kFloat64)};
+}
+
+namespace {
+
+/// Every so many-th of the rows, so that there are at most `most`.
+torch::Tensor some_rows(int64_t rows, int64_t most) {
+  return torch::arange(0, rows, (rows + most - 1) / most, torch::kInt64);
+}
+
+/// @param probabilities [rows, 2]
+Calibration::Curve fit_curve(const torch::Tensor& probabilities, const torch::Tensor& classes) {
+  constexpr int64_t kParts = 10, kMostRows = 20'000;
+  // The spread that is expected between neighbouring slopes is a tenth, a sixth, ... in natural logarithms.
+  constexpr double kStiffness[] = {HUGE_VAL, 100, 30, 10, 3, 1, 0.3};
+  const Calibration platt = fit_platt(probabilities, classes);
+  const torch::Tensor odds = log_odds(probabilities), targets = platt_targets(classes);
+  const torch::Tensor used = some_rows(odds.numel(), kMostRows);
+  const RisingCurve curve(odds.index_select(0, used));
+  const double intercept = (platt.bias[1] - platt.bias[0]).item<double>();
+  const torch::Tensor start = curve.line(platt.beta, intercept);
+
+  const torch::Tensor covered = curve.covered(odds.index_select(0, used));
+  const torch::Tensor of_used = targets.index_select(0, used),
+                      truth = classes.index_select(0, used).to(torch::kFloat64);
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(0);
+  const torch::Tensor fold = torch::randperm(used.numel(), generator, torch::kInt64).remainder(kParts);
+  std::vector<torch::Tensor> losses;  // of each row by a curve that was fitted without it
+  for (const double stiffness : kStiffness) {
+    torch::Tensor loss = torch::zeros_like(truth);
+    for (int64_t k = 0; k < kParts; ++k) {
+      const torch::Tensor out = (fold == k).nonzero().squeeze(1), rest = (fold != k).nonzero().squeeze(1);
+      if (out.numel() == 0 || rest.numel() == 0) continue;
+      const torch::Tensor w = curve.fit(covered.index_select(0, rest), of_used.index_select(0, rest),
+                                        std::min(stiffness, 1e6), start);
+      const torch::Tensor judged = curve.values(covered.index_select(0, out), w);
+      loss.index_copy_(0, out, torch::softplus(judged) - truth.index_select(0, out) * judged);
+    }
+    losses.push_back(loss);
+  }
+  const auto least = std::ranges::min_element(
+      losses, {}, [](const torch::Tensor& loss) { return loss.mean().item<double>(); });
+  size_t chosen = 0;
+  for (; &losses[chosen] != &*least; ++chosen) {
+    const torch::Tensor more = losses[chosen] - *least;
+    const double error = more.std().item<double>() / std::sqrt(static_cast<double>(more.numel()));
+    if (more.mean().item<double>() <= error) break;
+  }
+  if (chosen == 0) return {{0, intercept}, {1, intercept + platt.beta}};
+  const torch::Tensor w = curve.fit(curve.covered(odds), targets, kStiffness[chosen], start);
+  return curve.points(w);
+}
+
+}  // namespace
+
+Calibration fit_curves(const torch::Tensor& probabilities, const torch::Tensor& classes) {
+  Calibration made;
+  if (probabilities.size(1) == 2) {
+    made.curves.push_back(fit_curve(probabilities, classes));
+    return made;
+  }
+  for (int64_t k = 0; k < probabilities.size(1); ++k)
+    made.curves.push_back(
+        fit_curve(against_others(probabilities, static_cast<size_t>(k)), (classes == k).to(torch::kInt64)));
+  return made;
 }
 
 Calibration fit_temperature(const torch::Tensor& probabilities, const torch::Tensor& classes) {

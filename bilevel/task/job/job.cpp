@@ -1,5 +1,6 @@
 #include "bilevel/task/job/job.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <cmath>

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "bilevel/task/job/job_options.h"
+#include "bilevel/task/meta/heads.h"
 
 namespace bilevel {
 

@@ -18,6 +18,7 @@
 #include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/parts.h"
 #include "bilevel/task/job/saved_model.h"
+#include "bilevel/task/tune/tune_learning.h"
 #include "bilevel/task/tune/tune_report.h"
 #include "bilevel/task/tune/tune_search.h"
 
@@ -26,47 +27,24 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kFinish = 30;  // evaluations of g that make the weights those of the learned strengths
-constexpr int64_t kEvaluations = 10;
 constexpr int64_t kMostTuneParts = 100;  // at a time: two searches, at most 50 points each
 
-/// Passes over the data.
-struct Spent {
-  double start = 0, learn = 0, finish = 0;
-  double all() const { return start + learn + finish; }
-};
-
-Evaluation evaluate(const TuneSetup& setup, const TuneModel& model) {
-  const ClassScores valid = setup.scores(model, setup.data().valid);
-  return {.score = -valid.loss,
-          .standard_error = 0,  // the same rows measure every step: their noise is common to all
-          .fields = {{"valid_loss", valid.loss},
-                     {"valid_accuracy", valid.accuracy},
-                     {"median_strength", model.strengths().median().item<double>()}}};
-}
-
-/// In passes over the data, which baselines spend side by side.
+/// In passes over the data, which the parts spend side by side.
 void plan_phases(const TuneSetup& setup, Solver& method, double side_by_side) {
-  const TuneJobOptions& o = setup.options();
-  const auto train = static_cast<int64_t>(setup.data().train.size());
-  const auto& of_steps = solver_registry().at(o.solver).documented_calls;
-  Spent expected{.learn = kEvaluations * setup.measurement()};
-  if (of_steps) {
-    expected.learn += passes_of({.steps = of_steps(method, setup.default_steps())},
-                                std::min(*o.batch_size, train), setup.upper_rows(), train);
-  }
-  if (setup.convex()) expected = {.start = setup.start_passes(), .learn = expected.learn, .finish = kFinish};
+  const double baseline = setup.options().baseline_passes;
+  const Spent expected = expected_passes(setup, method);
+  for (const Part& fold : folds(setup, method, {})) setup.context().phases->plan({{fold.name, fold.cost}});
   setup.context().phases->plan({{"start", side_by_side * expected.start},
                                 {"learn", side_by_side * expected.learn},
                                 {"finish", side_by_side * expected.finish},
-                                {"grid", o.baseline_passes * expected.all()},
-                                {"random", o.baseline_passes * expected.all()},
+                                {"grid", baseline * expected.all()},
+                                {"random", baseline * expected.all()},
                                 {kReportPhase, side_by_side}});
 }
 
-/// Learns hyperparameters and weights, which the model then has. Null when it came to no outcome.
-const PassOutcome* learn(TuneSetup& setup, TuneModel& model, const Problem& problem, Solver& method,
-                         double side_by_side, Passes& passes, Spent& spent) {
+/// Learns hyperparameters and weights, which the model then has.
+Learned learn_all(TuneSetup& setup, TuneModel& model, const Problem& problem, Solver& method,
+                  double side_by_side, Passes& passes) {
   const TuneJobOptions& o = setup.options();
   setup.note(out_of_theory(method, setup.traits(problem)));
   if (!setup.convex() && solver_registry().at(o.solver).lower_descends_upper) {
@@ -75,28 +53,16 @@ const PassOutcome* learn(TuneSetup& setup, TuneModel& model, const Problem& prob
                     "rows that were fitted",
                     o.solver));
   }
-  Phases& phases = *setup.context().phases;
   plan_phases(setup, method, side_by_side);
-  phases.begin("start", "starting strength");
-  if (setup.convex()) spent.start = setup.start(model);
-  phases.begin("learn", "learning");
-  const PassOutcome* learned = passes.run({.name = "learn",
-                                           .shown = "learning",
-                                           .steps = setup.default_steps(),
-                                           .evaluations = kEvaluations,
-                                           .max_seconds = o.seconds_allowed(),
-                                           .seed = o.seed},
-                                          problem, method, [&] { return evaluate(setup, model); });
-  if (learned == nullptr) return nullptr;
-  model.set_x(learned->upper);
-  model.set_y(learned->lower);
-  const auto train = static_cast<int64_t>(setup.data().train.size());
-  spent.learn = passes_of(passes.oracle_calls(), std::min(*o.batch_size, train), setup.upper_rows(), train) +
-                static_cast<double>(kEvaluations) * static_cast<double>(setup.data().valid.size()) /
-                    static_cast<double>(train);
-  phases.begin("finish", "training at what was learned");
-  if (setup.convex()) spent.finish = minimize_weights(model, kFinish);
-  return learned;
+  const LearningPlan plan{.pass = {.name = "learn",
+                                   .shown = "learning",
+                                   .steps = setup.default_steps(),
+                                   .max_seconds = o.seconds_allowed(),
+                                   .seed = o.seed}};
+  return learn(setup, model, problem, method, plan, passes,
+               [&](const char* name, const char* shown, double Spent::*) {
+                 setup.context().phases->begin(name, shown);
+               });
 }
 
 SearchOptions search_options(const TuneSetup& setup, const TuneModel& model, double passes) {
@@ -105,7 +71,6 @@ SearchOptions search_options(const TuneSetup& setup, const TuneModel& model, dou
           .training = {.steps = setup.default_steps(),
                        .batch_size = *o.batch_size,
                        .step_size = kNetworkStep,
-                       .measurements = kEvaluations,
                        .seed = o.seed},
           .high = setup.convex() ? 1e2 : model.strength_range().second,
           .seed = o.seed,
@@ -118,9 +83,10 @@ std::vector<torch::Tensor> candidates_of(const std::string& name, const TuneMode
   return name == "grid" ? grid_candidates(model, data, options) : random_candidates(model, data, options);
 }
 
-/// Searches with as many passes, at all points or at one.
+/// Searches with as many passes, at all points or at one; or judges a fold of the validation rows.
 PartWork tune_work(TuneSetup& setup) {
-  return [&setup, model = std::shared_ptr<TuneModel>()](const Part& part) mutable {
+  return [&setup, model = std::shared_ptr<TuneModel>()](const Part& part) mutable -> Json {
+    if (part.request.contains("fold")) return judge_fold(setup, part);
     if (!model) model = std::make_shared<TuneModel>(setup.model(setup.options().seed));
     const Json& request = part.request;
     const SearchOptions options = search_options(setup, *model, request.at("passes"));
@@ -190,33 +156,42 @@ std::optional<TuneRival> measure_found(const TuneSetup& setup, TuneModel& model,
   return rival;
 }
 
-/// What grid and random search find with as many passes.
-std::optional<TuneRival> measure_baselines(const TuneSetup& setup, JobParts& all, TuneModel& model,
-                                           double passes, Json& summary) {
-  std::vector<Part> parts;
-  for (const char* name : {"grid", "random"}) add_parts(setup, model, name, passes, parts);
+/// What is made once the hyperparameters are learned.
+struct Afterwards {
+  std::vector<Json> folds;
+  std::map<std::string, SearchOutcome> found;  // by grid and random search, with as many passes
+};
+
+Afterwards make_parts(const TuneSetup& setup, JobParts& all, Solver& method, const TuneModel& model,
+                      const Learned& learned) {
+  std::vector<Part> parts = folds(setup, method, learned);
+  const size_t count = parts.size();
+  const double allowed = setup.options().baseline_passes * learned.spent.all();
+  if (allowed > 0) {
+    for (const char* name : {"grid", "random"}) add_parts(setup, model, name, allowed, parts);
+  }
   std::vector<Phase> phases{{"grid", 0}, {"random", 0}};  // made of the parts
   for (const Part& part : parts) phases.push_back({part.name, part.cost});
   setup.context().phases->plan(phases);
-  std::map<std::string, SearchOutcome> found;
+  Afterwards made;
   all.make(parts, [&](size_t i, const Json& answer) {
-    found[parts[i].request.at("search")].add(SearchOutcome::from_json(answer));
+    if (i < count)
+      made.folds.push_back(answer);
+    else
+      made.found[parts[i].request.at("search")].add(SearchOutcome::from_json(answer));
     return true;
   });
-  return measure_found(setup, model, found, summary);
+  if (std::ranges::any_of(made.folds, [](const Json& answer) { return answer.empty(); })) made.folds.clear();
+  return made;
 }
 
-/// By the validation rows; it and what it makes of the test rows go into the summary.
-Calibration calibrate(const TuneSetup& setup, const TuneModel& model, Json& summary) {
-  const auto classes = [&](const std::vector<int64_t>& rows) {
-    return classes_at(setup.data().classes, rows);
-  };
-  const std::vector<int64_t>& valid = setup.data().valid;
-  const Calibration calibration = fit_temperature(model.probabilities(valid), classes(valid));
-  summary["calibration"] = calibration.to_json();
-  summary["metrics"]["test_calibrated"] =
-      class_scores(calibration.apply(model.probabilities(setup.test())), classes(setup.test())).to_json();
-  return calibration;
+Calibration calibrate(TuneSetup& setup, const TuneModel& model, const std::vector<Json>& folds) {
+  if (folds.empty()) {
+    setup.note(
+        "the probabilities are calibrated on the validation rows that the hyperparameters were fitted to, "
+        "since some of them would be too few: on new rows they may be too sure");
+  }
+  return calibration_of(setup, model, folds);
 }
 
 JobResult run_tune(TuneSetup& setup, JobParts& parts) {
@@ -230,29 +205,32 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
 
   const FolderLock lock = context.open(o, setup.files());
   Passes passes = context.passes();
-  Spent spent;
-  const PassOutcome* learned = learn(setup, model, problem, *method, parts.side_by_side(), passes, spent);
-  if (learned == nullptr) return unfinished(context, o, passes);
+  const Learned learned = learn_all(setup, model, problem, *method, parts.side_by_side(), passes);
+  if (learned.outcome == nullptr) return unfinished(context, o, passes);
   Json summary = summary_of(context, o, passes);
   summary["tune"] = o.tune;
-  summary["best_step"] = learned->chosen_step;
+  summary["best_step"] = learned.outcome->chosen_step;
   summary["metrics"] = {{"train", setup.scores(model, setup.data().train).to_json()},
                         {"valid", setup.scores(model, setup.data().valid).to_json()},
                         {"test", setup.scores(model, setup.test()).to_json()}};
+  const Spent& spent = learned.spent;
   summary["passes"] = spent.all();
   summary["passes_apart"] = {{"start", spent.start}, {"learn", spent.learn}, {"finish", spent.finish}};
   const std::vector<LearnedValue> values = learned_values(setup, model);
   summary["learned"] = learned_json(values);
-  const Calibration calibration = calibrate(setup, model, summary);
-  const torch::Tensor test = calibration.apply(model.probabilities(setup.test()));
   summary["baselines"] = Json::object();
-  std::optional<TuneRival> rival;
+  Afterwards made;
   try {
-    if (const double share = o.baseline_passes; share > 0)
-      rival = measure_baselines(setup, parts, model, share * spent.all(), summary["baselines"]);
+    made = make_parts(setup, parts, *method, model, learned);
   } catch (const Interrupted&) {
-    return interrupted(context, o, passes, "interrupted while the baselines were searched");
+    return interrupted(context, o, passes, "interrupted after the strengths were learned");
   }
+  const std::optional<TuneRival> rival = measure_found(setup, model, made.found, summary["baselines"]);
+  const Calibration calibration = calibrate(setup, model, made.folds);
+  const torch::Tensor test = calibration.apply(model.probabilities(setup.test()));
+  summary["calibration"] = calibration.to_json();
+  summary["metrics"]["test_calibrated"] =
+      class_scores(test, classes_at(setup.data().classes, setup.test())).to_json();
   context.phases->begin(kReportPhase, "writing the report");
   save_model(context, o, *model.write_network(), setup.features(), {},
              {{"classes", setup.class_names()}, {"calibration", calibration.to_json()}});

@@ -260,11 +260,11 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
 void TuneModel::add_derivatives(Problem& problem) const {
   const torch::Tensor& w = lower_[0];
   const auto [least, most] = strength_range();
-  TunedLoss loss{.rows = {.rows = DesignRows(data_.inputs.matrix(), w.size(0), w.scalar_type()),
-                          .targets = torch::tensor(data_.classes, torch::kInt64),
-                          .loss = RowLoss::softmax,
-                          .outputs = classes_,
-                          .bias = true},
+  const DesignRows design(data_.inputs.matrix(), w.size(0), w.scalar_type());
+  const torch::Tensor targets = torch::tensor(data_.classes, torch::kInt64);
+  const LinearLoss rows{
+      .rows = design, .targets = targets, .loss = RowLoss::softmax, .outputs = classes_, .bias = true};
+  TunedLoss loss{.rows = rows,
                  .squares = squares_.squeeze(1),
                  .bias_scale = kBiasScale,
                  .strengths = options_.kind == TuneKind::l2_per_feature ? StrengthOf::feature

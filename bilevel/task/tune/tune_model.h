@@ -73,6 +73,7 @@ class TuneModel {
   /// weights does not adapt to the strength.
   std::pair<double, double> strength_range() const;
 
+  const TuneData& data() const { return data_; }
   torch::Tensor x() const { return x_; }
   std::vector<torch::Tensor> y() const { return lower_; }
   /// Sets x (and y) to flat values.

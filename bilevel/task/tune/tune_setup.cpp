@@ -148,10 +148,12 @@ NetworkOptions TuneSetup::resolve_all() {
   return network;
 }
 
-TuneModel TuneSetup::model(uint64_t seed) const {
+TuneModel TuneSetup::model(uint64_t seed, const std::vector<int64_t>& valid) const {
   TuneModelOptions options = model_options_;
   options.seed = seed;
-  return {options, shape_, data_};
+  TuneData data = data_;
+  data.valid = valid;
+  return {options, shape_, data};
 }
 
 ProblemTraits TuneSetup::traits(const Problem& problem) const {
@@ -172,17 +174,18 @@ double TuneSetup::start_passes() const {
   return o_.l2 ? 2 * kStart : 0.6 * std::size(kStarts) * static_cast<double>(kStart);
 }
 
-double TuneSetup::start(TuneModel& model) const {
+double TuneSetup::start(TuneModel& model, std::optional<double> given) const {
+  if (!given) given = o_.l2;
   const std::vector<double> strengths =
-      o_.l2 ? std::vector<double>{*o_.l2} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
-  const int64_t evaluations = o_.l2 ? 2 * kStart : kStart;
+      given ? std::vector<double>{*given} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
+  const int64_t evaluations = given ? 2 * kStart : kStart;
   double passes = 0, best = std::numeric_limits<double>::infinity();
   torch::Tensor x, y;
   for (const double strength : strengths) {
     context_.phases->advance(passes / (2 * start_passes()));
     model.set_x(model.centred(strength));
     passes += minimize_weights(model, evaluations) + measurement();
-    const double loss = scores(model, data_.valid).loss;
+    const double loss = valid_scores(model).loss;
     // Weights trained briefly at a weak strength look better than they are: being unfinished regularizes too.
     if (x.defined() && !(loss < best)) break;
     best = loss;
@@ -205,8 +208,7 @@ class TuneAttempt : public ChoosingAttempt {
 
  protected:
   Evaluation evaluate() override {
-    const ClassScores valid = setup_.scores(model_, setup_.data().valid),
-                      test = setup_.scores(model_, setup_.test());
+    const ClassScores valid = setup_.valid_scores(model_), test = setup_.scores(model_, setup_.test());
     return {
         .score = -valid.loss,
         .fields = {{"test_loss", test.loss}, {"test_accuracy", test.accuracy}, {"valid_loss", valid.loss}}};

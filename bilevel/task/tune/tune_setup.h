@@ -41,7 +41,9 @@ class TuneSetup : public JobSetup {
   bool convex() const { return encoder_registry().at(o_.encoder).linear; }
 
   /// As it is at first.
-  TuneModel model(uint64_t seed) const;
+  TuneModel model(uint64_t seed) const { return model(seed, data_.valid); }
+  /// With these of the validation rows alone.
+  TuneModel model(uint64_t seed, const std::vector<int64_t>& valid) const;
   Problem problem(const TuneModel& model) const {
     return model.problem(*o_.batch_size, *o_.upper_batch_size);
   }
@@ -51,6 +53,8 @@ class TuneSetup : public JobSetup {
   ClassScores scores(const TuneModel& model, const std::vector<int64_t>& rows) const {
     return class_scores(model.probabilities(rows), classes_at(data_.classes, rows));
   }
+  /// On the validation rows of the model.
+  ClassScores valid_scores(const TuneModel& model) const { return scores(model, model.data().valid); }
   /// Passes that measuring on the validation rows takes.
   double measurement() const {
     return static_cast<double>(data_.valid.size()) / static_cast<double>(data_.train.size());
@@ -64,8 +68,8 @@ class TuneSetup : public JobSetup {
   /// Passes that `start` takes, about.
   double start_passes() const;
   /// Convex models: trains the weights at weaker and weaker strengths, each from those of the one before, until the
-  /// validation loss rises, and leaves the model at the best. Returns the passes.
-  double start(TuneModel& model) const;
+  /// validation loss rises, and leaves the model at the best; or at the one that is given. Returns the passes.
+  double start(TuneModel& model, std::optional<double> given = std::nullopt) const;
 
   void prepare_contest() override;
   std::unique_ptr<Attempt> attempt(uint64_t seed) override;

@@ -1,0 +1,141 @@
+#include "bilevel/task/tune/tune_learning.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "bilevel/core/streams.h"
+#include "bilevel/core/tensor_json.h"
+#include "bilevel/solver/registry.h"
+#include "bilevel/task/tune/tune_search.h"
+
+namespace bilevel {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kFinish = 30;  // evaluations of g that make the weights those of the learned strengths
+constexpr int64_t kEvaluations = 10;
+constexpr int64_t kTuneFolds = 4;
+
+Evaluation evaluate(const TuneSetup& setup, const TuneModel& model) {
+  const ClassScores valid = setup.valid_scores(model);
+  return {.score = -valid.loss,
+          .standard_error = 0,  // the same rows measure every step: their noise is common to all
+          .fields = {{"valid_loss", valid.loss},
+                     {"valid_accuracy", valid.accuracy},
+                     {"median_strength", model.strengths().median().item<double>()}}};
+}
+
+/// The validation rows of a fold, and the others.
+std::pair<std::vector<int64_t>, std::vector<int64_t>> fold_of(const TuneSetup& setup, int64_t fold) {
+  const std::vector<int64_t>& valid = setup.data().valid;
+  const std::vector<int64_t> dealt = setup.folds_of(valid, kTuneFolds, setup.options().seed);
+  std::pair<std::vector<int64_t>, std::vector<int64_t>> parts;
+  for (size_t i = 0; i < valid.size(); ++i)
+    (dealt[i] == fold ? parts.first : parts.second).push_back(valid[i]);
+  return parts;
+}
+
+}  // namespace
+
+Spent expected_passes(const TuneSetup& setup, Solver& method) {
+  const TuneJobOptions& o = setup.options();
+  const auto train = static_cast<int64_t>(setup.data().train.size());
+  const auto& of_steps = solver_registry().at(o.solver).documented_calls;
+  Spent expected{.learn = kEvaluations * setup.measurement()};
+  if (of_steps) {
+    expected.learn += passes_of({.steps = of_steps(method, setup.default_steps())},
+                                std::min(*o.batch_size, train), setup.upper_rows(), train);
+  }
+  if (setup.convex()) return {.start = setup.start_passes(), .learn = expected.learn, .finish = kFinish};
+  return expected;
+}
+
+Learned learn(const TuneSetup& setup, TuneModel& model, const Problem& problem, Solver& method,
+              LearningPlan plan, Passes& passes, const Stretch& begin) {
+  Learned learned;
+  begin("start", "starting strength", &Spent::start);
+  if (setup.convex()) {
+    learned.spent.start = setup.start(model, plan.strength);
+    learned.strength = std::exp(model.x()[0].item<double>());
+  }
+  begin("learn", "learning", &Spent::learn);
+  plan.pass.schedule_steps = setup.default_steps();
+  plan.pass.evaluations = kEvaluations;
+  const auto choose = [&] { return evaluate(setup, model); };
+  learned.outcome =
+      plan.choose ? passes.run(plan.pass, problem, method, choose) : passes.run(plan.pass, problem, method);
+  if (learned.outcome == nullptr) return learned;
+  model.set_x(learned.outcome->upper);
+  model.set_y(learned.outcome->lower);
+  const auto train = static_cast<int64_t>(setup.data().train.size());
+  learned.spent.learn = passes_of(passes.oracle_calls(), std::min(*setup.options().batch_size, train),
+                                  setup.upper_rows(), train) +
+                        static_cast<double>(kEvaluations) * static_cast<double>(model.data().valid.size()) /
+                            static_cast<double>(train);
+  begin("finish", "training at what was learned", &Spent::finish);
+  if (setup.convex()) learned.spent.finish = minimize_weights(model, kFinish);
+  return learned;
+}
+
+std::vector<Part> folds(const TuneSetup& setup, Solver& method, const Learned& learned) {
+  std::vector<Part> parts;
+  if (static_cast<int64_t>(setup.data().valid.size()) < kTuneFolds * kFewRows) return parts;
+  const Json steps =
+      learned.outcome == nullptr ? Json(setup.default_steps()) : Json(learned.outcome->chosen_step);
+  for (int64_t k = 0; k < kTuneFolds; ++k) {
+    parts.push_back({.name = fmt::format("fold-{}", k + 1),
+                     .shown = fmt::format("calibration {} of {}", k + 1, kTuneFolds),
+                     .request = {{"fold", k}, {"steps", steps}, {"strength", learned.strength}},
+                     .cost = expected_passes(setup, method).all()});
+  }
+  return parts;
+}
+
+Json judge_fold(TuneSetup& setup, const Part& part) {
+  const TuneJobOptions& o = setup.options();
+  const auto [judged, others] = fold_of(setup, part.request.at("fold"));
+  const LearningPlan plan{.pass = {.name = part.name,
+                                   .shown = part.shown,
+                                   .steps = part.request.at("steps"),
+                                   .max_seconds = o.seconds_allowed(),
+                                   .seed = derive_seed(o.seed, part.name)},
+                          .strength = part.request.at("strength").get<double>(),
+                          .choose = false};
+  TuneModel model = setup.model(plan.pass.seed, others);
+  const std::unique_ptr<Solver> method = setup.solver(o.solver);
+  assign(*method, o.set);
+  Passes passes = setup.context().passes(part.name);
+  const Spent expected = expected_passes(setup, *method);
+  const Learned learned = learn(setup, model, setup.problem(model), *method, plan, passes,
+                                [&](const char*, const char*, double Spent::*stretch) {
+                                  setup.context().phases->stretch(expected.*stretch / expected.all());
+                                });
+  if (passes.reason() == StopReason::interrupted) throw Interrupted{passes.message()};
+  Json answer = Json::object();
+  if (learned.outcome != nullptr) answer["predicted"] = tensor_json(model.probabilities(judged));
+  return answer;
+}
+
+Calibration calibration_of(const TuneSetup& setup, const TuneModel& model, const std::vector<Json>& answers) {
+  std::vector<torch::Tensor> predicted;
+  std::vector<int64_t> rows;
+  for (size_t k = 0; k < answers.size(); ++k) {
+    const std::vector<int64_t> judged = fold_of(setup, static_cast<int64_t>(k)).first;
+    predicted.push_back(tensor_from(answers[k].at("predicted")));
+    rows.insert(rows.end(), judged.begin(), judged.end());
+  }
+  if (answers.empty()) {
+    rows = model.data().valid;
+    predicted.push_back(model.probabilities(rows));
+  }
+  const torch::Tensor classes = classes_at(setup.data().classes, rows), p = torch::cat(predicted);
+  // A curve has at least two numbers of its own.
+  const auto fewest = torch::bincount(classes, {}, p.size(1)).min().item<int64_t>();
+  return answers.empty() || fewest < kFewRows ? fit_temperature(p, classes) : fit_curves(p, classes);
+}
+
+}  // namespace bilevel
