@@ -17,11 +17,9 @@
 namespace bilevel {
 namespace {
 
-// The numbers 0 to count-1 in random order.
-std::vector<int64_t> shuffled(size_t count, at::Generator& generator) {
-  const torch::Tensor order = torch::randperm(static_cast<int64_t>(count), generator, torch::kInt64);
-  return {order.const_data_ptr<int64_t>(), order.const_data_ptr<int64_t>() + count};
-}
+/// A place in a list of rows; there may be many millions of them.
+using Place = uint32_t;
+constexpr size_t kMostRows = std::numeric_limits<int32_t>::max();
 
 // `count` by `shares`, by the largest remainder, at least one each; count >= shares.size().
 std::vector<int64_t> apportion(int64_t count, const std::vector<double>& shares) {
@@ -51,54 +49,64 @@ std::vector<int64_t> apportion(int64_t count, const std::vector<double>& shares)
 }
 
 /// Places in a list of rows that stay together, ascending.
-using Unit = std::span<const size_t>;
+using Unit = std::span<const Place>;
 
-/// All units, in the order of their first places. Memory: 24 bytes a row and a unit, since there may be many.
+/// All units, in the order of their first places.
 struct Units {
-  std::vector<size_t> places;  // of one unit after the other
-  std::vector<Unit> all;       // parts of it
+  std::vector<Place> places;  // of one unit after the other
+  std::vector<Unit> all;      // parts of it
 };
 
 Units units_of(const std::vector<int64_t>& rows, const std::vector<int64_t>& unit_of) {
+  if (rows.size() > kMostRows)
+    throw InputError(fmt::format("{} rows: at most {} can be divided", rows.size(), kMostRows));
   Units units;
   units.places.resize(rows.size());
   if (unit_of.empty()) {
-    std::iota(units.places.begin(), units.places.end(), size_t{0});
-    for (const size_t& place : units.places) units.all.emplace_back(&place, 1);
+    std::iota(units.places.begin(), units.places.end(), Place{0});
+    units.all.reserve(rows.size());
+    for (const Place& place : units.places) units.all.emplace_back(&place, 1);
     return units;
   }
-  constexpr size_t kNone = std::numeric_limits<size_t>::max();
-  std::vector<size_t> number_of(unit_of.size(), kNone), sizes;
-  const auto number = [&](size_t i) -> size_t& {
+  constexpr Place kNone = std::numeric_limits<Place>::max();
+  std::vector<Place> number_of(unit_of.size(), kNone), sizes;
+  const auto number = [&](size_t i) -> Place& {
     return number_of[static_cast<size_t>(unit_of.at(static_cast<size_t>(rows[i])))];
   };
   for (size_t i = 0; i < rows.size(); ++i) {
     if (number(i) == kNone) {
-      number(i) = sizes.size();
+      number(i) = static_cast<Place>(sizes.size());
       sizes.push_back(0);
     }
     ++sizes[number(i)];
   }
-  std::vector<size_t> end(sizes.size());
-  std::exclusive_scan(sizes.begin(), sizes.end(), end.begin(), size_t{0});
+  std::vector<Place> end(sizes.size());
+  std::exclusive_scan(sizes.begin(), sizes.end(), end.begin(), Place{0});
+  units.all.reserve(sizes.size());
   for (size_t k = 0; k < sizes.size(); ++k) units.all.emplace_back(units.places.data() + end[k], sizes[k]);
-  for (size_t i = 0; i < rows.size(); ++i) units.places[end[number(i)]++] = i;
+  for (size_t i = 0; i < rows.size(); ++i) units.places[end[number(i)]++] = static_cast<Place>(i);
   return units;
 }
 
 /// Units in the random order in which the first of their rows come, but those of several rows first, the largest ones before
 /// all. The order is drawn for rows, so that a few that stay together hardly change it.
 std::vector<Unit> in_turn(std::vector<Unit> units, at::Generator& generator) {
-  std::vector<std::pair<size_t, size_t>> places;  // of all rows, with their units
+  size_t rows = 0;
+  for (const Unit& unit : units) rows += unit.size();
+  std::vector<std::pair<Place, Place>> places;  // of all rows, with their units
+  places.reserve(rows);
   for (size_t k = 0; k < units.size(); ++k)
-    for (const size_t place : units[k]) places.emplace_back(place, k);
+    for (const Place place : units[k]) places.emplace_back(place, static_cast<Place>(k));
   std::ranges::sort(places);
   std::vector<Unit> ordered;
-  for (const int64_t i : shuffled(places.size(), generator)) {
-    Unit& unit = units[places[static_cast<size_t>(i)].second];
+  ordered.reserve(units.size());
+  const torch::Tensor order = torch::randperm(static_cast<int64_t>(rows), generator, torch::kInt32);
+  for (size_t i = 0; i < rows; ++i) {
+    Unit& unit = units[places[static_cast<size_t>(order.const_data_ptr<int32_t>()[i])].second];
     if (!unit.empty()) ordered.push_back(std::exchange(unit, {}));
   }
-  std::ranges::stable_sort(ordered, std::greater(), [](const Unit& unit) { return unit.size(); });
+  if (rows > units.size())
+    std::ranges::stable_sort(ordered, std::greater(), [](const Unit& unit) { return unit.size(); });
   return ordered;
 }
 
@@ -106,7 +114,7 @@ std::vector<Unit> in_turn(std::vector<Unit> units, at::Generator& generator) {
 int64_t class_of(const Unit& unit, const std::vector<int64_t>& rows, const std::vector<int64_t>& labels) {
   if (unit.size() == 1) return labels.at(static_cast<size_t>(rows[unit[0]]));
   std::map<int64_t, int64_t> counts;
-  for (const size_t i : unit) ++counts[labels.at(static_cast<size_t>(rows[i]))];
+  for (const Place i : unit) ++counts[labels.at(static_cast<size_t>(rows[i]))];
   return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
 }
 
@@ -166,8 +174,9 @@ std::vector<std::vector<int64_t>> stratified_split(
     at::Generator& generator, const std::vector<std::string>& names, const std::vector<int64_t>& unit_of) {
   check_shares(shares);
   std::map<int64_t, std::vector<Unit>> classes;
-  const Units all = units_of(rows, unit_of);
+  Units all = units_of(rows, unit_of);
   for (const Unit& unit : all.all) classes[class_of(unit, rows, labels)].push_back(unit);
+  std::vector<Unit>().swap(all.all);
   std::vector<size_t> part_of(rows.size());
   for (auto& [label, units] : classes) {
     if (units.size() < shares.size()) {
@@ -181,7 +190,7 @@ std::vector<std::vector<int64_t>> stratified_split(
     const std::vector<std::vector<Unit>> parts = divide(in_turn(std::move(units), generator), shares);
     for (size_t part = 0; part < parts.size(); ++part) {
       for (const Unit& unit : parts[part])
-        for (const size_t i : unit) part_of[i] = part;
+        for (const Place i : unit) part_of[i] = part;
     }
   }
   return collected(rows, part_of, shares.size());
@@ -194,7 +203,7 @@ std::vector<int64_t> draw_folds(const std::vector<int64_t>& rows, int64_t folds,
   for (const Unit& unit : in_turn(all.all, generator)) {
     const auto smallest = std::ranges::min_element(sizes);
     *smallest += static_cast<int64_t>(unit.size());
-    for (const size_t i : unit) fold_of[i] = smallest - sizes.begin();
+    for (const Place i : unit) fold_of[i] = smallest - sizes.begin();
   }
   return fold_of;
 }
@@ -262,8 +271,9 @@ std::vector<int64_t> thin(const std::vector<int64_t>& rows, const std::vector<in
         thin_positives ? "positive" : "negative", places[1].size(), places[0].size()));
   }
   std::vector<bool> keep(rows.size(), true);
-  const std::vector<int64_t> order = shuffled(thinned.size(), generator);
-  for (size_t i = target; i < order.size(); ++i) keep[thinned[static_cast<size_t>(order[i])]] = false;
+  const torch::Tensor order = torch::randperm(static_cast<int64_t>(thinned.size()), generator, torch::kInt64);
+  for (size_t i = target; i < thinned.size(); ++i)
+    keep[thinned[static_cast<size_t>(order.const_data_ptr<int64_t>()[i])]] = false;
   std::vector<int64_t> left;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (keep[i]) left.push_back(rows[i]);
