@@ -98,6 +98,25 @@ def figure_of(job, summary):
     return {"suspicious": summary["suspicious"], "estimated_noise": summary["estimated_noise"]}
 
 
+def draw(path, measured):
+    """Seconds and memory against rows, both on logarithmic scales, by gnuplot."""
+    points = "\n".join(f"{m['rows']} {m['seconds']} {m['anonymous_mb']}" for m in measured)
+    script = f"""
+set terminal svg size 640,380 font 'sans,13' background '#ffffff'
+set output '{path}'
+set logscale xy
+set key left top
+set format x '%.0s%c'
+set xlabel 'rows'
+set grid
+$measured << end
+{points}
+end
+plot $measured using 1:2 with linespoints pt 7 title 'seconds', '' using 1:3 with linespoints pt 5 title 'anonymous memory, MB'
+"""
+    subprocess.run(["gnuplot"], input=script, text=True, check=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="build/bilevel")
@@ -106,11 +125,13 @@ def main():
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--job", choices=["auc", "clean", "tune"], default="auc")
     parser.add_argument("--keep", action="store_true", help="keep the data files")
+    parser.add_argument("--plot", help="an SVG of seconds and memory against rows (gnuplot)")
     parser.add_argument("arguments", nargs="*", help="further arguments of the job, behind --")
     a = parser.parse_args()
     folder = pathlib.Path(a.folder)
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
+    measured = []
     for rows in a.rows:
         data = folder / f"rows-{rows}.{a.kind}"
         if not data.exists():
@@ -122,12 +143,15 @@ def main():
         seconds, anonymous, resident, summary = run(
             [a.program, a.job, "--train", str(data), *columns, *positive, "--threads", "1", "--jobs", "1", "--out", str(out), "--json",
              *a.arguments])
-        print(json.dumps({"job": a.job, "kind": a.kind, "rows": rows, "file_mb": round(data.stat().st_size / 1e6),
-                          "seconds": round(seconds, 1), "anonymous_mb": round(anonymous / 1e6),
-                          "resident_mb": round(resident / 1e6), **figure_of(a.job, summary)}), flush=True)
+        measured.append({"job": a.job, "kind": a.kind, "rows": rows, "file_mb": round(data.stat().st_size / 1e6),
+                         "seconds": round(seconds, 1), "anonymous_mb": round(anonymous / 1e6),
+                         "resident_mb": round(resident / 1e6), **figure_of(a.job, summary)})
+        print(json.dumps(measured[-1]), flush=True)
         subprocess.run(["rm", "-rf", str(out)], check=True)
         if not a.keep:
             data.unlink()
+    if a.plot:
+        draw(a.plot, measured)
 
 
 if __name__ == "__main__":

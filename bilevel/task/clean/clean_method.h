@@ -16,7 +16,7 @@ namespace bilevel {
 struct Cleaned {
   LabelNoise noise;
   std::optional<NoiseIntervals> intervals;  ///< with trusted rows
-  /// Of the cleaned model's predictions: the noise's, sharpened or softened where the trusted rows ask for it.
+  /// Of the cleaned model's predictions: see `calibration_for`.
   Calibration calibration;
   Judgement judgement;  ///< of the training rows, as `weights`
   torch::Tensor weights;

@@ -60,10 +60,13 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
 }
 
 Calibration calibration_for(const LabelNoise& noise, const LabelledPredictions& trusted) {
-  torch::Tensor p = noise.calibration.apply(trusted.probabilities);
-  if (noise.trusted_shift.defined()) p = torch::softmax(p.clamp_min(1e-12).log() + noise.trusted_shift, 1);
-  const double beta = fit_temperature(p, trusted.labels).beta;
-  return {.beta = noise.calibration.beta * beta, .bias = noise.calibration.bias * beta};
+  Calibration made = noise.calibration;
+  const auto fewest =
+      torch::bincount(trusted.labels, {}, trusted.probabilities.size(1)).min().item<int64_t>();
+  // Trusted rows of other class shares than the training rows' have other odds.
+  if (noise.trusted_shift.defined() || fewest < kFewRows) return made;
+  made.curves = fit_curves(made.apply(trusted.probabilities), trusted.labels, Given::frequencies).curves;
+  return made;
 }
 
 double no_noise_p_value(const LabelledPredictions& train, const LabelledPredictions& trusted,

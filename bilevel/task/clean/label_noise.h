@@ -47,9 +47,9 @@ struct LabelNoise {
 /// Throws InputError for shapes that do not fit and for no training row.
 LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredictions& trusted);
 
-/// The noise's calibration, sharpened or softened where the trusted rows ask for it (`fit_temperature`): the training rows say most about
-/// it, through labels of which many are wrong; rows whose labels are right have the last word on how sure predictions may be.
-/// @param trusted some rows at least
+/// The noise's calibration, and curves where the trusted rows tell that it is not enough (`fit_curves`): the training rows say most about
+/// it, through labels of which many are wrong; rows whose labels are right have the last word. Trusted rows of other class shares, or
+/// fewer than ten of a class, say nothing.
 Calibration calibration_for(const LabelNoise& noise, const LabelledPredictions& trusted);
 
 /// 95 % intervals, for the predictions as they are.

@@ -106,23 +106,26 @@ torch::Tensor platt_targets(const torch::Tensor& classes) {
 }  // namespace
 
 torch::Tensor Calibration::apply(const torch::Tensor& probabilities) const {
-  if (curves.empty()) return torch::softmax(beta * logarithms(probabilities) + bias, 1);
+  const torch::Tensor p = bias.defined() ? torch::softmax(beta * logarithms(probabilities) + bias, 1)
+                                         : probabilities.to(torch::kFloat64);
+  if (curves.empty()) return p;
   if (curves.size() == 1) {
-    const torch::Tensor made = on_curve(curves[0], log_odds(probabilities));
+    const torch::Tensor made = on_curve(curves[0], log_odds(p));
     return torch::stack({torch::sigmoid(-made), torch::sigmoid(made)}, 1);
   }
   std::vector<torch::Tensor> columns;
   for (size_t k = 0; k < curves.size(); ++k)
-    columns.push_back(torch::sigmoid(on_curve(curves[k], log_odds(against_others(probabilities, k)))));
+    columns.push_back(torch::sigmoid(on_curve(curves[k], log_odds(against_others(p, k)))));
   const torch::Tensor all = torch::stack(columns, 1);
   return all / all.sum(1, true);
 }
 
 nlohmann::ordered_json Calibration::to_json() const {
-  if (curves.empty()) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  if (bias.defined()) {
     const torch::Tensor values = bias.contiguous();
     const auto* b = values.const_data_ptr<double>();
-    return {{"temperature", 1 / beta}, {"bias", std::vector<double>(b, b + values.numel())}};
+    json = {{"temperature", 1 / beta}, {"bias", std::vector<double>(b, b + values.numel())}};
   }
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const Curve& curve : curves) {
@@ -133,15 +136,17 @@ nlohmann::ordered_json Calibration::to_json() const {
     }
     all.push_back({{"log_odds", odds}, {"calibrated", calibrated}});
   }
-  return {{"curves", all}};
+  if (!all.empty()) json["curves"] = all;
+  return json;
 }
 
 Calibration Calibration::from_json(const nlohmann::ordered_json& json) {
-  if (!json.contains("curves")) {
-    return {.beta = 1 / json.at("temperature").get<double>(),
-            .bias = torch::tensor(json.at("bias").get<std::vector<double>>(), torch::kFloat64)};
-  }
   Calibration calibration;
+  if (json.contains("bias") || !json.contains("curves")) {
+    calibration.beta = 1 / json.at("temperature").get<double>();
+    calibration.bias = torch::tensor(json.at("bias").get<std::vector<double>>(), torch::kFloat64);
+  }
+  if (!json.contains("curves")) return calibration;
   for (const auto& curve : json.at("curves")) {
     const auto odds = curve.at("log_odds").get<std::vector<double>>();
     Curve& made = calibration.curves.emplace_back();
@@ -173,7 +178,7 @@ torch::Tensor some_rows(int64_t rows, int64_t most) {
 }
 
 /// @param probabilities [rows, 2]
-Calibration::Curve fit_curve(const torch::Tensor& probabilities, const torch::Tensor& classes) {
+Calibration::Curve fit_curve(const torch::Tensor& probabilities, const torch::Tensor& classes, Given given) {
   constexpr int64_t kParts = 10, kMostRows = 20'000;
   // The spread that is expected between neighbouring slopes is a tenth, a sixth, ... in natural logarithms.
   constexpr double kStiffness[] = {HUGE_VAL, 100, 30, 10, 3, 1, 0.3};
@@ -190,6 +195,10 @@ Calibration::Curve fit_curve(const torch::Tensor& probabilities, const torch::Te
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(0);
   const torch::Tensor fold = torch::randperm(used.numel(), generator, torch::kInt64).remainder(kParts);
   std::vector<torch::Tensor> losses;  // of each row by a curve that was fitted without it
+  const auto loss_of = [](const torch::Tensor& z, const torch::Tensor& t) {
+    return torch::softplus(z) - t * z;
+  };
+  if (given == Given::frequencies) losses.push_back(loss_of(odds.index_select(0, used), truth));
   for (const double stiffness : kStiffness) {
     torch::Tensor loss = torch::zeros_like(truth);
     for (int64_t k = 0; k < kParts; ++k) {
@@ -198,7 +207,7 @@ Calibration::Curve fit_curve(const torch::Tensor& probabilities, const torch::Te
       const torch::Tensor w = curve.fit(covered.index_select(0, rest), of_used.index_select(0, rest),
                                         std::min(stiffness, 1e6), start);
       const torch::Tensor judged = curve.values(covered.index_select(0, out), w);
-      loss.index_copy_(0, out, torch::softplus(judged) - truth.index_select(0, out) * judged);
+      loss.index_copy_(0, out, loss_of(judged, truth.index_select(0, out)));
     }
     losses.push_back(loss);
   }
@@ -210,6 +219,7 @@ Calibration::Curve fit_curve(const torch::Tensor& probabilities, const torch::Te
     const double error = more.std().item<double>() / std::sqrt(static_cast<double>(more.numel()));
     if (more.mean().item<double>() <= error) break;
   }
+  if (given == Given::frequencies && chosen-- == 0) return {{0, 0}, {1, 1}};
   if (chosen == 0) return {{0, intercept}, {1, intercept + platt.beta}};
   const torch::Tensor w = curve.fit(curve.covered(odds), targets, kStiffness[chosen], start);
   return curve.points(w);
@@ -217,15 +227,15 @@ Calibration::Curve fit_curve(const torch::Tensor& probabilities, const torch::Te
 
 }  // namespace
 
-Calibration fit_curves(const torch::Tensor& probabilities, const torch::Tensor& classes) {
+Calibration fit_curves(const torch::Tensor& probabilities, const torch::Tensor& classes, Given given) {
   Calibration made;
   if (probabilities.size(1) == 2) {
-    made.curves.push_back(fit_curve(probabilities, classes));
+    made.curves.push_back(fit_curve(probabilities, classes, given));
     return made;
   }
   for (int64_t k = 0; k < probabilities.size(1); ++k)
-    made.curves.push_back(
-        fit_curve(against_others(probabilities, static_cast<size_t>(k)), (classes == k).to(torch::kInt64)));
+    made.curves.push_back(fit_curve(against_others(probabilities, static_cast<size_t>(k)),
+                                    (classes == k).to(torch::kInt64), given));
   return made;
 }
 

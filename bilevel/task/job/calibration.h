@@ -9,22 +9,23 @@
 
 namespace bilevel {
 
-/// Makes probabilities honest: softmax(beta log p + bias), or curves. beta above 1 for a model that is too unsure, as models
+/// Makes probabilities honest: softmax(beta log p + bias), and of what comes of it curves. beta above 1 for a model that is too unsure, as models
 /// fitted with wrong labels are; below 1 for one that is too sure; 1/beta is called its temperature.
 struct Calibration {
   /// Points (log odds, what they become), in this order and rising: straight between them, and beyond as between the last two.
   using Curve = std::vector<std::pair<double, double>>;
 
   double beta = 1;
-  torch::Tensor bias;  ///< float64 [classes]
+  torch::Tensor bias;  ///< float64 [classes]; undefined: zeros
   /// Of two classes one, of log(p_1 / p_0); of more one for each, of its log odds against all others, whose probabilities are then
-  /// scaled to sum 1. Empty: none; else beta and bias are not used.
+  /// scaled to sum 1. Empty: none.
   std::vector<Curve> curves = {};
 
   /// float64 [rows, classes] of the same; p not below 1e-12.
   torch::Tensor apply(const torch::Tensor& probabilities) const;
 
-  /// {"temperature", "bias": [classes]} or {"curves": [{"log_odds", "calibrated"}]}
+  /// {"temperature", "bias": [classes], "curves": [{"log_odds", "calibrated"}]}, the last where there are some, the first ones where
+  /// there is a bias.
   nlohmann::ordered_json to_json() const;
   /// Throws nlohmann::json::exception for what `to_json` cannot have written.
   static Calibration from_json(const nlohmann::ordered_json& json);
@@ -38,14 +39,18 @@ struct Calibration {
 /// @param classes int64 [rows], 0 or 1, with rows of both
 Calibration fit_platt(const torch::Tensor& probabilities, const torch::Tensor& classes);
 
-/// Curves, fitted on rows that have not trained: Platt's line, or where the rows tell that it bends eight
+/// Whether probabilities are frequencies already, unless rows tell that they are not, or an order alone.
+enum class Given { order, frequencies };
+
+/// Curves, fitted on rows that have not trained: of given frequencies these as they are, else Platt's line, or where the rows tell that it bends eight
 /// straight pieces between quantiles of the odds, which rise everywhere. Of least logistic loss against Platt's targets plus
 /// stiffness / 2 times the squared differences between the logarithms of neighbouring slopes; the largest of seven stiffnesses
-/// (the first one is the line) whose loss in ten folds is within one standard error, of the paired difference, of the least. More than
+/// (the first one is the line; of given frequencies they themselves come before it) whose loss in ten folds is within one standard error, of the paired difference, of the least. More than
 /// 20,000 rows: stiffness chosen on so many of them.
 /// @param probabilities float64 [rows, classes]; of two classes their odds need mean nothing but an order
 /// @param classes int64 [rows], with rows of each
-Calibration fit_curves(const torch::Tensor& probabilities, const torch::Tensor& classes);
+Calibration fit_curves(const torch::Tensor& probabilities, const torch::Tensor& classes,
+                       Given given = Given::order);
 
 /// For any number of classes: beta alone, of least loss plus (log beta)^2 / 2 over all rows, which keeps it finite where every
 /// row is right; 1 where the loss does not tell it from 1 (likelihood-ratio test, 5 %).
