@@ -1,4 +1,5 @@
 // `bilevel tune`, run as a person runs it.
+#include <fmt/format.h>
 #include <signal.h>
 
 #include <cmath>
@@ -291,6 +292,18 @@ TEST_F(TuneCliTest, OtherSolversRunAndTheProgramSaysWhereTheoryEnds) {
   EXPECT_GE(numbers.size(), 4U);  // of the learned line at least, and the common strength
   for (const std::string& number : numbers) EXPECT_CONTAINS(page, ">" + number) << "rounded alike";
   EXPECT_CONTAINS(convex.out, "report: " + path("convex") + "/report.html");
+}
+
+// Equal rows stay together: of two different ones no four folds can be dealt.
+TEST_F(TuneCliTest, TooFewGroupsToCalibrateOnFoldsAreTold) {
+  std::string table = "a,y\n";
+  for (int i = 0; i < 800; ++i)
+    table += fmt::format("{},{}\n", i % 2, (i % 2 == 0) == (i % 8 < 6) ? "no" : "yes");
+  const Outcome run = bilevel_program({"tune", "--train", folder_.write("tied.csv", table), "--label", "y",
+                                       "--baseline-passes", "0", "--json", "--quiet", "--out", out()});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_CONTAINS(run.out, "too few of them (below 40), or of their groups");
+  EXPECT_TRUE(Json::parse(run.out).at("calibration").contains("temperature"));
 }
 
 TEST_F(TuneCliTest, TheSeedDecidesEverything) {

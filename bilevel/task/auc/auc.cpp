@@ -123,6 +123,7 @@ JobResult run_auc(AucSetup& setup, JobParts& parts) {
   const Calibration calibration =
       fit_curves(auc_probabilities(outcome.valid_scores), setup.labels_of(outcome.judging).to(torch::kInt64));
   summary["calibration"] = calibration.to_json();
+  if (const std::string flat = calibration.warning(); !flat.empty()) summary["warnings"].push_back(flat);
   save_model(setup.context(), o, *outcome.model->network(), *outcome.features.fitted,
              outcome.model->loss_tensors(),
              {{"positive", o.positive},

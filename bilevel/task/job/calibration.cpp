@@ -67,6 +67,8 @@ class LogisticLine {
   std::vector<double> z_, targets_;
 };
 
+constexpr double kLeastSlope = 1e-6;  // of Platt's line: then it is flat
+
 torch::Tensor logarithms(const torch::Tensor& probabilities) {
   return probabilities.to(torch::kFloat64).clamp_min(1e-12).log();
 }
@@ -120,6 +122,18 @@ torch::Tensor Calibration::apply(const torch::Tensor& probabilities) const {
   return all / all.sum(1, true);
 }
 
+std::string Calibration::warning() const {
+  for (const Curve& curve : curves) {
+    if ((curve.back().second - curve.front().second) / (curve.back().first - curve.front().first) >
+        2 * kLeastSlope)
+      continue;
+    return "the rows that make probabilities honest do not support the order of the scores, or contradict "
+           "it: all rows get nearly the "
+           "same probability, the share of the class; are their labels those of the training rows?";
+  }
+  return {};
+}
+
 nlohmann::ordered_json Calibration::to_json() const {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (bias.defined()) {
@@ -157,7 +171,6 @@ Calibration Calibration::from_json(const nlohmann::ordered_json& json) {
 }
 
 Calibration fit_platt(const torch::Tensor& probabilities, const torch::Tensor& classes) {
-  constexpr double kLeast = 1e-6;
   const torch::Tensor odds = log_odds(probabilities);
   const auto positives = classes.sum().item<double>();
   const double negatives = static_cast<double>(classes.numel()) - positives;
@@ -166,7 +179,7 @@ Calibration fit_platt(const torch::Tensor& probabilities, const torch::Tensor& c
   const auto* z = odds.const_data_ptr<double>();
   const double share = std::log((positives + 1) / (negatives + 1));
   auto [slope, intercept] = LogisticLine({z, z + odds.numel()}, std::move(targets)).minimize(0, share);
-  if (slope < kLeast) std::tie(slope, intercept) = std::pair{kLeast, share};
+  if (slope < kLeastSlope) std::tie(slope, intercept) = std::pair{kLeastSlope, share};
   return {.beta = slope, .bias = torch::tensor({0.0, intercept}, torch::kFloat64)};
 }
 
@@ -187,6 +200,7 @@ Calibration::Curve fit_curve(const torch::Tensor& probabilities, const torch::Te
   const torch::Tensor used = some_rows(odds.numel(), kMostRows);
   const RisingCurve curve(odds.index_select(0, used));
   const double intercept = (platt.bias[1] - platt.bias[0]).item<double>();
+  if (platt.beta <= kLeastSlope) return {{0, intercept}, {1, intercept + platt.beta}};
   const torch::Tensor start = curve.line(platt.beta, intercept);
 
   const torch::Tensor covered = curve.covered(odds.index_select(0, used));

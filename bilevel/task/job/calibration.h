@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct Calibration {
   /// scaled to sum 1. Empty: none.
   std::vector<Curve> curves = {};
 
+  /// What to say where a curve is flat: the rows that it was fitted on contradict the order of the probabilities, or do not tell it.
+  std::string warning() const;
   /// float64 [rows, classes] of the same; p not below 1e-12.
   torch::Tensor apply(const torch::Tensor& probabilities) const;
 

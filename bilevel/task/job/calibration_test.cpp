@@ -116,9 +116,13 @@ TEST(Curve, NeverTurnsTheOrderAndTakesTiedOdds) {
   EXPECT_NEAR(fit_curves(with_odds(odds), labels).apply(with_odds(odds))[0][1].item<double>(), 11.0 / 42,
               0.02);
   const Drawn rows = drawn_by([](const torch::Tensor& z) { return -z; }, 500);
-  const torch::Tensor p =
-      fit_curves(with_odds(rows.odds), rows.labels).apply(with_odds(rows.odds)).select(1, 1);
+  const Calibration turned = fit_curves(with_odds(rows.odds), rows.labels);
+  const torch::Tensor p = turned.apply(with_odds(rows.odds)).select(1, 1);
   EXPECT_LT((p - rows.labels.to(torch::kFloat64).mean()).abs().max().item<double>(), 0.01);
+  EXPECT_EQ(turned.curves[0].size(), 2U);
+  EXPECT_NE(turned.warning().find("do not support the order"), std::string::npos);
+  const Drawn right = drawn_by([](const torch::Tensor& z) { return z; }, 500);
+  EXPECT_EQ(fit_curves(with_odds(right.odds), right.labels).warning(), "");
 }
 
 TEST(Temperature, FindsTheOneBehindLabels) {

@@ -188,10 +188,15 @@ Afterwards make_parts(const TuneSetup& setup, JobParts& all, Solver& method, con
 Calibration calibrate(TuneSetup& setup, const TuneModel& model, const std::vector<Json>& folds) {
   if (folds.empty()) {
     setup.note(
-        "the probabilities are calibrated on the validation rows that the hyperparameters were fitted to, "
-        "since some of them would be too few: on new rows they may be too sure");
+        "the probabilities are calibrated, by a temperature, on the validation rows that the hyperparameters "
+        "were fitted to: there are "
+        "too few of them (below 40), or of their groups, to judge each by hyperparameters that others chose; "
+        "on new rows they may be "
+        "too sure");
   }
-  return calibration_of(setup, model, folds);
+  const Calibration calibration = calibration_of(setup, model, folds);
+  setup.note(calibration.warning());
+  return calibration;
 }
 
 JobResult run_tune(TuneSetup& setup, JobParts& parts) {

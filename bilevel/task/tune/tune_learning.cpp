@@ -87,6 +87,8 @@ std::vector<Part> folds(const TuneSetup& setup, Solver& method, const Learned& l
   const Json steps =
       learned.outcome == nullptr ? Json(setup.default_steps()) : Json(learned.outcome->chosen_step);
   for (int64_t k = 0; k < kTuneFolds; ++k) {
+    const auto [judged, others] = fold_of(setup, k);
+    if (judged.empty() || others.empty()) return {};  // few groups, or rows that are the same
     parts.push_back({.name = fmt::format("fold-{}", k + 1),
                      .shown = fmt::format("calibration {} of {}", k + 1, kTuneFolds),
                      .request = {{"fold", k}, {"steps", steps}, {"strength", learned.strength}},
@@ -135,6 +137,7 @@ Calibration calibration_of(const TuneSetup& setup, const TuneModel& model, const
   const torch::Tensor classes = classes_at(setup.data().classes, rows), p = torch::cat(predicted);
   // A curve has at least two numbers of its own.
   const auto fewest = torch::bincount(classes, {}, p.size(1)).min().item<int64_t>();
+  if (fewest == 0) return {.bias = torch::zeros({p.size(1)}, torch::kFloat64)};  // nothing tells of the class
   return answers.empty() || fewest < kFewRows ? fit_temperature(p, classes) : fit_curves(p, classes);
 }
 

@@ -52,7 +52,8 @@ std::vector<Part> folds(const TuneSetup& setup, Solver& method, const Learned& l
 /// {"predicted"}, or nothing when learning came to no outcome. Throws Interrupted.
 nlohmann::ordered_json judge_fold(TuneSetup& setup, const Part& part);
 
-/// From the answers of `folds`; where there are none, on the validation rows as the model has fitted them.
+/// From the answers of `folds`; where there are none, on the validation rows as the model has fitted them. A class without validation
+/// rows: the probabilities as they are.
 Calibration calibration_of(const TuneSetup& setup, const TuneModel& model,
                            const std::vector<nlohmann::ordered_json>& answers);
 

@@ -175,6 +175,7 @@ double TuneSetup::start_passes() const {
 }
 
 double TuneSetup::start(TuneModel& model, std::optional<double> given) const {
+  const bool told = !given;
   if (!given) given = o_.l2;
   const std::vector<double> strengths =
       given ? std::vector<double>{*given} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
@@ -194,7 +195,8 @@ double TuneSetup::start(TuneModel& model, std::optional<double> given) const {
   }
   model.set_x(x);
   model.set_y(y);
-  context_.say(fmt::format("learning starts at the strength {:.0e}", std::exp(x[0].item<double>())));
+  if (told)
+    context_.say(fmt::format("learning starts at the strength {:.0e}", std::exp(x[0].item<double>())));
   return passes;
 }
 
