@@ -62,12 +62,14 @@ def expected_error(numpy, p, hit):
 
 
 def slope_of(numpy, p, hit):
-    """Of a logistic regression of the outcome on the log odds, and half of its 95 % interval."""
+    """Of a logistic regression of the outcome on the log odds, and half of its 95 % interval; None where it does not end."""
     p = numpy.clip(p, 1e-9, 1 - 1e-9)
     x, w = numpy.c_[numpy.log(p / (1 - p)), numpy.ones_like(p)], numpy.array([1.0, 0.0])
     for _ in range(100):
         q = 1 / (1 + numpy.exp(-x @ w))
         hessian = (x * (q * (1 - q))[:, None]).T @ x
+        if numpy.linalg.cond(hessian) > 1e14:
+            return None
         step = numpy.linalg.solve(hessian, x.T @ (q - hit))
         w = w - step
         if abs(step).max() < 1e-10:
@@ -79,8 +81,9 @@ def cells_of(numpy, p, hit):
     draws = numpy.random.default_rng(0)
     perfect = [expected_error(numpy, p, (draws.random(len(p)) < p).astype(float)) for _ in range(DRAWS)]
     error, bound = expected_error(numpy, p, hit), numpy.quantile(perfect, 0.95)
-    slope, half = slope_of(numpy, p, hit)
-    return [f"{len(p):,}", f"{error:.4f} {'<' if error < bound else '>'} {bound:.4f}", f"{slope:.2f} +- {half:.2f}"]
+    slope = slope_of(numpy, p, hit)
+    return [f"{len(p):,}", f"{error:.4f} {'<' if error < bound else '>'} {bound:.4f}",
+            f"{slope[0]:.2f} +- {slope[1]:.2f}" if slope else "without bound"]
 
 
 def table(run, sets=None):
