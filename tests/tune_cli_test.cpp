@@ -306,6 +306,19 @@ TEST_F(TuneCliTest, TooFewGroupsToCalibrateOnFoldsAreTold) {
   EXPECT_TRUE(Json::parse(run.out).at("calibration").contains("temperature"));
 }
 
+// Probabilities of a class that no validation row has stay as they are.
+TEST_F(TuneCliTest, OneClassToValidateByCalibratesNothing) {
+  std::vector<Row> low;
+  for (const Row& row : make_rows(200, 5))
+    if (row.label == "low") low.push_back(row);
+  const std::string train = folder_.write("train.csv", csv_of(rows_)),
+                    valid = folder_.write("low.csv", csv_of(low));
+  const Outcome run = bilevel_program(command(
+      columns(train) + Arguments{"--valid", valid, "--baseline-passes", "0", "--json", "--quiet"}, out()));
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(Json::parse(run.out).at("calibration").at("temperature"), 1.0);
+}
+
 TEST_F(TuneCliTest, TheSeedDecidesEverything) {
   const std::string train = folder_.write("a.csv", csv_of(rows_));
   const auto run = [&](const char* folder, const char* seed) {
