@@ -228,6 +228,7 @@ class Cleaning {
     if (!setup_.trusted().empty()) {
       result_.intervals = noise_intervals(result_.noise, train, trusted);
       result_.calibration = calibration_for(result_.noise, trusted);
+      setup_.note(result_.calibration.warning());
     }
     if (result_.intervals && result_.intervals->share.first < kDoubtful && !noise_is_told()) {
       result_.intervals->share.first = 0;
