@@ -27,22 +27,9 @@ std::unique_ptr<Solver> make_solver(const AucSetup& setup) {
   return solver;
 }
 
-/// Rows that are judged, and the others, that train.
-struct Fold {
-  std::vector<int64_t> judged, others;
-};
-
 /// All rows but the test rows, each judged in one fold; none where a fold would leave one class alone to train on.
 std::vector<Fold> folds_of(const AucSetup& setup) {
-  const std::vector<int64_t> pool = setup.pool();
-  const std::vector<int64_t> fold_of = setup.folds_of(pool, kAucFolds, setup.options().seed);
-  std::vector<Fold> folds(kAucFolds);
-  for (size_t i = 0; i < pool.size(); ++i) {
-    for (int64_t k = 0; k < kAucFolds; ++k) {
-      Fold& fold = folds[static_cast<size_t>(k)];
-      (fold_of[i] == k ? fold.judged : fold.others).push_back(pool[i]);
-    }
-  }
+  std::vector<Fold> folds = setup.cut_folds(setup.pool(), kAucFolds, setup.options().seed);
   for (const Fold& fold : folds) {
     const double share = setup.labels_of(fold.others).mean().item<double>();
     if (!(share > 0 && share < 1)) return {};

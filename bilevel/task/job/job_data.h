@@ -101,4 +101,9 @@ struct RowParts {
   std::vector<int64_t> train, valid, test;
 };
 
+/// Rows that are judged, and the others, by which a model judges them.
+struct Fold {
+  std::vector<int64_t> judged, others;
+};
+
 }  // namespace bilevel

@@ -28,6 +28,18 @@ std::vector<int64_t> JobSetup::folds_of(const std::vector<int64_t>& rows, int64_
   return draw_folds(rows, folds, streams.stream("folds"), units_.unit_of);
 }
 
+std::vector<Fold> JobSetup::cut_folds(const std::vector<int64_t>& rows, int64_t folds, uint64_t seed) const {
+  const std::vector<int64_t> fold_of = folds_of(rows, folds, seed);
+  std::vector<Fold> cut(static_cast<size_t>(folds));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (int64_t k = 0; k < folds; ++k) {
+      Fold& fold = cut[static_cast<size_t>(k)];
+      (fold_of[i] == k ? fold.judged : fold.others).push_back(rows[i]);
+    }
+  }
+  return cut;
+}
+
 namespace {
 
 /// The time of every row of a table, by how the column is read; a row without one comes before all others. Doubts are

@@ -53,6 +53,8 @@ class JobSetup : public Contest {
   }
   /// Deals rows into `folds` folds of nearly equal size: the fold of each. What stays together in cuts does here.
   std::vector<int64_t> folds_of(const std::vector<int64_t>& rows, int64_t folds, uint64_t seed) const;
+  /// The same folds, each with the rows outside of it; both in the order of `rows`.
+  std::vector<Fold> cut_folds(const std::vector<int64_t>& rows, int64_t folds, uint64_t seed) const;
   /// Everything that is read.
   std::vector<std::string> files() const override { return files_.paths(options()); }
 

@@ -29,14 +29,8 @@ Evaluation evaluate(const TuneSetup& setup, const TuneModel& model) {
                      {"median_strength", model.strengths().median().item<double>()}}};
 }
 
-/// The validation rows of a fold, and the others.
-std::pair<std::vector<int64_t>, std::vector<int64_t>> fold_of(const TuneSetup& setup, int64_t fold) {
-  const std::vector<int64_t>& valid = setup.data().valid;
-  const std::vector<int64_t> dealt = setup.folds_of(valid, kTuneFolds, setup.options().seed);
-  std::pair<std::vector<int64_t>, std::vector<int64_t>> parts;
-  for (size_t i = 0; i < valid.size(); ++i)
-    (dealt[i] == fold ? parts.first : parts.second).push_back(valid[i]);
-  return parts;
+std::vector<Fold> validation_folds(const TuneSetup& setup) {
+  return setup.cut_folds(setup.data().valid, kTuneFolds, setup.options().seed);
 }
 
 }  // namespace
@@ -86,9 +80,9 @@ std::vector<Part> folds(const TuneSetup& setup, Solver& method, const Learned& l
   if (static_cast<int64_t>(setup.data().valid.size()) < kTuneFolds * kFewRows) return parts;
   const Json steps =
       learned.outcome == nullptr ? Json(setup.default_steps()) : Json(learned.outcome->chosen_step);
-  for (int64_t k = 0; k < kTuneFolds; ++k) {
-    const auto [judged, others] = fold_of(setup, k);
-    if (judged.empty() || others.empty()) return {};  // few groups, or rows that are the same
+  for (const Fold& fold : validation_folds(setup)) {
+    if (fold.judged.empty() || fold.others.empty()) return {};  // few groups, or rows that are the same
+    const size_t k = parts.size();
     parts.push_back({.name = fmt::format("fold-{}", k + 1),
                      .shown = fmt::format("calibration {} of {}", k + 1, kTuneFolds),
                      .request = {{"fold", k}, {"steps", steps}, {"strength", learned.strength}},
@@ -99,7 +93,7 @@ std::vector<Part> folds(const TuneSetup& setup, Solver& method, const Learned& l
 
 Json judge_fold(TuneSetup& setup, const Part& part) {
   const TuneJobOptions& o = setup.options();
-  const auto [judged, others] = fold_of(setup, part.request.at("fold"));
+  const auto [judged, others] = validation_folds(setup).at(part.request.at("fold").get<size_t>());
   const LearningPlan plan{.pass = {.name = part.name,
                                    .shown = part.shown,
                                    .steps = part.request.at("steps"),
@@ -125,8 +119,9 @@ Json judge_fold(TuneSetup& setup, const Part& part) {
 Calibration calibration_of(const TuneSetup& setup, const TuneModel& model, const std::vector<Json>& answers) {
   std::vector<torch::Tensor> predicted;
   std::vector<int64_t> rows;
+  const std::vector<Fold> folds = answers.empty() ? std::vector<Fold>() : validation_folds(setup);
   for (size_t k = 0; k < answers.size(); ++k) {
-    const std::vector<int64_t> judged = fold_of(setup, static_cast<int64_t>(k)).first;
+    const std::vector<int64_t>& judged = folds.at(k).judged;
     predicted.push_back(tensor_from(answers[k].at("predicted")));
     rows.insert(rows.end(), judged.begin(), judged.end());
   }

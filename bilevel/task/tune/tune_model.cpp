@@ -1,7 +1,6 @@
 #include "bilevel/task/tune/tune_model.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -15,9 +14,9 @@
 namespace bilevel {
 namespace {
 
-constexpr double kNoSmoothing = -14;     // logit of an eps below 1e-6
 constexpr double kSmoothingCentre = -4;  // eps = 0.018
 constexpr double kBiasScale = 2;         // 1 / sqrt(1/4), as of a feature that is 1 everywhere
+constexpr size_t kSquaredRows = 65536;   // are gathered at a time
 
 torch::Tensor picked(const torch::Tensor& log_p, const torch::Tensor& classes) {
   return -log_p.gather(1, classes.unsqueeze(1)).squeeze(1);
@@ -25,20 +24,28 @@ torch::Tensor picked(const torch::Tensor& log_p, const torch::Tensor& classes) {
 
 /// A quarter of the mean square of every feature, [width, 1].
 torch::Tensor quarter_squares(const Inputs& inputs, const std::vector<int64_t>& rows, int64_t width) {
-  const std::vector<torch::Tensor> tensors = inputs.gather(rows);
-  const double factor = 0.25 / static_cast<double>(rows.size());
-  const torch::Tensor sums =
-      inputs.kind() == InputKind::dense
-          ? tensors[0].square().sum(0)
-          : torch::zeros({width}, tensors[1].device())
-                .scatter_add(0, tensors[0], tensors[1].square().to(torch::get_default_dtype()));
-  return (factor * sums).unsqueeze(1);
+  torch::Tensor sums;
+  for (size_t first = 0; first < rows.size(); first += kSquaredRows) {
+    const size_t last = std::min(rows.size(), first + kSquaredRows);
+    const std::vector<torch::Tensor> tensors = inputs.gather(
+        {rows.begin() + static_cast<int64_t>(first), rows.begin() + static_cast<int64_t>(last)});
+    const torch::Tensor values =
+        tensors[inputs.kind() == InputKind::dense ? 0 : 1].square().to(torch::get_default_dtype());
+    if (!sums.defined()) sums = torch::zeros({width}, values.options());
+    if (inputs.kind() == InputKind::dense)
+      sums += values.sum(0);
+    else
+      sums.scatter_add_(0, tensors[0], values);
+  }
+  return (0.25 / static_cast<double>(rows.size()) * sums).unsqueeze(1);
 }
 
 }  // namespace
 
-TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, const TuneData& data)
-    : options_(options), data_(data), classes_(options.network.outputs) {
+TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, TuneData data)
+    : options_(options),
+      data_(std::make_shared<const TuneData>(std::move(data))),
+      classes_(options.network.outputs) {
   if (!(options.l2 > 0) || !std::isfinite(options.l2))
     throw InputError(fmt::format("l2 = {:g}: must be a positive number", options.l2));
   if (!(options.spread > 0) || !std::isfinite(options.spread))
@@ -46,7 +53,7 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
   convex_ = encoder_registry().at(options.network.encoder).linear;
   network_ = seeded_network(options.network, shape, options.seed, options.device);
   if (convex_) {
-    squares_ = quarter_squares(data.inputs, data.train, shape.width).to(options.device);
+    squares_ = quarter_squares(data_->inputs, data_->train, shape.width).to(options.device);
     const auto zeros = [&](const std::vector<int64_t>& size) {
       return torch::zeros(size, torch::device(options.device)).requires_grad_();
     };
@@ -56,12 +63,13 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
     lower_ = named(*network_);
   }
   initial_ = flat_y();
-  set_ = data_set(data.inputs, torch::tensor(data.classes, torch::kInt64));
+  targets_ = torch::tensor(data_->classes, torch::kInt64);
+  set_ = data_set(data_->inputs, targets_);
 
   std::vector<double> counts(static_cast<size_t>(classes_), 0);
-  for (const int64_t row : data.train)
-    ++counts.at(static_cast<size_t>(data.classes.at(static_cast<size_t>(row))));
-  shares_ = (torch::tensor(counts, torch::kFloat64) / static_cast<double>(data.train.size()))
+  for (const int64_t row : data_->train)
+    ++counts.at(static_cast<size_t>(data_->classes.at(static_cast<size_t>(row))));
+  shares_ = (torch::tensor(counts, torch::kFloat64) / static_cast<double>(data_->train.size()))
                 .to(torch::device(options.device).dtype(torch::get_default_dtype()));
 
   group_weights(shape);
@@ -73,49 +81,6 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, c
                         torch::device(options.device).dtype(torch::get_default_dtype()));
   x_ = centred(options.l2);
   x_.requires_grad_();
-}
-
-/// Which group of strengths every weight belongs to.
-void TuneModel::group_weights(const InputShape& shape) {
-  const bool by_feature = options_.kind == TuneKind::l2_per_feature,
-             by_class = options_.kind == TuneKind::l2_per_class;
-  const int64_t shared = by_feature ? shape.width : by_class ? classes_ : 1;
-  groups_ = shared;
-  bool found = false;
-  for (size_t i = 0; i < lower_.size(); ++i) {
-    const torch::Tensor& weight = lower_[i];
-    const WeightKind kind = network_->kind_of(weight);  // direct for every matrix of a linear encoder
-    if (kind == WeightKind::other || (kind == WeightKind::vectors && !by_feature)) continue;
-    const bool direct = kind == WeightKind::direct;
-    Penalty penalty{.weight = weight, .first = 0, .count = shared, .dim = 0};
-    if (by_feature && (direct || kind == WeightKind::vectors || kind == WeightKind::input)) {
-      found = true;
-    } else if (by_class && (direct || kind == WeightKind::head)) {
-      found = true;
-      penalty.dim = direct ? 1 : 0;
-    } else if (by_feature || by_class) {
-      penalty.first = groups_++;
-      penalty.count = 1;
-      other_groups_.push_back(lower_.names[i]);
-    }
-    penalties_.push_back(penalty);
-  }
-  if (by_feature && !found) {
-    throw InputError(
-        "tune = l2-per-feature: this encoder has no trained weights of single features (token vectors are "
-        "trained with --train-embedding); take l2 or l2-per-class");
-  }
-}
-
-std::pair<double, double> TuneModel::strength_range() const {
-  return convex_ ? std::pair{1e-9, 1e4} : std::pair{1e-9, 1.0};
-}
-
-torch::Tensor TuneModel::bounded(const torch::Tensor& x) const {
-  const auto [low, high] = strength_range();
-  constexpr double kMost = 16;  // deviations beyond this are the same
-  return torch::cat(
-      {x.narrow(0, 0, 1).clamp(std::log(low), std::log(high)), x.slice(0, 1).clamp(-kMost, kMost)});
 }
 
 void TuneModel::set_x(const torch::Tensor& flat) {
@@ -133,52 +98,6 @@ torch::Tensor TuneModel::flat_y() const {
 
 void TuneModel::reset_y() { set_y(initial_); }
 
-torch::Tensor TuneModel::neutral(double l2) const {
-  const double rest = options_.kind == TuneKind::label_smoothing ? kNoSmoothing : 0;
-  return bounded(
-      torch::cat({torch::full({1}, std::log(l2), centre_.options()), torch::full_like(centre_, rest)}));
-}
-
-torch::Tensor TuneModel::centred(double l2) const {
-  return bounded(torch::cat({torch::full({1}, std::log(l2), centre_.options()), centre_}));
-}
-
-torch::Tensor TuneModel::random(double low, double high, at::Generator& generator) const {
-  const torch::Tensor place = torch::rand({1}, generator, torch::kFloat64).to(centre_.options());
-  const torch::Tensor rest =
-      torch::randn({centre_.numel()}, generator, torch::kFloat64).to(centre_.options());
-  return bounded(
-      torch::cat({std::log(low) + place * std::log(high / low), centre_ + options_.spread * rest}));
-}
-
-torch::Tensor TuneModel::log_strengths() const {
-  const torch::Tensor common = x_.narrow(0, 0, 1);
-  const bool grouped = options_.kind == TuneKind::l2_per_feature || options_.kind == TuneKind::l2_per_class;
-  const auto [low, high] = strength_range();
-  return (grouped ? common + x_.slice(0, 1) : common).clamp(std::log(low), std::log(high));
-}
-
-torch::Tensor TuneModel::strengths() const {
-  const torch::NoGradGuard no_grad;
-  return log_strengths().to(torch::kCPU, torch::kFloat64).exp();
-}
-
-torch::Tensor TuneModel::used_features() const {
-  return convex_ ? (squares_ > 0).squeeze(1).to(torch::kCPU) : torch::ones({groups_}, torch::kBool);
-}
-
-double TuneModel::smoothing() const {
-  if (options_.kind != TuneKind::label_smoothing) return 0;
-  return 1 / (1 + std::exp(-x_[1].item<double>()));
-}
-
-torch::Tensor TuneModel::class_weights() const {
-  const torch::NoGradGuard no_grad;
-  if (options_.kind != TuneKind::class_weights) return torch::ones({classes_}, torch::kFloat64);
-  const torch::Tensor w = x_.slice(0, 1).to(torch::kCPU, torch::kFloat64).exp();
-  return w / w.dot(shares_.to(torch::kCPU, torch::kFloat64));
-}
-
 torch::Tensor TuneModel::Penalty::of(const torch::Tensor& per_group) const {
   std::vector<int64_t> sizes(static_cast<size_t>(weight.dim()), 1);
   sizes[static_cast<size_t>(dim)] = count;
@@ -194,8 +113,8 @@ torch::Tensor TuneModel::logits(const std::vector<torch::Tensor>& inputs) const 
   if (!convex_) return network_->forward(inputs);
   const torch::Tensor weight = scale() * lower_[0];
   const torch::Tensor bias = kBiasScale * lower_[1];
-  return data_.inputs.kind() == InputKind::dense ? torch::addmm(bias, inputs[0], weight)
-                                                 : sparse_matmul(inputs, weight) + bias;
+  return data_->inputs.kind() == InputKind::dense ? torch::addmm(bias, inputs[0], weight)
+                                                  : sparse_matmul(inputs, weight) + bias;
 }
 
 torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
@@ -221,7 +140,7 @@ torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
 }
 
 double TuneModel::prior_strength() const {
-  return 1 / (options_.spread * options_.spread * static_cast<double>(data_.valid.size()));
+  return 1 / (options_.spread * options_.spread * static_cast<double>(data_->valid.size()));
 }
 
 torch::Tensor TuneModel::prior() const {
@@ -232,7 +151,7 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
   const TuneModel model = *this;
   const auto source = [&](const Rows& rows, int64_t size) {
     std::vector<int64_t> classes;
-    for (const int64_t row : rows) classes.push_back(data_.classes[static_cast<size_t>(row)]);
+    for (const int64_t row : rows) classes.push_back(data_->classes[static_cast<size_t>(row)]);
     return BatchSource(set_, rows, {.batch_size = size}, classes);
   };
   Problem problem{.upper = {.parameters = {{"hyperparameters", x_}},
@@ -242,28 +161,27 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
                                   return weighted_mean(picked(log_p, batch.targets()), batch.weights()) +
                                          model.prior();
                                 },
-                            .batches = source(data_.valid, upper_batch > 0 ? upper_batch : batch_size),
+                            .batches = source(data_->valid, upper_batch > 0 ? upper_batch : batch_size),
                             .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
                   .lower = {.parameters = lower_,
                             .loss = [model](const Batch& batch) { return model.lower_loss(batch); },
-                            .batches = source(data_.train, batch_size)}};
+                            .batches = source(data_->train, batch_size)}};
   if (!convex_) {
     problem.set_twice_differentiable = [network = network_](bool on) {
       network->set_twice_differentiable(on);
     };
   } else if (options_.device.is_cpu()) {
-    add_derivatives(problem);
+    std::tie(problem.upper.derivatives, problem.lower.derivatives) = own_derivatives();
   }
   return problem;
 }
 
-void TuneModel::add_derivatives(Problem& problem) const {
+auto TuneModel::own_derivatives() const -> std::pair<MakeDerivatives, MakeDerivatives> {
   const torch::Tensor& w = lower_[0];
   const auto [least, most] = strength_range();
-  const DesignRows design(data_.inputs.matrix(), w.size(0), w.scalar_type());
-  const torch::Tensor targets = torch::tensor(data_.classes, torch::kInt64);
+  const DesignRows design(data_->inputs.matrix(), w.size(0), w.scalar_type());
   const LinearLoss rows{
-      .rows = design, .targets = targets, .loss = RowLoss::softmax, .outputs = classes_, .bias = true};
+      .rows = design, .targets = targets_, .loss = RowLoss::softmax, .outputs = classes_, .bias = true};
   TunedLoss loss{.rows = rows,
                  .squares = squares_.squeeze(1),
                  .bias_scale = kBiasScale,
@@ -275,16 +193,34 @@ void TuneModel::add_derivatives(Problem& problem) const {
   TunedLoss upper = loss;
   upper.centre = centre_;
   upper.prior = prior_strength();
-  problem.upper.derivatives = derivatives_of(upper);
   loss.penalized = true;
   loss.smoothed = options_.kind == TuneKind::label_smoothing;
   if (options_.kind == TuneKind::class_weights) loss.class_shares = shares_;
-  problem.lower.derivatives = derivatives_of(loss);
+  return {derivatives_of(upper), derivatives_of(loss)};
+}
+
+std::function<std::pair<double, torch::Tensor>()> TuneModel::full_gradient() const {
+  const Batch rows = training_batch();
+  if (!convex_ || !options_.device.is_cpu()) {
+    return [this, rows]() -> std::pair<double, torch::Tensor> {
+      const torch::Tensor loss = lower_loss(rows);
+      std::vector<torch::Tensor> parts = torch::autograd::grad({loss}, y());
+      for (torch::Tensor& part : parts) part = part.reshape({-1});
+      return {loss.item<double>(), torch::cat(parts)};
+    };
+  }
+  const std::shared_ptr<Derivatives> own = own_derivatives().second();
+  return [this, rows, own]() -> std::pair<double, torch::Tensor> {
+    const torch::Tensor flat = flat_y(), gradient = torch::zeros_like(flat);
+    const std::unique_ptr<PointDerivatives> point = own->at(rows, x_.detach(), flat);
+    point->gradient({}, {&gradient});
+    return {point->value(), gradient};
+  };
 }
 
 torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {
   const auto softmax = [&](const std::vector<torch::Tensor>& inputs) { return logits(inputs); };
-  return over_rows(*network_, data_.inputs, rows, options_.device, softmax).to(torch::kFloat64).softmax(1);
+  return over_rows(*network_, data_->inputs, rows, options_.device, softmax).to(torch::kFloat64).softmax(1);
 }
 
 std::shared_ptr<Network> TuneModel::write_network() {

@@ -57,10 +57,12 @@ struct TuneData {
 };
 
 class TuneModel {
+  using MakeDerivatives = std::function<std::unique_ptr<Derivatives>()>;
+
  public:
   /// Throws InputError for options that the network refuses, an unknown kind, and l2-per-feature with token
   /// vectors that are not trained.
-  TuneModel(const TuneModelOptions& options, const InputShape& shape, const TuneData& data);
+  TuneModel(const TuneModelOptions& options, const InputShape& shape, TuneData data);
 
   /// Batches are stratified by class, and their rows count with the batch's weights. `upper_batch`: rows of an upper
   /// one; 0: as many as of a lower one. Shares this model's tensors. x stays in the range of `strength_range`.
@@ -73,7 +75,7 @@ class TuneModel {
   /// weights does not adapt to the strength.
   std::pair<double, double> strength_range() const;
 
-  const TuneData& data() const { return data_; }
+  const TuneData& data() const { return *data_; }
   torch::Tensor x() const { return x_; }
   std::vector<torch::Tensor> y() const { return lower_; }
   /// Sets x (and y) to flat values.
@@ -104,8 +106,11 @@ class TuneModel {
   /// Of the groups behind the features or classes: names of the matrices.
   const std::vector<std::string>& other_groups() const { return other_groups_; }
 
-  /// All training rows as one batch, for `lower_loss`.
-  Batch training_batch() const { return Batch(set_, data_.train).to(options_.device); }
+  /// All training rows as one batch, for `lower_loss`; gathered when its inputs are read.
+  Batch training_batch() const { return Batch(set_, data_->train).to(options_.device); }
+  /// g on all training rows and its gradient in y, flat, at the x and y that it finds when it is called. The rows of a linear
+  /// model on the CPU are read where they lie, others gathered once. Valid as long as the model.
+  std::function<std::pair<double, torch::Tensor>()> full_gradient() const;
   /// g on a batch, with its graph.
   torch::Tensor lower_loss(const Batch& batch) const;
   /// Probabilities of the classes, float64 [rows, classes] on the CPU, in evaluation mode.
@@ -130,11 +135,12 @@ class TuneModel {
   torch::Tensor logits(const std::vector<torch::Tensor>& inputs) const;
   double prior_strength() const;  ///< 1 / (s^2 n_valid)
   torch::Tensor prior() const;
-  void add_derivatives(Problem& problem) const;
+  /// Of f and g, for a linear model on the CPU.
+  std::pair<MakeDerivatives, MakeDerivatives> own_derivatives() const;
   torch::Tensor bounded(const torch::Tensor& x) const;
 
   TuneModelOptions options_;
-  TuneData data_;
+  std::shared_ptr<const TuneData> data_;
   int64_t classes_ = 0;
   bool convex_ = false;
   std::shared_ptr<Network> network_;
@@ -146,6 +152,7 @@ class TuneModel {
   std::vector<Penalty> penalties_;
   std::vector<std::string> other_groups_;
   int64_t groups_ = 1;
+  torch::Tensor targets_;  // the classes
   std::shared_ptr<const DataSet> set_;
 };
 

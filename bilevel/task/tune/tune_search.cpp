@@ -72,7 +72,7 @@ double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_b
 }
 
 double minimize_weights(TuneModel& model, int64_t evaluations) {
-  const Batch rows = model.training_batch();
+  const auto full_gradient = model.full_gradient();
   int64_t spent = 0;
   torch::optim::LBFGS optimizer(model.y(), torch::optim::LBFGSOptions(1)
                                                .max_iter(evaluations)
@@ -83,11 +83,13 @@ double minimize_weights(TuneModel& model, int64_t evaluations) {
                                                .line_search_fn("strong_wolfe"));
   optimizer.step([&] {
     ++spent;
-    const torch::Tensor loss = model.lower_loss(rows);
-    const std::vector<torch::Tensor> gradients = torch::autograd::grad({loss}, model.y());
-    const std::vector<torch::Tensor> parameters = model.y();
-    for (size_t i = 0; i < parameters.size(); ++i) parameters[i].mutable_grad() = gradients[i].contiguous();
-    return loss.detach();
+    const auto [loss, gradient] = full_gradient();
+    int64_t first = 0;
+    for (const torch::Tensor& parameter : model.y()) {
+      parameter.mutable_grad() = gradient.narrow(0, first, parameter.numel()).view(parameter.sizes());
+      first += parameter.numel();
+    }
+    return torch::tensor(loss, gradient.options());
   });
   for (const torch::Tensor& parameter : model.y()) parameter.mutable_grad() = torch::Tensor();
   return static_cast<double>(spent);

@@ -1,0 +1,106 @@
+// What the numbers of x are to a TuneModel.
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "bilevel/core/error.h"
+#include "bilevel/task/tune/tune_model.h"
+
+namespace bilevel {
+namespace {
+
+constexpr double kNoSmoothing = -14;  // logit of an eps below 1e-6
+
+}  // namespace
+
+/// Which group of strengths every weight belongs to.
+void TuneModel::group_weights(const InputShape& shape) {
+  const bool by_feature = options_.kind == TuneKind::l2_per_feature,
+             by_class = options_.kind == TuneKind::l2_per_class;
+  const int64_t shared = by_feature ? shape.width : by_class ? classes_ : 1;
+  groups_ = shared;
+  bool found = false;
+  for (size_t i = 0; i < lower_.size(); ++i) {
+    const torch::Tensor& weight = lower_[i];
+    const WeightKind kind = network_->kind_of(weight);  // direct for every matrix of a linear encoder
+    if (kind == WeightKind::other || (kind == WeightKind::vectors && !by_feature)) continue;
+    const bool direct = kind == WeightKind::direct;
+    Penalty penalty{.weight = weight, .first = 0, .count = shared, .dim = 0};
+    if (by_feature && (direct || kind == WeightKind::vectors || kind == WeightKind::input)) {
+      found = true;
+    } else if (by_class && (direct || kind == WeightKind::head)) {
+      found = true;
+      penalty.dim = direct ? 1 : 0;
+    } else if (by_feature || by_class) {
+      penalty.first = groups_++;
+      penalty.count = 1;
+      other_groups_.push_back(lower_.names[i]);
+    }
+    penalties_.push_back(penalty);
+  }
+  if (by_feature && !found) {
+    throw InputError(
+        "tune = l2-per-feature: this encoder has no trained weights of single features (token vectors are "
+        "trained with --train-embedding); take l2 or l2-per-class");
+  }
+}
+
+std::pair<double, double> TuneModel::strength_range() const {
+  return convex_ ? std::pair{1e-9, 1e4} : std::pair{1e-9, 1.0};
+}
+
+torch::Tensor TuneModel::bounded(const torch::Tensor& x) const {
+  const auto [low, high] = strength_range();
+  constexpr double kMost = 16;  // deviations beyond this are the same
+  return torch::cat(
+      {x.narrow(0, 0, 1).clamp(std::log(low), std::log(high)), x.slice(0, 1).clamp(-kMost, kMost)});
+}
+
+torch::Tensor TuneModel::neutral(double l2) const {
+  const double rest = options_.kind == TuneKind::label_smoothing ? kNoSmoothing : 0;
+  return bounded(
+      torch::cat({torch::full({1}, std::log(l2), centre_.options()), torch::full_like(centre_, rest)}));
+}
+
+torch::Tensor TuneModel::centred(double l2) const {
+  return bounded(torch::cat({torch::full({1}, std::log(l2), centre_.options()), centre_}));
+}
+
+torch::Tensor TuneModel::random(double low, double high, at::Generator& generator) const {
+  const torch::Tensor place = torch::rand({1}, generator, torch::kFloat64).to(centre_.options());
+  const torch::Tensor rest =
+      torch::randn({centre_.numel()}, generator, torch::kFloat64).to(centre_.options());
+  return bounded(
+      torch::cat({std::log(low) + place * std::log(high / low), centre_ + options_.spread * rest}));
+}
+
+torch::Tensor TuneModel::log_strengths() const {
+  const torch::Tensor common = x_.narrow(0, 0, 1);
+  const bool grouped = options_.kind == TuneKind::l2_per_feature || options_.kind == TuneKind::l2_per_class;
+  const auto [low, high] = strength_range();
+  return (grouped ? common + x_.slice(0, 1) : common).clamp(std::log(low), std::log(high));
+}
+
+torch::Tensor TuneModel::strengths() const {
+  const torch::NoGradGuard no_grad;
+  return log_strengths().to(torch::kCPU, torch::kFloat64).exp();
+}
+
+torch::Tensor TuneModel::used_features() const {
+  return convex_ ? (squares_ > 0).squeeze(1).to(torch::kCPU) : torch::ones({groups_}, torch::kBool);
+}
+
+double TuneModel::smoothing() const {
+  if (options_.kind != TuneKind::label_smoothing) return 0;
+  return 1 / (1 + std::exp(-x_[1].item<double>()));
+}
+
+torch::Tensor TuneModel::class_weights() const {
+  const torch::NoGradGuard no_grad;
+  if (options_.kind != TuneKind::class_weights) return torch::ones({classes_}, torch::kFloat64);
+  const torch::Tensor w = x_.slice(0, 1).to(torch::kCPU, torch::kFloat64).exp();
+  return w / w.dot(shares_.to(torch::kCPU, torch::kFloat64));
+}
+
+}  // namespace bilevel
