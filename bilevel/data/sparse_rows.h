@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "bilevel/core/large_array.h"
+#include "bilevel/core/large_tensor.h"
 
 namespace bilevel {
 
@@ -28,17 +28,6 @@ struct SparseRows {
   /// [n, width], in the dtype of the values.
   torch::Tensor to_dense() const;
 };
-
-/// A contiguous tensor of undefined values, which may be larger than the memory (see `LargeMemory`).
-torch::Tensor large_empty(const std::vector<int64_t>& sizes, torch::ScalarType dtype);
-
-/// A tensor that takes over the memory of `values`.
-torch::Tensor adopt(LargeArray<int64_t> values);
-torch::Tensor adopt(LargeArray<float> values);
-torch::Tensor adopt(LargeArray<double> values);
-torch::Tensor adopt(std::vector<int64_t> values);
-torch::Tensor adopt(std::vector<float> values);
-torch::Tensor adopt(std::vector<double> values);
 
 /// Collects rows into SparseRows whose values are float or double.
 template <typename Value = float>

@@ -113,7 +113,8 @@ torch::Tensor SparseTransform::apply_dense(const SparseRows& rows) const {
     if (scaler.width() >= 1) empty_row.push_back(scaler.scaled(0.0));
     if (scaler.width() >= 2) empty_row.push_back(scaler.rank_score(0.0));
   }
-  torch::Tensor features = adopt(std::move(empty_row)).repeat({rows.rows(), 1});
+  torch::Tensor features = large_empty({rows.rows(), width()}, torch::kFloat32);
+  features.copy_(adopt(std::move(empty_row)).expand_as(features));
   auto* out = features.mutable_data_ptr<float>();
   for (int64_t row = 0; row < rows.rows(); ++row, out += width()) {
     each_known(rows, row, [&](size_t i, float value) {

@@ -56,9 +56,7 @@ class DesignRows {
   void add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out) const;
 
  private:
-  /// Whether `rows` are all of them in their order.
-  bool all(const RowSpan& rows) const;
-  /// Them as a matrix, without a copy where they are all.
+  /// Them as a matrix, without a copy where they follow each other.
   torch::Tensor matrix(const RowSpan& rows) const;
 
   torch::Tensor values_;             // [n, width] or [nnz]
