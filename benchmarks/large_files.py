@@ -92,7 +92,7 @@ def run(command):
 
 def figure_of(job, summary):
     if job == "auc":
-        return {"test_auc": summary["metrics"]["test"]["auc"], "baseline": summary["baseline"]["test_auc"]}
+        return {"test_auc": summary["metrics"]["test"]["auc"], "baseline": summary["baselines"]["logistic_regression"]["test_auc"]}
     if job == "tune":
         return {"test_accuracy": summary["metrics"]["test"]["accuracy"]}
     return {"suspicious": summary["suspicious"], "estimated_noise": summary["estimated_noise"]}

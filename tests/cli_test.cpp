@@ -340,7 +340,7 @@ TEST_F(CliTest, SpeaksToAPersonOnlyWhenAsked) {
   const std::string page = read_bytes(out() + "/report.html");
   EXPECT_CONTAINS(page, "score interval after Newcombe and DeLong");
   const auto numbers = decimals_of(run.out.substr(0, run.out.find("best-ranked")));
-  EXPECT_EQ(numbers.size(), 5U);  // the AUC with its interval, average precision, the baseline's AUC
+  EXPECT_GE(numbers.size(), 5U);  // the AUC with its interval, average precision, a baseline's AUC; verdicts
   for (const std::string& number : numbers) EXPECT_CONTAINS(page, number) << "rounded alike";
   EXPECT_CONTAINS(run.out, "report: " + out() + "/report.html");
   EXPECT_CONTAINS(run.err, "rows to train");

@@ -13,5 +13,5 @@ def table(run):
         summary = run.bilevel([*words, "--encoder", encoder, "--seed", "100", "--out", encoder])
         low, high = summary["test_auc_interval"]
         lines.append(f"| `{encoder}` | {summary['metrics']['test']['auc']:.4f} ({low:.4f} to {high:.4f}) | "
-                     f"{summary['baseline']['test_auc']:.4f} |")
+                     f"{summary['baselines']['logistic_regression']['test_auc']:.4f} |")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ def row(run, name, out, words):
     options = json.loads((run.folder / folder / "options.json").read_text())["options"]
     low, high = summary["test_auc_interval"]
     return (f"| {name} | **{summary['metrics']['test']['auc']:.4f}** ({low:.4f} to {high:.4f}) | "
-            f"{summary['baseline']['test_auc']:.4f} | {_text.tfidf_reference(run, folder, options):.4f} | "
+            f"{summary['baselines']['logistic_regression']['test_auc']:.4f} | {_text.tfidf_reference(run, folder, options):.4f} | "
             f"{summary['training_seconds']:.0f} s |")
 
 

@@ -86,7 +86,7 @@ def train(run, folder, encoder, seed, files, batch_size=None):
                          *([] if is_token(encoder) else ["--steps", STEPS]),
                          *(["--batch-size", batch_size] if batch_size else []), "--seed", seed,
                          "--out", folder / f"out-{batch_size}"])
-    return found["metrics"]["test"]["auc"], found["baseline"]["test_auc"]
+    return found["metrics"]["test"]["auc"], found["baselines"]["logistic_regression"]["test_auc"]
 
 
 def larger_batch(encoder, positives):

@@ -75,6 +75,11 @@ MeanInterval mean_interval(const std::vector<double>& values, double confidence)
   return result;
 }
 
+PairedVerdict verdict_of(const PairedDifference& d, bool lower_is_better) {
+  if (!d.has_interval() || (d.low <= 0 && d.high >= 0)) return PairedVerdict::not_told_apart;
+  return (d.low > 0) != lower_is_better ? PairedVerdict::better : PairedVerdict::worse;
+}
+
 PairedDifference paired_difference(const std::vector<double>& own, const std::vector<double>& other,
                                    const std::string& units) {
   constexpr int64_t kFewest = 10;

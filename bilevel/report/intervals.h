@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/core/names.h"
+
 namespace bilevel {
 
 /// P(T <= t) for Student's t with `degrees` > 0 degrees of freedom; absolute error below 1e-12.
@@ -32,6 +34,15 @@ struct PairedDifference {
   std::string no_interval;   ///< why there is none, as the end of a sentence; empty: there is one
   bool has_interval() const { return no_interval.empty(); }
 };
+
+/// What a paired difference tells of a model and what it is compared with.
+enum class PairedVerdict { better, worse, not_told_apart };
+template <>
+struct NamesOf<PairedVerdict> {
+  static constexpr const char* value[] = {"better", "worse", "not_told_apart"};
+};
+/// Of the model, where its numbers less the other's have this difference: not told apart without an interval, or with 0 inside.
+PairedVerdict verdict_of(const PairedDifference& d, bool lower_is_better = false);
 
 /// `mean_interval` of own less other's, of equal length. There is no interval where fewer than ten differ: where rows are right
 /// or wrong, the few that decide are then no normal mean (ten of ten one way have a probability of 0.2 % by chance, five of five

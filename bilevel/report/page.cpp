@@ -91,15 +91,15 @@ std::string verdict_on(const PairedDifference& d, const std::string& baseline, c
   }
   const std::string interval = fmt::format(
       "95 % interval of the difference {:+.4f} to {:+.4f}, paired on the same {}", d.low, d.high, units);
-  if (d.low <= 0 && d.high >= 0) {
+  const PairedVerdict verdict = verdict_of(d, lower_is_better);
+  if (verdict == PairedVerdict::not_told_apart) {
     return fmt::format(
         "The model is not better than the baseline, {}, by more than chance: its {} differs by {:+.4f} ({}).",
         baseline, measure, d.difference, interval);
   }
-  const bool higher = d.low > 0;
-  return fmt::format("The model is {} than the baseline, {}: its {} is {} by {:.4f} ({}).",
-                     higher != lower_is_better ? "better" : "worse", baseline, measure,
-                     higher ? "higher" : "lower", std::abs(d.difference), interval);
+  return fmt::format("The model is {} than the baseline, {}: its {} is {} by {:.4f} ({}).", name_of(verdict),
+                     baseline, measure, d.difference > 0 ? "higher" : "lower", std::abs(d.difference),
+                     interval);
 }
 
 std::string figures_markup(const std::vector<Figure>& figures) {

@@ -25,7 +25,33 @@ Json metrics_json(const ScoredRows& rows, double loss) {
   return {{"auc", auc(rows)}, {"average_precision", average_precision(rows)}, {"loss", loss}};
 }
 
-/// Measures on the test rows; metrics, threshold and baseline go into the summary.
+/// Measures the baselines on the test rows, and says so where one ranks the validation rows better; into the summary.
+void measure_baselines(const AucSetup& setup, const AucOutcome& outcome, AucFigures& figures, Json& summary) {
+  const AucParts& parts = setup.parts();
+  const double own_valid = summary.at("metrics").at("valid").at("auc");
+  for (const AucBaseline& baseline : outcome.baselines) {
+    const ScoredRows rows(baseline.scores, setup.labels_of(parts.test));
+    const AucEstimate estimate = auc_estimate(rows);
+    const AucDifference difference = auc_difference(figures.test, rows);
+    Json& entry = summary["baselines"][baseline.key];
+    const double valid = auc(ScoredRows(baseline.valid, setup.labels_of(parts.valid)));
+    entry = {{"name", baseline.name},
+             {"valid_auc", valid},
+             {"test_auc", estimate.auc},
+             {"test_auc_interval", {estimate.low, estimate.high}}};
+    entry.update(difference_json(difference.paired()));
+    if (outcome.judging == parts.valid && valid > own_valid)
+      summary["warnings"].push_back(
+          fmt::format("{} ranks the validation rows better (AUC {:.4f}) than this model ({:.4f})",
+                      baseline.name, valid, own_valid));
+    figures.baselines.push_back({baseline.key, baseline.name, estimate, difference});
+    figures.baseline_rows.push_back(rows);
+  }
+  summary["verdict"] = verdicts_of(summary.at("baselines"));
+  if (const std::string lacks = auc_lacks_rival(setup); !lacks.empty()) summary["not_compared"] = lacks;
+}
+
+/// Measures on the test rows; metrics, threshold and baselines go into the summary.
 AucFigures measure(AucSetup& setup, const AucOutcome& outcome, Json& summary) {
   const AucParts& parts = setup.parts();
   const AucModel& model = *outcome.model;
@@ -48,17 +74,10 @@ AucFigures measure(AucSetup& setup, const AucOutcome& outcome, Json& summary) {
                           {"test_precision", on_test.precision()},
                           {"test_recall", on_test.recall()},
                           {"test_f1", on_test.f1()}};
-
-  const ScoredRows baseline(outcome.baseline.scores, test_labels);
-  const std::string& name = outcome.baseline.name;
-  const AucEstimate of_baseline = auc_estimate(baseline);
-  const AucDifference difference = auc_difference(test, baseline);
-  summary["baseline"] = {{"name", name},
-                         {"test_auc", of_baseline.auc},
-                         {"test_auc_interval", {of_baseline.low, of_baseline.high}}};
-  summary["baseline"].update(difference_json(difference.paired()));
   if (const std::string unfit = warning_of_scores(test); !unfit.empty()) summary["warnings"].push_back(unfit);
-  return {test, baseline, estimate, {name, of_baseline, difference}, {on_valid, on_test}};
+  AucFigures figures{.test = test, .estimate = estimate, .threshold = {on_valid, on_test}};
+  measure_baselines(setup, outcome, figures, summary);
+  return figures;
 }
 
 void write_predictions(const AucSetup& setup, const AucFigures& figures, const Calibration& calibration) {
@@ -67,6 +86,9 @@ void write_predictions(const AucSetup& setup, const AucFigures& figures, const C
   for (Column& column : auc_columns(torch::tensor(figures.test.scores(), torch::kFloat64),
                                     figures.threshold.valid.threshold, setup.class_names(), calibration))
     columns.push_back(std::move(column));
+  for (size_t i = 0; i < figures.baselines.size(); ++i)
+    columns.push_back(number_column("score_" + figures.baselines[i].key,
+                                    torch::tensor(figures.baseline_rows[i].scores(), torch::kFloat64)));
   write_tsv(setup.path("predictions.tsv"), columns);
 }
 
@@ -84,11 +106,14 @@ void explain(const AucSetup& setup, const AucOutcome& outcome, Json& summary) {
 
 std::string auc_text(const AucSetup& setup, const AucFigures& figures, const Json& summary) {
   const ScoredRows& test = figures.test;
-  std::string text = fmt::format(
-      "\ntest AUC {:.4f} (95 % score interval {:.4f} to {:.4f}), average precision {:.4f}\n{}: test AUC "
-      "{:.4f}\n",
-      figures.estimate.auc, figures.estimate.low, figures.estimate.high, average_precision(test),
-      figures.baseline.name, figures.baseline.test.auc);
+  std::string text =
+      fmt::format("\ntest AUC {:.4f} (95 % score interval {:.4f} to {:.4f}), average precision {:.4f}\n",
+                  figures.estimate.auc, figures.estimate.low, figures.estimate.high, average_precision(test));
+  for (const ReportBaseline& baseline : figures.baselines)
+    text += fmt::format("{}: test AUC {:.4f}\n", baseline.name, baseline.test.auc);
+  for (const ReportBaseline& baseline : figures.baselines)
+    text += verdict_on(baseline.difference.paired(), baseline.name, "test AUC") + "\n";
+  if (summary.contains("not_compared")) text += summary.at("not_compared").get<std::string>() + "\n";
   for (const Json& warning : summary.at("warnings"))
     text += fmt::format("warning: {}\n", printable(warning.get<std::string>()));
   text += "\nthe best-ranked test rows ('*' marks a true positive):\n";

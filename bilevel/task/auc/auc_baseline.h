@@ -1,26 +1,45 @@
-// What `bilevel auc` is compared with: a linear model on the same rows.
+// What `bilevel auc` is compared with: other models on the same rows.
 #pragma once
 
 #include <torch/types.h>
 
+#include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "bilevel/task/auc/auc_setup.h"
 
 namespace bilevel {
 
-/// A simpler model's scores of the test rows.
+/// Another model's scores.
 struct AucBaseline {
+  std::string key;       ///< in the summary: "logistic_regression"
   std::string name;      ///< for a person
-  torch::Tensor scores;  ///< [test rows]
+  torch::Tensor valid;   ///< [validation rows], trained on the training rows
+  torch::Tensor scores;  ///< [test rows], with `AucSetup::refit` trained on both parts
+
+  nlohmann::ordered_json to_json() const;
+  static AucBaseline from_json(const nlohmann::ordered_json& json);
 };
 
-/// L2-regularized logistic regression: C chosen on the validation rows by their AUC, then, with `AucSetup::refit`, fitted anew on
-/// both parts. Token encoders are compared with one on word and character n-grams, all others on the features they read. Larger
-/// data than fit into about half a gigabyte: on evenly chosen rows, with a note. Advances the phase at hand.
-AucBaseline make_baseline(AucSetup& setup);
+/// A kind of baseline.
+struct AucRival {
+  std::string part;   ///< the name of the part that makes it
+  std::string shown;  ///< for a person
+  double cost = 0;    ///< see costs.h
+  std::function<AucBaseline(AucSetup& setup)> make;
+};
 
-/// What it costs; see costs.h.
-double baseline_cost(AucSetup& setup);
+/// What this job is compared with.
+/// - Logistic regression with an L2 penalty: C chosen on the validation rows by their AUC, then, with `AucSetup::refit`, fitted anew on
+///   both parts. Token encoders are compared with one on word and character n-grams, all others on the features they read.
+/// - For columns, gradient boosting of trees (`fit_gradient_boosting`) on the same features: as many rounds as rank the validation
+///   rows best, then the same number on both parts. Not where the machine lacks the library.
+/// Larger data than fit into about half a gigabyte: on evenly chosen rows, with a note. Advances the phase at hand.
+std::vector<AucRival> auc_rivals(AucSetup& setup);
+
+/// What it is not compared with, and why, for a person; empty: with all of these.
+std::string auc_lacks_rival(const AucSetup& setup);
 
 }  // namespace bilevel

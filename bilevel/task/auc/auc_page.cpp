@@ -48,21 +48,29 @@ class AucPage {
   }
 
   void headline() {
-    const AucEstimate &test = report_.test, &base = report_.baseline.test;
+    const AucEstimate& test = report_.test;
     page_.cards = {
         {metric_text(test.auc),
          fmt::format("AUC on the test rows\n95\u00a0% score interval after Newcombe and DeLong: {} to {}",
-                     metric_text(test.low), metric_text(test.high))},
-        {metric_text(base.auc),
-         fmt::format("baseline: {}\n95\u00a0% score interval {} to {}", report_.baseline.name,
-                     metric_text(base.low), metric_text(base.high)),
-         /*beside=*/true}};
-    page_.verdict = verdict_on(report_.baseline.difference.paired(), report_.baseline.name, "test AUC");
+                     metric_text(test.low), metric_text(test.high))}};
+    for (const ReportBaseline& base : report_.baselines) {
+      page_.cards.push_back({metric_text(base.test.auc),
+                             fmt::format("baseline: {}\n95\u00a0% score interval {} to {}", base.name,
+                                         metric_text(base.test.low), metric_text(base.test.high)),
+                             /*beside=*/true});
+    }
+    for (const ReportBaseline& base : report_.baselines) {
+      if (!page_.verdict.empty()) page_.verdict += ' ';
+      page_.verdict += verdict_on(base.difference.paired(), base.name, "test AUC");
+    }
     page_.remarks = fmt::format(
         "<p>A random positive row ({}) is ranked above a random negative one in <b>{}</b> of the cases. A "
         "random "
         "ranking would reach 50&nbsp;%, a perfect one 100&nbsp;%.</p>\n",
         positive_name(), percent(test.auc));
+    if (report_.summary.contains("not_compared"))
+      page_.remarks +=
+          fmt::format("<p class=\"subtle\">{}</p>\n", text_of(report_.summary.at("not_compared")));
   }
 
   std::string threshold() const {

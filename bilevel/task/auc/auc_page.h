@@ -12,8 +12,9 @@
 
 namespace bilevel {
 
-/// A simpler model on the same rows.
+/// Another model on the same rows.
 struct ReportBaseline {
+  std::string key;           ///< for example "logistic_regression"
   std::string name;          ///< for example "logistic regression on the same features"
   AucEstimate test;          ///< its AUC on the test rows
   AucDifference difference;  ///< AUC of the model minus AUC of the baseline, paired
@@ -47,7 +48,7 @@ struct AucReport {
   std::string positive;            ///< what a positive row is called, for example "spam"
   nlohmann::ordered_json summary;  ///< the object of `--json`
   AucEstimate test;
-  ReportBaseline baseline;
+  std::vector<ReportBaseline> baselines = {};
   ReportThreshold threshold;
   std::vector<ReportPart> parts = {};
   std::vector<std::pair<std::string, std::string>>

@@ -61,8 +61,8 @@ AucReport example() {
            {"out", folder},
            {"warnings", nlohmann::ordered_json::array()}},
       .test = auc_estimate(test),
-      .baseline = {"logistic regression on TF-IDF of words and word pairs", auc_estimate(base),
-                   auc_difference(test, base)},
+      .baselines = {{"logistic_regression", "logistic regression on TF-IDF of words and word pairs",
+                     auc_estimate(base), auc_difference(test, base)}},
       .threshold = {best, counts_at(test, best.threshold)},
       .made = {.command_line = "bilevel auc --train 'my games.tsv'",
                .version = "0.1",
@@ -197,7 +197,7 @@ TEST(AucPage, EverythingIsEscaped) {
   report.summary["metrics"]["test"]["loss"] = evil;
   report.summary["oracle_calls"] = {{evil, evil}, {"list", {evil}}};
   report.made = {evil, evil, evil, {{evil, {{evil, evil}, {"nested", {{evil, evil}}}}}}};
-  report.baseline.name = evil;
+  report.baselines[0].name = evil;
   report.parts[0].name = report.parts[0].source = evil;
   report.data_facts = {{evil, evil}};
   report.best_ranked[0].text = evil;
@@ -221,12 +221,12 @@ TEST(AucPage, AMissingPictureIsSaid) {
 
 TEST(AucPage, TheComparisonSaysWhatTheFiguresSay) {
   AucReport report = example();
-  report.baseline.difference = {-0.02, 0.005, -0.03, -0.01, ""};
+  report.baselines[0].difference = {-0.02, 0.005, -0.03, -0.01, ""};
   EXPECT_TRUE(contains(auc_report_html(report), "The model is worse than the baseline, "));
   EXPECT_TRUE(contains(auc_report_html(report), "its test AUC is lower by 0.0200"));
-  report.baseline.difference = {0.01, 0.01, -0.01, 0.03, ""};
+  report.baselines[0].difference = {0.01, 0.01, -0.01, 0.03, ""};
   EXPECT_TRUE(contains(auc_report_html(report), "is not better than the baseline, "));
-  report.baseline.difference = {0.01, NAN, NAN, NAN, "too few rows"};
+  report.baselines[0].difference = {0.01, NAN, NAN, NAN, "too few rows"};
   EXPECT_TRUE(contains(auc_report_html(report), "differs by +0.0100, without an interval: too few rows."));
 }
 

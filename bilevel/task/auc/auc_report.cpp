@@ -29,8 +29,10 @@ std::vector<Figure> auc_figures(const AucSetup& setup, const AucOutcome& outcome
                        .y_label = "AUC",
                        .series = {series_from_trace(select, "step", "valid_auc", "validation")},
                        .markers = {chosen}};
-  const PlotResult roc = draw_roc("ROC on the test rows", {{setup.options().encoder, roc_curve(figures.test)},
-                                                           {"baseline", roc_curve(figures.baseline_rows)}});
+  std::vector<RocSeries> curves{{setup.options().encoder, roc_curve(figures.test)}};
+  for (size_t i = 0; i < figures.baselines.size(); ++i)
+    curves.push_back({figures.baselines[i].name, roc_curve(figures.baseline_rows[i])});
+  const PlotResult roc = draw_roc("ROC on the test rows", curves);
   return write_figures(
       setup.context(),
       {{"roc.svg", {roc, ""}},
@@ -68,7 +70,7 @@ void write_auc_report(const AucSetup& setup, const AucOutcome& outcome, const Au
       .positive = o.positive,
       .summary = summary,
       .test = figures.estimate,
-      .baseline = figures.baseline,
+      .baselines = figures.baselines,
       .threshold = figures.threshold,
       .data_facts = outcome.features.fitted->facts(),
       .row_name = o.text.empty() ? "row" : o.text,

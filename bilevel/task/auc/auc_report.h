@@ -8,9 +8,10 @@ namespace bilevel {
 
 /// On the test rows; the threshold was chosen on the validation rows.
 struct AucFigures {
-  ScoredRows test, baseline_rows;
+  ScoredRows test;
+  std::vector<ScoredRows> baseline_rows;
   AucEstimate estimate;
-  ReportBaseline baseline;
+  std::vector<ReportBaseline> baselines;
   ReportThreshold threshold;
 };
 

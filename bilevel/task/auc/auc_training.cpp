@@ -17,7 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kAucFolds = 5;
-constexpr const char *kSelect = "select", *kRefit = "refit", *kBaseline = "baseline";
+constexpr const char *kSelect = "select", *kRefit = "refit";
 
 std::string fold_name(int64_t k) { return fmt::format("fold {}", k + 1); }
 
@@ -124,17 +124,16 @@ class AucParting {
   }
 
  private:
-  /// The first pass and the baseline. False when it came to no outcome.
+  /// The first pass and the baselines. False when it came to no outcome.
   bool begin() {
-    const std::vector<Part> parts{
-        {.name = kSelect, .shown = "training", .request = Json::object(), .cost = training_},
-        {.name = kBaseline,
-         .shown = "linear baseline",
-         .request = Json::object(),
-         .cost = baseline_cost(setup_)}};
+    std::vector<Part> parts{
+        {.name = kSelect, .shown = "training", .request = Json::object(), .cost = training_}};
+    for (const AucRival& rival : auc_rivals(setup_))
+      parts.push_back(
+          {.name = rival.part, .shown = rival.shown, .request = Json::object(), .cost = rival.cost});
     return parts_.make(parts, [&](size_t i, const Json& answer) {
-      if (i == 1) {
-        outcome_.baseline = {answer.at("name"), tensor_from(answer.at("scores"))};
+      if (i > 0) {
+        outcome_.baselines.push_back(AucBaseline::from_json(answer));
         return true;
       }
       const PassOutcome* chosen = passes_.adopt(kSelect, answer.at("passes"));
@@ -231,9 +230,8 @@ AucOutcome train_auc(AucSetup& setup, JobParts& parts, Passes& passes) {
 PartWork auc_work(AucSetup& setup) {
   return [&setup](const Part& part) -> Json {
     const AucJobOptions& o = setup.options();
-    if (part.name == kBaseline) {
-      const AucBaseline made = make_baseline(setup);
-      return {{"name", made.name}, {"scores", tensor_json(made.scores)}};
+    for (const AucRival& rival : auc_rivals(setup)) {
+      if (part.name == rival.part) return rival.make(setup).to_json();
     }
     if (part.name == kSelect) {
       // The second pass does at most as many steps as the first did.

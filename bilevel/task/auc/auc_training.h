@@ -20,7 +20,7 @@ struct AucOutcome {
       judging;  ///< rows that choose the threshold and calibrate: the validation rows, or all but the test rows
   torch::Tensor valid_scores;  ///< of the judging rows, by models that were not trained on them
   double valid_loss = 0;       ///< loss A there
-  AucBaseline baseline;
+  std::vector<AucBaseline> baselines;
 };
 
 /// Parts at a time, at most: five folds and the refit.
@@ -31,7 +31,7 @@ inline constexpr int64_t kMostAucParts = 6;
 /// falls to zero lies closer to the regularized optimum. Second pass, "refit" (`AucSetup::refit`): features and model anew on
 /// training and validation rows, for the chosen number of steps of the same schedule. Where the validation rows were cut from the
 /// training file and hold few of a class (`kFewRows`), five more passes ("fold 1", ...) leave a fifth of these rows out each, and
-/// judge it: cross-fitting. The baseline is made beside the first pass, the folds beside the second. How the passes ended is told
+/// judge it: cross-fitting. The baselines are made beside the first pass, the folds beside the second. How the passes ended is told
 /// by `passes`. Throws Interrupted.
 AucOutcome train_auc(AucSetup& setup, JobParts& parts, Passes& passes);
 

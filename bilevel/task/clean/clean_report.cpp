@@ -74,11 +74,18 @@ class CleanPage {
       if (summary_.contains("baselines"))
         text += fmt::format("; trained on all rows as given {}",
                             accuracy(summary_.at("baselines").at("noisy_and_trusted").at("test")));
-      text += "\n";
+      text += "\n" + verdict() + "\n";
     }
+    const auto share = [](const Json& value) {
+      return value.is_number() ? percent_text(value.get<double>()) : std::string(kAbsent);
+    };
     if (metrics.contains("flips") && !metrics.at("flips").at("auroc").is_null())
-      text += fmt::format("injected flips: AUROC {}\n",
-                          metric_text(metrics.at("flips").at("auroc").get<double>()));
+      text += fmt::format(
+          "labels that were made wrong: AUROC {}; {} of the suspicious rows have one, and {} of the rows "
+          "that "
+          "have one are suspicious\n",
+          metric_text(metrics.at("flips").at("auroc").get<double>()),
+          share(metrics.at("flips").at("precision")), share(metrics.at("flips").at("recall")));
     text += none_suspicious() ? "\nno label is more likely wrong than right; the least certain:\n"
                               : "\nthe most suspicious rows:\n";
     for (const int64_t i : most_suspicious(8)) {

@@ -17,6 +17,9 @@ constexpr double kProducts = 200;     // of a fit, there and back
 constexpr double kWideProducts = 40;  // with more columns than rows: the penalty rules
 constexpr double kNgramsAToken = 8;   // with the n-grams of its characters
 constexpr double kText = 3e3;         // hashing those
+constexpr double kRounds = 300;       // of boosting, and of its refit
+constexpr double kBoostRound = 1e6;   // whatever the rows are
+constexpr double kBoosted = 4;        // an entry in a round
 
 double entries_a_row(const Inputs& inputs) {
   return static_cast<double>(inputs.entries()) / static_cast<double>(std::max<int64_t>(1, inputs.rows()));
@@ -67,6 +70,10 @@ double linear_fit_cost(const FittedInputs& fitted, int64_t rows) {
                                                                : kSparseEntry * kNgramsAToken;
   return (wide ? kWideProducts : kProducts) *
          (kLinearCall + (kRow + 2 * of_entry * entries_a_row(inputs)) * static_cast<double>(rows));
+}
+
+double boosting_cost(const FittedInputs& fitted, int64_t rows) {
+  return kRounds * (kBoostRound + kBoosted * entries_a_row(fitted.inputs) * static_cast<double>(rows));
 }
 
 }  // namespace bilevel

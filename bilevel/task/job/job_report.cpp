@@ -137,9 +137,18 @@ Section cost_section(const Json& summary) {
           /*folded=*/true};
 }
 
-Json difference_json(const PairedDifference& d) {
+Json difference_json(const PairedDifference& d, bool lower_is_better) {
   return {{"difference", d.difference},
-          {"difference_interval", d.has_interval() ? Json{d.low, d.high} : Json(nullptr)}};
+          {"difference_interval", d.has_interval() ? Json{d.low, d.high} : Json(nullptr)},
+          {"verdict", name_of(verdict_of(d, lower_is_better))}};
+}
+
+Json verdicts_of(const Json& baselines) {
+  Json verdicts = Json::object();
+  for (const auto& [name, measured] : baselines.items()) {
+    if (measured.contains("verdict")) verdicts[name] = measured.at("verdict");
+  }
+  return verdicts;
 }
 
 Json object_of(const std::vector<std::pair<std::string, std::string>>& facts) {

@@ -37,8 +37,11 @@ Section use_section(const nlohmann::ordered_json& summary, const std::string& be
 /// Oracle calls, rows drawn, time and memory.
 Section cost_section(const nlohmann::ordered_json& summary);
 
-/// {difference, difference_interval} of a summary; the interval is null where there is none.
-nlohmann::ordered_json difference_json(const PairedDifference& d);
+/// {difference, difference_interval, verdict (a `PairedVerdict`)} of a summary's baseline, of the model less the baseline; the interval is
+/// null where there is none.
+nlohmann::ordered_json difference_json(const PairedDifference& d, bool lower_is_better = false);
+/// {NAME: verdict} of a summary's baselines, those of which there is one.
+nlohmann::ordered_json verdicts_of(const nlohmann::ordered_json& baselines);
 
 /// Pairs as an object, for `table_of`.
 nlohmann::ordered_json object_of(const std::vector<std::pair<std::string, std::string>>& facts);

@@ -84,14 +84,15 @@ void save(const MetaSetup& setup, const MetaModel& model) {
               {"classes", model.shared() ? setup.parts().classes : std::vector<std::string>{}}});
 }
 
-std::string meta_text(const MetaSetup& setup, const Json& summary) {
+std::string meta_text(const MetaSetup& setup, const Json& summary, const std::optional<MetaRival>& rival) {
   const Json& test = summary.at("metrics").at("test");
   std::string text = fmt::format("\ntest accuracy {} over {} tasks{}\n", accuracy_text(test),
                                  test.at("episodes").get<int64_t>(),
                                  setup.parts().units == "rows" ? "" : " of classes or domains never seen");
   for (const auto& [name, measured] : summary.at("baselines").items())
     text += fmt::format("{:<19} {}\n", name, accuracy_text(measured));
-  return text + fmt::format("{}\n\nreport: {}/report.html\n", about_intervals(setup), setup.context().out);
+  return text + fmt::format("{}\n{}\n\nreport: {}/report.html\n", meta_verdict(rival), about_intervals(setup),
+                            setup.context().out);
 }
 
 void set_variables(const MetaModel& model, const Problem& problem, const PassOutcome& chosen) {
@@ -184,6 +185,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   summary["metrics"] = {{"valid", accuracy_json(made.valid)}, {"test", accuracy_json(made.test)}};
   const std::optional<MetaRival> rival = compare_with_baselines(made.test, made.baselines);
   summary["baselines"] = made.baselines;
+  summary["verdict"] = verdicts_of(made.baselines);
   describe(setup, *model, summary);
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   summary["notes"] = Json::array({about_intervals(setup), kUncalibrated});  // of every run: no warnings
@@ -197,7 +199,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
             {numbers, number_column("accuracy", torch::tensor(made.test.of_task, torch::kFloat64), 6)});
   note_time(context, summary);
   write_meta_report(setup, summary, rival);
-  return finished(context, passes, summary, meta_text(setup, summary));
+  return finished(context, passes, summary, meta_text(setup, summary, rival));
 }
 
 /// The classes of the rows that a model adapts to; those that it knows, where it has a head for these.

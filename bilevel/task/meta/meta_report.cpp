@@ -115,12 +115,16 @@ std::string accuracies_markup(const Json& summary) {
 
 }  // namespace
 
+std::string meta_verdict(const std::optional<MetaRival>& rival) {
+  if (!rival) return "Whether the model is better than a baseline is not known: none was measured.";
+  return verdict_on(rival->difference, shown_name(rival->name), "accuracy", false, "tasks");
+}
+
 void write_meta_report(const MetaSetup& setup, const Json& summary, const std::optional<MetaRival>& rival) {
   ReportPage page =
       job_page(title_of(setup.options(), "few-shot learning"), summary, provenance_of(setup.context().out));
   page.cards = meta_cards(summary, rival);
-  page.verdict = rival ? verdict_on(rival->difference, shown_name(rival->name), "accuracy", false, "tasks")
-                       : "Whether the model is better than a baseline is not known: none was measured.";
+  page.verdict = meta_verdict(rival);
   for (const Json& note : summary.at("notes"))
     page.remarks += fmt::format("<p class=\"subtle\">{}</p>\n", text_of(note));
   page.sections = {

@@ -31,6 +31,9 @@ struct MetaRival {
 /// Takes "of_task" out of the baselines and puts in what the model's accuracies differ by; none without baselines.
 std::optional<MetaRival> compare_with_baselines(const TaskAccuracy& model, nlohmann::ordered_json& baselines);
 
+/// Whether the model is better than the best baseline, as one sentence.
+std::string meta_verdict(const std::optional<MetaRival>& rival);
+
 /// Writes accuracy.svg, loss.svg and report.html. @param summary the object of `--json`
 void write_meta_report(const MetaSetup& setup, const nlohmann::ordered_json& summary,
                        const std::optional<MetaRival>& rival);

@@ -147,7 +147,7 @@ std::optional<TuneRival> measure_found(const TuneSetup& setup, TuneModel& model,
     Json& measured = summary[name] = baseline_json(setup, model, outcome);
     if (!outcome.x.defined()) continue;
     const PairedDifference difference = paired_difference(learned, test_losses(setup, model));
-    measured.update(difference_json(difference));
+    measured.update(difference_json(difference, /*lower_is_better=*/true));
     if (outcome.valid_loss < best) rival = {name, difference};
     best = std::min(best, outcome.valid_loss);
   }
@@ -231,6 +231,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
     return interrupted(context, o, passes, "interrupted after the strengths were learned");
   }
   const std::optional<TuneRival> rival = measure_found(setup, model, made.found, summary["baselines"]);
+  summary["verdict"] = verdicts_of(summary.at("baselines"));
   const Calibration calibration = calibrate(setup, model, made.folds);
   const torch::Tensor test = calibration.apply(model.probabilities(setup.test()));
   summary["calibration"] = calibration.to_json();
@@ -254,7 +255,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   summary["warnings"] = setup.notes();
   note_time(context, summary);
   write_tune_report(setup, values, summary, rival);
-  return finished(context, passes, summary, tune_text(setup, summary));
+  return finished(context, passes, summary, tune_text(setup, summary, rival));
 }
 
 }  // namespace

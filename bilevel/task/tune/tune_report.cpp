@@ -89,6 +89,14 @@ std::string values_markup(const std::vector<LearnedValue>& values) {
          "<p class=\"subtle\">All of them stand in <code>hyperparameters.tsv</code>.</p>\n";
 }
 
+std::string verdict_of_learning(const std::optional<TuneRival>& rival) {
+  if (!rival)
+    return "Whether learning the regularization is better than searching it is not known: there is no "
+           "baseline.";
+  return verdict_on(rival->difference, rival->name + " search, which the validation rows prefer", "test loss",
+                    /*lower_is_better=*/true);
+}
+
 std::vector<Card> tune_cards(const Json& summary, const std::optional<TuneRival>& rival) {
   const auto loss = [](const Json& measured) {
     const Json& value = measured.at("test").at("loss");
@@ -109,11 +117,7 @@ ReportPage tune_page(const TuneSetup& setup, const std::vector<LearnedValue>& va
   ReportPage page =
       job_page(title_of(setup.options(), setup.options().tune), summary, provenance_of(setup.context().out));
   page.cards = tune_cards(summary, rival);
-  page.verdict = rival ? verdict_on(rival->difference,
-                                    rival->name + " search, which the validation rows prefer", "test loss",
-                                    /*lower_is_better=*/true)
-                       : "Whether learning the regularization is better than searching it is not known: "
-                         "there is no baseline.";
+  page.verdict = verdict_of_learning(rival);
   page.notes = setup.notes();
   const Json rows{{"training", setup.data().train.size()},
                   {"validation", setup.data().valid.size()},
@@ -213,7 +217,7 @@ void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& 
              tune_page(setup, values, summary, rival, write_figures(setup.context(), figures)));
 }
 
-std::string tune_text(const TuneSetup& setup, const Json& summary) {
+std::string tune_text(const TuneSetup& setup, const Json& summary, const std::optional<TuneRival>& rival) {
   std::string text = fmt::format("\n{:<24}{:>12}{:>12}{:>15}{:>9}\n", "", "valid loss", "test loss",
                                  "test accuracy", "passes");
   for_each_score(summary, [&](const std::string& name, const auto& number, int64_t passes) {
@@ -221,6 +225,7 @@ std::string tune_text(const TuneSetup& setup, const Json& summary) {
         fmt::format("{:<24}{:>12}{:>12}{:>15}{:>9}\n", name, metric_text(number("valid", "loss")),
                     metric_text(number("test", "loss")), percent_text(number("test", "accuracy")), passes);
   });
+  text += "\n" + verdict_of_learning(rival) + "\n";
   const Json& learned = summary.at("learned");
   text += fmt::format("\ncommon strength {:.3g}", learned.at("common_strength").get<double>());
   for (const auto& [key, title] :

@@ -37,6 +37,7 @@ void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& 
                        const nlohmann::ordered_json& summary, const std::optional<TuneRival>& rival);
 
 /// What a person reads at the end.
-std::string tune_text(const TuneSetup& setup, const nlohmann::ordered_json& summary);
+std::string tune_text(const TuneSetup& setup, const nlohmann::ordered_json& summary,
+                      const std::optional<TuneRival>& rival);
 
 }  // namespace bilevel
