@@ -107,6 +107,8 @@ struct EncoderEntry {
   /// Whether its features are the outputs and linear in its parameters: the network then has no head, its weights start at
   /// zero, and a loss that is convex in the outputs is convex in the weights.
   bool linear = false;
+  /// Whether its features have no parameters: a loss that is convex in the outputs is then convex in the weights of the head.
+  bool fixed = false;
   /// Whether it has second derivatives in its parameters, once `set_twice_differentiable(true)` is called.
   bool twice_differentiable = true;
   /// Whether it trains well with small steps only, of a half or a third of what others bear.

@@ -14,6 +14,7 @@
 #include "bilevel/data/labels.h"
 #include "bilevel/data/split.h"
 #include "bilevel/report/metrics.h"
+#include "bilevel/task/job/costs.h"
 #include "bilevel/task/job/job.h"
 
 namespace bilevel {
@@ -40,6 +41,7 @@ JobDefaults auc_defaults(const std::string& encoder) {
   const EncoderEntry& entry = encoder_registry().at(encoder);
   if (entry.reads == Reads::ngrams) return {.l2 = 5, .steps = 1000, .threads = 1, .solver = solver(0.02)};
   if (entry.linear) return {.l2 = 80, .steps = 2000, .threads = 1, .solver = solver(0.02)};
+  if (entry.fixed) return {.l2 = 16, .batch_size = 256, .steps = 400, .threads = 1, .solver = solver(0.1)};
   if (entry.reads == Reads::columns) {
     return {.network = {{"hidden", 64},
                         {"layers", 1},
@@ -75,6 +77,9 @@ void AucJobOptions::fields(Fields& f) {
       .as("R")
       .or_else("as it is");
   model_fields(f, "strength of the L2 term, in rows");
+  f.number("budget", budget, kPositive,
+           "time that an encoder may be expected to take where none is given; else a cheaper one is taken")
+      .as("SECONDS");
   f.choice("loss", loss, {"libauc", "ppd", "authors"}, "form of the AUC-margin loss").as("NAME");
   f.choice("levels", levels,
            "train: both levels on training rows; papers: upper level on validation rows, without refit");
@@ -88,9 +93,10 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
   if (o_.positive.empty())
     throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
   read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
+  cut();
+  if (o_.automatic && o_.text.empty()) take_column_encoder();
   defaults_ = auc_defaults(o_.encoder);
   network_ = resolve(o_, defaults_);
-  cut();
   context_.say(
       fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
                   parts_.train.size(), parts_.valid.size(), parts_.test.size(),
@@ -129,6 +135,32 @@ void AucSetup::cut() {
     parts_.train = thin(parts_.train, is_positive, *o_.positive_fraction, streams.stream("thin"));
     if (o_.valid.empty())
       parts_.valid = thin(parts_.valid, is_positive, *o_.positive_fraction, streams.stream("thin"));
+  }
+}
+
+void AucSetup::take_column_encoder() {
+  const InputShape shape = fit(parts_.train).read.shape;
+  const Inputs& inputs = fitted_.read.inputs;
+  for (const std::string& name : o_.column_encoders) {
+    const EncoderEntry& entry = encoder_registry().at(name);
+    const bool last = name == o_.column_encoders.back(),
+               reads = std::ranges::count(entry.inputs, shape.kind) > 0;
+    if (!reads && !last) continue;
+    o_.encoder = name;
+    if (last) break;
+    AucJobOptions tried = o_;
+    const NetworkOptions network = tried.resolve(auc_defaults(name));
+    const double passes = tried.refit ? 2 : 1;
+    const Network made(resolved(network, shape), shape);
+    const double steps = static_cast<double>(tried.steps_for(inputs.rows(), *tried.batch_size));
+    // Each step evaluates its batch for either level; the rows are scored by the end of every pass.
+    const double rows = passes * (2 * steps * static_cast<double>(*tried.batch_size) +
+                                  2 * static_cast<double>(inputs.rows()));
+    const double seconds = 1e-9 * rows * row_cost(made, inputs);
+    if (seconds <= o_.budget) break;
+    note(fmt::format(
+        "encoder {}: would take about {:.0f} s, more than the budget of {:g} s; a cheaper one is taken", name,
+        seconds, o_.budget));
   }
 }
 

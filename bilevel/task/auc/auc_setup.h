@@ -27,7 +27,9 @@ struct AucJobOptions : JobOptions {
   std::optional<double> positive_fraction;  ///< thin the training part to this positive share
   std::string split;                        ///< "T,V,S" shares of training, validation and test rows
   bool refit = true;
+  double budget = 20;  ///< seconds
 
+  AucJobOptions() { column_encoders = {"fourier", "linear"}; }
   void fields(Fields& fields) override;
 };
 
@@ -81,6 +83,9 @@ class AucSetup : public JobSetup {
  private:
   void describe(ContestFacts& facts) const override;
   void cut();
+  /// Where the encoder is not given: the first of the options' that reads the columns and whose training is expected to keep within
+  /// the budget.
+  void take_column_encoder();
 
   AucJobOptions o_;
   JobDefaults defaults_;

@@ -1,6 +1,7 @@
 #include "bilevel/task/job/job_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -79,9 +80,12 @@ void JobOptions::cut_fields(Fields& f) {
 
 void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool batches) {
   f.heading(kModelGroup);
-  f.optional_choice("encoder", encoder, encoder_registry().names(), "what turns a row into numbers")
+  std::vector<std::string> encoders = encoder_registry().names();
+  encoders.insert(encoders.begin(), "auto");
+  f.optional_choice("encoder", encoder, encoders, "what turns a row into numbers")
       .as("NAME")
-      .or_else(fmt::format("{} for text, {} for columns", text_encoder, column_encoder));
+      .or_else(
+          fmt::format("auto: {} for text, {} for columns", text_encoder, fmt::join(column_encoders, " or ")));
   f.integer("hidden", hidden, kAtLeastOne, "width of the encoder").as("N").or_else("by encoder");
   f.integer("layers", layers, kAtLeastOne, "depth of the encoder").as("N").or_else("by encoder");
   f.texts("encoder_set", encoder_set,
@@ -128,7 +132,8 @@ void JobOptions::check() {
 }
 
 void JobOptions::take_encoder() {
-  if (encoder.empty()) encoder = text.empty() ? column_encoder : text_encoder;
+  automatic = encoder.empty() || encoder == "auto";
+  if (automatic) encoder = text.empty() ? column_encoders.front() : text_encoder;
   if (text.empty() && features.empty()) features = "all";
 }
 

@@ -70,7 +70,11 @@ struct JobOptions {
   std::string group;                ///< column whose values stay on one side of every cut
   std::string time;                 ///< column along which the parts are cut
   std::string encoder;              ///< a name of `encoder_registry()`
-  std::string text_encoder = "bag", column_encoder = "linear";  ///< no options: the job's where none is given
+  // No options: the job's where none is given.
+  std::string text_encoder = "bag";
+  std::vector<std::string> column_encoders = {
+      "linear"};           ///< the first that reads the columns within the job's limits
+  bool automatic = false;  ///< whether the encoder was not given
   std::optional<int64_t> hidden, layers;
   std::vector<std::string> encoder_set;  ///< key=value for the encoder
   std::string embedding;                 ///< GloVe file

@@ -27,7 +27,7 @@ struct MetaJobOptions : JobOptions {
 
   MetaJobOptions() {
     text_encoder = "rnn";
-    column_encoder = "mlp";
+    column_encoders = {"mlp"};
   }
   void fields(Fields& fields) override;
 };
