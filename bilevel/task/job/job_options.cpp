@@ -82,6 +82,11 @@ void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool bat
   f.optional_choice("encoder", encoder, encoder_registry().names(), "what turns a row into numbers")
       .as("NAME")
       .or_else(fmt::format("{} for text, {} for columns", text_encoder, column_encoder));
+  f.text("sentence_encoder", sentence_encoder,
+         "folder of a pretrained BERT-type sentence encoder whose vectors are features of the text")
+      .as("DIR|NAME");
+  f.choice("features_from", features_from, "with a sentence encoder: its vectors joined to n-grams, or alone")
+      .as("NAME");
   f.integer("hidden", hidden, kAtLeastOne, "width of the encoder").as("N").or_else("by encoder");
   f.integer("layers", layers, kAtLeastOne, "depth of the encoder").as("N").or_else("by encoder");
   f.texts("encoder_set", encoder_set,
@@ -128,7 +133,11 @@ void JobOptions::check() {
 }
 
 void JobOptions::take_encoder() {
-  if (encoder.empty()) encoder = text.empty() ? column_encoder : text_encoder;
+  const bool sentences = !sentence_encoder.empty(), alone = features_from == FeaturesFrom::encoder;
+  if (alone && !sentences)
+    refuse_option("features_from", name_of(features_from), "needs --sentence-encoder DIR");
+  const bool ngrams = encoder_registry().at(text_encoder).reads == Reads::ngrams && !alone;
+  if (encoder.empty()) encoder = text.empty() || (sentences && !ngrams) ? column_encoder : text_encoder;
   if (text.empty() && features.empty()) features = "all";
 }
 
