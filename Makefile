@@ -2,7 +2,7 @@
 # nproc answers OMP_NUM_THREADS where that is set, which is for the programs.
 jobs := $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
 
-.PHONY: help setup build run test format docs-tables results results-stale clean
+.PHONY: help setup build run test encoder format docs-tables results results-stale clean
 
 # Of `make results`: a Python (some tables need numpy and scikit-learn), tables (none: all), the folder of the data sets.
 PYTHON ?= python3
@@ -13,6 +13,7 @@ help:
 	@echo 'make run          build, then train on the built-in example'
 	@echo 'make test         build everything and run all tests'
 	@echo 'make build        build the program: build/bilevel'
+	@echo 'make encoder      fetch the sentence encoder of tests and benchmarks into build/encoder/minilm'
 	@echo 'make docs-tables  write the options of solvers and jobs into their pages'
 	@echo 'make results TABLES="NAME ..." DATA=FOLDER  make tables of docs/results.md again (CONTRIBUTING.md)'
 	@echo 'make results-stale                          mark the tables whose sources have changed'
@@ -33,6 +34,9 @@ run: build
 test: setup
 	@cmake --build build -j $(jobs)
 	@ctest --test-dir build -j $(jobs) --output-on-failure
+
+encoder:
+	@cmake/encoder.sh
 
 format:
 	@git ls-files -z --cached --others --exclude-standard '*.h' '*.cpp' | xargs -0 clang-format -i

@@ -62,6 +62,9 @@ void add_predict(CLI::App& program, Body& body) {
   c->add_flag(
       "--strict", r.strict,
       "refuse a cell or a label that the model does not know; else it counts as missing, and is counted");
+  c->add_option("--sentence-encoder", r.sentence_encoder,
+                "folder of the model's sentence encoder, where it is not where the training found it")
+      ->type_name("DIR|NAME");
   c->add_option("--device", r.device, "where the numbers are: cpu, cuda or cuda:N")
       ->type_name("NAME")
       ->capture_default_str();

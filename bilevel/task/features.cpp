@@ -72,6 +72,10 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
   features.pair_column_ = options.pair;
   features.max_length_ = options.max_length;
   const Reads reads = encoder_registry().at(options.encoder).reads;
+  if (options.sentences) {
+    features.fit_sentences(options, rows);
+    return features;
+  }
   if (reads == Reads::columns && !options.text.empty()) {
     throw InputError(
         fmt::format("encoder = {}: reads columns, not text; for text take {}", options.encoder,
@@ -91,6 +95,28 @@ Features Features::fit(const FeatureOptions& options, const std::vector<FileRows
     features.fit_table(options, std::get<Table>(*rows.at(0).file), rows[0].rows);
   }
   return features;
+}
+
+void Features::fit_sentences(const FeatureOptions& options, const std::vector<FileRows>& rows) {
+  const bool alone = options.sentences->alone();
+  if (options.text.empty())
+    throw InputError("a sentence encoder reads a text, but no text column is given (--text)");
+  const auto fits = [&](const EncoderEntry& entry) {
+    return entry.reads != Reads::words &&
+           std::ranges::count(entry.inputs, alone ? InputKind::dense : InputKind::sparse) > 0;
+  };
+  if (!fits(encoder_registry().at(options.encoder)))
+    throw InputError(fmt::format("encoder = {}: does not read features from {}; take {}", options.encoder,
+                                 alone ? "a sentence encoder alone" : "n-grams and a sentence encoder",
+                                 encoder_names(fits)));
+  sentences_ = options.sentences;
+  if (alone) {
+    shape_ = {.kind = InputKind::dense, .width = sentences_->width()};
+  } else {
+    fit_ngrams(rows);
+    shape_.width += sentences_->width();
+  }
+  facts_.emplace_back(alone ? "features" : "further features", sentences_->fact());
 }
 
 void Features::fit_ngrams(const std::vector<FileRows>& rows) {
@@ -158,9 +184,12 @@ void Features::fit_table(const FeatureOptions& options, const Table& table,
 }
 
 Inputs Features::apply(const DataFile& file) const {
+  const auto texts = [&] { return texts_of(named_columns(file, "the model reads text"), text_column_); };
   if (const auto* hasher = std::get_if<NgramHasher>(&transform_)) {
-    return Inputs::sparse(hasher->apply(texts_of(named_columns(file, "the model reads text"), text_column_)));
+    const SparseRows ngrams = hasher->apply(texts());
+    return Inputs::sparse(sentences_ ? sentences_->behind(ngrams, texts()) : ngrams);
   }
+  if (sentences_) return Inputs::dense(sentences_->dense(texts()));
   if (std::holds_alternative<Vocabulary>(transform_)) return tokens_of(file, text_column_);
   if (const auto* columns = std::get_if<ColumnTransform>(&transform_)) {
     const Table& table = named_columns(file, "the model reads columns");
@@ -196,10 +225,14 @@ Inputs Features::tokens_of(const DataFile& file, const std::string& column) cons
 }
 
 std::vector<std::string> Features::names(const std::vector<FileRows>& rows) const {
-  if (const auto* hasher = std::get_if<NgramHasher>(&transform_))
-    return hasher->names(texts_of(rows, text_column_));
   if (const auto* columns = std::get_if<ColumnTransform>(&transform_)) return columns->feature_names();
   std::vector<std::string> names;
+  if (const auto* hasher = std::get_if<NgramHasher>(&transform_))
+    names = hasher->names(texts_of(rows, text_column_));
+  if (sentences_) {
+    for (std::string& name : sentences_->names()) names.push_back(std::move(name));
+  }
+  if (!names.empty()) return names;
   if (const auto* vocabulary = std::get_if<Vocabulary>(&transform_)) {
     names = {"(padding)", "(unknown word)"};
     names.insert(names.end(), vocabulary->words().begin(), vocabulary->words().end());
@@ -211,6 +244,7 @@ std::vector<std::string> Features::names(const std::vector<FileRows>& rows) cons
 nlohmann::json Features::to_json() const {
   nlohmann::json state{{"text_column", text_column_}, {"max_length", max_length_}, {"shape", shape_}};
   if (!pair_column_.empty()) state["pair_column"] = pair_column_;
+  if (sentences_) state["sentences"] = sentences_->to_json();
   if (const auto* hasher = std::get_if<NgramHasher>(&transform_)) state["ngrams"] = hasher->to_json();
   if (const auto* vocabulary = std::get_if<Vocabulary>(&transform_))
     state["vocabulary"] = vocabulary->to_json();
@@ -225,14 +259,16 @@ std::map<std::string, torch::Tensor> Features::tensors() const {
   return {{"features.idf", hasher->idf()}};
 }
 
-Features Features::from_json(const nlohmann::json& state,
-                             const std::map<std::string, torch::Tensor>& tensors) {
+Features Features::from_json(const nlohmann::json& state, const std::map<std::string, torch::Tensor>& tensors,
+                             const SentenceSource& source) {
   Features features;
   try {
     features.text_column_ = state.at("text_column").get<std::string>();
     features.pair_column_ = state.value("pair_column", "");
     features.max_length_ = state.at("max_length").get<int64_t>();
     features.shape_ = state.at("shape").get<InputShape>();
+    if (state.contains("sentences"))
+      features.sentences_ = SentenceFeatures::from_json(state["sentences"], source);
     if (state.contains("ngrams")) {
       const auto idf = tensors.find("features.idf");
       features.transform_ =
@@ -241,7 +277,7 @@ Features Features::from_json(const nlohmann::json& state,
       features.transform_ = Vocabulary::from_json(state["vocabulary"]);
     } else if (state.contains("columns")) {
       features.transform_ = ColumnTransform::from_json(state["columns"]);
-    } else {
+    } else if (!features.sentences_) {
       features.transform_ = SparseTransform::from_json(state.at("libsvm"));
     }
   } catch (const nlohmann::json::exception& error) {

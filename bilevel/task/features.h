@@ -3,6 +3,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "bilevel/model/network.h"
 #include "bilevel/task/column_plan.h"
 #include "bilevel/task/inputs.h"
+#include "bilevel/task/sentence_features.h"
 
 namespace bilevel {
 
@@ -49,6 +51,7 @@ struct FeatureOptions {
   std::string embedding;                 ///< GloVe file for token encoders; empty: none
   bool all_words = false;    ///< words of the embedding file are known even where the rows lack them
   int64_t max_length = 256;  ///< tokens a row
+  std::optional<SentenceFeatures> sentences;  ///< of the text; none: no sentence encoder
 };
 
 /// Features fitted on some rows and applicable to any file with the same columns: saved with a model, they
@@ -57,7 +60,8 @@ class Features {
  public:
   /// Fits on the given rows. Tables: numeric and categorical columns are fitted on the first file's rows.
   /// `generator` draws the vectors of words that the embedding file lacks. Throws InputError for unknown
-  /// columns, for a text encoder without a text column and the reverse, and as the transforms do.
+  /// columns, for a text encoder without a text column and the reverse, for sentences without a text or with an encoder that
+  /// does not read their kind of inputs, and as the transforms do.
   static Features fit(const FeatureOptions& options, const std::vector<FileRows>& rows,
                       at::Generator& generator);
 
@@ -73,19 +77,23 @@ class Features {
   const InputShape& shape() const { return shape_; }
 
   /// A name for every one of the `shape().width` inputs: columns by name, words of the vocabulary, LIBSVM indices,
-  /// hashed n-grams by those of the given rows (see NgramHasher::names; empty where these rows have none).
+  /// hashed n-grams by those of the given rows (see NgramHasher::names; empty where these rows have none), numbers of sentences
+  /// by their place.
   std::vector<std::string> names(const std::vector<FileRows>& rows) const;
 
   /// State as JSON and tensors ("features.*").
   nlohmann::json to_json() const;
   std::map<std::string, torch::Tensor> tensors() const;
-  /// Throws FileError for what `to_json` and `tensors` did not give.
-  static Features from_json(const nlohmann::json& state, const std::map<std::string, torch::Tensor>& tensors);
+  /// Loads the sentence encoder too, where there is one. Throws FileError for what `to_json` and `tensors` did not give, and as
+  /// `SentenceFeatures::from_json` does.
+  static Features from_json(const nlohmann::json& state, const std::map<std::string, torch::Tensor>& tensors,
+                            const SentenceSource& source = {});
 
   /// Facts for the report: {"vocabulary", "9,186 words"}, ...
   const std::vector<std::pair<std::string, std::string>>& facts() const { return facts_; }
 
  private:
+  void fit_sentences(const FeatureOptions& options, const std::vector<FileRows>& rows);
   void fit_ngrams(const std::vector<FileRows>& rows);
   void fit_words(const FeatureOptions& options, const std::vector<FileRows>& rows, at::Generator& generator);
   void fit_sparse(const SparseTable& table, const std::vector<int64_t>& rows);
@@ -95,6 +103,7 @@ class Features {
   std::string text_column_, pair_column_;
   int64_t max_length_ = 256;
   std::variant<std::monostate, NgramHasher, Vocabulary, ColumnTransform, SparseTransform> transform_;
+  std::optional<SentenceFeatures> sentences_;  // beside n-grams, or without a transform
   InputShape shape_;
   std::vector<std::pair<std::string, std::string>> facts_;
 };

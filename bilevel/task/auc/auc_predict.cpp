@@ -30,7 +30,7 @@ std::vector<Column> auc_columns(const torch::Tensor& scores, double threshold,
 }
 
 Prediction predict_auc(const PredictRequest& request) {
-  const SavedModel saved = load_model(request.model);
+  const SavedModel saved = model_of(request);
   AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, device_named(request.device));
   model.load(saved.tensors);
   const auto positive = saved.at<std::string>("positive");

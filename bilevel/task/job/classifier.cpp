@@ -107,7 +107,7 @@ std::optional<Calibration> saved_calibration(const SavedModel& model) {
 }
 
 Prediction predict_classes(const PredictRequest& request) {
-  const SavedModel model = load_model(request.model);
+  const SavedModel model = model_of(request);
   const auto names = model.at<std::vector<std::string>>("classes");
   const std::optional<Calibration> calibration = saved_calibration(model);
   const torch::Device device = device_named(request.device);

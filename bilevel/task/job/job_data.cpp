@@ -220,6 +220,10 @@ std::vector<std::string> JobFiles::paths(const JobOptions& options) const {
   std::vector<std::string> paths;
   for (const JobFile& file : files_) paths.push_back(file.path);
   if (!options.embedding.empty()) paths.push_back(options.embedding);
+  if (!options.sentence_encoder.empty()) {
+    for (std::string& path : sentence_encoder_files(sentence_encoder_folder(options.sentence_encoder)))
+      paths.push_back(std::move(path));
+  }
   return paths;
 }
 
@@ -266,6 +270,7 @@ std::pair<std::shared_ptr<const Features>, FittedInputs> JobFiles::fit(const Fea
   Streams streams(seed);
   FeatureOptions planned = options;
   if (plan_) planned.plan = &*plan_;
+  planned.sentences = sentences_;
   const auto features =
       std::make_shared<const Features>(Features::fit(planned, by_file(rows), streams.stream("embedding")));
   std::vector<Inputs> parts;

@@ -57,6 +57,9 @@ class JobFiles {
   /// without named columns. `own`: a job's own texts and columns that are no features. Throws as `plan_columns` does.
   void plan(JobOptions& options, ColumnChoice own);
   const std::optional<ColumnPlan>& column_plan() const { return plan_; }
+  /// From now on features are those of texts by a sentence encoder, whose vectors all fits share.
+  void take_sentences(SentenceFeatures sentences) { sentences_ = std::move(sentences); }
+  const std::optional<SentenceFeatures>& sentences() const { return sentences_; }
 
   const std::vector<JobFile>& files() const { return files_; }
   int64_t rows() const;
@@ -70,7 +73,7 @@ class JobFiles {
   std::vector<FileRows> by_file(const std::vector<int64_t>& rows) const;
   /// What a person recognises a row by: its text, its cells, or its place in the file.
   std::string row_text(int64_t row, const std::string& text_column) const;
-  /// Of everything that is read: the files, and the options' word vectors.
+  /// Of everything that is read: the files, and the options' word vectors and sentence encoder.
   std::vector<std::string> paths(const JobOptions& options) const;
 
   /// The classes of all rows. Those of the first file are all there are: InputError for a label of a later
@@ -91,6 +94,7 @@ class JobFiles {
 
   std::vector<JobFile> files_;
   std::optional<ColumnPlan> plan_;
+  std::optional<SentenceFeatures> sentences_;
 };
 
 /// Fewer rows of a class are too few to judge by: with 10 the standard error of a share is .16 at most.

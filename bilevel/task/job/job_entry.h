@@ -40,7 +40,8 @@ struct PredictRequest {
   std::string input, out;  ///< out: a file, or `kStandardOutput`
   std::string shots;       ///< labelled rows, for a model that is adapted to some; else empty
   ReadOptions read;
-  std::string device = "cpu";  ///< see `device_named`
+  std::string device = "cpu";         ///< see `device_named`
+  std::string sentence_encoder = {};  ///< of a model that has one; empty: where the training found it
   std::vector<std::string> keep =
       {};  ///< columns of the input that are copied in front of the predictions; "all": all
   int64_t explain =

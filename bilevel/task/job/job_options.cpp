@@ -86,6 +86,11 @@ void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool bat
       .as("NAME")
       .or_else(
           fmt::format("auto: {} for text, {} for columns", text_encoder, fmt::join(column_encoders, " or ")));
+  f.text("sentence_encoder", sentence_encoder,
+         "folder of a pretrained BERT-type sentence encoder whose vectors are features of the text")
+      .as("DIR|NAME");
+  f.choice("features_from", features_from, "with a sentence encoder: its vectors joined to n-grams, or alone")
+      .as("NAME");
   f.integer("hidden", hidden, kAtLeastOne, "width of the encoder").as("N").or_else("by encoder");
   f.integer("layers", layers, kAtLeastOne, "depth of the encoder").as("N").or_else("by encoder");
   f.texts("encoder_set", encoder_set,
@@ -132,8 +137,15 @@ void JobOptions::check() {
 }
 
 void JobOptions::take_encoder() {
+  const bool sentences = !sentence_encoder.empty(), alone = features_from == FeaturesFrom::encoder;
+  if (alone && !sentences)
+    refuse_option("features_from", name_of(features_from), "needs --sentence-encoder DIR");
+  const bool ngrams = encoder_registry().at(text_encoder).reads == Reads::ngrams && !alone;
   automatic = encoder.empty() || encoder == "auto";
-  if (automatic) encoder = text.empty() ? column_encoders.front() : text_encoder;
+  if (automatic && text.empty())
+    encoder = column_encoders.front();
+  else if (automatic)
+    encoder = sentences && !ngrams ? column_encoders.back() : text_encoder;
   if (text.empty() && features.empty()) features = "all";
 }
 

@@ -14,6 +14,7 @@
 #include "bilevel/core/fields.h"
 #include "bilevel/data/table.h"
 #include "bilevel/model/network.h"
+#include "bilevel/task/sentence_features.h"
 
 namespace bilevel {
 
@@ -73,8 +74,10 @@ struct JobOptions {
   // No options: the job's where none is given.
   std::string text_encoder = "bag";
   std::vector<std::string> column_encoders = {
-      "linear"};           ///< the first that reads the columns within the job's limits
-  bool automatic = false;  ///< whether the encoder was not given
+      "linear"};                 ///< the first that reads the columns within the job's limits
+  bool automatic = false;        ///< whether the encoder was not given
+  std::string sentence_encoder;  ///< see `sentence_encoder_folder`; empty: none
+  FeaturesFrom features_from = FeaturesFrom::ngrams_and_encoder;  ///< of the text, with a sentence encoder
   std::optional<int64_t> hidden, layers;
   std::vector<std::string> encoder_set;  ///< key=value for the encoder
   std::string embedding;                 ///< GloVe file
@@ -99,7 +102,7 @@ struct JobOptions {
   /// file, the solver and its options. Throws InputError.
   void check();
   /// Takes an encoder where none is given, and all columns where neither text nor features are; once it is known whether a
-  /// text is read.
+  /// text is read: with a sentence encoder, the text encoder if that reads n-grams and these are joined, else the column encoder.
   void take_encoder();
   /// Takes what is not given from `defaults`, and makes the network's options. A ThreadCountScope of `threads` is the job's
   /// to hold. Throws InputError.

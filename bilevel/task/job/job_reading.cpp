@@ -28,6 +28,7 @@ void JobSetup::read(JobOptions& options, const std::vector<std::pair<std::string
   }
   files_.plan(options, std::move(own));
   options.take_encoder();
+  take_sentences(options);
   find_units(options, whole_groups);
   if (!files_.column_plan()) return;
   context_.say(fmt::format("columns of {}:", options.train));
@@ -35,6 +36,15 @@ void JobSetup::read(JobOptions& options, const std::vector<std::pair<std::string
   if (!text_given && !options.text.empty())
     context_.say(fmt::format("column '{}' is read as a text (--text '{}')", options.text, options.text));
   (*context_.found)["columns"] = files_.column_plan()->to_json();
+}
+
+void JobSetup::take_sentences(const JobOptions& options) {
+  if (options.sentence_encoder.empty()) return;
+  const auto encoder = std::make_shared<SentenceEncoder>(options.sentence_encoder, options.torch_device());
+  encoder->tell = [context = context_, name = options.sentence_encoder](int64_t texts) {
+    context.say(fmt::format("encoding {} texts by the sentence encoder {}", texts, name));
+  };
+  files_.take_sentences({encoder, options.features_from});
 }
 
 void JobSetup::find_units(const JobOptions& options, bool whole_groups) {

@@ -92,6 +92,8 @@ class JobSetup : public Contest {
   /// Notes where validation or test rows hold so few of a class that figures on them are mostly chance.
   void note_few_rows(const RowParts& parts, const std::vector<int64_t>& classes,
                      const std::vector<std::string>& names);
+  /// Loads the options' sentence encoder, where there is one.
+  void take_sentences(const JobOptions& options);
   void find_units(const JobOptions& options, bool whole_groups);
   std::vector<std::vector<int64_t>> cut(const JobOptions& options, const std::vector<double>& shares,
                                         const std::vector<int64_t>& classes, at::Generator& generator,

@@ -36,6 +36,11 @@ std::string rows_text(int64_t count) { return fmt::format("{} row{}", count, cou
 
 }  // namespace
 
+SavedModel model_of(const PredictRequest& request) {
+  return load_model(request.model,
+                    {.encoder = request.sentence_encoder, .device = device_named(request.device)});
+}
+
 PredictedRows::PredictedRows(const SavedModel& model, const PredictRequest& request)
     : request_(request),
       label_(model.at<std::string>("label")),

@@ -12,6 +12,9 @@
 
 namespace bilevel {
 
+/// The model of a request. Throws as `load_model` does.
+SavedModel model_of(const PredictRequest& request);
+
 /// What a file to predict says of the classes of its rows.
 struct KnownLabels {
   bool given = false;  ///< whether it has labels at all

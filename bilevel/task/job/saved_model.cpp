@@ -62,13 +62,17 @@ std::string command_of_model(const std::string& folder) {
   return made_by.substr(kMadeBy.size());
 }
 
-SavedModel load_model(const std::string& folder) {
+SavedModel load_model(const std::string& folder, const SentenceSource& sentences) {
   SavedModel model;
   model.path = (fs::path(folder) / "model.json").string();
   model.description = read_description(folder);
   model.tensors = load_safetensors((fs::path(folder) / "model.safetensors").string()).tensors;
   try {
-    model.features = Features::from_json(nlohmann::json(model.description.at("features")), model.tensors);
+    const nlohmann::json features(model.description.at("features"));
+    if (!sentences.encoder.empty() && !features.contains("sentences"))
+      throw InputError(
+          fmt::format("sentence_encoder = {}: the model in {} reads none", sentences.encoder, folder));
+    model.features = Features::from_json(features, model.tensors, sentences);
     model.network = nlohmann::json(model.description.at("network")).get<NetworkOptions>();
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", model.path, error.what()));

@@ -44,8 +44,9 @@ void save_model(const JobContext& context, const JobOptions& options, const Netw
 /// The command that made the model in a folder: "auc", "clean", ... Throws InputError when there is none.
 std::string command_of_model(const std::string& folder);
 
-/// Reads the files. Throws InputError when there is no model, FileError when it is broken.
-SavedModel load_model(const std::string& folder);
+/// Reads the files, and its sentence encoder where it has one. Throws InputError when there is no model, FileError when it is
+/// broken, and as `Features::from_json` does.
+SavedModel load_model(const std::string& folder, const SentenceSource& sentences = {});
 
 /// As a file to predict: standard input.
 inline constexpr const char* kStandardInput = "-";

@@ -215,7 +215,7 @@ ClassLabels classes_of_shots(const DataFile& shots, const std::string& label,
 }
 
 Prediction predict_meta(const PredictRequest& request) {
-  const SavedModel saved = load_model(request.model);
+  const SavedModel saved = model_of(request);
   const MetaModelOptions options{.network = saved.network,
                                  .head = value_named<HeadKind>(saved.at<std::string>("head"), "head"),
                                  .pair = saved.at<bool>("pair"),
