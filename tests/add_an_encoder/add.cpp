@@ -3,8 +3,8 @@
 
 namespace bilevel {
 
-EncoderEntry fourier_entry();
+EncoderEntry cosines_entry();
 
-[[maybe_unused]] static const bool added = (encoder_registry().add(fourier_entry()), true);
+[[maybe_unused]] static const bool added = (encoder_registry().add(cosines_entry()), true);
 
 }  // namespace bilevel

@@ -2,7 +2,7 @@
 #   -P add_an_encoder_test.cmake
 # The folder of an encoder is enough for the registry of a build; and PROGRAM, CONFORMANCE and JOBS, to which it is added
 # at run time, know the encoder.
-set(name fourier)
+set(name cosines)
 
 include("${CMAKE_CURRENT_LIST_DIR}/../execute.cmake")
 

@@ -6,7 +6,7 @@
 namespace bilevel {
 namespace {
 
-class FourierEncoder : public Encoder {
+class CosinesEncoder : public Encoder {
  public:
   void fields(Fields& f) override {
     f.integer("hidden", hidden_, kAtLeastOne, "number of cosines");
@@ -33,11 +33,11 @@ class FourierEncoder : public Encoder {
 
 }  // namespace
 
-EncoderEntry fourier_entry() {
-  return {.name = "fourier",
+EncoderEntry cosines_entry() {
+  return {.name = "cosines",
           .summary = "cosines of linear maps, with trained frequencies",
           .inputs = {InputKind::dense},
-          .make = [] { return std::make_shared<FourierEncoder>(); }};
+          .make = [] { return std::make_shared<CosinesEncoder>(); }};
 }
 
 }  // namespace bilevel
