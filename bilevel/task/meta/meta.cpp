@@ -14,6 +14,7 @@
 #include "bilevel/core/device.h"
 #include "bilevel/report/escape.h"
 #include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/predicted_rows.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/meta/meta_report.h"
@@ -32,17 +33,6 @@ constexpr int64_t kMostMetaParts = 5;  // at a time: the training and four basel
 constexpr const char* kUncalibrated =
     "the probabilities of 'predict --shots' are not calibrated: they order the classes of a row, but are not "
     "the share of rows that are right";
-
-/// What the intervals are of, and what not.
-std::string about_intervals(const MetaSetup& setup) {
-  const std::string& units = setup.parts().units;
-  const int64_t count = units == "rows"      ? setup.test().rows()
-                        : units == "domains" ? static_cast<int64_t>(setup.test().groups().size())
-                                             : setup.test().classes();
-  return fmt::format(
-      "the intervals are over more tasks from the same {} test {}: they say nothing about other {}", count,
-      units, units);
-}
 
 /// The tasks, the classes or domains of the parts, and the head, into the summary.
 void describe(const MetaSetup& setup, const MetaModel& model, Json& summary) {
@@ -82,17 +72,6 @@ void save(const MetaSetup& setup, const MetaModel& model) {
               {"l2", *o.l2},
               {"adapt_steps", o.adapt_steps},
               {"classes", model.shared() ? setup.parts().classes : std::vector<std::string>{}}});
-}
-
-std::string meta_text(const MetaSetup& setup, const Json& summary, const std::optional<MetaRival>& rival) {
-  const Json& test = summary.at("metrics").at("test");
-  std::string text = fmt::format("\ntest accuracy {} over {} tasks{}\n", accuracy_text(test),
-                                 test.at("episodes").get<int64_t>(),
-                                 setup.parts().units == "rows" ? "" : " of classes or domains never seen");
-  for (const auto& [name, measured] : summary.at("baselines").items())
-    text += fmt::format("{:<19} {}\n", name, accuracy_text(measured));
-  return text + fmt::format("{}\n{}\n\nreport: {}/report.html\n", meta_verdict(rival), about_intervals(setup),
-                            setup.context().out);
 }
 
 void set_variables(const MetaModel& model, const Problem& problem, const PassOutcome& chosen) {

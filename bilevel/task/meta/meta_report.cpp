@@ -120,6 +120,27 @@ std::string meta_verdict(const std::optional<MetaRival>& rival) {
   return verdict_on(rival->difference, shown_name(rival->name), "accuracy", false, "tasks");
 }
 
+std::string about_intervals(const MetaSetup& setup) {
+  const std::string& units = setup.parts().units;
+  const int64_t count = units == "rows"      ? setup.test().rows()
+                        : units == "domains" ? static_cast<int64_t>(setup.test().groups().size())
+                                             : setup.test().classes();
+  return fmt::format(
+      "the intervals are over more tasks from the same {} test {}: they say nothing about other {}", count,
+      units, units);
+}
+
+std::string meta_text(const MetaSetup& setup, const Json& summary, const std::optional<MetaRival>& rival) {
+  const Json& test = summary.at("metrics").at("test");
+  std::string text = fmt::format("\ntest accuracy {} over {} tasks{}\n", accuracy_text(test),
+                                 test.at("episodes").get<int64_t>(),
+                                 setup.parts().units == "rows" ? "" : " of classes or domains never seen");
+  for (const auto& [name, measured] : summary.at("baselines").items())
+    text += fmt::format("{:<19} {}\n", name, accuracy_text(measured));
+  return text + fmt::format("{}\n{}\n\nreport: {}/report.html\n", meta_verdict(rival), about_intervals(setup),
+                            setup.context().out);
+}
+
 void write_meta_report(const MetaSetup& setup, const Json& summary, const std::optional<MetaRival>& rival) {
   ReportPage page =
       job_page(title_of(setup.options(), "few-shot learning"), summary, provenance_of(setup.context().out));

@@ -34,6 +34,13 @@ std::optional<MetaRival> compare_with_baselines(const TaskAccuracy& model, nlohm
 /// Whether the model is better than the best baseline, as one sentence.
 std::string meta_verdict(const std::optional<MetaRival>& rival);
 
+/// What the intervals are of, for a person.
+std::string about_intervals(const MetaSetup& setup);
+
+/// What a person reads at the end.
+std::string meta_text(const MetaSetup& setup, const nlohmann::ordered_json& summary,
+                      const std::optional<MetaRival>& rival);
+
 /// Writes accuracy.svg, loss.svg and report.html. @param summary the object of `--json`
 void write_meta_report(const MetaSetup& setup, const nlohmann::ordered_json& summary,
                        const std::optional<MetaRival>& rival);
