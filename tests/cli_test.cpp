@@ -301,8 +301,8 @@ TEST_F(CliTest, WritesEverythingThatIsPromised) {
 
   // The predictions are the test rows: their lines, labels and scores agree with the file and the summary.
   const auto predictions = read_tsv(out() + "/predictions.tsv");
-  ASSERT_EQ(predictions[0],
-            (std::vector<std::string>{"file", "line", "label", "score", "predicted", "p(spam)"}));
+  ASSERT_EQ(predictions[0], (std::vector<std::string>{"file", "line", "label", "score", "predicted",
+                                                      "p(spam)", "score_logistic_regression"}));
   double pairs = 0, right = 0;
   for (size_t i = 1; i < predictions.size(); ++i) {
     const Row& row = rows_[std::stoul(predictions[i][1]) - 2];

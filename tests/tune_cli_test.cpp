@@ -290,7 +290,7 @@ TEST_F(TuneCliTest, OtherSolversRunAndTheProgramSaysWhereTheoryEnds) {
   const std::string page = read_bytes(path("convex/report.html"));
   const auto numbers = decimals_of(convex.out.substr(0, convex.out.find("least regularized")));
   EXPECT_GE(numbers.size(), 4U);  // of the learned line at least, and the common strength
-  for (const std::string& number : numbers) EXPECT_CONTAINS(page, ">" + number) << "rounded alike";
+  for (const std::string& number : numbers) EXPECT_CONTAINS(page, number) << "rounded alike";
   EXPECT_CONTAINS(convex.out, "report: " + path("convex") + "/report.html");
 }
 

@@ -262,6 +262,7 @@ TEST_P(EncoderConformance, ComputesInBfloat16) {
       EXPECT_EQ(gap > 0, !entry().linear);
     }
     const auto parameters = rounded->encoder_parameters();
+    if (parameters.empty()) continue;
     for (const Tensor& part : torch::autograd::grad({found.square().sum()}, parameters)) {
       EXPECT_EQ(part.dtype(), torch::kFloat);
       EXPECT_TRUE(part.isfinite().all().item<bool>());

@@ -160,10 +160,14 @@ double boundary(double outside_z, double inside_z, const Predicate& outside) {
 std::string why_no_interval(const ScoredRows& first, const ScoredRows& second, double error) {
   if (std::isnan(error)) return "a class has fewer than two test rows";
   if (error == 0) return "both rank every row alike";
-  const double a = auc(first), b = auc(second);
-  const double misranked =
-      static_cast<double>(std::min(first.positives(), first.negatives())) * std::min({a, 1 - a, b, 1 - b});
-  return misranked < 1 ? "too few rows of the rarer class are misranked to tell how sure it is" : "";
+  constexpr double kEnough = 10;  // of the worse model: its error is then that of the difference
+  const auto misranked = [](const ScoredRows& rows) {
+    const double a = auc(rows);
+    return static_cast<double>(std::min(rows.positives(), rows.negatives())) * std::min(a, 1 - a);
+  };
+  const auto [fewer, more] = std::minmax({misranked(first), misranked(second)});
+  return fewer < 1 && more < kEnough ? "too few rows of the rarer class are misranked to tell how sure it is"
+                                     : "";
 }
 
 }  // namespace

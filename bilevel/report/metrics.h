@@ -104,7 +104,8 @@ struct AucDifference {
 /// t for as many degrees of freedom as the standard error itself is sure (2 variance^2 over the sampling variance of
 /// the variance, by the fourth moments). There is no interval where a class has fewer than two rows,
 /// where both rank every row alike (as two perfect models do), and where the better model misranks less than one row
-/// of the rarer class, rows x min(auc, 1 - auc) < 1: the rows that decide are then too few for any standard error.
+/// of the rarer class, rows x min(auc, 1 - auc) < 1, and the other fewer than ten: the rows that decide are then too few for any
+/// standard error.
 /// Throws InputError when the labels differ or a class has no row.
 AucDifference auc_difference(const ScoredRows& first, const ScoredRows& second);
 

@@ -26,9 +26,13 @@ Telling telling(const Table& table, size_t column, size_t label) {
   if (values_of.size() < 2) return Telling::nothing;
   const bool both =
       std::ranges::all_of(values_of, [](const auto& entry) { return entry.second.size() == 1; });
-  // The logarithm of the probability that labels drawn by their shares are pure in every value. A column that says nothing but the label
-  // is suspected sooner: four rows of a class may well have a value of their own.
-  const double no_chance = both ? -7 : -14;
+  constexpr double kNoChance = -14;  // the logarithm of a probability
+  if (both) {                        // as the one among all orders of the labels
+    double log_orders = std::lgamma(static_cast<double>(table.rows()) + 1);
+    for (const auto& [own, count] : rows_of_label) log_orders -= std::lgamma(count + 1);
+    return -log_orders < kNoChance ? Telling::both : Telling::nothing;
+  }
+  // The probability that labels drawn by their shares are pure in every value.
   double log_chance = 0;
   for (const auto& [value, rows] : rows_of_value) {
     double pure = 0;
@@ -36,8 +40,7 @@ Telling telling(const Table& table, size_t column, size_t label) {
       pure += std::pow(count / static_cast<double>(table.rows()), rows);
     log_chance += std::log(pure);
   }
-  if (log_chance >= no_chance) return Telling::nothing;
-  return both ? Telling::both : Telling::values;
+  return log_chance < kNoChance ? Telling::values : Telling::nothing;
 }
 
 }  // namespace bilevel

@@ -11,11 +11,11 @@ namespace bilevel {
 enum class Telling {
   nothing,
   values,  ///< each value goes with one label, in every row, which is no chance
-  both     ///< and each label with one value, which is hardly one
+  both     ///< and each label with one value
 };
 
 /// In all rows; nothing for fewer than 20 and where a cell is empty. No chance: labels drawn by their shares would be pure in every
-/// value with a probability below e^-14, about one in a million; hardly one: below e^-7, one in a thousand.
+/// value (in a random order would be the column's) with a probability below e^-14, about one in a million.
 Telling telling(const Table& table, size_t column, size_t label);
 
 }  // namespace bilevel

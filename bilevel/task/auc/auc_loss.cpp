@@ -38,9 +38,14 @@ double number(const Tensor& one) {
   return static_cast<double>(*one.const_data_ptr<T>());
 }
 
-/// One number in the form of `like`, which holds one too.
+/// One number of a type; infinity where the type does not hold it.
+Tensor number_of(torch::ScalarType type, double value) {
+  if (type == torch::kFloat32) value = static_cast<double>(static_cast<float>(value));
+  return at::detail::scalar_tensor_static(value, type, torch::kCPU);
+}
+/// The same in the form of `like`, which holds one too.
 Tensor number_tensor(const Tensor& like, double value) {
-  return at::detail::scalar_tensor_static(value, like.scalar_type(), torch::kCPU).reshape(like.sizes());
+  return number_of(like.scalar_type(), value).reshape(like.sizes());
 }
 
 /// 2 outer ((m-p) s + c - alpha curvature), which the lower level's gradient is and which is differentiated once more in every
@@ -109,9 +114,8 @@ class AucFunction : public torch::autograd::Function<AucFunction> {
       using T = decltype(type);
       const AucSums sums = sums_of<T>(s, p, m, number<T>(a), number<T>(b));
       const double at_alpha = number<T>(alpha);
-      return at::detail::scalar_tensor_static(
-          sums.spread + 2 * (at_alpha + k) * (sums.q + c) - curvature * at_alpha * at_alpha, s.scalar_type(),
-          torch::kCPU);
+      return number_of(s.scalar_type(),
+                       sums.spread + 2 * (at_alpha + k) * (sums.q + c) - curvature * at_alpha * at_alpha);
     });
   }
 

@@ -94,7 +94,10 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
     throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
   read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   cut();
-  if (o_.automatic && o_.text.empty()) take_column_encoder();
+  // An option of an encoder means the first.
+  if (o_.automatic && o_.text.empty() && o_.encoder_set.empty() && !o_.hidden && !o_.layers)
+    take_column_encoder();
+  if (o_.automatic) context_.say("the encoder is " + o_.encoder);
   defaults_ = auc_defaults(o_.encoder);
   network_ = resolve(o_, defaults_);
   context_.say(
@@ -152,10 +155,11 @@ void AucSetup::take_column_encoder() {
     const NetworkOptions network = tried.resolve(auc_defaults(name));
     const double passes = tried.refit ? 2 : 1;
     const Network made(resolved(network, shape), shape);
-    const double steps = static_cast<double>(tried.steps_for(inputs.rows(), *tried.batch_size));
+    const int64_t batch = std::min(*tried.batch_size, inputs.rows());
+    const auto steps = static_cast<double>(tried.steps_for(inputs.rows(), batch));
     // Each step evaluates its batch for either level; the rows are scored by the end of every pass.
-    const double rows = passes * (2 * steps * static_cast<double>(*tried.batch_size) +
-                                  2 * static_cast<double>(inputs.rows()));
+    const double rows =
+        passes * (2 * steps * static_cast<double>(batch) + 2 * static_cast<double>(inputs.rows()));
     const double seconds = 1e-9 * rows * row_cost(made, inputs);
     if (seconds <= o_.budget) break;
     note(fmt::format(

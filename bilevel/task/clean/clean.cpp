@@ -87,6 +87,7 @@ void describe(const Weighing& setup, const Cleaned& cleaned, Json& summary) {
       {"train", scores(setup.train())}, {"trusted", scores(setup.trusted())}, {"test", scores(setup.test())}};
   if (setup.flips()) summary["metrics"]["flips"] = flips_found(setup, cleaned);
   if (!cleaned.unit_weights.empty()) summary["learned_weights"] = cleaned.unit_weights;
+  summary["verdict"] = Json::object();
   if (!o.baselines) return;
   summary["baselines"] = cleaned.baselines;
   summary["verdict"] = verdicts_of(cleaned.baselines);

@@ -39,6 +39,8 @@ class CleanPage {
     page.remarks =
         fmt::format("<p>Suspicious are the rows whose label is more likely wrong than right. {}</p>\n",
                     escape_markup(fmt::format("Labels {}.", rates_text())));
+    if (const std::string flips = flips_text(); !flips.empty())
+      page.remarks += fmt::format("<p>Of {}.</p>\n", flips);
     if (const std::string odd = odd_rows_text(summary_.at("odd_rows")); !odd.empty())
       page.remarks += fmt::format("<p>Whatever the labels are: {}.</p>\n", odd);
     if (setup_.trusted().empty()) {
@@ -74,18 +76,10 @@ class CleanPage {
       if (summary_.contains("baselines"))
         text += fmt::format("; trained on all rows as given {}",
                             accuracy(summary_.at("baselines").at("noisy_and_trusted").at("test")));
-      text += "\n" + verdict() + "\n";
+      text += "\n";
     }
-    const auto share = [](const Json& value) {
-      return value.is_number() ? percent_text(value.get<double>()) : std::string(kAbsent);
-    };
-    if (metrics.contains("flips") && !metrics.at("flips").at("auroc").is_null())
-      text += fmt::format(
-          "labels that were made wrong: AUROC {}; {} of the suspicious rows have one, and {} of the rows "
-          "that "
-          "have one are suspicious\n",
-          metric_text(metrics.at("flips").at("auroc").get<double>()),
-          share(metrics.at("flips").at("precision")), share(metrics.at("flips").at("recall")));
+    text += verdict() + "\n";
+    if (const std::string flips = flips_text(); !flips.empty()) text += flips + "\n";
     text += none_suspicious() ? "\nno label is more likely wrong than right; the least certain:\n"
                               : "\nthe most suspicious rows:\n";
     for (const int64_t i : most_suspicious(8)) {
@@ -115,6 +109,19 @@ class CleanPage {
   }
   double right(int64_t i) const { return cleaned_.judgement.right[i].item<double>(); }
   bool is_suspicious(int64_t i) const { return right(i) < 0.5; }
+  /// Whether labels that were made wrong on purpose were found; empty where there are none.
+  std::string flips_text() const {
+    const Json flips = at(summary_, "/metrics/flips");
+    if (!flips.is_object() || flips.at("auroc").is_null()) return "";
+    const auto share = [&](const char* key) {
+      return flips.at(key).is_number() ? percent_text(flips.at(key).get<double>()) : std::string(kAbsent);
+    };
+    return fmt::format(
+        "labels that were made wrong: AUROC {}; {} of the suspicious rows have one, and {} of those with one "
+        "are "
+        "suspicious",
+        metric_text(flips.at("auroc").get<double>()), share("precision"), share("recall"));
+  }
   bool none_suspicious() const { return summary_.at("suspicious").get<int64_t>() == 0; }
   std::string text_of_row(int64_t i) const { return setup_.row_text(row(i)); }
 

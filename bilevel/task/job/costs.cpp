@@ -35,10 +35,10 @@ int64_t rows_derived(const OracleCounts& calls, int64_t lower_batch, int64_t upp
 
 double row_cost(const Network& network, const Inputs& inputs) {
   const double entries = entries_a_row(inputs);
-  double weights = 0;  // that every row, or every token, meets
-  std::vector<torch::Tensor> all = network.parameters();
-  for (const torch::Tensor& buffer : network.buffers()) all.push_back(buffer);
-  for (const torch::Tensor& parameter : all) {
+  double weights = 0;                                    // that every row, or every token, meets
+  for (const torch::Tensor& buffer : network.buffers())  // read once, where a parameter is in three products
+    weights += static_cast<double>(buffer.numel()) / 3;
+  for (const torch::Tensor& parameter : network.parameters()) {
     const bool by_entry = inputs.kind() != InputKind::dense && parameter.dim() == 2 &&
                           parameter.size(0) == network.input().width;
     if (!by_entry) weights += static_cast<double>(parameter.numel());

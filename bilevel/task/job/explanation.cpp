@@ -79,7 +79,17 @@ const torch::Tensor& Explainer::weights_of(int64_t output) {
   return weights = outputs() == 1 ? own.clone() : own - all.mean(1);
 }
 
+torch::Tensor Explainer::through_inputs(const torch::Tensor& rows, int64_t output) {
+  const torch::Tensor x = rows.detach().clone().requires_grad_();
+  const torch::Tensor logits = network_.forward({x});
+  const torch::Tensor of =
+      logits.select(1, output) - (outputs() == 1 ? torch::zeros({}, logits.options()) : logits.mean(1));
+  const torch::Tensor gradient = torch::autograd::grad({of.sum()}, {x})[0];
+  return (x.detach() * gradient).sum(0).to(torch::kCPU, torch::kFloat64);
+}
+
 torch::Tensor Explainer::through_matrices(const std::vector<torch::Tensor>& inputs, int64_t output) {
+  if (inputs.size() == 1) return through_inputs(inputs[0], output);
   std::vector<bool> asked;
   for (torch::Tensor& matrix : matrices_) {  // frozen vectors of tokens are no parameters
     asked.push_back(matrix.requires_grad());

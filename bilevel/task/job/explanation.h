@@ -43,6 +43,7 @@ class Explainer {
 
  private:
   /// float64 [width], of a batch
+  torch::Tensor through_inputs(const torch::Tensor& rows, int64_t output);
   torch::Tensor through_matrices(const std::vector<torch::Tensor>& inputs, int64_t output);
   /// float64 [width]: of a linear map
   const torch::Tensor& weights_of(int64_t output);

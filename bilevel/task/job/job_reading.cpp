@@ -49,18 +49,18 @@ void JobSetup::take_sentences(const JobOptions& options) {
 
 void JobSetup::find_units(const JobOptions& options, bool whole_groups) {
   std::vector<ReadColumn> columns;
-  bool categories = true;
+  bool columns_only = true;
   if (const auto& plan = files_.column_plan()) {
     for (const ColumnUse use : {ColumnUse::feature, ColumnUse::text}) {
       for (const size_t i : plan->indices(use)) {
         const RecognizedColumn& column = plan->columns[i].column;
         columns.push_back({column.name, column.reading});
         if (use == ColumnUse::text) columns.back().reading.as = CellReading::category;
-        categories = categories && use == ColumnUse::feature && column.reading.as == CellReading::category;
+        columns_only = columns_only && use == ColumnUse::feature;
       }
     }
   }
-  units_ = row_units(files_, columns, whole_groups ? options.group : "", categories);
+  units_ = row_units(files_, columns, whole_groups ? options.group : "", columns_only);
   if (units_.copies > 0) {
     context_.say(fmt::format("{}: {} rows hold the same as an earlier one in what is read", options.train,
                              units_.copies));

@@ -144,8 +144,8 @@ int64_t join_groups(const JobFiles& files, const std::string& group, Joined& joi
   return ungrouped;
 }
 
-/// Of the pairs of rows of a table those that would coincide in the columns, were these independent.
-double coincidences(const Table& table, const std::vector<ReadColumn>& columns) {
+/// Of the pairs of rows of a table those that would coincide in the columns, were these independent; or some number below `least`.
+double coincidences(const Table& table, const std::vector<ReadColumn>& columns, double least) {
   const auto rows = static_cast<double>(table.rows());
   double share = 1;
   for (const ReadColumn& read : columns) {
@@ -155,6 +155,7 @@ double coincidences(const Table& table, const std::vector<ReadColumn>& columns) 
     double equal = 0;
     for (const auto& [value, count] : counts) equal += count * (count - 1);
     share *= equal / (rows * std::max(1.0, rows - 1));
+    if (share * rows * (rows - 1) / 2 < least) break;
   }
   return share * rows * (rows - 1) / 2;
 }
@@ -197,7 +198,7 @@ void for_each_copied(const JobFiles& files, const std::vector<ReadColumn>& colum
 }  // namespace
 
 RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns, const std::string& group,
-                   bool categories) {
+                   bool no_text) {
   constexpr double kMoreThanChance = 3;
   RowUnits units;
   Joined contents(files.rows()), joined(files.rows());
@@ -217,7 +218,8 @@ RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns
   });
   const auto* table = std::get_if<Table>(&files.files().at(0).file);
   units.content_of = contents.all();
-  units.chance = categories && table != nullptr && pairs <= kMoreThanChance * coincidences(*table, columns);
+  units.chance = no_text && table != nullptr && pairs > 0 &&
+                 pairs <= kMoreThanChance * coincidences(*table, columns, pairs / kMoreThanChance);
   if (units.chance) {
     units.copies = 0;
     units.repeated.clear();

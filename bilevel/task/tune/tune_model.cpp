@@ -1,6 +1,7 @@
 #include "bilevel/task/tune/tune_model.h"
 
 #include <fmt/format.h>
+#include <torch/autograd.h>
 #include <torch/types.h>
 
 #include <cmath>

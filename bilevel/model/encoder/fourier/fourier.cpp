@@ -1,5 +1,6 @@
 // Random Fourier features of columns (A. Rahimi, B. Recht, NIPS 2007): with a linear head on them, kernel regression whose cost grows
 // with the rows alone.
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -35,6 +36,8 @@ class FourierEncoder : public Encoder {
   torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override {
     if (inputs.size() != 1 || inputs[0].dim() != 2 || inputs[0].size(1) != width_)
       throw InputError(fmt::format("Dense inputs must be {{x [B,{}]}}.", width_));
+    // In few digits a wave of many periods would be another one.
+    const c10::impl::ExcludeDispatchKeyGuard whole_precision(c10::autocast_dispatch_keyset);
     const torch::Tensor waves = torch::addmm(phases_, inputs[0], frequencies_).cos();
     return torch::cat({std::sqrt(2 / static_cast<double>(waves_)) * waves,
                        linear_ / std::sqrt(static_cast<double>(width_)) * inputs[0]},
@@ -42,6 +45,7 @@ class FourierEncoder : public Encoder {
   }
 
   int64_t features() const override { return waves_ + width_; }
+  torch::Tensor input_matrix() const override { return frequencies_; }
 
  private:
   int64_t waves_ = 1024, width_ = 0;
