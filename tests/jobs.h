@@ -32,7 +32,7 @@ inline nlohmann::json needs_of(const std::string& job) {
 inline nlohmann::json parts_of(const std::string& job) {
   if (job == "clean") return {{"baselines", true}, {"inject_noise", 0.1}};
   if (job == "tune") return {{"baseline_passes", 2}};
-  if (job == "meta") return {{"baselines", "nearest-class-mean,untrained,anil,maml"}};
+  if (job == "meta") return {{"baselines", "nearest-class-mean,logistic-regression,untrained,anil,maml"}};
   return nlohmann::json::object();
 }
 

@@ -221,11 +221,12 @@ TEST_F(MetaTest, ReadsColumnsAndFindsTheirNearestClassMean) {
       table += "," + std::to_string((i % 10) * (j == 0 ? 1 : j == 1 ? -1 : 0) + 1e-9 * random());
     table += "\n";
   }
-  const Json summary =
-      trained({"--data", folder_.write("t.csv", table), "--label", "label", "--ways", "2", "--shots", "2",
-               "--steps", "5", "--test-episodes", "50", "--baselines", "nearest-class-mean"});
+  const Json summary = trained({"--data", folder_.write("t.csv", table), "--label", "label", "--ways", "2",
+                                "--shots", "2", "--steps", "5", "--test-episodes", "50", "--baselines",
+                                "nearest-class-mean,logistic-regression"});
   EXPECT_EQ(summary.at("encoder"), "mlp");
-  EXPECT_GT(summary.at("baselines").at("nearest_class_mean").at("accuracy"), 0.8);
+  for (const char* name : {"nearest_class_mean", "logistic_regression"})
+    EXPECT_GT(summary.at("baselines").at(name).at("accuracy"), 0.8) << name;
 }
 
 TEST_F(MetaTest, RefusesWhatTasksCannotBeDrawnFrom) {

@@ -33,7 +33,7 @@ void CleanOptions::fields(Fields& f) {
       .or_else("l2, where that is given");
 }
 
-CleanDefaults clean_defaults(const std::string& encoder) {
+CleanDefaults clean_defaults(const std::string& encoder, bool sentences_alone) {
   // One thread for the small steps of bag, linear and mlp, as in auc_setup.cpp.
   const EncoderEntry& entry = encoder_registry().at(encoder);
   CleanDefaults defaults;
@@ -41,10 +41,11 @@ CleanDefaults clean_defaults(const std::string& encoder) {
   defaults.l2 = defaults.baseline_l2 = 20;
   if (entry.reads != Reads::words) {
     defaults.steps = 150;
-    if (entry.reads == Reads::ngrams) {
+    if (entry.reads == Reads::ngrams || sentences_alone) {  // rows of length 1
       defaults.l2 = 0.1;
       defaults.baseline_l2 = 1;
-    } else if (!entry.linear) {
+    }
+    if (entry.reads == Reads::columns && !entry.linear) {
       defaults.network = {
           {"hidden", 64}, {"layers", 1}, {"dropout", 0.0}, {"activation", "relu"}, {"linear_skip", true}};
       defaults.fit_epochs = 20;

@@ -44,7 +44,7 @@ struct CleanDefaults : JobDefaults {
   double fit_step_size = 0;
 };
 
-CleanDefaults clean_defaults(const std::string& encoder);
+CleanDefaults clean_defaults(const std::string& encoder, bool sentences_alone);
 
 /// The fields of a solver for `rows` training rows; those that it does not have are left out.
 std::map<std::string, nlohmann::json> clean_solver_defaults(const std::string& solver, int64_t rows);

@@ -36,7 +36,7 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
     throw InputError("--weight-per group needs --group COL: which column holds the groups?");
   read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}}, {},
        /*whole_groups=*/o_.weight_per != WeightPer::group);
-  defaults_ = clean_defaults(o_.encoder);
+  defaults_ = clean_defaults(o_.encoder, o_.features_from == FeaturesFrom::encoder);
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
   network_ = resolve(o_, defaults_);
   labels_ = files_.classes(o_.label);

@@ -7,6 +7,7 @@
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
 #include "bilevel/solver/parts/adam.h"
+#include "bilevel/task/meta/heads.h"
 
 namespace bilevel {
 namespace {
@@ -165,22 +166,49 @@ class InnerLoop {
 
 }  // namespace
 
-TaskAccuracy nearest_class_mean(const torch::Tensor& table, const EpisodeSource& source, int64_t begin,
-                                int64_t count) {
+namespace {
+
+/// The accuracy of `scores` [T, Q, C] made of the rows of `table` in the support [T, S, d] and query part [T, Q, d] of tasks.
+TaskAccuracy accuracy_on(
+    const torch::Tensor& table, const EpisodeSource& source, int64_t begin, int64_t count,
+    const std::function<torch::Tensor(const torch::Tensor&, const torch::Tensor&)>& scores) {
+  const torch::NoGradGuard no_grad;
   const EpisodeOptions& o = source.options();
   std::vector<double> accuracies;
   constexpr int64_t kTogether = 50;
   for (int64_t first = begin; first < begin + count; first += kTogether) {
     const Episodes some = source.draw(first, std::min(kTogether, begin + count - first));
     const auto pick = [&](const std::vector<int64_t>& rows) {
-      return table.index_select(0, torch::tensor(rows, torch::kInt64));
+      return table.index_select(0, torch::tensor(rows, torch::kInt64)).view({some.tasks, -1, table.size(1)});
     };
-    const torch::Tensor means = pick(some.support).view({some.tasks, o.ways, o.shots, -1}).mean(2);
-    const torch::Tensor query = pick(some.query).view({some.tasks, o.ways * o.queries, -1});
-    const auto part = shares(torch::cdist(query, means).argmin(2).eq(episode_labels(o.ways, o.queries)));
+    const auto part =
+        shares(scores(pick(some.support), pick(some.query)).argmax(2).eq(episode_labels(o.ways, o.queries)));
     accuracies.insert(accuracies.end(), part.begin(), part.end());
   }
   return TaskAccuracy(std::move(accuracies));
+}
+
+}  // namespace
+
+TaskAccuracy nearest_class_mean(const torch::Tensor& table, const EpisodeSource& source, int64_t begin,
+                                int64_t count) {
+  const EpisodeOptions& o = source.options();
+  return accuracy_on(
+      table, source, begin, count, [&](const torch::Tensor& support, const torch::Tensor& query) {
+        return -torch::cdist(query, support.view({support.size(0), o.ways, o.shots, -1}).mean(2));
+      });
+}
+
+TaskAccuracy logistic_regression(const torch::Tensor& table, const EpisodeSource& source, int64_t begin,
+                                 int64_t count) {
+  const EpisodeOptions& o = source.options();
+  const torch::Tensor one = torch::ones({}, table.options());
+  return accuracy_on(table, source, begin, count,
+                     [&](const torch::Tensor& support, const torch::Tensor& query) {
+                       return head_scores(HeadKind::softmax, support,
+                                          one_hot_targets(support.size(0), o.ways, o.shots, support), query,
+                                          one / support.size(1), one);
+                     });
 }
 
 TaskAccuracy train_inner_loop(MetaModel& model, const MetaRows& rows, const EpisodeSource& train,

@@ -14,6 +14,11 @@ namespace bilevel {
 TaskAccuracy nearest_class_mean(const torch::Tensor& table, const EpisodeSource& source, int64_t begin,
                                 int64_t count);
 
+/// Logistic regression on the support rows of each task: CE summed over them + |W|^2 / 2 (C = 1), solved, on `table` [all rows, d];
+/// the vectors are centred at the mean of these rows, and the intercept is part of W. On the tasks begin .. begin + count - 1.
+TaskAccuracy logistic_regression(const torch::Tensor& table, const EpisodeSource& source, int64_t begin,
+                                 int64_t count);
+
 /// Training by gradient steps in each task. The outer gradient is first order: that of the query loss at the adapted
 /// values (Finn et al. 2017), with Adam.
 struct InnerLoopOptions {

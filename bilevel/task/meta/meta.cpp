@@ -69,6 +69,7 @@ void save(const MetaSetup& setup, const MetaModel& model) {
   save_model(setup.context(), o, *model.network(), setup.features(), head,
              {{"head", name_of(o.head)},
               {"pair", !o.pair.empty()},
+              {"keep_inputs", model.options().keep_inputs},
               {"l2", *o.l2},
               {"adapt_steps", o.adapt_steps},
               {"classes", model.shared() ? setup.parts().classes : std::vector<std::string>{}}});
@@ -168,11 +169,9 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   describe(setup, *model, summary);
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   summary["notes"] = Json::array({about_intervals(setup), kUncalibrated});  // of every run: no warnings
-  if (setup.measures("nearest-class-mean") && !made.baselines.contains("nearest_class_mean"))
-    summary["notes"].push_back("no nearest class mean: it needs word vectors (--embedding)");
+  note_absent_baselines(setup, summary);
   save(setup, *model);
-  const auto episodes = static_cast<int64_t>(made.test.of_task.size());
-  Column numbers = row_column(episodes);
+  Column numbers = row_column(static_cast<int64_t>(made.test.of_task.size()));
   numbers.name = "episode";
   write_tsv(setup.path("episodes.tsv"),
             {numbers, number_column("accuracy", torch::tensor(made.test.of_task, torch::kFloat64), 6)});
@@ -198,6 +197,7 @@ Prediction predict_meta(const PredictRequest& request) {
   const MetaModelOptions options{.network = saved.network,
                                  .head = value_named<HeadKind>(saved.at<std::string>("head"), "head"),
                                  .pair = saved.at<bool>("pair"),
+                                 .keep_inputs = saved.description.value("keep_inputs", false),
                                  .l2 = saved.at<double>("l2")};
   const auto label = saved.at<std::string>("label");
   const auto known = saved.at<std::vector<std::string>>("classes");

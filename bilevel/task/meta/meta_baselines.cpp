@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -29,18 +30,24 @@ torch::Tensor word_means(const std::vector<std::string_view>& texts, const Glove
 }
 
 /// A vector for every row that says what it is without any training, and its name; none where rows are texts
-/// and there are no word vectors.
+/// and there are neither a sentence encoder nor word vectors.
 std::pair<torch::Tensor, std::string> plain_vectors(const MetaSetup& setup) {
   const MetaJobOptions& o = setup.options();
   const Inputs& inputs = setup.rows().inputs;
+  const auto of_texts = [&](const std::string& column, const auto& vectors) {
+    std::vector<torch::Tensor> parts;
+    for (const JobFile& file : setup.data_files().files())
+      parts.push_back(vectors(texts_of(std::get<Table>(file.file), column)));
+    return torch::cat(parts);
+  };
+  if (const auto& sentences = setup.data_files().sentences())
+    return {of_texts(o.text, [&](const auto& texts) { return sentences->dense(texts); }),
+            "vectors of the sentence encoder"};
   if (inputs.kind() == InputKind::dense) return {inputs.gather(all_rows(inputs.rows()))[0].cpu(), "columns"};
   if (o.embedding.empty() || o.text.empty()) return {};
   const Glove glove = read_glove(o.embedding);
   const auto means = [&](const std::string& column) {
-    std::vector<torch::Tensor> parts;
-    for (const JobFile& file : setup.data_files().files())
-      parts.push_back(word_means(texts_of(std::get<Table>(file.file), column), glove));
-    return torch::cat(parts);
+    return of_texts(column, [&](const auto& texts) { return word_means(texts, glove); });
   };
   const torch::Tensor u = means(o.text);
   if (o.pair.empty()) return {u, "averaged word vectors"};
@@ -54,13 +61,16 @@ Json measured_of(const TaskAccuracy& accuracy) {
   return found;
 }
 
-/// Nearest class mean; {} without vectors.
-Json of_plain_vectors(const MetaSetup& setup) {
+using PlainBaseline = TaskAccuracy (*)(const torch::Tensor& table, const EpisodeSource& source, int64_t begin,
+                                       int64_t count);
+
+/// {} without vectors.
+Json of_plain_vectors(const MetaSetup& setup, const char* name, PlainBaseline accuracy) {
   const auto [vectors, what] = plain_vectors(setup);
   if (!vectors.defined()) return Json::object();
   Json found{{"vectors", what}};
-  found.update(measured_of(nearest_class_mean(vectors, setup.test(), 0, setup.options().test_episodes)));
-  return {{"nearest_class_mean", found}};
+  found.update(measured_of(accuracy(vectors, setup.test(), 0, setup.options().test_episodes)));
+  return {{name, found}};
 }
 
 TaskAccuracy of_untrained(const MetaSetup& setup) {
@@ -102,6 +112,7 @@ std::vector<Part> baseline_parts(const MetaSetup& setup) {
       parts.push_back({.name = name, .shown = shown, .request = {{"baseline", name}}, .cost = cost});
   };
   add("nearest-class-mean", "measuring the nearest class mean", 0.1);
+  add("logistic-regression", "measuring logistic regression", 0.2);
   add("untrained", "measuring the untrained encoder", 0.1);
   add("anil", "training ANIL", 1.1);
   add("maml", "training first-order MAML", 1.3);
@@ -109,8 +120,22 @@ std::vector<Part> baseline_parts(const MetaSetup& setup) {
 }
 
 Json measure_baseline(const MetaSetup& setup, const std::string& name) {
-  if (name == "nearest-class-mean") return of_plain_vectors(setup);
+  if (name == "nearest-class-mean") return of_plain_vectors(setup, "nearest_class_mean", nearest_class_mean);
+  if (name == "logistic-regression")
+    return of_plain_vectors(setup, "logistic_regression", logistic_regression);
   return {{name, name == "untrained" ? measured_of(of_untrained(setup)) : of_inner_loop(setup, name)}};
+}
+
+void note_absent_baselines(const MetaSetup& setup, Json& summary) {
+  std::vector<std::string> absent;
+  for (const auto& [name, key] : {std::pair{"nearest-class-mean", "nearest_class_mean"},
+                                  {"logistic-regression", "logistic_regression"}}) {
+    if (setup.measures(name) && !summary["baselines"].contains(key))
+      absent.push_back(fmt::format("no {}", name));
+  }
+  if (!absent.empty())
+    summary["notes"].push_back(fmt::format("{}: that needs word vectors (--embedding) or a sentence encoder",
+                                           fmt::join(absent, ", ")));
 }
 
 }  // namespace bilevel

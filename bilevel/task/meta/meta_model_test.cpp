@@ -250,6 +250,18 @@ TEST(MetaModel, TensorsComeBack) {
   }
 }
 
+TEST(MetaModel, KeepsDenseInputsBeforeItsFeatures) {
+  const InputShape shape{.kind = InputKind::dense, .width = 4};
+  MetaModelOptions options{.network = {.encoder = "mlp", .set = {{"hidden", 3}}}, .keep_inputs = true};
+  const torch::Tensor x = torch::arange(8, torch::kFloat32).view({2, 4});
+  const torch::Tensor h = MetaModel(options, shape, 0, 1, torch::kCPU).encode({x});
+  EXPECT_EQ(h.sizes(), (std::vector<int64_t>{2, 7}));
+  EXPECT_TRUE(h.slice(1, 0, 4).equal(x));
+  options.head = HeadKind::shared;
+  EXPECT_EQ(MetaModel(options, shape, 5, 1, torch::kCPU).lower_parameters()[0].sizes(),
+            (std::vector<int64_t>{5, 7}));
+}
+
 TEST(NearestClassMean, KnowsSeparatedClassesAndGuessesEqualOnes) {
   const Texts texts;
   const EpisodeSource source({texts.group}, {.ways = 3, .shots = 1, .queries = 4}, "test", 1);
@@ -259,6 +271,30 @@ TEST(NearestClassMean, KnowsSeparatedClassesAndGuessesEqualOnes) {
   EXPECT_EQ(nearest_class_mean(table, source, 0, 70).of_task.size(), 70u);
   const TaskAccuracy chance = nearest_class_mean(torch::randn({table.size(0), 4}), source, 0, 400);
   EXPECT_NEAR(chance.mean, 1.0 / 3, 5 * chance.standard_error);
+}
+
+TEST(LogisticRegression, IsThatOfEachTask) {
+  const Texts texts;
+  const EpisodeSource source({texts.group}, {.ways = 3, .shots = 2, .queries = 4}, "test", 1);
+  const int64_t rows = kClasses * kRowsOfClass;
+  torch::Tensor table = torch::zeros({rows, kClasses});
+  for (int64_t row = 0; row < rows; ++row) table[row][texts.labels[static_cast<size_t>(row)]] = 1;
+  EXPECT_EQ(logistic_regression(table, source, 0, 70).mean, 1);
+  EXPECT_EQ(logistic_regression(table, source, 0, 70).of_task.size(), 70u);
+  // |W|^2 / 2 + the sum of losses is least where W = H' A with A + softmax(H H' A) = Y, H the centred support rows with a one.
+  table = torch::arange(rows * 5, torch::kFloat32).square().mul(0.37).sin().view({rows, 5});
+  const Episodes task = source.draw(0, 1);
+  const torch::Tensor support = table.index_select(0, torch::tensor(task.support, torch::kInt64));
+  const auto centred = [&](const torch::Tensor& part) {
+    return with_one((part - support.mean(0)).unsqueeze(0))[0];
+  };
+  const torch::Tensor h = centred(support), y = one_hot_targets(1, 3, 2, table)[0], k = h.mm(h.t());
+  torch::Tensor a = torch::zeros_like(y);
+  for (int i = 0; i < 2000; ++i) a = a + 0.05 * (y - torch::softmax(k.mm(a), 1) - a);
+  const torch::Tensor query = centred(table.index_select(0, torch::tensor(task.query, torch::kInt64)));
+  const torch::Tensor right = query.mm(h.t().mm(a)).argmax(1).eq(episode_labels(3, 4));
+  EXPECT_NEAR(logistic_regression(table, source, 0, 1).mean, right.to(torch::kFloat64).mean().item<double>(),
+              1e-12);
 }
 
 TEST(InnerLoop, AnilAndMamlLearnAndAreDeterministic) {

@@ -54,7 +54,8 @@ void MetaJobOptions::fields(Fields& f) {
   f.flag("token_mean", token_mean, "add the mean of the word vectors to the features");
   training_fields(f);
   f.text("baselines", baselines,
-         "what else is measured: a list of nearest-class-mean, untrained, anil, maml; or none")
+         "what else is measured: a list of nearest-class-mean, logistic-regression, untrained, anil, maml; "
+         "or none")
       .as("LIST");
 }
 

@@ -23,7 +23,7 @@ struct MetaJobOptions : JobOptions {
   int64_t adapt_steps = 5;  ///< steps of a copy of the shared head on a new task
   int64_t max_length = 64;  ///< words of a text
   bool token_mean = true;
-  std::string baselines = "nearest-class-mean,untrained,anil,maml";  ///< list, or none
+  std::string baselines = "nearest-class-mean,logistic-regression,untrained,anil,maml";  ///< list, or none
 
   MetaJobOptions() {
     text_encoder = "rnn";

@@ -21,6 +21,8 @@ std::string accuracy_text(const nlohmann::ordered_json& measured);
 /// Interrupted.
 std::vector<Part> baseline_parts(const MetaSetup& setup);
 nlohmann::ordered_json measure_baseline(const MetaSetup& setup, const std::string& name);
+/// Notes in the summary those that the options name and there were no vectors for.
+void note_absent_baselines(const MetaSetup& setup, nlohmann::ordered_json& summary);
 
 /// The baseline that does best on the test tasks, and how the model compares with it.
 struct MetaRival {

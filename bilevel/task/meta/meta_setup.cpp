@@ -63,7 +63,10 @@ void MetaSetup::check_options() {
   if (o_.baselines != "none") {
     for (const std::string& name : split_list(o_.baselines)) {
       std::string one = name;
-      Fields().choice("baselines", one, {"nearest-class-mean", "untrained", "anil", "maml"}, "").set(name);
+      Fields()
+          .choice("baselines", one,
+                  {"nearest-class-mean", "logistic-regression", "untrained", "anil", "maml"}, "")
+          .set(name);
       baselines_.insert(name);
     }
   }
@@ -130,7 +133,11 @@ std::unique_ptr<MetaModel> MetaSetup::model(HeadKind head, int64_t outputs, doub
 }
 
 std::unique_ptr<MetaModel> MetaSetup::make(HeadKind head, int64_t outputs, double l2, uint64_t seed) const {
-  const MetaModelOptions options{.network = network_, .head = head, .pair = !o_.pair.empty(), .l2 = l2};
+  const MetaModelOptions options{.network = network_,
+                                 .head = head,
+                                 .pair = !o_.pair.empty(),
+                                 .keep_inputs = files_.sentences() && files_.sentences()->alone(),
+                                 .l2 = l2};
   auto model = std::make_unique<MetaModel>(options, shape_, outputs, seed, o_.torch_device());
   model->set_head(rows_, train_);
   return model;
