@@ -72,7 +72,7 @@ def line(run, name):
         for part, kept in (("train.tsv", train), ("test.tsv", test)):
             write(run.folder / part, ["label", "text"], kept)
         found = run.bilevel(["auc", "--train", "train.tsv", "--test", "test.tsv", "--text", "text", "--label", "label", "--positive",
-                             positive, "--sentence-encoder", run.program.parent / "encoder" / "minilm", "--seed", seed,
+                             positive, "--sentence-encoder", "minilm", "--seed", seed,
                              "--out", f"{name.replace(' ', '-')}-{seed}"])
         own.append(found["metrics"]["test"]["auc"])
         other.append(logistic(run, train, test, positive))

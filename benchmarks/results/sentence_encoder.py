@@ -29,11 +29,11 @@ def texts_of(run):
     return texts + MADE
 
 
-def encoded(run, folder, texts, name):
+def encoded(run, texts, name):
     """What the benchmark program makes of texts: its file's tensors and printed numbers."""
     path, out = pathlib.Path(run.folder) / f"{name}.txt", pathlib.Path(run.folder) / f"{name}.safetensors"
     path.write_bytes("".join(text + "\n" for text in texts).encode())
-    different, tokens, seconds = run.benchmark("sentence_benchmark", [folder, path, out]).split()
+    different, tokens, seconds = run.benchmark("sentence_benchmark", ["minilm", path, out]).split()
     return run.module("safetensors.torch").load_file(out), int(different), int(tokens), float(seconds)
 
 
@@ -55,14 +55,14 @@ def table(run):
     transformers = run.module("transformers")
     folder = str(run.program.parent / "encoder" / "minilm")
     texts = texts_of(run)
-    own, *_ = encoded(run, folder, texts, "texts")
+    own, *_ = encoded(run, texts, "texts")
     offsets = own["offsets"].tolist()
     expected = transformers.AutoTokenizer.from_pretrained(folder)(texts, truncation=True, max_length=256)["input_ids"]
     other = sum(own["tokens"][offsets[i]:offsets[i + 1]].tolist() != tokens for i, tokens in enumerate(expected))
     chosen = list(range(VECTORS)) + list(range(len(texts) - len(MADE), len(texts)))
     difference = (own["vectors"][chosen] - reference(run, folder, [texts[i] for i in chosen])).abs().max().item()
     short = random.Random(101).sample([text for text in texts if 3 <= len(text.split()) <= 20], SHORT)
-    _, different, tokens, seconds = encoded(run, folder, short, "short")
+    _, different, tokens, seconds = encoded(run, short, "short")
     return "\n".join([
         f"all-MiniLM-L6-v2 beside `transformers` {transformers.__version__}, on one thread.", "", "| what | |", "|---|---|",
         f"| texts of ten data sets and {len(MADE)} made ones in twelve scripts with other tokens | {other} of {len(texts):,} |",
