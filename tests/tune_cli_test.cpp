@@ -294,13 +294,14 @@ TEST_F(TuneCliTest, OtherSolversRunAndTheProgramSaysWhereTheoryEnds) {
   EXPECT_CONTAINS(convex.out, "report: " + path("convex") + "/report.html");
 }
 
-// Equal rows stay together: of two different ones no four folds can be dealt.
+// Groups stay together: of two no four folds can be dealt.
 TEST_F(TuneCliTest, TooFewGroupsToCalibrateOnFoldsAreTold) {
-  std::string table = "a,y\n";
+  std::string table = "a,g,y\n";
   for (int i = 0; i < 800; ++i)
-    table += fmt::format("{},{}\n", i % 2, (i % 2 == 0) == (i % 8 < 6) ? "no" : "yes");
-  const Outcome run = bilevel_program({"tune", "--train", folder_.write("tied.csv", table), "--label", "y",
-                                       "--baseline-passes", "0", "--json", "--quiet", "--out", out()});
+    table += fmt::format("{},{},{}\n", i % 2 + 0.001 * i, i % 5, (i % 2 == 0) == (i % 8 < 6) ? "no" : "yes");
+  const Outcome run =
+      bilevel_program({"tune", "--train", folder_.write("tied.csv", table), "--label", "y", "--group", "g",
+                       "--baseline-passes", "0", "--json", "--quiet", "--out", out()});
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_CONTAINS(run.out, "too few of them (below 40), or of their groups");
   EXPECT_TRUE(Json::parse(run.out).at("calibration").contains("temperature"));

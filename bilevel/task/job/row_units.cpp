@@ -144,7 +144,10 @@ int64_t join_groups(const JobFiles& files, const std::string& group, Joined& joi
   return ungrouped;
 }
 
-/// Of the pairs of rows of a table those that would coincide in the columns, were these independent; or some number below `least`.
+constexpr size_t kFewValues = 10;  // of a number: such as a score from 1 to 5, a flag
+
+/// Of the pairs of rows of a table those that would coincide in the columns, were these independent; or some number below `least`. None
+/// where there are numbers with more than a few values: they hardly return.
 double coincidences(const Table& table, const std::vector<ReadColumn>& columns, double least) {
   const auto rows = static_cast<double>(table.rows());
   double share = 1;
@@ -152,6 +155,7 @@ double coincidences(const Table& table, const std::vector<ReadColumn>& columns, 
     const size_t column = table.column(read.name);
     std::unordered_map<std::string, double> counts;
     for (size_t row = 0; row < table.rows(); ++row) ++counts[class_key(table.cell(row, column))];
+    if (read.reading.as != CellReading::category && counts.size() > kFewValues) return 0;
     double equal = 0;
     for (const auto& [value, count] : counts) equal += count * (count - 1);
     share *= equal / (rows * std::max(1.0, rows - 1));

@@ -32,9 +32,9 @@ struct RowUnits {
 
 /// @param columns whose cells are compared; those of LIBSVM files are compared whole, without their labels
 /// @param group the column with the groups; empty: none. Rows with an empty cell there belong to no group.
-/// @param no_text whether no column holds a text. Then rows of the first file coincide by chance; they are taken for
-/// copies only where they do so three times as often as rows of independent columns would. (Kept apart, a row of a category
-/// that no other part has could not be learned.)
+/// @param no_text whether no column holds a text. Then, if all are categories or numbers of ten values at most, rows of the first
+/// file coincide by chance; they are taken for copies only where they do so three times as often as rows of independent columns
+/// would. (Kept together, a row of a category that no other part has could not be learned.)
 /// Cost: one pass over the cells. Throws InputError for a column that a file lacks, and for groups of LIBSVM files.
 RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns, const std::string& group,
                    bool no_text = false);

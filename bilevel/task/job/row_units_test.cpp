@@ -1,5 +1,6 @@
 #include "bilevel/task/job/row_units.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/files.h"
@@ -74,6 +75,21 @@ TEST_F(RowUnitsTest, CategoriesCoincideByChance) {
   files = {};
   add("train", "copies.csv", copies);
   EXPECT_EQ(row_units(files, read({"x", "z"}, CellReading::category), "", true).copies, 60);
+}
+
+TEST_F(RowUnitsTest, NumbersOfFewValuesCoincideByChanceAsCategoriesDo) {
+  // Three flags in 90 rows, each combination about eleven times; twelve values, of which each row returns.
+  std::string flags = "x,z,v,y\n", many = flags;
+  for (int i = 0; i < 90; ++i) {
+    flags += fmt::format("{},{},{},1\n", i % 2, i / 2 % 2, i / 4 % 2);
+    many += fmt::format("{},{},{},1\n", i % 12, i % 2, i % 3);
+  }
+  add("train", "flags.csv", flags);
+  EXPECT_TRUE(row_units(files, read({"x", "z", "v"}), "", true).unit_of.empty());
+  EXPECT_EQ(row_units(files, read({"x", "z", "v"}), "", true).copies, 0);
+  files = {};
+  add("train", "many.csv", many);
+  EXPECT_EQ(row_units(files, read({"x", "z", "v"}), "", true).copies, 78);
 }
 
 TEST_F(RowUnitsTest, RowsOfLibsvmFiles) {
