@@ -327,13 +327,13 @@ TEST(Metrics, NoIntervalWhereRowsCannotTell) {
       auc_difference({{6, 5, 4, 3, 2, 1}, {1, 1, 1, 0, 0, 0}}, {{6, 5, 3, 4, 2, 1}, {1, 1, 1, 0, 0, 0}});
   EXPECT_GT(near.standard_error, 0);
   EXPECT_FALSE(near.has_interval());
-  // A perfect one and one that misranks half of 40 rows: of the difference the second one's error is that.
+  // A perfect one and one that misranks half of 80 rows: of the difference the second one's error is that.
   std::vector<double> best, coin;
   std::vector<int64_t> labels;
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 80; ++i) {
     labels.push_back(i % 2);
     best.push_back(i % 2);
-    coin.push_back(i * 7 % 40);
+    coin.push_back(i * 7 % 80);
   }
   const AucDifference crushing = auc_difference({best, labels}, {coin, labels});
   ASSERT_TRUE(crushing.has_interval()) << crushing.no_interval;

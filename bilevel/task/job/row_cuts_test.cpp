@@ -1,4 +1,5 @@
 // What stays on one side of the cuts of a job.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -21,14 +22,14 @@ class RowCuts : public testing::Test {
               "," + (i % 3 == 0 ? "yes" : "no") + "\n";
     file_ = folder_.write("a.csv", text);
   }
-  AucSetup setup(const std::function<void(AucJobOptions&)>& change) {
+  AucSetup setup(const nlohmann::json& given = nlohmann::json::object()) {
     AucJobOptions options;
     options.train = file_;
     options.label = "y";
     options.positive = "yes";
     options.features = "x";
     options.threads = 1;
-    change(options);
+    fields_of(options).from_json(given);
     return AucSetup(
         options,
         {.command = "auc", .callbacks = {.message = [&](const std::string& line) { said_ += line + "\n"; }}});
@@ -49,7 +50,7 @@ class RowCuts : public testing::Test {
 };
 
 TEST_F(RowCuts, EqualRowsStayTogether) {
-  const AucSetup found = setup([](AucJobOptions&) {});
+  const AucSetup found = setup();
   std::map<int64_t, int> part_of = parts_of(found);
   ASSERT_EQ(part_of.size(), 120U);
   for (int64_t row = 0; row < 80; ++row) EXPECT_EQ(part_of[row], part_of[row + 40]) << row;
@@ -57,10 +58,7 @@ TEST_F(RowCuts, EqualRowsStayTogether) {
 }
 
 TEST_F(RowCuts, GroupsStayTogether) {
-  const AucSetup found = setup([&](AucJobOptions& o) {
-    o.features = "z";
-    o.group = "who";
-  });
+  const AucSetup found = setup({{"features", "z"}, {"group", "who"}});
   std::map<int64_t, int> part_of = parts_of(found);
   for (int64_t row = 0; row < 120; ++row) EXPECT_EQ(part_of[row], part_of[row / 6 * 6]) << row;
 }
@@ -71,21 +69,15 @@ TEST_F(RowCuts, FollowTime) {
     text += std::to_string(i * 7 % 60) + ".5," + std::to_string(28 - i % 28) + "/0" +
             std::to_string(3 - i / 28) + "/2024," + (i % 3 == 0 ? "yes" : "no") + "\n";
   file_ = folder_.write("b.csv", text);
-  const AucSetup found = setup([](AucJobOptions& o) {
-    o.time = "day";
-    o.split = "0.5,0.25,0.25";
-  });
+  const AucSetup found = setup({{"time", "day"}, {"split", "0.5,0.25,0.25"}});
   // The rows stand there from the latest to the earliest.
   EXPECT_EQ(found.parts().test, all_rows(15));
   EXPECT_EQ(found.parts().train.front(), 30);
-  EXPECT_THROW(setup([](AucJobOptions& o) { o.time = "y"; }), InputError);
+  EXPECT_THROW(setup({{"time", "y"}}), InputError);
 }
 
 TEST_F(RowCuts, TimeGoesBeforeEqualRows) {
-  const AucSetup found = setup([](AucJobOptions& o) {
-    o.time = "day";
-    o.split = "0.5,0.25,0.25";
-  });
+  const AucSetup found = setup({{"time", "day"}, {"split", "0.5,0.25,0.25"}});
   for (const int64_t row : found.parts().test) EXPECT_GE(row, 60) << "April is the later month";
   EXPECT_CONTAINS(said_, "copies may be on both sides of a cut");
 }
@@ -93,13 +85,10 @@ TEST_F(RowCuts, TimeGoesBeforeEqualRows) {
 TEST_F(RowCuts, DoubtsAboutTimeAreTold) {
   std::string text = "x,day,who,y\n";
   for (int i = 0; i < 40; ++i)
-    text += std::to_string(i) + ".5,0" + std::to_string(i % 9 + 1) + "/0" + std::to_string(i / 5 + 1) +
-            "/2023," + (i < 3 ? "" : "p" + std::to_string(i)) + "," + (i / 2 % 2 == 0 ? "yes" : "no") + "\n";
+    text += fmt::format("{}.5,0{}/0{}/2023,{},{}\n", i, i % 9 + 1, i / 5 + 1,
+                        i < 3 ? "" : fmt::format("p{}", i), i / 2 % 2 == 0 ? "yes" : "no");
   file_ = folder_.write("d.csv", text + "7.5,,p,no\n");
-  setup([](AucJobOptions& o) {
-    o.time = "day";
-    o.group = "who";
-  });
+  setup({{"time", "day"}, {"group", "who"}});
   EXPECT_CONTAINS(said_, "look at day: ");
   EXPECT_CONTAINS(said_, "1 rows have no time in day");
   EXPECT_CONTAINS(said_, "3 rows have no value of who");
@@ -108,9 +97,9 @@ TEST_F(RowCuts, DoubtsAboutTimeAreTold) {
 TEST_F(RowCuts, TooFewUnitsAreTold) {
   std::string text = "x,y\n";
   for (int i = 0; i < 60; ++i)
-    text += std::to_string(i % 2) + "," + (i % 2 == 0 || i % 7 == 0 ? "yes" : "no") + "\n";
+    text += i % 3 == 0 ? std::to_string(100 + i % 2) + ",no\n" : std::to_string(i % 13) + ",yes\n";
   file_ = folder_.write("c.csv", text);
-  const AucSetup found = setup([](AucJobOptions&) {});
+  const AucSetup found = setup();
   EXPECT_CONTAINS(said_, "equal rows stand on both sides of the cuts");
   EXPECT_CONTAINS(said_, "few rows to judge by");
   EXPECT_EQ(found.notes().size(), 2U);
@@ -119,7 +108,7 @@ TEST_F(RowCuts, TooFewUnitsAreTold) {
 TEST_F(RowCuts, CopiesInTheTestFileAreNoted) {
   const std::string test =
       folder_.write("t.csv", "x,z,who,day,y\n3.5,1,q,2024-05-01,yes\n77.5,1,q,2024-05-01,no\n");
-  const AucSetup found = setup([&](AucJobOptions& o) { o.test = test; });
+  const AucSetup found = setup({{"test", test}});
   EXPECT_CONTAINS(said_, "1 of 2 test rows hold the same as rows of " + file_ + " in what is read");
 }
 

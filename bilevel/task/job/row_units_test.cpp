@@ -67,7 +67,7 @@ TEST_F(RowUnitsTest, CategoriesCoincideByChance) {
   for (int i = 0; i < 90; ++i) {
     const auto letter = [](int v) { return std::string(1, static_cast<char>('a' + v)); };
     chance += letter(i % 3) + "," + letter(i / 3 % 3) + ",1\n";
-    copies += "k" + std::to_string(i % 30) + ",m" + std::to_string(i % 30) + ",1\n";
+    copies += fmt::format("k{0},m{0},1\n", i % 30);
   }
   add("train", "chance.csv", chance);
   EXPECT_TRUE(row_units(files, read({"x", "z"}, CellReading::category), "", true).unit_of.empty());
