@@ -56,7 +56,7 @@ void add_predict(CLI::App& program, Body& body) {
   c->add_option(
        "--explain", r.explain,
        "tell for each row the N inputs that speak most for or against what is predicted, with what they "
-       "add; exact for linear models, else gradient times input")
+       "add; exact for linear models, else by occlusion or gradient times input")
       ->type_name("N")
       ->check(CLI::Range(0, 1000));
   c->add_flag(

@@ -30,8 +30,11 @@ std::vector<Figure> auc_figures(const AucSetup& setup, const AucOutcome& outcome
                        .series = {series_from_trace(select, "step", "valid_auc", "validation")},
                        .markers = {chosen}};
   std::vector<RocSeries> curves{{setup.options().encoder, roc_curve(figures.test)}};
-  for (size_t i = 0; i < figures.baselines.size(); ++i)
-    curves.push_back({figures.baselines[i].name, roc_curve(figures.baseline_rows[i])});
+  for (size_t i = 0; i < figures.baselines.size(); ++i) {
+    std::string label = figures.baselines[i].key;
+    std::replace(label.begin(), label.end(), '_', ' ');
+    curves.push_back({label, roc_curve(figures.baseline_rows[i])});
+  }
   const PlotResult roc = draw_roc("ROC on the test rows", curves);
   return write_figures(
       setup.context(),

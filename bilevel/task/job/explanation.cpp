@@ -79,17 +79,18 @@ const torch::Tensor& Explainer::weights_of(int64_t output) {
   return weights = outputs() == 1 ? own.clone() : own - all.mean(1);
 }
 
-torch::Tensor Explainer::through_inputs(const torch::Tensor& rows, int64_t output) {
-  const torch::Tensor x = rows.detach().clone().requires_grad_();
-  const torch::Tensor logits = network_.forward({x});
+torch::Tensor Explainer::by_occlusion(const torch::Tensor& row, int64_t output) {
+  const torch::NoGradGuard no_grad;
+  const int64_t width = row.size(1);
+  torch::Tensor rows = row.repeat({width + 1, 1});
+  rows.narrow(0, 0, width).fill_diagonal_(0);  // the last one is whole
+  const torch::Tensor logits = network_.forward({rows}).to(torch::kCPU, torch::kFloat64);
   const torch::Tensor of =
       logits.select(1, output) - (outputs() == 1 ? torch::zeros({}, logits.options()) : logits.mean(1));
-  const torch::Tensor gradient = torch::autograd::grad({of.sum()}, {x})[0];
-  return (x.detach() * gradient).sum(0).to(torch::kCPU, torch::kFloat64);
+  return of[width] - of.narrow(0, 0, width);
 }
 
 torch::Tensor Explainer::through_matrices(const std::vector<torch::Tensor>& inputs, int64_t output) {
-  if (inputs.size() == 1) return through_inputs(inputs[0], output);
   std::vector<bool> asked;
   for (torch::Tensor& matrix : matrices_) {  // frozen vectors of tokens are no parameters
     asked.push_back(matrix.requires_grad());
@@ -114,7 +115,7 @@ std::vector<InputShare> Explainer::shares(const Inputs& inputs, int64_t row, int
     std::vector<torch::Tensor> batch = inputs.gather({row});
     for (size_t i = 0; i < std::min(batch.size(), moved_inputs(inputs.kind())); ++i)
       batch[i] = batch[i].to(device_);
-    return shares_of(through_matrices(batch, output));
+    return shares_of(occludes() ? by_occlusion(batch[0], output) : through_matrices(batch, output));
   }
   const std::vector<torch::Tensor> batch = on_host(inputs, {row});
   const torch::Tensor& weights = weights_of(output);
@@ -188,7 +189,7 @@ void explain_model(const JobContext& context, const ExplainedModel& model, Json&
 std::string explanation_markup(const Json& summary) {
   const auto found = summary.find("explanation");
   if (found == summary.end() || found->is_null()) return "";
-  const bool exact = found->at("method") == "contributions";
+  const std::string method = found->at("method");
   std::string tables;
   int64_t told = 0;
   for (const auto& [name, strongest] : found->at("classes").items()) {
@@ -208,7 +209,9 @@ std::string explanation_markup(const Json& summary) {
       "class=\"subtle\">{}Not what causes the label: inputs that go together share their effect in any way. "
       "More in "
       "<code>explain.tsv</code>; <code>bilevel predict --explain 5</code> tells it for each row.</p>\n",
-      exact ? ", exactly" : " (gradient times input, a first-order estimate)",
+      method == "contributions" ? ", exactly"
+      : method == "occlusion"   ? " (what the output loses where the input is set to 0, the mean of a number)"
+                                : " (gradient times input, a first-order estimate)",
       found->at("rows").get<int64_t>(), tables,
       others > 0 ? fmt::format("{} other classes stand in the file. ", others) : "");
 }

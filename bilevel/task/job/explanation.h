@@ -18,7 +18,8 @@ using InputShare = std::pair<int64_t, double>;
 
 /// What the inputs of rows add to a network's outputs. Of several outputs each counts less the mean of all, which a softmax does
 /// not notice. An input's share is x_i d(output)/d(x_i), through the matrix that has a row for each input (`Encoder::input_weight`)
-/// as <W_i, d(output)/d(W_i)>. Of a linear map that is exactly what the input adds: shares and bias sum up to the output.
+/// as <W_i, d(output)/d(W_i)>. Of a linear map that is exactly what the input adds: shares and bias sum up to the output. Of a fixed encoder
+/// (`EncoderEntry::fixed`) it is the output less that with x_i = 0.
 class Explainer {
  public:
   /// The network is in evaluation mode from now on. @param device where it lies
@@ -28,8 +29,12 @@ class Explainer {
   bool possible() const { return !matrices_.empty(); }
   /// Whether shares are exact, the network being a linear map.
   bool exact() const { return network_.is_linear_map(); }
-  /// "contributions" or "gradient times input".
-  std::string method() const { return exact() ? "contributions" : "gradient times input"; }
+  /// Whether shares are by occlusion, the encoder being fixed: its features may wave so fast that gradients say nothing.
+  bool occludes() const { return encoder_registry().at(network_.options().encoder).fixed; }
+  /// "contributions", "occlusion" or "gradient times input".
+  std::string method() const {
+    return exact() ? "contributions" : occludes() ? "occlusion" : "gradient times input";
+  }
   int64_t outputs() const { return network_.options().outputs; }
 
   /// The inputs of one row with their shares in `output`; those of share 0 may be left out. Cost: a forward and a backward pass;
@@ -43,7 +48,7 @@ class Explainer {
 
  private:
   /// float64 [width], of a batch
-  torch::Tensor through_inputs(const torch::Tensor& rows, int64_t output);
+  torch::Tensor by_occlusion(const torch::Tensor& row, int64_t output);
   torch::Tensor through_matrices(const std::vector<torch::Tensor>& inputs, int64_t output);
   /// float64 [width]: of a linear map
   const torch::Tensor& weights_of(int64_t output);

@@ -86,6 +86,25 @@ TEST(Explainer, GradientTimesInputOfColumns) {
   }
 }
 
+TEST(Explainer, OcclusionOfAFixedEncoder) {
+  const auto net = network("fourier", 2, {.kind = InputKind::dense, .width = 4}, {{"waves", 16}});
+  Explainer explainer(*net, torch::kCPU);
+  EXPECT_EQ(explainer.method(), "occlusion");
+  const Inputs inputs = Inputs::dense(dense_rows());
+  std::map<int64_t, double> shares;
+  for (const auto& [input, share] : explainer.shares(inputs, 1, 0)) shares[input] = share;
+  const torch::Tensor row = inputs.gather({1})[0];
+  const auto output = [&](const torch::Tensor& x) {
+    const torch::Tensor logits = net->forward({x})[0];
+    return (logits[0] - logits.mean()).item<double>();
+  };
+  for (int64_t i = 0; i < 4; ++i) {
+    torch::Tensor without = row.clone();
+    without[0][i] = 0;
+    EXPECT_NEAR(shares[i], output(row) - output(without), 1e-12) << i;
+  }
+}
+
 TEST(Explainer, SharesOfWordsWhoseVectorsMayBeFrozen) {
   const torch::Tensor vectors =
       torch::randn({6, 4}, torch::make_generator<at::CPUGeneratorImpl>(2), torch::kFloat64);
