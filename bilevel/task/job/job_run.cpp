@@ -100,15 +100,25 @@ std::vector<std::vector<int64_t>> JobSetup::cut(const JobOptions& options, const
   }
   if (units_.unit_of.empty() || !options.group.empty())
     return stratified_split(rows, classes, shares, generator, names, units_.unit_of);
+  std::string why;
   try {
-    return stratified_split(rows, classes, shares, generator, names, units_.unit_of);
+    auto parts = stratified_split(rows, classes, shares, generator, names, units_.unit_of);
+    const auto classes_of = [&](const std::vector<int64_t>& part) {
+      std::set<int64_t> seen;
+      for (const int64_t row : part) seen.insert(classes[static_cast<size_t>(row)]);
+      return seen.size();
+    };
+    // Equal rows of several classes are a unit of the most frequent one.
+    if (std::ranges::all_of(parts, [&](const auto& part) { return classes_of(part) == classes_of(rows); }))
+      return parts;
+    why = "too few of the rows of a class differ for every part to have one";
   } catch (const InputError& few) {
-    auto parts = stratified_split(rows, classes, shares, generator, names);
-    note(fmt::format(
-        "{}: equal rows stand on both sides of the cuts, so that the figures of new rows are too good",
-        few.what()));
-    return parts;
+    why = few.what();
   }
+  auto parts = stratified_split(rows, classes, shares, generator, names);
+  note(fmt::format(
+      "{}: equal rows stand on both sides of the cuts, so that the figures of new rows are too good", why));
+  return parts;
 }
 
 RowParts JobSetup::cut_parts(const JobOptions& options, std::string& split, double valid_share,

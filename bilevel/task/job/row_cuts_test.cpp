@@ -105,6 +105,16 @@ TEST_F(RowCuts, TooFewUnitsAreTold) {
   EXPECT_EQ(found.notes().size(), 2U);
 }
 
+// All rows of class yes are equal to more of class no: a part of whole units would have none of it.
+TEST_F(RowCuts, EqualRowsOfTwoClassesLeaveNoPartWithoutOne) {
+  std::string text = "x,y\n";
+  for (int i = 0; i < 120; ++i) text += fmt::format("{},{}\n", i % 20 + 0.5, i < 6 ? "yes" : "no");
+  file_ = folder_.write("e.csv", text);
+  const AucSetup found = setup();
+  for (const auto* rows : {&found.parts().train, &found.parts().valid, &found.parts().test})
+    EXPECT_GT(found.labels_of(*rows).sum().item<double>(), 0);
+}
+
 TEST_F(RowCuts, CopiesInTheTestFileAreNoted) {
   const std::string test =
       folder_.write("t.csv", "x,z,who,day,y\n3.5,1,q,2024-05-01,yes\n77.5,1,q,2024-05-01,no\n");
