@@ -56,8 +56,7 @@ std::optional<DemoData> catalogue_data() {
       data.files[role] += fmt::format("{}\t{}\n", section, text);
     }
   }
-  std::cerr << fmt::format(
-      "one-line descriptions of packages of ten sections, from this machine's package catalogue\n");
+  std::cerr << "one-line descriptions of packages of ten sections, from this machine's package catalogue\n";
   return data;
 }
 

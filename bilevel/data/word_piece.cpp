@@ -11,6 +11,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
+#include "bilevel/core/json_file.h"
 #include "bilevel/data/characters.h"
 
 namespace bilevel {
@@ -82,14 +83,6 @@ std::string without_accents(const std::string& text) {
   return result;
 }
 
-nlohmann::json json_of(const fs::path& path) {
-  try {
-    return nlohmann::json::parse(read_file(path.string()));
-  } catch (const nlohmann::json::exception& error) {
-    throw FileError(fmt::format("{}: {}", path.string(), error.what()));
-  }
-}
-
 std::vector<std::string> lines_of(const std::string& bytes) {
   std::vector<std::string> lines;
   for (size_t begin = 0; begin < bytes.size();) {
@@ -140,7 +133,8 @@ WordPiece WordPiece::of_folder(const std::string& folder) {
                  config = fs::path(folder) / "tokenizer_config.json";
   if (!fs::exists(words) && !fs::exists(tokenizer))
     throw InputError(fmt::format("{}: there is neither vocab.txt nor tokenizer.json", folder));
-  const nlohmann::json whole = fs::exists(tokenizer) ? json_of(tokenizer) : nlohmann::json::object();
+  const nlohmann::json whole =
+      fs::exists(tokenizer) ? parse_json_file(tokenizer.string()) : nlohmann::json::object();
   WordPieceOptions options;
   try {
     const nlohmann::json normalizer = whole.value("normalizer", nlohmann::json());
@@ -157,7 +151,7 @@ WordPiece WordPiece::of_folder(const std::string& folder) {
       options.lower_case = flag(normalizer, "lowercase", true);
       options.strip_accents = flag(normalizer, "strip_accents", options.lower_case);
     } else if (fs::exists(config)) {
-      const nlohmann::json given = json_of(config);
+      const nlohmann::json given = parse_json_file(config.string());
       options.part_ideographs = flag(given, "tokenize_chinese_chars", true);
       options.lower_case = flag(given, "do_lower_case", true);
       options.strip_accents = flag(given, "strip_accents", options.lower_case);

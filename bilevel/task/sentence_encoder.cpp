@@ -14,6 +14,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/files.h"
+#include "bilevel/core/json_file.h"
 #include "bilevel/core/safetensors.h"
 #include "bilevel/data/ngrams.h"
 #include "bilevel/task/run_folder.h"
@@ -28,12 +29,7 @@ constexpr size_t kTokensOfBatch = 2048;
 
 /// Null for a file that is not there.
 nlohmann::json optional_json(const fs::path& path) {
-  if (!fs::exists(path)) return nullptr;
-  try {
-    return nlohmann::json::parse(read_file(path.string()));
-  } catch (const nlohmann::json::exception& error) {
-    throw FileError(fmt::format("{}: {}", path.string(), error.what()));
-  }
+  return fs::exists(path) ? parse_json_file(path.string()) : nlohmann::json();
 }
 
 std::map<std::string, torch::Tensor> weights_of(const std::string& folder) {

@@ -91,10 +91,15 @@ bool reads_columns(const AucSetup& setup) {
   return encoder_registry().at(setup.options().encoder).reads == Reads::columns;
 }
 
-double linear_cost(AucSetup& setup) {
+double linear_fits_cost(AucSetup& setup) {
   const FittedInputs& read = setup.fit(setup.parts().train).read;
   const auto rows = static_cast<int64_t>(setup.parts().train.size());
   return (setup.refit() ? 6 : 5) * linear_fit_cost(read, rows);
+}
+
+double linear_cost(AucSetup& setup) {
+  const double fits = linear_fits_cost(setup);
+  return reads_tokens(setup) ? fits + ngrams_cost(setup.fit(setup.parts().train).read.inputs) : fits;
 }
 
 AucBaseline linear_baseline(AucSetup& setup) {
@@ -103,14 +108,18 @@ AucBaseline linear_baseline(AucSetup& setup) {
     return fit_linear(setup, setup.fit(rows).read, "logistic regression on the same features");
   }
   Phases& phases = *setup.context().phases;
-  const double of_fits =
-      linear_cost(setup) / (linear_cost(setup) + ngrams_cost(setup.fit(setup.parts().train).read.inputs));
+  const double of_fits = linear_fits_cost(setup) / linear_cost(setup);
   phases.stretch(1 - of_fits);
   FeatureOptions options = feature_options(setup.options(), "bag", 256);
   options.embedding.clear();
   const FittedInputs inputs = setup.fit(options, setup.parts().train).read;
   phases.stretch(of_fits);
   return fit_linear(setup, inputs, "logistic regression on word and character n-grams");
+}
+
+double boosting_baseline_cost(AucSetup& setup) {
+  const std::vector<int64_t>& rows = setup.parts().train;
+  return boosting_cost(setup.fit(rows).read, static_cast<int64_t>(rows.size()));
 }
 
 AucBaseline boosting_baseline(AucSetup& setup) {
@@ -157,17 +166,13 @@ AucBaseline AucBaseline::from_json(const nlohmann::ordered_json& json) {
           .scores = tensor_from(json.at("scores"))};
 }
 
-std::vector<AucRival> auc_rivals(AucSetup& setup) {
-  const FittedInputs& read = setup.fit(setup.parts().train).read;
-  const bool tokens = reads_tokens(setup);
-  std::vector<AucRival> rivals{{.part = "baseline",
-                                .shown = "linear baseline",
-                                .cost = linear_cost(setup) + (tokens ? ngrams_cost(read.inputs) : 0),
-                                .make = linear_baseline}};
+std::vector<AucRival> auc_rivals(const AucSetup& setup) {
+  std::vector<AucRival> rivals{
+      {.part = "baseline", .shown = "linear baseline", .cost = linear_cost, .make = linear_baseline}};
   if (reads_columns(setup) && gradient_boosting_lacks().empty()) {
     rivals.push_back({.part = "boosting",
                       .shown = "gradient boosting",
-                      .cost = boosting_cost(read, static_cast<int64_t>(setup.parts().train.size())),
+                      .cost = boosting_baseline_cost,
                       .make = boosting_baseline});
   }
   return rivals;

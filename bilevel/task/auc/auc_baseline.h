@@ -25,9 +25,9 @@ struct AucBaseline {
 
 /// A kind of baseline.
 struct AucRival {
-  std::string part;   ///< the name of the part that makes it
-  std::string shown;  ///< for a person
-  double cost = 0;    ///< see costs.h
+  std::string part;                             ///< the name of the part that makes it
+  std::string shown;                            ///< for a person
+  std::function<double(AucSetup& setup)> cost;  ///< see costs.h; fits the features of the training rows
   std::function<AucBaseline(AucSetup& setup)> make;
 };
 
@@ -37,7 +37,7 @@ struct AucRival {
 /// - For columns, gradient boosting of trees (`fit_gradient_boosting`) on the same features: as many rounds as rank the validation
 ///   rows best, then the same number on both parts. Not where the machine lacks the library.
 /// Larger data than fit into about half a gigabyte: on evenly chosen rows, with a note. Advances the phase at hand.
-std::vector<AucRival> auc_rivals(AucSetup& setup);
+std::vector<AucRival> auc_rivals(const AucSetup& setup);
 
 /// What it is not compared with, and why, for a person; empty: with all of these.
 std::string auc_lacks_rival(const AucSetup& setup);

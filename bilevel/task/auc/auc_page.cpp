@@ -58,8 +58,6 @@ class AucPage {
                              fmt::format("baseline: {}\n95\u00a0% score interval {} to {}", base.name,
                                          metric_text(base.test.low), metric_text(base.test.high)),
                              /*beside=*/true});
-    }
-    for (const ReportBaseline& base : report_.baselines) {
       if (!page_.verdict.empty()) page_.verdict += ' ';
       page_.verdict += verdict_on(base.difference.paired(), base.name, "test AUC");
     }

@@ -130,7 +130,7 @@ class AucParting {
         {.name = kSelect, .shown = "training", .request = Json::object(), .cost = training_}};
     for (const AucRival& rival : auc_rivals(setup_))
       parts.push_back(
-          {.name = rival.part, .shown = rival.shown, .request = Json::object(), .cost = rival.cost});
+          {.name = rival.part, .shown = rival.shown, .request = Json::object(), .cost = rival.cost(setup_)});
     return parts_.make(parts, [&](size_t i, const Json& answer) {
       if (i > 0) {
         outcome_.baselines.push_back(AucBaseline::from_json(answer));

@@ -79,14 +79,17 @@ const torch::Tensor& Explainer::weights_of(int64_t output) {
   return weights = outputs() == 1 ? own.clone() : own - all.mean(1);
 }
 
+torch::Tensor Explainer::counted(const torch::Tensor& logits, int64_t output) const {
+  const torch::Tensor own = logits.select(1, output);
+  return outputs() == 1 ? own : own - logits.mean(1);
+}
+
 torch::Tensor Explainer::by_occlusion(const torch::Tensor& row, int64_t output) {
   const torch::NoGradGuard no_grad;
   const int64_t width = row.size(1);
   torch::Tensor rows = row.repeat({width + 1, 1});
   rows.narrow(0, 0, width).fill_diagonal_(0);  // the last one is whole
-  const torch::Tensor logits = network_.forward({rows}).to(torch::kCPU, torch::kFloat64);
-  const torch::Tensor of =
-      logits.select(1, output) - (outputs() == 1 ? torch::zeros({}, logits.options()) : logits.mean(1));
+  const torch::Tensor of = counted(network_.forward({rows}).to(torch::kCPU, torch::kFloat64), output);
   return of[width] - of.narrow(0, 0, width);
 }
 
@@ -96,9 +99,7 @@ torch::Tensor Explainer::through_matrices(const std::vector<torch::Tensor>& inpu
     asked.push_back(matrix.requires_grad());
     matrix.set_requires_grad(true);
   }
-  const torch::Tensor logits = network_.forward(inputs);
-  const torch::Tensor of =
-      logits.select(1, output) - (outputs() == 1 ? torch::zeros({}, logits.options()) : logits.mean(1));
+  const torch::Tensor of = counted(network_.forward(inputs), output);
   const auto gradients = torch::autograd::grad({of.sum()}, {matrices_.begin(), matrices_.end()}, {},
                                                std::nullopt, false, /*allow_unused=*/true);
   torch::Tensor shares = torch::zeros({matrices_[0].size(0)}, torch::kFloat64);

@@ -18,8 +18,8 @@ using InputShare = std::pair<int64_t, double>;
 
 /// What the inputs of rows add to a network's outputs. Of several outputs each counts less the mean of all, which a softmax does
 /// not notice. An input's share is x_i d(output)/d(x_i), through the matrix that has a row for each input (`Encoder::input_weight`)
-/// as <W_i, d(output)/d(W_i)>. Of a linear map that is exactly what the input adds: shares and bias sum up to the output. Of a fixed encoder
-/// (`EncoderEntry::fixed`) it is the output less that with x_i = 0.
+/// as <W_i, d(output)/d(W_i)>. Of a linear map that is exactly what the input adds: shares and bias sum up to the output. Of a fixed
+/// encoder (`EncoderEntry::fixed`) it is the output less that with x_i = 0.
 class Explainer {
  public:
   /// The network is in evaluation mode from now on. @param device where it lies
@@ -47,7 +47,9 @@ class Explainer {
                                                   int64_t output);
 
  private:
-  /// float64 [width], of a batch
+  /// [rows]: an output, of several less the mean of all
+  torch::Tensor counted(const torch::Tensor& logits, int64_t output) const;
+  /// float64 [width], of one row; of a batch
   torch::Tensor by_occlusion(const torch::Tensor& row, int64_t output);
   torch::Tensor through_matrices(const std::vector<torch::Tensor>& inputs, int64_t output);
   /// float64 [width]: of a linear map

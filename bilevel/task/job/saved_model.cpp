@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "bilevel/core/files.h"
+#include "bilevel/core/json_file.h"
 #include "bilevel/core/safetensors.h"
 #include "bilevel/task/job/seeded_network.h"
 
@@ -19,11 +20,7 @@ constexpr std::string_view kMadeBy = "bilevel ";
 Json read_description(const std::string& folder) {
   const fs::path path = fs::path(folder) / "model.json";
   if (!fs::exists(path)) throw InputError(fmt::format("{}: there is no model (no model.json)", folder));
-  try {
-    return Json::parse(read_file(path.string()));
-  } catch (const nlohmann::json::exception& error) {
-    throw FileError(fmt::format("{}: {}", path.string(), error.what()));
-  }
+  return parse_json_file<Json>(path.string());
 }
 
 }  // namespace
