@@ -86,6 +86,15 @@ class Encoder : public torch::nn::Module {
   /// The same, of what is frozen too.
   virtual torch::Tensor input_matrix() const { return input_weight(); }
 
+  /// Multiplications that a row takes in a forward pass; 0: about one for each number in the parameters.
+  virtual double multiplications() const { return 0; }
+
+  /// Of an ensemble: how much each member counts in the output, together 1. The features are member by member.
+  virtual std::vector<double> shares() const { return {1}; }
+
+  /// Of an ensemble: the parameter in which a member is linear; undefined where there is none.
+  virtual torch::Tensor head_weight() const { return {}; }
+
   /// Whether the network adds a linear map of the input, zero at first, to the outputs.
   virtual bool linear_skip() const { return false; }
 
@@ -109,6 +118,9 @@ struct EncoderEntry {
   bool linear = false;
   /// Whether its features have no parameters: a loss that is convex in the outputs is then convex in the weights of the head.
   bool fixed = false;
+  /// Whether its features are the outputs of the members of an ensemble (`Encoder::shares`): the network then has no head, gives their
+  /// mean, and a task may train each member on its own loss.
+  bool ensemble = false;
   /// Whether it has second derivatives in its parameters, once `set_twice_differentiable(true)` is called.
   bool twice_differentiable = true;
   /// Whether it trains well with small steps only, of a half or a third of what others bear.

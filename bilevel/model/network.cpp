@@ -86,7 +86,10 @@ Network::Network(const NetworkOptions& options, const InputShape& input)
     skip_ = register_module("skip", std::make_shared<LinearEncoder>(/*bias=*/false));
     skip_->build(input, options_.outputs);
   }
-  if (!encoder_registry().at(options_.encoder).linear) {
+  const EncoderEntry& entry = encoder_registry().at(options_.encoder);
+  if (entry.ensemble) {
+    shares_ = register_buffer("shares", torch::tensor(encoder_->shares(), torch::get_default_dtype()));
+  } else if (!entry.linear) {
     head_ = register_module("head", torch::nn::Linear(encoder_->features(), options_.outputs));
   }
 }
@@ -106,10 +109,16 @@ torch::Tensor Network::encoded(const std::vector<torch::Tensor>& inputs) {
 }
 
 torch::Tensor Network::head(const torch::Tensor& features) {
+  if (shares_.defined()) return members(features).transpose(1, 2).matmul(shares_);
   if (head_.is_empty()) return features;
   if (!skip_) return head_->forward(features);
   const int64_t width = encoder_->features();
   return head_->forward(features.narrow(1, 0, width)) + features.narrow(1, width, options_.outputs);
+}
+
+torch::Tensor Network::members(const torch::Tensor& features) {
+  return shares_.defined() ? features.unflatten(1, {shares_.numel(), options_.outputs})
+                           : head(features).unsqueeze(1);
 }
 
 std::vector<torch::Tensor> Network::encoder_parameters() const {
@@ -128,6 +137,8 @@ std::vector<torch::Tensor> Network::head_parameters() const {
 WeightKind Network::kind_of(const torch::Tensor& parameter) const {
   if (parameter.dim() < 2) return WeightKind::other;
   if (skip_ && parameter.is_same(skip_->input_weight())) return WeightKind::direct;
+  if (shares_.defined())
+    return parameter.is_same(encoder_->head_weight()) ? WeightKind::head : WeightKind::hidden;
   if (head_.is_empty()) return WeightKind::direct;
   if (parameter.is_same(head_->weight)) return WeightKind::head;
   if (!parameter.is_same(encoder_->input_weight())) return WeightKind::hidden;

@@ -18,7 +18,7 @@ enum class Precision {
   float32,
   /// LibTorch's autocast inside `Network::encode`: matrix products and recurrent layers take their operands rounded to
   /// bfloat16 (8 bits of fraction) and accumulate in float32. Parameters, features, gradients and everything else stay
-  /// float32. Linear encoders and parameters in float64 are not affected.
+  /// float32. Linear encoders, ensembles and parameters in float64 are not affected.
   bf16,
 };
 template <>
@@ -58,11 +58,11 @@ enum class WeightKind {
   direct,   ///< from the inputs to the outputs, [width, outputs]: of a linear encoder, or the linear skip
   input,    ///< any other `Encoder::input_weight`
   hidden,   ///< any other matrix of an encoder
-  head,     ///< [outputs, features]
+  head,     ///< [outputs, features], also of a member of an ensemble
 };
 
-/// An encoder and a head. Linear encoders give the outputs directly: then features are outputs, and the head
-/// has no parameters. With a linear skip the features end with the skip's `outputs` columns, which the head
+/// An encoder and a head. Linear encoders give the outputs directly, and ensembles those of their members: the head then has no
+/// parameters. With a linear skip the features end with the skip's `outputs` columns, which the head
 /// adds unchanged.
 class Network : public torch::nn::Module {
  public:
@@ -76,7 +76,15 @@ class Network : public torch::nn::Module {
   torch::Tensor encode(const std::vector<torch::Tensor>& inputs);
   torch::Tensor head(const torch::Tensor& features);
 
-  /// Parameters that `encode` reads, and those that `head` reads (none for linear encoders).
+  /// Of an ensemble what each member gives, [B, members, outputs], whose mean by shares `head` is; else what `head` gives as one.
+  torch::Tensor members(const torch::Tensor& features);
+  /// `Encoder::multiplications`.
+  double multiplications() const { return encoder_->multiplications(); }
+  /// Of an ensemble how much each member counts, [members]; else undefined.
+  const torch::Tensor& shares() const { return shares_; }
+  int64_t members() const { return shares_.defined() ? shares_.numel() : 1; }
+
+  /// Parameters that `encode` reads, and those that `head` reads (none for linear encoders and ensembles).
   std::vector<torch::Tensor> encoder_parameters() const;
   std::vector<torch::Tensor> head_parameters() const;
 
@@ -105,6 +113,7 @@ class Network : public torch::nn::Module {
   std::shared_ptr<Encoder> encoder_;
   std::shared_ptr<Encoder> skip_;    // null without a linear skip
   torch::nn::Linear head_{nullptr};  // null if the encoder gives the outputs
+  torch::Tensor shares_;             // of the members of an ensemble; else undefined
 };
 
 /// Builds the network in LibTorch's default dtype on the CPU (`to` moves it). All random initial values come

@@ -141,6 +141,8 @@ JobResult run_auc(AucSetup& setup, JobParts& parts) {
   setup.context().phases->begin(kReportPhase, "measuring");
   Json summary = summary_of(setup.context(), o, passes);
   summary["best_step"] = outcome.best_step;
+  for (const EncoderCandidate& candidate : setup.encoder_choice())
+    summary["encoder_choice"].push_back(candidate.to_json());
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   const AucFigures figures = measure(setup, outcome, summary);
   setup.context().phases->begin(kReportPhase, "writing the report");

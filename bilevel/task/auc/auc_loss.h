@@ -26,7 +26,8 @@ struct AucLoss {
   /// q = mean[rho s 1- - (1-rho) s 1+]; means run over the whole batch and are `weighted_mean`s. The class means are
   /// those of the data only where the (weighted) share of positive rows is rho on average: with beta times as many
   /// positive rows a constant score 1/(beta - 1) costs nothing for beta >= 2.
-  /// @param scores [B]; @param labels [B], 0 or 1; @param a, b, alpha scalars (one element
+  /// Of the M members of an ensemble the sum, each with its own a, b and alpha.
+  /// @param scores contiguous, [B] or [B,M]; @param labels [B], 0 or 1; @param a, b, alpha [M] (of [B]: one element
   /// each); @param weights of the batch's rows, [B] or undefined.
   torch::Tensor value(const torch::Tensor& scores, const torch::Tensor& labels, const torch::Tensor& a,
                       const torch::Tensor& b, const torch::Tensor& alpha,

@@ -71,30 +71,35 @@ TEST(AucLoss, BestAlphaMaximizesAndCurvatureIsConstant) {
   }
 }
 
-/// A by operations that autograd knows.
-torch::Tensor by_operations(const Data& d, const AucLoss& loss, const torch::Tensor& a,
-                            const torch::Tensor& b, const torch::Tensor& alpha) {
+/// A by operations that autograd knows; of scores [B,M] the sum over the members.
+torch::Tensor by_operations(const Data& d, const AucLoss& loss, const torch::Tensor& alpha) {
+  if (d.scores.dim() == 2) {
+    torch::Tensor sum = torch::zeros({}, torch::kFloat64);
+    for (int64_t k = 0; k < alpha.numel(); ++k) {
+      const Data one{d.scores.select(1, k), d.labels, d.a.narrow(0, k, 1), d.b.narrow(0, k, 1)};
+      sum = sum + by_operations(one, loss, alpha.narrow(0, k, 1));
+    }
+    return sum;
+  }
   const double rho = loss.positive_share;
   const torch::Tensor negatives = 1 - d.labels;
   const torch::Tensor q = ((rho * negatives - (1 - rho) * d.labels) * d.scores).mean();
   const torch::Tensor spread =
-      ((1 - rho) * d.labels * (d.scores - a).square() + rho * negatives * (d.scores - b).square()).mean();
+      ((1 - rho) * d.labels * (d.scores - d.a).square() + rho * negatives * (d.scores - d.b).square()).mean();
   const double c = loss.form == "ppd" ? 0 : rho * (1 - rho) * loss.margin;
   const torch::Tensor k = loss.form == "libauc" ? alpha : 1 + alpha;
   return (spread + 2 * k * (q + c) - rho * (1 - rho) * alpha.square()).reshape({});
 }
 
-// In every way in which solvers ask for them: all at once, in alpha alone with and without a graph, and the gradients of those.
-TEST(AucLoss, DerivativesAreThoseOfAutograd) {
+/// In every way in which solvers ask for them: all at once, in alpha alone with and without a graph, and the gradients of those.
+void expect_derivatives(Data d, torch::Tensor alpha, const torch::Tensor& v) {
   for (const std::string form : {"libauc", "ppd", "authors"}) {
     const AucLoss loss{form, 0.3, 1.5};
-    Data d;
     d.scores.requires_grad_();
     d.a.requires_grad_();
     d.b.requires_grad_();
-    const torch::Tensor alpha = torch::tensor({0.7}, torch::kFloat64).requires_grad_();
+    alpha.requires_grad_();
     const std::vector<torch::Tensor> inputs{d.scores, d.a, d.b, alpha};
-    const torch::Tensor v = torch::tensor({-0.6}, torch::kFloat64);
     const auto derivatives = [&](const torch::Tensor& value) {
       std::vector<torch::Tensor> found = torch::autograd::grad({2.5 * value}, inputs, {}, true);
       found.push_back(torch::autograd::grad({2.5 * value}, {alpha}, {}, true)[0]);
@@ -109,13 +114,28 @@ TEST(AucLoss, DerivativesAreThoseOfAutograd) {
       return found;
     };
     const auto ours = derivatives(loss.value(d.scores, d.labels, d.a, d.b, alpha));
-    const auto reference = derivatives(by_operations(d, loss, d.a, d.b, alpha));
+    const auto reference = derivatives(by_operations(d, loss, alpha));
     ASSERT_EQ(ours.size(), reference.size());
     for (size_t i = 0; i < ours.size(); ++i) {
       EXPECT_EQ(ours[i].sizes(), reference[i].sizes()) << form << i;
       EXPECT_LT((ours[i] - reference[i]).abs().max().item<double>(), 1e-13) << form << i;
     }
   }
+}
+
+TEST(AucLoss, DerivativesAreThoseOfAutograd) {
+  expect_derivatives({}, torch::tensor({0.7}, torch::kFloat64), torch::tensor({-0.6}, torch::kFloat64));
+}
+
+TEST(AucLoss, OfMembersIsTheSumEachWithItsOwnNumbers) {
+  const Data d;
+  const Data members{torch::stack({d.scores, 0.5 - d.scores, d.scores.square()}, 1), d.labels,
+                     torch::tensor({0.3, -0.2, 0.1}, torch::kFloat64),
+                     torch::tensor({-0.1, 0.4, 0.0}, torch::kFloat64)};
+  const torch::Tensor alpha = torch::tensor({0.7, -0.4, 1.1}, torch::kFloat64);
+  EXPECT_NEAR(AucLoss{}.value(members.scores, d.labels, members.a, members.b, alpha).item<double>(),
+              by_operations(members, AucLoss{}, alpha).item<double>(), 1e-14);
+  expect_derivatives(members, alpha, torch::tensor({-0.6, 0.2, 1.3}, torch::kFloat64));
 }
 
 // A row that counts k times is k rows.

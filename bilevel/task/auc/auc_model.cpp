@@ -50,6 +50,16 @@ class Squash : public torch::autograd::Function<Squash> {
 
 torch::Tensor squash(const torch::Tensor& u) { return Squash::apply(u); }
 
+/// The weights that the L2 term is for. The members of an ensemble that are not linear in theirs drop inputs out instead.
+NetworkWeights penalized(const Network& network) {
+  NetworkWeights weights = weights_of(network);
+  if (network.members() > 1) {
+    std::erase_if(weights.hidden,
+                  [&](const torch::Tensor& w) { return network.kind_of(w) != WeightKind::head; });
+  }
+  return weights;
+}
+
 /// The loss with rho the share of positive rows among those that it is averaged over.
 AucLoss on_rows(AucLoss loss, const torch::Tensor& labels) {
   loss.positive_share = labels.to(torch::kFloat64).mean().item<double>();
@@ -64,10 +74,12 @@ AucModel::AucModel(const NetworkOptions& options, const InputShape& shape, const
                    uint64_t seed, const torch::Device& device)
     : loss_(loss), l2_(l2), device_(device) {
   network_ = seeded_network(options, shape, seed, device_);
-  const auto scalar = [&] { return torch::zeros({1}, torch::device(device_)).requires_grad_(); };
-  a_ = scalar();
-  b_ = scalar();
-  alpha_ = scalar();
+  const auto numbers = [&] {
+    return torch::zeros({network_->members()}, torch::device(device_)).requires_grad_();
+  };
+  a_ = numbers();
+  b_ = numbers();
+  alpha_ = numbers();
 }
 
 ParameterList AucModel::upper_parameters() const {
@@ -78,7 +90,9 @@ ParameterList AucModel::upper_parameters() const {
 }
 
 torch::Tensor AucModel::encode(const std::vector<torch::Tensor>& inputs) const {
-  return squash(network_->forward(inputs).squeeze(-1));
+  if (network_->members() == 1) return squash(network_->forward(inputs).squeeze(-1));
+  const torch::Tensor outputs = network_->members(network_->encode(inputs));
+  return squash(outputs.flatten()).view({outputs.size(0), network_->members()});
 }
 
 Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
@@ -96,7 +110,7 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
   };
   const AucLoss upper_loss = on_rows(loss_, labels_of(data.upper));
   const AucLoss lower_loss = on_rows(loss_, labels_of(data.lower));
-  const NetworkWeights weights = weights_of(*network_);
+  const NetworkWeights weights = penalized(*network_);
   const double strength = upper_loss.lower_curvature() / 2 * l2_ / static_cast<double>(data.upper.size());
   const auto penalty = [=] {
     torch::Tensor sum;
@@ -143,15 +157,20 @@ Problem AucModel::problem(const AucData& data, int64_t batch_size) const {
 }
 
 torch::Tensor AucModel::scores(const Inputs& inputs, const std::vector<int64_t>& rows) const {
-  return over_rows(*network_, inputs, rows, device_,
-                   [&](const std::vector<torch::Tensor>& chunk) { return encode(chunk); });
+  return over_rows(*network_, inputs, rows, device_, [&](const std::vector<torch::Tensor>& chunk) {
+    const torch::Tensor scores = encode(chunk);
+    return network_->members() > 1 ? scores.mv(network_->shares()) : scores;
+  });
 }
 
 double AucModel::loss(const torch::Tensor& scores, const torch::Tensor& labels) const {
   const torch::NoGradGuard no_grad;
   const auto number = [](const torch::Tensor& t) { return t.to(torch::kCPU, torch::kFloat64); };
+  const auto mean = [&](const torch::Tensor& of_members) {
+    return number(of_members).mean(0, /*keepdim=*/true);
+  };
   return on_rows(loss_, labels)
-      .value(number(scores), number(labels), number(a_), number(b_), number(alpha_))
+      .value(number(scores), number(labels), mean(a_), mean(b_), mean(alpha_))
       .item<double>();
 }
 

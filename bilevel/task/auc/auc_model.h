@@ -20,7 +20,9 @@ struct AucData {
 };
 
 /// The network's output u becomes the score s = u / sqrt(1 + u^2), in (-1, 1): with margin 1 a bounded score
-/// that both classes can reach, with heavier tails than tanh.
+/// that both classes can reach, with heavier tails than tanh. Each member of an ensemble has outputs, scores, a, b and alpha of its
+/// own, and the levels are the sums of their objectives; the score of a row is the mean of theirs, by `Network::shares`:
+/// unlike outputs, scores do not let one sure member outvote the others.
 class AucModel {
  public:
   /// Initial values come from `seed` alone. Throws InputError for options that the network refuses.
@@ -40,15 +42,15 @@ class AucModel {
   /// Scores of rows, float32 [rows] on the CPU, in evaluation mode. Cost: forward passes without graph.
   torch::Tensor scores(const Inputs& inputs, const std::vector<int64_t>& rows) const;
 
-  /// A on all the given rows with the present a, b and alpha (without the regularizer), rho being their share of
-  /// positive rows. Throws InputError when they are all of one class.
+  /// A on all the given rows with the present a, b and alpha (without the regularizer; of an ensemble their means), rho being their
+  /// share of positive rows. Throws InputError when they are all of one class.
   double loss(const torch::Tensor& scores, const torch::Tensor& labels) const;
 
   const std::shared_ptr<Network>& network() const { return network_; }
   /// The upper variables, in their order in x: the network's parameters, "auc.a", "auc.b".
   ParameterList upper_parameters() const;
 
-  /// y, one number.
+  /// y: a number for each member of the network.
   torch::Tensor alpha() const { return alpha_; }
 
   /// Copies of auc.a, auc.b and auc.alpha.
@@ -58,6 +60,7 @@ class AucModel {
   void load(const std::map<std::string, torch::Tensor>& tensors);
 
  private:
+  /// Scores with graph, [B] or, of an ensemble, [B,members].
   torch::Tensor encode(const std::vector<torch::Tensor>& inputs) const;
 
   std::shared_ptr<Network> network_;

@@ -39,10 +39,13 @@ AucData small_data() {
 }
 
 const nlohmann::json kSmall{{"hidden", 5}, {"layers", 1}, {"dropout", 0.0}, {"activation", "tanh"}};
+const nlohmann::json kSmallEnsemble{{"perceptrons", 2}, {"hidden", 5},          {"bins", 4},
+                                    {"waves", 7},       {"input_dropout", 0.0}, {"dropout", 0.0}};
 
 AucModel small_model(const std::string& encoder, const std::string& form, double l2) {
   NetworkOptions network{.encoder = encoder};
   if (encoder == "mlp") network = {.encoder = encoder, .set = kSmall};
+  if (encoder == "tab") network = {.encoder = encoder, .set = kSmallEnsemble};
   AucModel model(network, {.kind = InputKind::dense, .width = kWidth}, {form, 0.25, 1.0}, l2, 7, torch::kCPU);
   const DefaultGeneratorScope randomness(4);
   const torch::NoGradGuard no_grad;
@@ -53,10 +56,10 @@ AucModel small_model(const std::string& encoder, const std::string& form, double
 }
 
 // A is quadratic in alpha with a constant curvature, so the hypergradient at any alpha, with z exact, is the
-// gradient of Phi(x) = A(x, alpha*(x)) + L2. Float32: sums of 40 rows agree to about 1e-6 of their size.
+// gradient of Phi(x) = A(x, alpha*(x)) + L2; of an ensemble the sum of A over its members. Float32: sums of 40 rows agree to about 1e-6 of their size.
 TEST(AucModel, HypergradientIsTheGradientOfPhiAtAnyAlpha) {
   const AucData data = small_data();
-  for (const std::string encoder : {"linear", "mlp"}) {
+  for (const std::string encoder : {"linear", "mlp", "tab"}) {
     for (const std::string form : {"libauc", "ppd", "authors"}) {
       SCOPED_TRACE(encoder + " " + form);
       const double l2 = 2;
@@ -64,13 +67,16 @@ TEST(AucModel, HypergradientIsTheGradientOfPhiAtAnyAlpha) {
       const AucLoss loss{form, 0.25, 1.0};
 
       const std::vector<torch::Tensor> x = model.upper_parameters();
-      const torch::Tensor u = model.network()->forward(data.inputs.gather(data.upper)).squeeze(-1);
-      const torch::Tensor s = u / (1 + u * u).sqrt();
-      const torch::Tensor q = ((0.25 * (1 - data.labels) - 0.75 * data.labels) * s).mean() / (0.25 * 0.75);
+      Network& network = *model.network();
+      const torch::Tensor u = network.members(network.encode(data.inputs.gather(data.upper))).squeeze(-1);
+      const torch::Tensor s = u / (1 + u * u).sqrt();  // [rows, members]
+      const torch::Tensor ranking = 0.25 * (1 - data.labels) - 0.75 * data.labels;
+      const torch::Tensor q = s.t().mv(ranking) / kRows / (0.25 * 0.75);
       torch::Tensor phi =
           loss.value(s, data.labels, x[x.size() - 2], x[x.size() - 1], form == "ppd" ? q : 1 + q);
       for (const auto& parameter : model.network()->named_parameters()) {
         if (parameter.value().dim() < 2) continue;
+        if (encoder == "tab" && parameter.key() != "encoder.kernel_weight") continue;
         const bool linear_map = encoder == "linear" || parameter.key().starts_with("skip");
         phi = phi + 0.25 * 0.75 * l2 / kRows * (linear_map ? 1.0 : 0.5) * parameter.value().square().sum();
       }

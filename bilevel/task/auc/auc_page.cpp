@@ -24,6 +24,7 @@ class AucPage {
     section("When a decision is needed", threshold());
     section("All metrics", metrics());
     section("What the model looks at", explanation_markup(report_.summary));
+    section("Which encoder", encoder_choice());
     section("Best-ranked test rows", rows("The test rows with the highest scores.", report_.best_ranked));
     section("Most doubtful test rows",
             rows("The test rows whose scores lie nearest to the threshold: what the model is least sure of.",
@@ -117,6 +118,25 @@ class AucPage {
     }
     return table_markup(
         {{"rows", "heading"}, {"AUC", "number"}, {"average precision", "number"}, {"loss", "number"}}, rows);
+  }
+
+  /// Where none was given; else empty.
+  std::string encoder_choice() const {
+    if (!report_.summary.contains("encoder_choice")) return "";
+    const ordered_json& considered = report_.summary.at("encoder_choice");
+    std::vector<std::vector<std::string>> rows;
+    for (const ordered_json& one : considered) {
+      const ordered_json& seconds = one.at("expected_seconds");
+      rows.push_back({text_of(one.at("encoder")),
+                      seconds.is_null() ? "" : fmt::format("{:.2g} s", seconds.get<double>()),
+                      &one == &considered.back()    ? "taken"
+                      : one.at("reads").get<bool>() ? "beyond the budget"
+                                                    : "does not read columns that are mostly empty"});
+    }
+    return "<p>No encoder was given. The first that reads the columns and is expected to train within "
+           "<code>--budget</code> is "
+           "taken; validation rows have no part in it.</p>\n" +
+           table_markup({{"encoder", "heading"}, {"expected time", "number"}, {"", "text"}}, rows);
   }
 
   std::string parts() const {

@@ -230,6 +230,18 @@ TEST(AucPage, TheComparisonSaysWhatTheFiguresSay) {
   EXPECT_TRUE(contains(auc_report_html(report), "differs by +0.0100, without an interval: too few rows."));
 }
 
+TEST(AucPage, SaysWhichEncodersWereConsidered) {
+  AucReport report = example();
+  EXPECT_FALSE(contains(auc_report_html(report), "Which encoder"));
+  report.summary["encoder_choice"] = {{{"encoder", "tab"}, {"reads", true}, {"expected_seconds", 31.4}},
+                                      {{"encoder", "fourier"}, {"reads", true}, {"expected_seconds", 2.04}}};
+  const std::string page = auc_report_html(report);
+  EXPECT_TRUE(contains(page, "Which encoder"));
+  EXPECT_TRUE(contains(page, "31 s"));
+  EXPECT_LT(page.find("beyond the budget"), page.find(">taken<"));
+  expect_balanced(page);
+}
+
 TEST(AucPage, ThresholdWithoutCallsAndPerfectScores) {
   AucReport report = example();
   report.threshold = {{1, 0, 0, 5, 2}, {1, 0, 0, 5, 2}};

@@ -14,7 +14,6 @@
 #include "bilevel/data/labels.h"
 #include "bilevel/data/split.h"
 #include "bilevel/report/metrics.h"
-#include "bilevel/task/job/costs.h"
 #include "bilevel/task/job/job.h"
 
 namespace bilevel {
@@ -24,39 +23,6 @@ BinaryLabels binary_labels(const DataFile& file, const AucJobOptions& o) {
   if (const auto* sparse = std::get_if<SparseTable>(&file)) return read_labels(*sparse, o.positive);
   const Table& table = std::get<Table>(file);
   return read_labels(table, table.column(o.label), o.positive);
-}
-
-/// By encoder; docs/auc.md says how these were found. `l2` is kappa, see AucModel.
-JobDefaults auc_defaults(const std::string& encoder) {
-  const auto solver = [](double upper_step_size) {
-    // One Neumann term with the automatic step size 1/h solves h z = b exactly, h being the constant lower
-    // Hessian.
-    return std::map<std::string, nlohmann::json>{{"upper_step_size", upper_step_size},
-                                                 {"schedule", "cosine"},
-                                                 {"lower_schedule", "constant"},
-                                                 {"neumann_terms", 1}};
-  };
-  // One thread for the small steps of bag, linear and mlp: a second one gains nothing there and, on a machine
-  // that does other work too, waits for the other core most of the time.
-  const EncoderEntry& entry = encoder_registry().at(encoder);
-  if (entry.reads == Reads::ngrams) return {.l2 = 5, .steps = 1000, .threads = 1, .solver = solver(0.02)};
-  if (entry.linear) return {.l2 = 80, .steps = 2000, .threads = 1, .solver = solver(0.02)};
-  if (entry.fixed) return {.l2 = 16, .batch_size = 256, .steps = 400, .threads = 1, .solver = solver(0.1)};
-  if (entry.reads == Reads::columns) {
-    return {.network = {{"hidden", 64},
-                        {"layers", 1},
-                        {"dropout", 0.0},
-                        {"activation", "relu"},
-                        {"linear_skip", true}},
-            .l2 = 80,
-            .steps = 2000,
-            .threads = 1,
-            .solver = solver(0.01)};
-  }
-  return {.network = {{"max_length", 128}},
-          .batch_size = 32,
-          .epochs = 8,
-          .solver = solver(entry.delicate ? 5e-4 : 1e-3)};
 }
 
 }  // namespace
@@ -98,7 +64,7 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
   if (o_.automatic && o_.text.empty() && o_.encoder_set.empty() && !o_.hidden && !o_.layers)
     take_column_encoder();
   if (o_.automatic) context_.say("the encoder is " + o_.encoder);
-  defaults_ = auc_defaults(o_.encoder);
+  defaults_ = auc_defaults(o_.encoder, static_cast<int64_t>(parts_.train.size()));
   network_ = resolve(o_, defaults_);
   context_.say(
       fmt::format("{} rows to train, {} to validate, {} to test; {:.2f} % of the training rows are {}",
@@ -142,30 +108,21 @@ void AucSetup::cut() {
 }
 
 void AucSetup::take_column_encoder() {
-  const InputShape shape = fit(parts_.train).read.shape;
-  const Inputs& inputs = fitted_.read.inputs;
-  for (const std::string& name : o_.column_encoders) {
-    const EncoderEntry& entry = encoder_registry().at(name);
-    const bool last = name == o_.column_encoders.back(),
-               reads = std::ranges::count(entry.inputs, shape.kind) > 0;
-    if (!reads && !last) continue;
-    o_.encoder = name;
-    if (last) break;
-    AucJobOptions tried = o_;
-    const NetworkOptions network = tried.resolve(auc_defaults(name));
-    const double passes = tried.refit ? 2 : 1;
-    const Network made(resolved(network, shape), shape);
-    const int64_t batch = std::min(*tried.batch_size, inputs.rows());
-    const auto steps = static_cast<double>(tried.steps_for(inputs.rows(), batch));
-    // Each step evaluates its batch for either level; the rows are scored by the end of every pass.
-    const double rows =
-        passes * (2 * steps * static_cast<double>(batch) + 2 * static_cast<double>(inputs.rows()));
-    const double seconds = 1e-9 * rows * row_cost(made, inputs);
-    if (seconds <= o_.budget) break;
-    note(fmt::format(
-        "encoder {}: would take about {:.0f} s, more than the budget of {:g} s; a cheaper one is taken", name,
-        seconds, o_.budget));
+  const AucFeatures& features = fit(parts_.train);
+  encoder_choice_ = choose_encoder(o_, features.read, static_cast<int64_t>(parts_.train.size()), passes());
+  o_.encoder = encoder_choice_.back().encoder;
+  for (const EncoderCandidate& passed : encoder_choice_) {
+    if (passed.seconds > o_.budget && passed.encoder != o_.encoder)
+      note(fmt::format(
+          "encoder {}: would take about {:.0f} s, more than the budget of {:g} s; a cheaper one is taken",
+          passed.encoder, *passed.seconds, o_.budget));
   }
+}
+
+bool AucSetup::cross_fits() const {
+  const auto positives = static_cast<int64_t>(labels_of(parts_.valid).sum().item<double>());
+  const auto all = static_cast<int64_t>(parts_.valid.size());
+  return refit() && o_.valid.empty() && std::min(positives, all - positives) < kFewRows;
 }
 
 int64_t AucSetup::default_steps() const {

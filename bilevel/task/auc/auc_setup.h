@@ -7,35 +7,18 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/task/auc/auc_encoder.h"
 #include "bilevel/task/auc/auc_model.h"
 #include "bilevel/task/job/job_run.h"
 
 namespace bilevel {
 
-/// Whose rows the upper level reads: the training rows, or the validation rows as in the papers, without refit.
-enum class AucLevels { train, papers };
-template <>
-struct NamesOf<AucLevels> {
-  static constexpr const char* value[] = {"train", "papers"};
-};
-
-/// The options of `bilevel auc`.
-struct AucJobOptions : JobOptions {
-  std::string positive;  ///< the label value of the positive class
-  std::string loss = "libauc";
-  AucLevels levels = AucLevels::train;
-  std::optional<double> positive_fraction;  ///< thin the training part to this positive share
-  std::string split;                        ///< "T,V,S" shares of training, validation and test rows
-  bool refit = true;
-  double budget = 20;  ///< seconds
-
-  AucJobOptions() { column_encoders = {"fourier", "linear"}; }
-  void fields(Fields& fields) override;
-};
-
 /// The other value of the label, or "not POSITIVE" where there are several; and the positive one.
 /// @param values of the label, the positive one among them
 std::vector<std::string> auc_class_names(const std::string& positive, const std::vector<std::string>& values);
+
+/// Folds of cross-fitting.
+inline constexpr int64_t kAucFolds = 5;
 
 /// Which rows serve what; row numbers index the labels and the inputs.
 struct AucParts : RowParts {
@@ -65,6 +48,12 @@ class AucSetup : public JobSetup {
   /// f on the validation rows, g on the training rows; implies no refit.
   bool papers() const { return o_.levels == AucLevels::papers; }
   bool refit() const { return o_.refit && !papers(); }
+  /// Whether the validation rows were cut and hold few of a class (`kFewRows`): each then is judged by a model of the others.
+  bool cross_fits() const;
+  /// Trainings, at most.
+  int64_t passes() const { return 1 + (refit() ? 1 : 0) + (cross_fits() ? kAucFolds : 0); }
+  /// What was considered where no encoder of columns was given; else empty.
+  const std::vector<EncoderCandidate>& encoder_choice() const { return encoder_choice_; }
   /// Training and validation rows, sorted.
   std::vector<int64_t> pool() const;
   int64_t default_steps() const override;  ///< of the first pass; the horizon of step-size schedules
@@ -83,14 +72,14 @@ class AucSetup : public JobSetup {
  private:
   void describe(ContestFacts& facts) const override;
   void cut();
-  /// Where the encoder is not given: the first of the options' that reads the columns and whose training is expected to keep within
-  /// the budget.
+  /// Where the encoder is not given: see `choose_encoder`.
   void take_column_encoder();
 
   AucJobOptions o_;
   JobDefaults defaults_;
   AucParts parts_;
   NetworkOptions network_;
+  std::vector<EncoderCandidate> encoder_choice_;
   std::vector<int64_t> fitted_on_;
   AucFeatures fitted_;
 };

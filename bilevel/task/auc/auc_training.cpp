@@ -16,7 +16,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kAucFolds = 5;
 constexpr const char *kSelect = "select", *kRefit = "refit";
 
 std::string fold_name(int64_t k) { return fmt::format("fold {}", k + 1); }
@@ -148,7 +147,7 @@ class AucParting {
 
   /// The folds, where there are any, and the second pass. False when one came to no outcome.
   bool refit() {
-    const std::vector<Fold> folds = cross_fits() ? folds_of(setup_) : std::vector<Fold>();
+    const std::vector<Fold> folds = setup_.cross_fits() ? folds_of(setup_) : std::vector<Fold>();
     std::vector<Part> parts;
     Json request{{"steps", outcome_.best_step}, {"seconds", nullptr}};
     if (o_.max_seconds) request["seconds"] = *o_.max_seconds - passes_.seconds();
@@ -188,14 +187,6 @@ class AucParting {
                     outcome_.judging.size(), kAucFolds));
   }
 
-  /// Whether the validation rows were cut and hold few of a class.
-  bool cross_fits() const {
-    const std::vector<int64_t>& valid = setup_.parts().valid;
-    const auto positives = static_cast<int64_t>(setup_.labels_of(valid).sum().item<double>());
-    const auto all = static_cast<int64_t>(valid.size());
-    return setup_.refit() && o_.valid.empty() && std::min(positives, all - positives) < kFewRows;
-  }
-
   void plan_phases() {
     const AucParts& rows = setup_.parts();
     const FittedInputs& read = setup_.fit(rows.train).read;
@@ -207,7 +198,8 @@ class AucParting {
     training_ = training_cost(*make_solver(setup_), setup_.default_steps(), batch(rows.train),
                               setup_.papers() ? batch(rows.valid) : batch(rows.train), network, read.inputs);
     Phases& phases = *setup_.context().phases;
-    for (int64_t k = 0; k < (cross_fits() ? kAucFolds : 0); ++k) phases.plan({{fold_name(k), training_}});
+    for (int64_t k = 0; k < (setup_.cross_fits() ? kAucFolds : 0); ++k)
+      phases.plan({{fold_name(k), training_}});
     phases.plan({{kRefit, setup_.refit() ? training_ : 0},
                  {kReportPhase, parts_.side_by_side() * static_cast<double>(read.inputs.rows()) *
                                     row_cost(network, read.inputs)}});

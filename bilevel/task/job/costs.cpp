@@ -9,6 +9,7 @@ namespace {
 
 // Measured on texts and tables of a few thousand rows.
 constexpr double kDenseWeight = 0.25;  // a weight of a dense layer, for one row
+constexpr double kWideWeight = 0.11;   // of layers so wide that LibTorch multiplies at full speed
 constexpr double kSparseEntry = 10;    // an entry of a sparse row, which is fetched
 constexpr double kNetworkCall = 2e5;   // of a network, whatever the size of the batch
 constexpr double kLinearCall = 3e4;
@@ -34,6 +35,7 @@ int64_t rows_derived(const OracleCounts& calls, int64_t lower_batch, int64_t upp
 }
 
 double row_cost(const Network& network, const Inputs& inputs) {
+  if (network.multiplications() > 0) return kRow + kWideWeight * network.multiplications();
   const double entries = entries_a_row(inputs);
   double weights = 0;                                    // that every row, or every token, meets
   for (const torch::Tensor& buffer : network.buffers())  // read once, where a parameter is in three products

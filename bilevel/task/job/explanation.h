@@ -19,7 +19,7 @@ using InputShare = std::pair<int64_t, double>;
 /// What the inputs of rows add to a network's outputs. Of several outputs each counts less the mean of all, which a softmax does
 /// not notice. An input's share is x_i d(output)/d(x_i), through the matrix that has a row for each input (`Encoder::input_weight`)
 /// as <W_i, d(output)/d(W_i)>. Of a linear map that is exactly what the input adds: shares and bias sum up to the output. Of a fixed
-/// encoder (`EncoderEntry::fixed`) it is the output less that with x_i = 0.
+/// encoder and of an ensemble (see `EncoderEntry`) it is the output less that with x_i = 0.
 class Explainer {
  public:
   /// The network is in evaluation mode from now on. @param device where it lies
@@ -29,8 +29,12 @@ class Explainer {
   bool possible() const { return !matrices_.empty(); }
   /// Whether shares are exact, the network being a linear map.
   bool exact() const { return network_.is_linear_map(); }
-  /// Whether shares are by occlusion, the encoder being fixed: its features may wave so fast that gradients say nothing.
-  bool occludes() const { return encoder_registry().at(network_.options().encoder).fixed; }
+  /// Whether shares are by occlusion: fixed features may wave so fast that gradients say nothing, and the members of an ensemble read
+  /// codes of the inputs.
+  bool occludes() const {
+    const EncoderEntry& entry = encoder_registry().at(network_.options().encoder);
+    return entry.fixed || entry.ensemble;
+  }
   /// "contributions", "occlusion" or "gradient times input".
   std::string method() const {
     return exact() ? "contributions" : occludes() ? "occlusion" : "gradient times input";

@@ -1,0 +1,92 @@
+#include "bilevel/task/auc/auc_encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "bilevel/task/job/costs.h"
+
+namespace bilevel {
+namespace {
+
+/// Of an ensemble: batches of a third of the rows and of 256 at most, 30 epochs and between 150 and 600 steps, all shorter and less
+/// disturbed the more rows there are.
+JobDefaults ensemble_defaults(int64_t rows, std::map<std::string, nlohmann::json> solver) {
+  const int64_t batch = std::clamp<int64_t>(rows / 3, 32, 256);
+  const double few = std::sqrt(std::min(1.0, 500 / static_cast<double>(rows)));
+  solver["upper_step_size"] = 0.01 * few;
+  return {.network = {{"input_dropout", 0.4 * few}, {"dropout", 0.3 * few}},
+          .l2 = 1600,
+          .batch_size = batch,
+          .steps = std::clamp<int64_t>(30 * rows / batch, 150, 600),
+          .threads = 1,
+          .solver = std::move(solver)};
+}
+
+}  // namespace
+
+JobDefaults auc_defaults(const std::string& encoder, int64_t rows) {
+  const auto solver = [](double upper_step_size) {
+    // One Neumann term with the automatic step size 1/h solves h z = b exactly, h being the constant lower
+    // Hessian.
+    return std::map<std::string, nlohmann::json>{{"upper_step_size", upper_step_size},
+                                                 {"schedule", "cosine"},
+                                                 {"lower_schedule", "constant"},
+                                                 {"neumann_terms", 1}};
+  };
+  // One thread for the small steps of bag, linear and mlp: a second one gains nothing there and, on a machine
+  // that does other work too, waits for the other core most of the time.
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  if (entry.reads == Reads::ngrams) return {.l2 = 5, .steps = 1000, .threads = 1, .solver = solver(0.02)};
+  if (entry.linear) return {.l2 = 80, .steps = 2000, .threads = 1, .solver = solver(0.02)};
+  if (entry.fixed) return {.l2 = 16, .batch_size = 256, .steps = 400, .threads = 1, .solver = solver(0.1)};
+  if (entry.ensemble) return ensemble_defaults(rows, solver(0.01));
+  if (entry.reads == Reads::columns) {
+    return {.network = {{"hidden", 64},
+                        {"layers", 1},
+                        {"dropout", 0.0},
+                        {"activation", "relu"},
+                        {"linear_skip", true}},
+            .l2 = 80,
+            .steps = 2000,
+            .threads = 1,
+            .solver = solver(0.01)};
+  }
+  return {.network = {{"max_length", 128}},
+          .batch_size = 32,
+          .epochs = 8,
+          .solver = solver(entry.delicate ? 5e-4 : 1e-3)};
+}
+
+std::vector<EncoderCandidate> choose_encoder(const AucJobOptions& options, const FittedInputs& read,
+                                             int64_t training_rows, int64_t passes) {
+  const Inputs& inputs = read.inputs;
+  std::vector<EncoderCandidate> considered;
+  for (const std::string& name : options.column_encoders) {
+    EncoderCandidate candidate{.encoder = name, .reads = true, .seconds = {}};
+    const EncoderEntry& entry = encoder_registry().at(name);
+    candidate.reads = std::ranges::count(entry.inputs, read.shape.kind) > 0;
+    if (candidate.reads) {
+      AucJobOptions tried = options;
+      tried.encoder = name;
+      const NetworkOptions network = tried.resolve(auc_defaults(name, training_rows));
+      const Network made(resolved(network, read.shape), read.shape);
+      const int64_t batch = std::min(*tried.batch_size, training_rows);
+      // Each step evaluates its batch for either level; the rows are scored by the end of every pass.
+      const double rows = 2 * (static_cast<double>(tried.steps_for(training_rows, batch) * batch) +
+                               static_cast<double>(inputs.rows()));
+      candidate.seconds = 1e-9 * static_cast<double>(passes) * rows * row_cost(made, inputs);
+    }
+    considered.push_back(candidate);
+    if (candidate.reads && *candidate.seconds <= options.budget) break;
+  }
+  return considered;
+}
+
+nlohmann::ordered_json EncoderCandidate::to_json() const {
+  nlohmann::ordered_json json{{"encoder", encoder}, {"reads", reads}, {"expected_seconds", nullptr}};
+  if (seconds) json["expected_seconds"] = *seconds;
+  return json;
+}
+
+}  // namespace bilevel
