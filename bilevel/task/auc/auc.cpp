@@ -12,6 +12,7 @@
 #include "bilevel/task/auc/auc_predict.h"
 #include "bilevel/task/auc/auc_report.h"
 #include "bilevel/task/auc/auc_setup.h"
+#include "bilevel/task/job/boosting.h"
 #include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/saved_model.h"
@@ -48,7 +49,8 @@ void measure_baselines(const AucSetup& setup, const AucOutcome& outcome, AucFigu
     figures.baseline_rows.push_back(rows);
   }
   summary["verdict"] = verdicts_of(summary.at("baselines"));
-  if (const std::string lacks = auc_lacks_rival(setup); !lacks.empty()) summary["not_compared"] = lacks;
+  if (const std::string lacks = lacks_boosting(setup.options()); !lacks.empty())
+    summary["not_compared"] = lacks;
 }
 
 /// Measures on the test rows; metrics, threshold and baselines go into the summary.

@@ -34,12 +34,9 @@ struct AucRival {
 /// What this job is compared with.
 /// - Logistic regression with an L2 penalty: C chosen on the validation rows by their AUC, then, with `AucSetup::refit`, fitted anew on
 ///   both parts. Token encoders are compared with one on word and character n-grams, all others on the features they read.
-/// - For columns, gradient boosting of trees (`fit_gradient_boosting`) on the same features: as many rounds as rank the validation
+/// - For columns, gradient boosting of trees (`boost`) on the same features: as many rounds as rank the validation
 ///   rows best, then the same number on both parts. Not where the machine lacks the library.
 /// Larger data than fit into about half a gigabyte: on evenly chosen rows, with a note. Advances the phase at hand.
 std::vector<AucRival> auc_rivals(const AucSetup& setup);
-
-/// What it is not compared with, and why, for a person; empty: with all of these.
-std::string auc_lacks_rival(const AucSetup& setup);
 
 }  // namespace bilevel
