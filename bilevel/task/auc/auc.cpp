@@ -190,6 +190,7 @@ JobEntry auc_entry() {
               },
           .predict = predict_auc,
           .in_parts = true,
+          .measure = JobMeasure{"/metrics/test/auc", "test AUC"},
           .suggest = suggest_auc};
 }
 

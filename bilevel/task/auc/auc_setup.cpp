@@ -87,6 +87,13 @@ void AucJobOptions::fields(Fields& f) {
   f.flag("refit", refit, "train again with the validation rows too, for the chosen number of steps");
 }
 
+ClassLabels AucJobOptions::strata(const JobFiles& files) const {
+  const BinaryLabels labels = binary_labels(files.files().front().file, *this);
+  return {.names = {"not " + positive, positive},
+          .classes = {labels.is_positive.begin(), labels.is_positive.end()},
+          .counts = {labels.rows() - labels.positives, labels.positives}};
+}
+
 AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
     : JobSetup(context), o_(std::move(options)) {
   o_.check();

@@ -31,6 +31,7 @@ struct AucJobOptions : JobOptions {
 
   AucJobOptions() { column_encoders = {"fourier", "linear"}; }
   void fields(Fields& fields) override;
+  ClassLabels strata(const JobFiles& files) const override;  ///< positive rows and others
 };
 
 /// The other value of the label, or "not POSITIVE" where there are several; and the positive one.

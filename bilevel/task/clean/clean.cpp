@@ -168,6 +168,7 @@ JobEntry clean_entry() {
               },
           .predict = predict_classes,
           .in_parts = true,
+          .measure = JobMeasure{"/metrics/test/accuracy", "test accuracy"},
           .suggest = [](const DataDescription& d) -> std::optional<Suggestion> {
             if (d.classes.back().rows < 2) return std::nullopt;
             return Suggestion{" --trusted TRUSTED",

@@ -189,6 +189,7 @@ JobEntry tune_entry() {
               },
           .predict = predict_classes,
           .in_parts = true,
+          .measure = JobMeasure{"/metrics/test/loss", "test loss", /*lower_is_better=*/true},
           .suggest = [](const DataDescription& d) -> std::optional<Suggestion> {
             if (d.classes.back().rows < 3) return std::nullopt;  // one for each part
             return Suggestion{"", "learn the regularization by gradient"};
