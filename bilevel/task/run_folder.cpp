@@ -21,14 +21,23 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kRunFolders[] = {"parts", "runs"};  // in the folder of a run
 // What runs leave there, beside pictures (.svg) and cleaned.<format>.
-constexpr std::string_view kRunFiles[] = {".lock",           "checkpoint.safetensors",
-                                          "episodes.tsv",    "explain.tsv",
-                                          "model.json",      "model.safetensors",
-                                          "odd_rows.tsv",    "options.json",
-                                          "predictions.tsv", "report.html",
-                                          "summary.json",    "suspicious.tsv",
-                                          "table.tsv",       "trace.jsonl",
-                                          "weights.tsv",     "hyperparameters.tsv"};
+constexpr std::string_view kRunFiles[] = {".lock",
+                                          "checkpoint.safetensors",
+                                          "episodes.tsv",
+                                          "explain.tsv",
+                                          "model.json",
+                                          "model.safetensors",
+                                          "odd_rows.tsv",
+                                          "options.json",
+                                          "predictions.tsv",
+                                          "report.html",
+                                          "summary.json",
+                                          "suspicious.tsv",
+                                          "table.tsv",
+                                          "trees.ubj",
+                                          "trace.jsonl",
+                                          "weights.tsv",
+                                          "hyperparameters.tsv"};
 
 std::string options_path(const std::string& folder) { return (fs::path(folder) / "options.json").string(); }
 

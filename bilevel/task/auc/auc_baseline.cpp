@@ -59,6 +59,9 @@ AucBaseline fit_linear(AucSetup& setup, const FittedInputs& read, const std::str
                                      {.inverse_regularization = chosen.inverse_regularization}, &chosen);
   }
   made.scores = scores_in_parts(inputs, parts.test, score);
+  if (setup.options().keep_best)
+    made.saved = {{"weight", chosen.weight},
+                  {"intercept", torch::tensor({chosen.intercept}, torch::kFloat64)}};
   return made;
 }
 
@@ -78,16 +81,12 @@ double linear_cost(AucSetup& setup) {
 }
 
 AucBaseline linear_baseline(AucSetup& setup) {
-  if (!reads_tokens(setup)) {
-    const std::vector<int64_t> rows = setup.refit() ? setup.pool() : setup.parts().train;
-    return fit_linear(setup, setup.fit(rows).read, "logistic regression on the same features");
-  }
+  if (!reads_tokens(setup))
+    return fit_linear(setup, linear_features(setup).read, "logistic regression on the same features");
   Phases& phases = *setup.context().phases;
   const double of_fits = linear_fits_cost(setup) / linear_cost(setup);
   phases.stretch(1 - of_fits);
-  FeatureOptions options = feature_options(setup.options(), "bag", 256);
-  options.embedding.clear();
-  const FittedInputs inputs = setup.fit(options, setup.parts().train).read;
+  const FittedInputs inputs = linear_features(setup).read;
   phases.stretch(of_fits);
   return fit_linear(setup, inputs, "logistic regression on word and character n-grams");
 }
@@ -109,23 +108,42 @@ AucBaseline boosting_baseline(AucSetup& setup) {
                              [](const torch::Tensor& scores, const torch::Tensor& classes) {
                                return auc(ScoredRows(scores, classes));
                              });
-  return {.key = "gradient_boosting",
-          .name = "gradient boosting of trees (XGBoost) on the same features",
-          .valid = made.valid,
-          .scores = made.scores(read.inputs, parts.test)};
+  AucBaseline baseline{.key = "gradient_boosting",
+                       .name = "gradient boosting of trees (XGBoost) on the same features",
+                       .valid = made.valid,
+                       .scores = made.scores(read.inputs, parts.test)};
+  if (setup.options().keep_best) {
+    const std::string bytes = made.trees.bytes();
+    baseline.saved = {
+        {"trees", torch::tensor(std::vector<uint8_t>(bytes.begin(), bytes.end()), torch::kUInt8)},
+        {"rounds", torch::tensor({made.trees.rounds()}, torch::kInt64)}};
+  }
+  return baseline;
 }
 
 }  // namespace
 
 nlohmann::ordered_json AucBaseline::to_json() const {
-  return {{"key", key}, {"name", name}, {"valid", tensor_json(valid)}, {"scores", tensor_json(scores)}};
+  return {{"key", key},
+          {"name", name},
+          {"valid", tensor_json(valid)},
+          {"scores", tensor_json(scores)},
+          {"saved", tensors_json(saved)}};
 }
 
 AucBaseline AucBaseline::from_json(const nlohmann::ordered_json& json) {
   return {.key = json.at("key"),
           .name = json.at("name"),
           .valid = tensor_from(json.at("valid")),
-          .scores = tensor_from(json.at("scores"))};
+          .scores = tensor_from(json.at("scores")),
+          .saved = tensors_from(json.at("saved"))};
+}
+
+AucFeatures linear_features(AucSetup& setup) {
+  if (!reads_tokens(setup)) return setup.fit(setup.refit() ? setup.pool() : setup.parts().train);
+  FeatureOptions options = feature_options(setup.options(), "bag", 256);
+  options.embedding.clear();
+  return setup.fit(options, setup.parts().train);
 }
 
 std::vector<AucRival> auc_rivals(const AucSetup& setup) {

@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ struct AucBaseline {
   std::string name;      ///< for a person
   torch::Tensor valid;   ///< [validation rows], trained on the training rows
   torch::Tensor scores;  ///< [test rows], with `AucSetup::refit` trained on both parts
+  /// What is saved of it, with `AucJobOptions::keep_best`: {"weight" [width], "intercept" [1]} of logistic regression, on
+  /// `linear_features`; {"trees" (their bytes), "rounds" [1]} of gradient boosting, on the features of the model.
+  std::map<std::string, torch::Tensor> saved = {};
 
   nlohmann::ordered_json to_json() const;
   static AucBaseline from_json(const nlohmann::ordered_json& json);
@@ -36,7 +40,10 @@ struct AucRival {
 ///   both parts. Token encoders are compared with one on word and character n-grams, all others on the features they read.
 /// - For columns, gradient boosting of trees (`boost`) on the same features: as many rounds as rank the validation
 ///   rows best, then the same number on both parts. Not where the machine lacks the library.
-/// Larger data than fit into about half a gigabyte: on evenly chosen rows, with a note. Advances the phase at hand.
+/// Scores are log-odds. Larger data than fit into about half a gigabyte: on evenly chosen rows, with a note. Advances the phase at hand.
 std::vector<AucRival> auc_rivals(const AucSetup& setup);
+
+/// The features that logistic regression reads, as its last fit has them.
+AucFeatures linear_features(AucSetup& setup);
 
 }  // namespace bilevel

@@ -85,6 +85,7 @@ void AucJobOptions::fields(Fields& f) {
            "train: both levels on training rows; papers: upper level on validation rows, without refit");
   training_fields(f);
   f.flag("refit", refit, "train again with the validation rows too, for the chosen number of steps");
+  f.flag("keep_best", keep_best, "save a baseline instead where it ranks the validation rows better");
 }
 
 ClassLabels AucJobOptions::strata(const JobFiles& files) const {

@@ -27,7 +27,8 @@ struct AucJobOptions : JobOptions {
   std::optional<double> positive_fraction;  ///< thin the training part to this positive share
   std::string split;                        ///< "T,V,S" shares of training, validation and test rows
   bool refit = true;
-  double budget = 20;  ///< seconds
+  double budget = 20;      ///< seconds
+  bool keep_best = false;  ///< see `keep_model`
 
   AucJobOptions() { column_encoders = {"fourier", "linear"}; }
   void fields(Fields& fields) override;
