@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "bilevel/model/gradient_boosting.h"
 #include "bilevel/report/metrics.h"
 #include "tests/process.h"
 
@@ -156,6 +157,50 @@ class CleanCli : public ProgramTest {
 
 // The log odds of `probability` are those with which labels are right, within four standard errors; and features tell
 // nothing about which labels were flipped at random, as they would if a row's own label had had a say in them.
+/// Whether the class of each row of predictions.tsv is the first of greatest probability in the columns PREFIX(CLASS).
+std::vector<double> hits_in(const std::vector<std::vector<std::string>>& table, const std::string& prefix) {
+  std::vector<double> hits;
+  for (size_t i = 1; i < table.size(); ++i) {
+    double most = -1;
+    std::string called;
+    for (size_t c = 0; c < table[0].size(); ++c) {
+      if (!table[0][c].starts_with(prefix + "(") || std::stod(table[i][c]) <= most) continue;
+      most = std::stod(table[i][c]);
+      called = table[0][c].substr(prefix.size() + 1, table[0][c].size() - prefix.size() - 2);
+    }
+    hits.push_back(called == table[i][2] ? 1 : 0);
+  }
+  return hits;
+}
+
+TEST_F(CleanCli, PredictionsTellTheDifferenceToEveryBaseline) {
+  for (const bool trusted : {true, false}) {
+    const std::string out = trusted ? "with" : "without";
+    Arguments arguments = columns(out, {"--inject-noise", "0.3", "--json"});
+    if (!trusted) arguments.erase(arguments.begin() + 3, arguments.begin() + 5);
+    const Json summary = succeeds(arguments);
+    const auto table = read_tsv(path(out + "/predictions.tsv"));
+    const std::vector<double> own = hits_in(table, "p");
+    for (const auto& [key, baseline] : summary.at("baselines").items()) {
+      SCOPED_TRACE(key);
+      const PairedDifference d = paired_difference(own, hits_in(table, "p_" + key));
+      EXPECT_NEAR(baseline.at("difference").get<double>(), d.difference, 1e-9);
+      EXPECT_EQ(baseline.at("difference_interval").is_array(), d.has_interval());
+      if (d.has_interval()) {
+        EXPECT_NEAR(baseline.at("difference_interval").at(0).get<double>(), d.low, 1e-9);
+      }
+    }
+    EXPECT_EQ(summary.at("baselines").contains("gradient_boosting"), gradient_boosting_lacks().empty());
+    EXPECT_EQ(summary.contains("not_compared"), !gradient_boosting_lacks().empty());
+    if (!gradient_boosting_lacks().empty()) continue;
+    const Json& trees = summary.at("baselines").at("gradient_boosting");
+    EXPECT_GT(trees.at("rounds"), 0);
+    EXPECT_GT(trees.at("test").at("accuracy").get<double>(), 0.6);
+    EXPECT_CONTAINS(read_bytes(path(out + "/report.html")),
+                    "gradient boosting of trees (XGBoost) on all rows as given");
+  }
+}
+
 TEST_F(CleanCli, ProbabilityIsCalibratedAndARowDoesNotSpeakForItself) {
   const std::vector<Row> rows = make_hard_rows(1200, 21);
   const Outcome run = clean_hard("out", rows, {"--inject-noise", "0.4", "--seed", "1"});
@@ -318,7 +363,7 @@ TEST_F(CleanCli, FindsInjectedFlipsAndWritesEverything) {
     const Json& baseline = summary.at("baselines").at(name);
     expect_difference(baseline, summary.at("metrics").at("test").at("accuracy"),
                       baseline.at("test").at("accuracy"));
-    EXPECT_FALSE(baseline.contains("hits"));
+    EXPECT_FALSE(baseline.contains("predicted"));
   }
   for (const char* name : {"self_confidence", "trusted_model", "product"})
     EXPECT_GT(summary.at("baselines").at(name).at("flips").at("auroc").get<double>(), 0.5) << name;

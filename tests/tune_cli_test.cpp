@@ -4,7 +4,10 @@
 
 #include <cmath>
 #include <random>
+#include <set>
 
+#include "bilevel/model/gradient_boosting.h"
+#include "bilevel/report/intervals.h"
 #include "tests/process.h"
 
 namespace bilevel {
@@ -196,8 +199,8 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
             std::min(strengths.at("c"), strengths.at("d")));
 
   const auto predictions = read_tsv(out() + "/predictions.tsv");
-  ASSERT_EQ(predictions[0], (std::vector<std::string>{"file", "line", "label", "predicted", "p(high)",
-                                                      "p(low)", "p(middle)"}));
+  ASSERT_EQ(Arguments(predictions[0].begin(), predictions[0].begin() + 7),
+            (Arguments{"file", "line", "label", "predicted", "p(high)", "p(low)", "p(middle)"}));
   double right = 0, loss = 0;
   for (size_t i = 1; i < predictions.size(); ++i) {
     EXPECT_EQ(predictions[i][2], rows_[std::stoul(predictions[i][1]) - 2].label);
@@ -225,6 +228,42 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
     EXPECT_EQ(row[1], predictions[i][3]);
     for (size_t c = 0; c < 3; ++c) EXPECT_NEAR(std::stod(row[2 + c]), std::stod(predictions[i][4 + c]), 1e-6);
   }
+}
+
+/// -log p of each row's class, by the columns PREFIX(CLASS) of predictions.tsv.
+std::vector<double> losses_in(const std::vector<std::vector<std::string>>& table, const std::string& prefix) {
+  std::vector<double> losses;
+  for (size_t i = 1; i < table.size(); ++i) {
+    const std::string name = prefix + "(" + table[i][2] + ")";
+    const auto column = std::find(table[0].begin(), table[0].end(), name) - table[0].begin();
+    losses.push_back(-std::log(std::stod(table[i].at(static_cast<size_t>(column)))));
+  }
+  return losses;
+}
+
+TEST_F(TuneCliTest, PredictionsTellTheDifferenceToEveryBaseline) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  const Json summary = tuned(columns(train));
+  const auto table = read_tsv(out() + "/predictions.tsv");
+  const std::vector<double> learned = losses_in(table, "p_learned");
+  std::set<std::string> expected{"grid", "random"};
+  if (gradient_boosting_lacks().empty()) expected.insert("gradient_boosting");
+  EXPECT_EQ(summary.contains("not_compared"), !gradient_boosting_lacks().empty());
+  std::set<std::string> found;
+  for (const auto& [key, baseline] : summary.at("baselines").items()) {
+    SCOPED_TRACE(key);
+    found.insert(key);
+    const PairedDifference d = paired_difference(learned, losses_in(table, "p_" + key));
+    EXPECT_NEAR(baseline.at("difference").get<double>(), d.difference, 1e-6);
+    EXPECT_NEAR(baseline.at("difference_interval").at(0).get<double>(), d.low, 1e-6);
+    EXPECT_NEAR(baseline.at("difference_interval").at(1).get<double>(), d.high, 1e-6);
+    EXPECT_EQ(summary.at("verdict").at(key), baseline.at("verdict"));
+  }
+  EXPECT_EQ(found, expected);
+  if (!gradient_boosting_lacks().empty()) return;
+  EXPECT_GT(summary.at("baselines").at("gradient_boosting").at("rounds"), 0);
+  const std::string report = read_bytes(out() + "/report.html");
+  EXPECT_CONTAINS(report, "than the baseline, gradient boosting of trees (XGBoost) on the same features");
 }
 
 TEST_F(TuneCliTest, EveryKindAndEncoderRuns) {

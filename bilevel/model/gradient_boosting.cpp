@@ -27,7 +27,9 @@ struct Xgboost {
   int (*set)(Handle, const char*, const char*) = nullptr;
   int (*update)(Handle, int, Handle) = nullptr;
   int (*predict)(Handle, Handle, int, unsigned, int, uint64_t*, const float**) = nullptr;
-  std::string lacks;  // empty: all are there
+  int (*save)(Handle, const char*, uint64_t*, const char**) = nullptr;  // since 1.6; null: not there
+  int (*load)(Handle, const void*, uint64_t) = nullptr;
+  std::string lacks;  // empty: all but `save` are there
 
   Xgboost() {
     void* library = nullptr;
@@ -52,6 +54,8 @@ struct Xgboost {
     find(set, "XGBoosterSetParam");
     find(update, "XGBoosterUpdateOneIter");
     find(predict, "XGBoosterPredict");
+    find(load, "XGBoosterLoadModelFromBuffer");
+    save = reinterpret_cast<decltype(save)>(dlsym(library, "XGBoosterSaveModelToBuffer"));
   }
 
   void check(int status) const {
@@ -62,6 +66,17 @@ struct Xgboost {
 const Xgboost& xgboost() {
   static const Xgboost library;
   return library;
+}
+
+const Xgboost& needed_xgboost() {
+  if (!xgboost().lacks.empty()) throw Error("gradient boosting: " + xgboost().lacks);
+  return xgboost();
+}
+
+std::shared_ptr<void> booster_of(const Handle* rows, uint64_t count) {
+  Handle made = nullptr;
+  xgboost().check(xgboost().create(rows, count, &made));
+  return {made, [](Handle booster) { xgboost().free_booster(booster); }};
 }
 
 std::shared_ptr<void> rows_of(const std::vector<torch::Tensor>& inputs, int64_t width) {
@@ -110,19 +125,38 @@ torch::Tensor GradientBoosting::scores(const std::vector<torch::Tensor>& inputs)
   return outputs(booster_.get(), rows_of(inputs, width_).get(), rounds_, classes_);
 }
 
+std::string GradientBoosting::bytes() const {
+  const Xgboost& x = needed_xgboost();
+  if (x.save == nullptr) throw Error("gradient boosting: the library libxgboost is older than 1.6");
+  uint64_t size = 0;
+  const char* first = nullptr;
+  x.check(x.save(booster_.get(), R"({"format": "ubj"})", &size, &first));
+  return {first, size};
+}
+
+GradientBoosting GradientBoosting::from_bytes(const std::string& bytes, int64_t width, int64_t classes,
+                                              int64_t rounds) {
+  const Xgboost& x = needed_xgboost();
+  GradientBoosting trees;
+  trees.booster_ = booster_of(nullptr, 0);
+  x.check(x.load(trees.booster_.get(), bytes.data(), bytes.size()));
+  trees.width_ = width;
+  trees.classes_ = classes;
+  trees.rounds_ = rounds;
+  return trees;
+}
+
 GradientBoosting fit_gradient_boosting(const BoostedRows& train, int64_t width, int64_t classes,
                                        const BoostedRows* validation,
                                        const std::function<double(const torch::Tensor&)>& score,
                                        const GradientBoostingOptions& options) {
-  const Xgboost& x = xgboost();
-  if (!x.lacks.empty()) throw Error("gradient boosting: " + x.lacks);
+  const Xgboost& x = needed_xgboost();
   const std::shared_ptr<void> rows = labelled(train, width);
   const std::shared_ptr<void> judges = validation != nullptr ? rows_of(validation->inputs, width) : nullptr;
   const Handle all[] = {rows.get(), judges.get()};
-  Handle made = nullptr;
-  x.check(x.create(all, judges ? 2 : 1, &made));
   GradientBoosting fit;
-  fit.booster_ = {made, [](Handle booster) { xgboost().free_booster(booster); }};
+  fit.booster_ = booster_of(all, judges ? 2 : 1);
+  const Handle made = fit.booster_.get();
   fit.width_ = width;
   fit.classes_ = classes;
   const auto set = [&](const char* name, const auto& value) {

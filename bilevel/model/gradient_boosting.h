@@ -35,6 +35,12 @@ class GradientBoosting {
   /// Rounds that are used.
   int64_t rounds() const { return rounds_; }
 
+  /// The trees in XGBoost's own format (UBJSON), for a file. Throws Error where the library is too old for it (before 1.6).
+  std::string bytes() const;
+  /// Trees from that, with what their fit was told and came to. Throws Error where the library is not there, or refuses them.
+  static GradientBoosting from_bytes(const std::string& bytes, int64_t width, int64_t classes,
+                                     int64_t rounds);
+
  private:
   friend GradientBoosting fit_gradient_boosting(const BoostedRows&, int64_t, int64_t, const BoostedRows*,
                                                 const std::function<double(const torch::Tensor&)>&,

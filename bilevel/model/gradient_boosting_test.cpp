@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "bilevel/core/error.h"
+
 namespace bilevel {
 namespace {
 
@@ -37,6 +39,15 @@ TEST_F(GradientBoostingTest, FindsWhatNoLinearModelCan) {
   const Tensor scores = fit.scores(test.inputs);
   EXPECT_EQ(scores.sizes(), (std::vector<int64_t>{400}));
   EXPECT_GT(accuracy(scores, test.classes), 0.9);
+}
+
+TEST_F(GradientBoostingTest, IsTheSameFromItsBytes) {
+  const BoostedRows train = alike(200, 5), valid = alike(100, 6);
+  const auto score = [&](const Tensor& scores) { return accuracy(scores, valid.classes); };
+  const GradientBoosting fit = fit_gradient_boosting(train, 3, 2, &valid, score, {.patience = 5});
+  const GradientBoosting read = GradientBoosting::from_bytes(fit.bytes(), 3, 2, fit.rounds());
+  EXPECT_TRUE(torch::equal(read.scores(valid.inputs), fit.scores(valid.inputs)));
+  EXPECT_THROW(GradientBoosting::from_bytes("no trees", 3, 2, 1), Error);
 }
 
 TEST_F(GradientBoostingTest, UsesTheRoundsThatTheValidationRowsRankBest) {

@@ -61,6 +61,10 @@ double student_t_quantile(double probability, double degrees) {
 }
 
 MeanInterval mean_interval(const std::vector<double>& values, double confidence) {
+  return resampled_interval(values, 0, confidence);
+}
+
+MeanInterval resampled_interval(const std::vector<double>& values, double test_share, double confidence) {
   MeanInterval result{
       .count = static_cast<int64_t>(values.size()), .mean = kNoNumber, .low = kNoNumber, .high = kNoNumber};
   if (values.empty()) return result;
@@ -69,7 +73,8 @@ MeanInterval mean_interval(const std::vector<double>& values, double confidence)
   if (values.size() < 2) return result;
   double squares = 0;
   for (const double value : values) squares += (value - result.mean) * (value - result.mean);
-  const double half = student_t_quantile(0.5 + confidence / 2, n - 1) * std::sqrt(squares / (n - 1) / n);
+  const double half = student_t_quantile(0.5 + confidence / 2, n - 1) *
+                      std::sqrt(squares / (n - 1) / n + squares / (n - 1) * test_share);
   result.low = result.mean - half;
   result.high = result.mean + half;
   return result;
@@ -94,6 +99,12 @@ PairedDifference paired_difference(const std::vector<double>& own, const std::ve
   return {mean.mean, kNoNumber, kNoNumber,
           unlike == 0 ? fmt::format("they differ on none of the {}", units)
                       : fmt::format("they differ on {} {} only", unlike, units)};
+}
+
+PairedDifference resampled_difference(const std::vector<double>& differences, double test_share) {
+  const MeanInterval mean = resampled_interval(differences, test_share);
+  if (mean.low < mean.high) return {mean.mean, mean.low, mean.high, ""};
+  return {mean.mean, kNoNumber, kNoNumber, "it is the same in all runs"};
 }
 
 MedianInterval median_interval(std::vector<double> values, double confidence) {

@@ -27,6 +27,12 @@ struct MeanInterval {
 };
 MeanInterval mean_interval(const std::vector<double>& values, double confidence = 0.95);
 
+/// The same of the runs of a repeated cross-validation, which vary together since their training rows overlap: mean -+ t s
+/// sqrt(1 / n + test_share), where `test_share` is test rows over training rows of a run (C. Nadeau, Y. Bengio, Machine Learning 52,
+/// 2003; corrected resampled t interval).
+MeanInterval resampled_interval(const std::vector<double>& values, double test_share,
+                                double confidence = 0.95);
+
 /// By how much one model's numbers exceed another's in the mean over the same rows (or tasks).
 struct PairedDifference {
   double difference = 0;
@@ -49,6 +55,9 @@ PairedVerdict verdict_of(const PairedDifference& d, bool lower_is_better = false
 /// one of 6 %). `units`: what they are the numbers of.
 PairedDifference paired_difference(const std::vector<double>& own, const std::vector<double>& other,
                                    const std::string& units = "rows");
+
+/// `resampled_interval` of the runs' differences; none where all are the same.
+PairedDifference resampled_difference(const std::vector<double>& differences, double test_share);
 
 /// A median and its two-sided interval between two of the sorted values, which holds the true one with at least the
 /// confidence whatever the values' distribution (sign test); smallest and largest where they are too few for that.

@@ -27,6 +27,19 @@ TEST(Intervals, QuantilesOfStudentsT) {
   EXPECT_NEAR(student_t_quantile(0.975, 1e7), 1.959964, 1e-5);  // the normal limit
 }
 
+// By hand: 1, 2, 3, 4 have s^2 = 5/3, and t of 3 degrees of freedom is 3.182446.
+TEST(Intervals, OfRunsThatShareTrainingRowsAreWider) {
+  const MeanInterval corrected = resampled_interval({1, 2, 3, 4}, 1.0 / 3);
+  EXPECT_EQ(corrected.mean, 2.5);
+  EXPECT_NEAR(corrected.high - 2.5, 3.182446 * std::sqrt((1.0 / 4 + 1.0 / 3) * 5 / 3), 1e-6);
+  EXPECT_NEAR(2.5 - corrected.low, corrected.high - 2.5, 1e-12);
+  EXPECT_EQ(resampled_interval({1, 2, 3, 4}, 0).high, mean_interval({1, 2, 3, 4}).high);
+  const PairedDifference d = resampled_difference({1, 2, 3, 4}, 1.0 / 3);
+  EXPECT_EQ(d.low, corrected.low);
+  EXPECT_EQ(verdict_of(d), PairedVerdict::not_told_apart);
+  EXPECT_FALSE(resampled_difference({1, 1, 1}, 0.5).has_interval());
+}
+
 TEST(Intervals, ProbabilityIsTheInverse) {
   for (const double degrees : {1.0, 2.0, 5.0, 40.0, 1000.0}) {
     for (const double t : {-30.0, -2.5, -0.1, 0.0, 0.7, 3.0, 12.0}) {

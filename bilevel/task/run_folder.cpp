@@ -7,6 +7,7 @@
 #include <array>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 
 #include "bilevel/core/error.h"
 #include "bilevel/data/idx_rows.h"
@@ -20,14 +21,23 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kRunFolders[] = {"parts", "runs"};  // in the folder of a run
 // What runs leave there, beside pictures (.svg) and cleaned.<format>.
-constexpr std::string_view kRunFiles[] = {".lock",           "checkpoint.safetensors",
-                                          "episodes.tsv",    "explain.tsv",
-                                          "model.json",      "model.safetensors",
-                                          "odd_rows.tsv",    "options.json",
-                                          "predictions.tsv", "report.html",
-                                          "summary.json",    "suspicious.tsv",
-                                          "table.tsv",       "trace.jsonl",
-                                          "weights.tsv",     "hyperparameters.tsv"};
+constexpr std::string_view kRunFiles[] = {".lock",
+                                          "checkpoint.safetensors",
+                                          "episodes.tsv",
+                                          "explain.tsv",
+                                          "model.json",
+                                          "model.safetensors",
+                                          "odd_rows.tsv",
+                                          "options.json",
+                                          "predictions.tsv",
+                                          "report.html",
+                                          "summary.json",
+                                          "suspicious.tsv",
+                                          "table.tsv",
+                                          "trees.ubj",
+                                          "trace.jsonl",
+                                          "weights.tsv",
+                                          "hyperparameters.tsv"};
 
 std::string options_path(const std::string& folder) { return (fs::path(folder) / "options.json").string(); }
 
@@ -53,34 +63,49 @@ bool is_within(const fs::path& file, const fs::path& folder) {
   return std::mismatch(folder.begin(), folder.end(), file.begin(), file.end()).first == folder.end();
 }
 
+/// What in a folder belongs to no run of this program; nothing where all does.
+std::optional<std::string> stranger_in(const fs::path& folder) {
+  const Json saved =
+      fs::is_regular_file(options_path(folder.string()))
+          ? Json::parse(read_file(options_path(folder.string())), nullptr, /*allow_exceptions=*/false)
+          : Json();
+  if (!saved.is_object() || !saved.contains("command") || !saved.contains("version"))
+    return "it holds no run of bilevel (an options.json with command and version)";
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory() && name != kFoldsFolder && std::ranges::count(kRunFolders, name) == 0)
+      return fmt::format("the folder {} in it belongs to no run", name);
+    if (!entry.is_directory() && std::ranges::count(kRunFiles, name) == 0 && !name.starts_with("cleaned.") &&
+        !name.ends_with(".svg") && !name.starts_with(".options.json."))
+      return fmt::format("the file {} in it belongs to no run", name);
+  }
+  for (const std::string_view name : kRunFolders) {
+    if (!fs::is_directory(folder / name)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(folder / name)) {
+      const std::string kind = entry.path().extension().string();
+      if (!entry.is_directory() && kind != ".cbor" && kind != ".safetensors" && kind != ".jsonl" &&
+          kind != ".json")
+        return fmt::format("the file {} in it belongs to no run",
+                           fs::relative(entry.path(), folder).string());
+    }
+  }
+  if (!fs::is_directory(folder / kFoldsFolder)) return std::nullopt;
+  for (const auto& entry : fs::directory_iterator(folder / kFoldsFolder)) {
+    const std::string name = fmt::format("{}/{}", kFoldsFolder, entry.path().filename().string());
+    if (!entry.is_directory()) return fmt::format("the file {} in it belongs to no run", name);
+    if (holds_nothing(entry.path().string())) continue;
+    if (const auto stranger = stranger_in(entry.path())) return fmt::format("{}: {}", name, *stranger);
+  }
+  return std::nullopt;
+}
+
 /// Throws InputError for a folder that --force must not replace.
 void refuse_to_replace(const std::string& out, const Json& content) {
   const auto refuse = [&](const std::string& why) {
     throw InputError(fmt::format("--force does not replace {}: {}; give another --out", out, why));
   };
   if (fs::is_symlink(out)) refuse("it is a symbolic link");
-  const Json saved = fs::is_regular_file(options_path(out))
-                         ? Json::parse(read_file(options_path(out)), nullptr, /*allow_exceptions=*/false)
-                         : Json();
-  if (!saved.is_object() || !saved.contains("command") || !saved.contains("version"))
-    refuse("it holds no run of bilevel (an options.json with command and version)");
-  for (const auto& entry : fs::directory_iterator(out)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && std::ranges::count(kRunFolders, name) == 0)
-      refuse(fmt::format("the folder {} in it belongs to no run", name));
-    if (!entry.is_directory() && std::ranges::count(kRunFiles, name) == 0 && !name.starts_with("cleaned.") &&
-        !name.ends_with(".svg") && !name.starts_with(".options.json."))
-      refuse(fmt::format("the file {} in it belongs to no run", name));
-  }
-  for (const std::string_view name : kRunFolders) {
-    if (!fs::is_directory(fs::path(out) / name)) continue;
-    for (const auto& entry : fs::recursive_directory_iterator(fs::path(out) / name)) {
-      const std::string kind = entry.path().extension().string();
-      if (!entry.is_directory() && kind != ".cbor" && kind != ".safetensors" && kind != ".jsonl" &&
-          kind != ".json")
-        refuse(fmt::format("the file {} in it belongs to no run", fs::relative(entry.path(), out).string()));
-    }
-  }
+  if (const auto stranger = stranger_in(out)) refuse(*stranger);
   const fs::path folder = fs::canonical(out);
   if (is_within(fs::canonical(fs::current_path()), folder)) refuse("the current directory is in it");
   for (const Json& file : content.value("files", Json::array())) {

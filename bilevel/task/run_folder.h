@@ -10,6 +10,9 @@
 
 namespace bilevel {
 
+/// In the folder of a cross-validation: the folders of its runs.
+inline constexpr const char* kFoldsFolder = "folds";
+
 /// Absolute path, size and checksum of every file (two for IDX images), to notice that one changed. Throws as `read_file` does.
 nlohmann::ordered_json fingerprints(const std::vector<std::string>& paths);
 

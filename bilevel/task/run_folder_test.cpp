@@ -55,6 +55,17 @@ TEST_F(RunFolderTest, ForceKeepsWhatIsNoPartOfARun) {
   EXPECT_CONTAINS(refusal(out(), content()), "the file parts/mine.csv in it belongs to no run");
 }
 
+TEST_F(RunFolderTest, ForceKeepsWhatIsNoPartOfTheRunsOfACrossValidation) {
+  make_run(out());
+  fs::create_directory(out() + "/folds");
+  make_run(out() + "/folds/1-2");
+  folder_.write("out/folds/1-2/answers.tsv", "mine");
+  EXPECT_CONTAINS(refusal(out(), content()), "folds/1-2: the file answers.tsv in it belongs to no run");
+  fs::remove(out() + "/folds/1-2/answers.tsv");
+  const FolderLock lock = new_run_folder(out(), "tune", "", content(), /*force=*/true);
+  EXPECT_FALSE(fs::exists(out() + "/folds"));
+}
+
 TEST_F(RunFolderTest, ForceNeedsNoRun) {
   const FolderLock lock = new_run_folder(out(), "tune", "", content(), /*force=*/true);
   EXPECT_TRUE(fs::exists(out() + "/options.json"));

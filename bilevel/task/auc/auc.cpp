@@ -1,7 +1,7 @@
 // The job behind `bilevel auc`: from files to a classifier that maximizes AUC, its figures and a report.
 //
 // Options: AucJobOptions. A run writes options.json, the checkpoints of its passes, trace.jsonl, and at the end summary.json,
-// model.safetensors, model.json, predictions.tsv, explain.tsv, loss.svg, auc.svg, roc.svg, report.html. `predict` is
+// model.safetensors, model.json (of trees that are kept trees.ubj), predictions.tsv, explain.tsv, loss.svg, auc.svg, roc.svg, report.html. `predict` is
 // `predict_auc`.
 #include <fmt/format.h>
 
@@ -9,12 +9,13 @@
 #include <optional>
 
 #include "bilevel/report/escape.h"
+#include "bilevel/task/auc/auc_kept.h"
 #include "bilevel/task/auc/auc_predict.h"
 #include "bilevel/task/auc/auc_report.h"
 #include "bilevel/task/auc/auc_setup.h"
+#include "bilevel/task/job/boosting.h"
 #include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/job_report.h"
-#include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
 namespace {
@@ -42,16 +43,19 @@ void measure_baselines(const AucSetup& setup, const AucOutcome& outcome, AucFigu
     entry.update(difference_json(difference.paired()));
     if (outcome.judging == parts.valid && valid > own_valid)
       summary["warnings"].push_back(
-          fmt::format("{} ranks the validation rows better (AUC {:.4f}) than this model ({:.4f})",
-                      baseline.name, valid, own_valid));
+          fmt::format("{} ranks the validation rows better (AUC {:.4f}) than this model ({:.4f}); {}",
+                      baseline.name, valid, own_valid,
+                      setup.options().keep_best ? "the best of these is saved (--keep-best)"
+                                                : "--keep-best saves the best of these in its place"));
     figures.baselines.push_back({baseline.key, baseline.name, estimate, difference});
     figures.baseline_rows.push_back(rows);
   }
   summary["verdict"] = verdicts_of(summary.at("baselines"));
-  if (const std::string lacks = auc_lacks_rival(setup); !lacks.empty()) summary["not_compared"] = lacks;
+  if (const std::string lacks = lacks_boosting(setup.options()); !lacks.empty())
+    summary["not_compared"] = lacks;
 }
 
-/// Measures on the test rows; metrics, threshold and baselines go into the summary.
+/// Measures on the test rows; metrics and baselines go into the summary.
 AucFigures measure(AucSetup& setup, const AucOutcome& outcome, Json& summary) {
   const AucParts& parts = setup.parts();
   const AucModel& model = *outcome.model;
@@ -67,45 +71,67 @@ AucFigures measure(AucSetup& setup, const AucOutcome& outcome, Json& summary) {
       {"valid", metrics_json(valid, outcome.valid_loss)},
       {"test", metrics_json(test, model.loss(test_scores, test_labels))}};
   const AucEstimate estimate = auc_estimate(test);
-  const ThresholdCounts on_valid = best_f1(valid);
-  const ThresholdCounts on_test = counts_at(test, on_valid.threshold);
   summary["test_auc_interval"] = {estimate.low, estimate.high};
-  summary["threshold"] = {{"value", on_valid.threshold},
-                          {"test_precision", on_test.precision()},
-                          {"test_recall", on_test.recall()},
-                          {"test_f1", on_test.f1()}};
   if (const std::string unfit = warning_of_scores(test); !unfit.empty()) summary["warnings"].push_back(unfit);
-  AucFigures figures{.test = test, .estimate = estimate, .threshold = {on_valid, on_test}};
+  AucFigures figures{.test = test, .kept = test, .estimate = estimate};
   measure_baselines(setup, outcome, figures, summary);
   return figures;
 }
 
-void write_predictions(const AucSetup& setup, const AucFigures& figures, const Calibration& calibration) {
+/// What the model that is saved makes of its scores: threshold and calibration, into the summary.
+Calibration decide(const AucSetup& setup, const AucKept& kept, const std::vector<int64_t>& judging,
+                   AucFigures& figures, Json& summary) {
+  const torch::Tensor labels = setup.labels_of(judging);
+  const ScoredRows valid(kept.valid, labels);
+  figures.kept = ScoredRows(kept.test, setup.labels_of(setup.parts().test));
+  const ThresholdCounts on_valid = best_f1(valid), on_test = counts_at(figures.kept, on_valid.threshold);
+  figures.threshold = {on_valid, on_test};
+  summary["kept"] = {{"model", kept.key},
+                     {"name", kept.name},
+                     {"why", kept.why},
+                     {"valid_auc", auc(valid)},
+                     {"test_auc", auc(figures.kept)}};
+  summary["threshold"] = {{"value", on_valid.threshold},
+                          {"test_precision", on_test.precision()},
+                          {"test_recall", on_test.recall()},
+                          {"test_f1", on_test.f1()}};
+  Calibration calibration = fit_curves(auc_probabilities(kept.valid), labels.to(torch::kInt64));
+  summary["calibration"] = calibration.to_json();
+  if (const std::string flat = calibration.warning(); !flat.empty()) summary["warnings"].push_back(flat);
+  return calibration;
+}
+
+void write_predictions(const AucSetup& setup, const AucFigures& figures, const AucKept& kept,
+                       const Calibration& calibration) {
   std::vector<Column> columns = setup.data_files().places(setup.parts().test);
   columns.push_back(label_column(setup.class_names(), setup.labels_of(setup.parts().test).to(torch::kInt64)));
-  for (Column& column : auc_columns(torch::tensor(figures.test.scores(), torch::kFloat64),
+  for (Column& column : auc_columns(torch::tensor(figures.kept.scores(), torch::kFloat64),
                                     figures.threshold.valid.threshold, setup.class_names(), calibration))
     columns.push_back(std::move(column));
+  if (!kept.trained())
+    columns.push_back(number_column("score_trained", torch::tensor(figures.test.scores(), torch::kFloat64)));
   for (size_t i = 0; i < figures.baselines.size(); ++i)
     columns.push_back(number_column("score_" + figures.baselines[i].key,
                                     torch::tensor(figures.baseline_rows[i].scores(), torch::kFloat64)));
   write_tsv(setup.path("predictions.tsv"), columns);
 }
 
-void explain(const AucSetup& setup, const AucOutcome& outcome, Json& summary) {
+void explain(const AucSetup& setup, const AucKept& kept, Json& summary) {
+  summary["explanation"] = nullptr;
+  if (!kept.model) return;  // trees
   const std::vector<int64_t>& rows = setup.parts().train;
   explain_model(setup.context(),
-                {.network = *outcome.model->network(),
-                 .inputs = outcome.features.read.inputs,
+                {.network = *kept.model->network(),
+                 .inputs = kept.features.read.inputs,
                  .rows = rows,
-                 .input_names = explained_names(*outcome.features.fitted, setup.data_files(), rows),
+                 .input_names = explained_names(*kept.features.fitted, setup.data_files(), rows),
                  .outputs = {setup.options().positive},
                  .device = setup.options().torch_device()},
                 summary);
 }
 
 std::string auc_text(const AucSetup& setup, const AucFigures& figures, const Json& summary) {
-  const ScoredRows& test = figures.test;
+  const ScoredRows &test = figures.test, &kept_rows = figures.kept;
   std::string text =
       fmt::format("\ntest AUC {:.4f} (95 % score interval {:.4f} to {:.4f}), average precision {:.4f}\n",
                   figures.estimate.auc, figures.estimate.low, figures.estimate.high, average_precision(test));
@@ -114,14 +140,17 @@ std::string auc_text(const AucSetup& setup, const AucFigures& figures, const Jso
   for (const ReportBaseline& baseline : figures.baselines)
     text += verdict_on(baseline.difference.paired(), baseline.name, "test AUC") + "\n";
   if (summary.contains("not_compared")) text += summary.at("not_compared").get<std::string>() + "\n";
+  if (const Json& kept = summary.at("kept"); setup.options().keep_best)
+    text += fmt::format("saved is {} (test AUC {:.4f}): {}\n", kept.at("name").get<std::string>(),
+                        kept.at("test_auc").get<double>(), kept.at("why").get<std::string>());
   for (const Json& warning : summary.at("warnings"))
     text += fmt::format("warning: {}\n", printable(warning.get<std::string>()));
   text += "\nthe best-ranked test rows ('*' marks a true positive):\n";
   const std::vector<int64_t>& rows = setup.parts().test;
   for (size_t i = 0; i < std::min<size_t>(8, rows.size()); ++i) {
-    const auto at = static_cast<size_t>(test.order()[i]);
-    text += fmt::format("  {} {:+.4g}  {}\n", test.positive(test.order()[i]) ? '*' : ' ', test.scores()[at],
-                        shortened(printable(setup.row_text(rows[at])), 90));
+    const auto at = static_cast<size_t>(kept_rows.order()[i]);
+    text += fmt::format("  {} {:+.4g}  {}\n", kept_rows.positive(kept_rows.order()[i]) ? '*' : ' ',
+                        kept_rows.scores()[at], shortened(printable(setup.row_text(rows[at])), 90));
   }
   return text + fmt::format("\nreport: {}/report.html\n", setup.context().out);
 }
@@ -144,22 +173,18 @@ JobResult run_auc(AucSetup& setup, JobParts& parts) {
   for (const EncoderCandidate& candidate : setup.encoder_choice())
     summary["encoder_choice"].push_back(candidate.to_json());
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
-  const AucFigures figures = measure(setup, outcome, summary);
+  AucFigures figures = measure(setup, outcome, summary);
   setup.context().phases->begin(kReportPhase, "writing the report");
-  const double threshold = figures.threshold.valid.threshold;
-  const Calibration calibration =
-      fit_curves(auc_probabilities(outcome.valid_scores), setup.labels_of(outcome.judging).to(torch::kInt64));
-  summary["calibration"] = calibration.to_json();
-  if (const std::string flat = calibration.warning(); !flat.empty()) summary["warnings"].push_back(flat);
-  save_model(setup.context(), o, *outcome.model->network(), *outcome.features.fitted,
-             outcome.model->loss_tensors(),
-             {{"positive", o.positive},
-              {"classes", setup.parts().values},
-              {"threshold", threshold},
-              {"calibration", calibration.to_json()},
-              {"loss", o.loss}});
-  write_predictions(setup, figures, calibration);
-  explain(setup, outcome, summary);
+  const AucKept kept = keep_model(setup, outcome);
+  const Calibration calibration = decide(setup, kept, outcome.judging, figures, summary);
+  save_kept(setup, kept,
+            {{"positive", o.positive},
+             {"classes", setup.parts().values},
+             {"threshold", figures.threshold.valid.threshold},
+             {"calibration", calibration.to_json()},
+             {"loss", o.loss}});
+  write_predictions(setup, figures, kept, calibration);
+  explain(setup, kept, summary);
   note_time(setup.context(), summary);
   write_auc_report(setup, outcome, figures, summary);
   std::string text = auc_text(setup, figures, summary);
@@ -190,6 +215,7 @@ JobEntry auc_entry() {
               },
           .predict = predict_auc,
           .in_parts = true,
+          .measure = JobMeasure{"/metrics/test/auc", "test AUC"},
           .suggest = suggest_auc};
 }
 

@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "bilevel/core/tensor_json.h"
-#include "bilevel/model/gradient_boosting.h"
 #include "bilevel/model/logistic_regression.h"
 #include "bilevel/report/metrics.h"
+#include "bilevel/task/job/boosting.h"
 #include "bilevel/task/job/costs.h"
 
 namespace bilevel {
@@ -16,46 +16,24 @@ namespace {
 // Of the baseline's time, after the fits at weaker and weaker penalties; the rest is the refit.
 constexpr double kFitted[] = {0.07, 0.15, 0.25, 0.42, 0.77};
 
-/// Rows that a fit which keeps its inputs in memory, in float64, gets at most: about half a gigabyte of entries.
-int64_t rows_in_memory(const Inputs& inputs) {
-  const double most =
-      inputs.kind() == InputKind::sparse ? 1e7 : 5e7;  // of entries; sparse ones have an index too
-  double entries = 1;
-  for (const torch::Tensor& part : inputs.matrix())
-    entries = std::max(entries, static_cast<double>(part.numel()));
-  const auto rows = static_cast<double>(inputs.rows());
-  return std::max<int64_t>(1, static_cast<int64_t>(rows * std::min(1.0, most / entries)));
-}
-
 /// At most as many rows as a fit holds in memory, by part.
 struct FittedRows {
-  FittedRows(AucSetup& setup, const FittedInputs& read) : most(rows_in_memory(read.inputs)) {
+  FittedRows(AucSetup& setup, const FittedInputs& read) {
     const AucParts& parts = setup.parts();
+    const int64_t most = rows_in_memory(read.inputs);
     train = evenly(parts.train, most);
     valid = evenly(parts.valid, most);
     pool = parts.train;
     pool.insert(pool.end(), parts.valid.begin(), parts.valid.end());
     pool = evenly(pool, most);
     if (train.size() < parts.train.size())
-      setup.note(fmt::format("baselines are fitted on {} of the {} training rows: they keep them in memory",
-                             train.size(), parts.train.size()));
+      setup.note(
+          fmt::format("logistic regression is fitted on {} of the {} training rows: it keeps them in memory",
+                      train.size(), parts.train.size()));
   }
 
-  int64_t most;
   std::vector<int64_t> train, valid, pool;
 };
-
-/// `score` of the rows' inputs, of so many rows at a time.
-torch::Tensor scores_of(const std::vector<int64_t>& rows, const Inputs& inputs, int64_t most,
-                        const std::function<torch::Tensor(const std::vector<torch::Tensor>&)>& score) {
-  std::vector<torch::Tensor> scores;
-  for (size_t begin = 0; begin < rows.size(); begin += static_cast<size_t>(most)) {
-    const size_t end = std::min(rows.size(), begin + static_cast<size_t>(most));
-    scores.push_back(score(inputs.gather({rows.begin() + static_cast<std::ptrdiff_t>(begin),
-                                          rows.begin() + static_cast<std::ptrdiff_t>(end)})));
-  }
-  return torch::cat(scores);
-}
 
 AucBaseline fit_linear(AucSetup& setup, const FittedInputs& read, const std::string& name) {
   const Inputs& inputs = read.inputs;
@@ -74,21 +52,21 @@ AucBaseline fit_linear(AucSetup& setup, const FittedInputs& read, const std::str
   const AucParts& parts = setup.parts();
   AucBaseline made{.key = "logistic_regression",
                    .name = name,
-                   .valid = scores_of(parts.valid, inputs, rows.most, score),
+                   .valid = scores_in_parts(inputs, parts.valid, score),
                    .scores = {}};
   if (setup.refit()) {
     chosen = fit_logistic_regression(inputs.gather(rows.pool), width, setup.labels_of(rows.pool),
                                      {.inverse_regularization = chosen.inverse_regularization}, &chosen);
   }
-  made.scores = scores_of(parts.test, inputs, rows.most, score);
+  made.scores = scores_in_parts(inputs, parts.test, score);
+  if (setup.options().keep_best)
+    made.saved = {{"weight", chosen.weight},
+                  {"intercept", torch::tensor({chosen.intercept}, torch::kFloat64)}};
   return made;
 }
 
 bool reads_tokens(const AucSetup& setup) {
   return encoder_registry().at(setup.options().encoder).reads == Reads::words;
-}
-bool reads_columns(const AucSetup& setup) {
-  return encoder_registry().at(setup.options().encoder).reads == Reads::columns;
 }
 
 double linear_fits_cost(AucSetup& setup) {
@@ -103,16 +81,12 @@ double linear_cost(AucSetup& setup) {
 }
 
 AucBaseline linear_baseline(AucSetup& setup) {
-  if (!reads_tokens(setup)) {
-    const std::vector<int64_t> rows = setup.refit() ? setup.pool() : setup.parts().train;
-    return fit_linear(setup, setup.fit(rows).read, "logistic regression on the same features");
-  }
+  if (!reads_tokens(setup))
+    return fit_linear(setup, linear_features(setup).read, "logistic regression on the same features");
   Phases& phases = *setup.context().phases;
   const double of_fits = linear_fits_cost(setup) / linear_cost(setup);
   phases.stretch(1 - of_fits);
-  FeatureOptions options = feature_options(setup.options(), "bag", 256);
-  options.embedding.clear();
-  const FittedInputs inputs = setup.fit(options, setup.parts().train).read;
+  const FittedInputs inputs = linear_features(setup).read;
   phases.stretch(of_fits);
   return fit_linear(setup, inputs, "logistic regression on word and character n-grams");
 }
@@ -123,64 +97,65 @@ double boosting_baseline_cost(AucSetup& setup) {
 }
 
 AucBaseline boosting_baseline(AucSetup& setup) {
-  const FittedInputs& read = setup.fit(setup.refit() ? setup.pool() : setup.parts().train).read;
-  const Inputs& inputs = read.inputs;
-  const FittedRows rows(setup, read);
-  const auto labelled = [&](const std::vector<int64_t>& part) {
-    return BoostedRows{inputs.gather(part), setup.labels_of(part).to(torch::kInt64)};
-  };
-  GradientBoostingOptions options{.seed = setup.options().seed, .threads = *setup.options().threads};
-  Phases& phases = *setup.context().phases;
-  const BoostedRows valid = labelled(rows.valid);
-  int64_t round = 0;
-  const auto score_round = [&](const torch::Tensor& scores) {
-    phases.advance(0.8 * static_cast<double>(++round) / static_cast<double>(options.most_rounds));
-    return auc(ScoredRows(scores, valid.classes));
-  };
-  GradientBoosting trees =
-      fit_gradient_boosting(labelled(rows.train), read.shape.width, 2, &valid, score_round, options);
-  const auto score = [&](const std::vector<torch::Tensor>& of) { return trees.scores(of); };
   const AucParts& parts = setup.parts();
-  AucBaseline made{.key = "gradient_boosting",
-                   .name = "gradient boosting of trees (XGBoost) on the same features",
-                   .valid = scores_of(parts.valid, inputs, rows.most, score),
-                   .scores = {}};
+  BoostedParts rows{parts.train, parts.valid};
   if (setup.refit()) {
-    options.most_rounds = trees.rounds();
-    trees = fit_gradient_boosting(labelled(rows.pool), read.shape.width, 2, nullptr, nullptr, options);
+    rows.refit = parts.train;
+    rows.refit.insert(rows.refit.end(), parts.valid.begin(), parts.valid.end());
   }
-  made.scores = scores_of(parts.test, inputs, rows.most, score);
-  return made;
+  const FittedInputs& read = setup.fit(setup.refit() ? setup.pool() : parts.train).read;
+  const Boosted made = boost(setup, read, parts.labels.to(torch::kInt64), 2, rows,
+                             [](const torch::Tensor& scores, const torch::Tensor& classes) {
+                               return auc(ScoredRows(scores, classes));
+                             });
+  AucBaseline baseline{.key = "gradient_boosting",
+                       .name = "gradient boosting of trees (XGBoost) on the same features",
+                       .valid = made.valid,
+                       .scores = made.scores(read.inputs, parts.test)};
+  if (setup.options().keep_best) {
+    const std::string bytes = made.trees.bytes();
+    baseline.saved = {
+        {"trees", torch::tensor(std::vector<uint8_t>(bytes.begin(), bytes.end()), torch::kUInt8)},
+        {"rounds", torch::tensor({made.trees.rounds()}, torch::kInt64)}};
+  }
+  return baseline;
 }
 
 }  // namespace
 
 nlohmann::ordered_json AucBaseline::to_json() const {
-  return {{"key", key}, {"name", name}, {"valid", tensor_json(valid)}, {"scores", tensor_json(scores)}};
+  return {{"key", key},
+          {"name", name},
+          {"valid", tensor_json(valid)},
+          {"scores", tensor_json(scores)},
+          {"saved", tensors_json(saved)}};
 }
 
 AucBaseline AucBaseline::from_json(const nlohmann::ordered_json& json) {
   return {.key = json.at("key"),
           .name = json.at("name"),
           .valid = tensor_from(json.at("valid")),
-          .scores = tensor_from(json.at("scores"))};
+          .scores = tensor_from(json.at("scores")),
+          .saved = tensors_from(json.at("saved"))};
+}
+
+AucFeatures linear_features(AucSetup& setup) {
+  if (!reads_tokens(setup)) return setup.fit(setup.refit() ? setup.pool() : setup.parts().train);
+  FeatureOptions options = feature_options(setup.options(), "bag", 256);
+  options.embedding.clear();
+  return setup.fit(options, setup.parts().train);
 }
 
 std::vector<AucRival> auc_rivals(const AucSetup& setup) {
   std::vector<AucRival> rivals{
       {.part = "baseline", .shown = "linear baseline", .cost = linear_cost, .make = linear_baseline}};
-  if (reads_columns(setup) && gradient_boosting_lacks().empty()) {
+  if (has_boosting(setup.options())) {
     rivals.push_back({.part = "boosting",
                       .shown = "gradient boosting",
                       .cost = boosting_baseline_cost,
                       .make = boosting_baseline});
   }
   return rivals;
-}
-
-std::string auc_lacks_rival(const AucSetup& setup) {
-  const std::string lacks = reads_columns(setup) ? gradient_boosting_lacks() : "";
-  return lacks.empty() ? "" : "not compared with gradient boosting: " + lacks;
 }
 
 }  // namespace bilevel

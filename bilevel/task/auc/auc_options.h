@@ -23,10 +23,12 @@ struct AucJobOptions : JobOptions {
   std::optional<double> positive_fraction;  ///< thin the training part to this positive share
   std::string split;                        ///< "T,V,S" shares of training, validation and test rows
   bool refit = true;
-  double budget = 20;  ///< seconds
+  double budget = 20;      ///< seconds
+  bool keep_best = false;  ///< see `keep_model`
 
   AucJobOptions() { column_encoders = {"tab", "fourier", "linear"}; }
   void fields(Fields& fields) override;
+  ClassLabels strata(const JobFiles& files) const override;  ///< positive rows and others
 };
 
 }  // namespace bilevel

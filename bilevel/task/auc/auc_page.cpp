@@ -67,9 +67,17 @@ class AucPage {
         "random "
         "ranking would reach 50&nbsp;%, a perfect one 100&nbsp;%.</p>\n",
         positive_name(), percent(test.auc));
+    if (report_.summary.contains("kept")) page_.remarks += kept(report_.summary.at("kept"));
     if (report_.summary.contains("not_compared"))
       page_.remarks +=
           fmt::format("<p class=\"subtle\">{}</p>\n", text_of(report_.summary.at("not_compared")));
+  }
+
+  /// What was saved, and why.
+  static std::string kept(const ordered_json& kept) {
+    return fmt::format(
+        "<p>Saved is <b>{}</b>: {}. Threshold, probabilities and the rows below are by it.</p>\n",
+        text_of(kept.at("name")), text_of(kept.at("why")));
   }
 
   std::string threshold() const {

@@ -3,11 +3,18 @@
 #include <fmt/format.h>
 
 #include "bilevel/core/device.h"
+#include "bilevel/core/error.h"
 #include "bilevel/data/classes.h"
+#include "bilevel/task/auc/auc_kept.h"
 #include "bilevel/task/auc/auc_setup.h"
 #include "bilevel/task/job/predicted_rows.h"
 
 namespace bilevel {
+
+torch::Tensor auc_scores(const torch::Tensor& outputs) {
+  const torch::Tensor u = outputs.to(torch::kFloat64);
+  return u / (1 + u * u).sqrt();
+}
 
 torch::Tensor auc_probabilities(const torch::Tensor& scores) {
   const torch::Tensor s = scores.to(torch::kFloat64);
@@ -31,8 +38,6 @@ std::vector<Column> auc_columns(const torch::Tensor& scores, double threshold,
 
 Prediction predict_auc(const PredictRequest& request) {
   const SavedModel saved = model_of(request);
-  AucModel model(saved.network, saved.features.shape(), AucLoss{}, 0, 0, device_named(request.device));
-  model.load(saved.tensors);
   const auto positive = saved.at<std::string>("positive");
   const auto threshold = saved.at<double>("threshold");
   const std::optional<Calibration> calibration = saved_calibration(saved);
@@ -54,7 +59,10 @@ Prediction predict_auc(const PredictRequest& request) {
     if (c >= 0) c = c == of_positive ? 1 : 0;
 
   const Inputs inputs = saved.features.apply(rows.file());
-  const torch::Tensor scores = model.scores(inputs, all_rows(rows.rows())).to(torch::kFloat64).contiguous();
+  std::shared_ptr<AucModel> model;
+  const torch::Tensor scores = kept_scores(saved, inputs, device_named(request.device), model);
+  if (!model && request.explain > 0)
+    throw InputError("--explain: not offered for gradient boosting of trees, which the model is");
   const auto called = scores.ge(threshold).sum().item<int64_t>();
   nlohmann::ordered_json result{{"command", "predict"},
                                 {"rows", rows.rows()},
@@ -71,8 +79,10 @@ Prediction predict_auc(const PredictRequest& request) {
     text += fmt::format("AUC on their labels: {:.4f}\n", measured);
   }
   std::vector<Column> columns = auc_columns(scores, threshold, names, calibration);
-  rows.explain(*model.network(), saved.features, inputs,
-               std::vector<int64_t>(static_cast<size_t>(rows.rows()), 0), columns);
+  if (model) {
+    rows.explain(*model->network(), saved.features, inputs,
+                 std::vector<int64_t>(static_cast<size_t>(rows.rows()), 0), columns);
+  }
   return rows.finish(std::move(columns), labels, names, std::move(result), text);
 }
 

@@ -11,6 +11,9 @@
 
 namespace bilevel {
 
+/// u / sqrt(1 + u^2) of outputs u, float64: the scores of a model (see AucModel).
+torch::Tensor auc_scores(const torch::Tensor& outputs);
+
 /// float64 [rows, 2]: what is calibrated, sigmoid(-u) and sigmoid(u) of the network's outputs u behind scores s = u / sqrt(1 +
 /// u^2) in [-1, 1].
 torch::Tensor auc_probabilities(const torch::Tensor& scores);

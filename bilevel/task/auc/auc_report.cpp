@@ -45,7 +45,7 @@ std::vector<Figure> auc_figures(const AucSetup& setup, const AucOutcome& outcome
 
 /// The best-ranked test rows, and those nearest to the threshold.
 void add_rows(AucReport& report, const AucSetup& setup, const AucFigures& figures) {
-  const ScoredRows& test = figures.test;
+  const ScoredRows& test = figures.kept;
   const std::vector<int64_t>& rows = setup.parts().test;
   const auto row = [&](int64_t at) {
     const auto i = static_cast<size_t>(at);

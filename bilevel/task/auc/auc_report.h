@@ -8,7 +8,8 @@ namespace bilevel {
 
 /// On the test rows; the threshold was chosen on the validation rows.
 struct AucFigures {
-  ScoredRows test;
+  ScoredRows test;  ///< by the model that was trained
+  ScoredRows kept;  ///< by the one that is saved, whose the threshold is
   std::vector<ScoredRows> baseline_rows;
   AucEstimate estimate;
   std::vector<ReportBaseline> baselines;

@@ -51,6 +51,14 @@ void AucJobOptions::fields(Fields& f) {
            "train: both levels on training rows; papers: upper level on validation rows, without refit");
   training_fields(f);
   f.flag("refit", refit, "train again with the validation rows too, for the chosen number of steps");
+  f.flag("keep_best", keep_best, "save a baseline instead where it ranks the validation rows better");
+}
+
+ClassLabels AucJobOptions::strata(const JobFiles& files) const {
+  const BinaryLabels labels = binary_labels(files.files().front().file, *this);
+  return {.names = {"not " + positive, positive},
+          .classes = {labels.is_positive.begin(), labels.is_positive.end()},
+          .counts = {labels.rows() - labels.positives, labels.positives}};
 }
 
 AucSetup::AucSetup(AucJobOptions options, const JobContext& context)

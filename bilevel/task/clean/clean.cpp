@@ -26,6 +26,7 @@
 #include "bilevel/task/clean/clean_method.h"
 #include "bilevel/task/clean/clean_report.h"
 #include "bilevel/task/clean/odd_rows.h"
+#include "bilevel/task/job/boosting.h"
 #include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/saved_model.h"
 
@@ -91,6 +92,7 @@ void describe(const Weighing& setup, const Cleaned& cleaned, Json& summary) {
   if (!o.baselines) return;
   summary["baselines"] = cleaned.baselines;
   summary["verdict"] = verdicts_of(cleaned.baselines);
+  if (const std::string lacks = lacks_boosting(o); !lacks.empty()) summary["not_compared"] = lacks;
 }
 
 void explain(const CleanSetup& setup, const Cleaned& cleaned, Json& summary) {
@@ -124,7 +126,7 @@ void write_files(const CleanSetup& setup, const Cleaned& cleaned, Json& summary)
              {{"classes", setup.class_names()}, {"calibration", summary.at("calibration")}});
   if (const auto& test = setup.test(); !test.empty()) {
     write_test_predictions(setup.context(), setup.data_files(), test, cleaned.predictions(setup, test),
-                           setup.class_names(), setup.classes_of(test));
+                           setup.class_names(), setup.classes_of(test), cleaned.baseline_predictions);
   }
   explain(setup, cleaned, summary);
   write_clean_report(setup, cleaned, summary);
@@ -166,6 +168,7 @@ JobEntry clean_entry() {
               },
           .predict = predict_classes,
           .in_parts = true,
+          .measure = JobMeasure{"/metrics/test/accuracy", "test accuracy"},
           .suggest = [](const DataDescription& d) -> std::optional<Suggestion> {
             if (d.classes.back().rows < 2) return std::nullopt;
             return Suggestion{" --trusted TRUSTED",

@@ -8,6 +8,7 @@
 #include "bilevel/core/tensor_json.h"
 #include "bilevel/report/metrics.h"
 #include "bilevel/task/clean/clean_model.h"
+#include "bilevel/task/job/boosting.h"
 #include "bilevel/task/job/costs.h"
 
 namespace bilevel {
@@ -17,6 +18,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kReferenceFolds = 5;
 constexpr const char* kDropNames[] = {"drop-self", "drop-trusted", "drop-product"};
+constexpr const char* kBoosting = "boosting";
 constexpr double kOfLinearFit = 0.4;  // of `linear_fit_cost`: fewer iterations
 
 Part baseline_part(const CleanSetup& setup, const std::string& name, const std::string& shown,
@@ -29,7 +31,7 @@ Part baseline_part(const CleanSetup& setup, const std::string& name, const std::
 
 }  // namespace
 
-CleanBaselines::CleanBaselines(const CleanSetup& setup) : setup_(setup) {
+CleanBaselines::CleanBaselines(CleanSetup& setup) : setup_(setup) {
   const bool tokens = setup.inputs().inputs.inputs.kind() == InputKind::tokens;
   const std::string encoder = tokens ? "bag" : "linear";
   own_ = tokens ? setup.fit(encoder) : CleanInputs{};
@@ -43,6 +45,7 @@ std::vector<Part> CleanBaselines::first_parts(const CleanSetup& setup) {
   std::vector<Part> parts{baseline_part(setup, "all", "noisy and trusted rows"),
                           baseline_part(setup, "self", "self-confidence")};
   if (!setup.trusted().empty()) parts.push_back(baseline_part(setup, "trusted", "trusted rows"));
+  if (has_boosting(setup.options())) parts.push_back(baseline_part(setup, kBoosting, "gradient boosting"));
   return parts;
 }
 
@@ -53,6 +56,8 @@ std::vector<const char*> CleanBaselines::dropping_names(const CleanSetup& setup)
 
 Phase CleanBaselines::phase(const CleanSetup& setup, const std::string& name) {
   const auto rows = static_cast<int64_t>(name == "trusted" ? setup.trusted().size() : setup.train().size());
+  if (name == kBoosting)
+    return {"baseline-" + name, boosting_cost(setup.inputs().inputs, rows, setup.classes())};
   const double fit = kOfLinearFit * linear_fit_cost(setup.inputs().inputs, rows);
   return {"baseline-" + name, name == "self" ? kReferenceFolds * fit : fit};
 }
@@ -73,15 +78,21 @@ std::vector<Part> CleanBaselines::dropping_parts(const CleanSetup& setup, double
 
 Json CleanBaselines::summary(const CleanSetup& setup, const std::vector<Json>& first,
                              const std::vector<Json>& dropping) {
-  Json result{{"noisy_and_trusted", first[0].at("measured")}};
-  if (setup.trusted().empty()) {
-    result["self_confidence"] = dropping[0].at("measured");
-    return result;
+  Json result = Json::object();
+  const auto add = [&](const char* key, const char* name, const Json& answer) {
+    result[key] = {{"name", name}};
+    result[key].update(answer.at("measured"));
+  };
+  const bool trusted = !setup.trusted().empty();
+  add("noisy_and_trusted", "logistic regression on all rows as given", first[0]);
+  if (trusted) add("trusted_only", "logistic regression on the trusted rows alone", first[2]);
+  add("self_confidence", "logistic regression, rows dropped by out-of-fold self-confidence", dropping[0]);
+  if (trusted) {
+    add("trusted_model", "logistic regression, rows dropped by a model of the trusted rows", dropping[1]);
+    add("product", "logistic regression, rows dropped by the product of both", dropping[2]);
   }
-  result["trusted_only"] = first[2].at("measured");
-  result["self_confidence"] = dropping[0].at("measured");
-  result["trusted_model"] = dropping[1].at("measured");
-  result["product"] = dropping[2].at("measured");
+  if (has_boosting(setup.options()))
+    add("gradient_boosting", "gradient boosting of trees (XGBoost) on all rows as given", first.back());
   return result;
 }
 
@@ -90,6 +101,7 @@ Json CleanBaselines::answer(const Json& request) const {
   if (what == "all") return {{"measured", fitted(setup_.train())}};
   if (what == "self") return {{"score", tensor_json(self_confidence())}};
   if (what == "trusted") return trusted_only();
+  if (what == kBoosting) return {{"measured", boosted()}};
   return {{"measured", dropping(request.at("drop"), tensor_from(request.at("score")))}};
 }
 
@@ -97,23 +109,43 @@ torch::Tensor CleanBaselines::of_given(const torch::Tensor& probabilities) const
   return probabilities.gather(1, setup_.classes_of(setup_.train()).unsqueeze(1)).squeeze(1);
 }
 
-std::map<std::string, torch::Tensor> CleanBaselines::take_hits(Json& summary) {
-  std::map<std::string, torch::Tensor> hits;
+OtherPredictions CleanBaselines::take_predictions(Json& summary) {
+  OtherPredictions predicted;
   for (auto& [name, measured] : summary.items()) {
-    if (measured.contains("hits")) hits[name] = tensor_from(measured["hits"]);
-    measured.erase("hits");
+    if (measured.contains("predicted")) predicted[name] = tensor_from(measured["predicted"]);
+    measured.erase("predicted");
   }
-  return hits;
+  return predicted;
 }
 
-/// {"test": null}, or {"test": {accuracy, loss}, "hits"}.
-Json CleanBaselines::test(Network& network) const {
+Json CleanBaselines::test(
+    const std::function<torch::Tensor(const std::vector<int64_t>& rows)>& predict) const {
   if (setup_.test().empty()) return {{"test", nullptr}};
-  const torch::Tensor probabilities =
-                          probabilities_of(network, inputs().inputs, setup_.test(), options_.device),
-                      classes = setup_.classes_of(setup_.test());
-  return {{"test", class_scores(probabilities, classes).to_json()},
-          {"hits", tensor_json(class_hits(probabilities, classes))}};
+  const torch::Tensor probabilities = predict(setup_.test());
+  return {{"test", class_scores(probabilities, setup_.classes_of(setup_.test())).to_json()},
+          {"predicted", tensor_json(probabilities)}};
+}
+
+Json CleanBaselines::test(Network& network) const {
+  return test([&](const std::vector<int64_t>& rows) {
+    return probabilities_of(network, inputs().inputs, rows, options_.device);
+  });
+}
+
+Json CleanBaselines::boosted() const {
+  BoostedParts rows{setup_.unrepeated(), setup_.trusted(), setup_.train()};
+  if (setup_.trusted().empty()) {
+    const Fold fold = setup_.cut_folds(setup_.train(), kReferenceFolds, options_.seed).front();
+    rows.train = fold.others;
+    rows.valid = fold.judged;
+  }
+  rows.refit.insert(rows.refit.end(), setup_.trusted().begin(), setup_.trusted().end());
+  const Boosted made = boost(setup_, inputs(), setup_.given(), setup_.classes(), rows, boosted_fit);
+  Json result = test([&](const std::vector<int64_t>& of) {
+    return boosted_probabilities(made.scores(inputs().inputs, of));
+  });
+  result["rounds"] = made.trees.rounds();
+  return result;
 }
 
 Json CleanBaselines::fitted(const std::vector<int64_t>& rows) const {

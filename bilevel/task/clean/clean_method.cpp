@@ -195,12 +195,12 @@ class Cleaning {
   }
 
   void compare_with_baselines() {
-    const auto hits = CleanBaselines::take_hits(result_.baselines);
-    if (hits.empty()) return;
-    const torch::Tensor own =
-        class_hits(result_.predictions(setup_, setup_.test()), setup_.classes_of(setup_.test()));
-    for (const auto& [name, of_baseline] : hits) {
-      const PairedDifference d = paired_difference(own, of_baseline);
+    result_.baseline_predictions = CleanBaselines::take_predictions(result_.baselines);
+    if (result_.baseline_predictions.empty()) return;
+    const torch::Tensor classes = setup_.classes_of(setup_.test()),
+                        own = class_hits(result_.predictions(setup_, setup_.test()), classes);
+    for (const auto& [name, predicted] : result_.baseline_predictions) {
+      const PairedDifference d = paired_difference(own, class_hits(predicted, classes));
       result_.baselines[name].update(difference_json(d));
       result_.differences.emplace(name, d);
     }

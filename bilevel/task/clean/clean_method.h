@@ -27,6 +27,7 @@ struct Cleaned {
   nlohmann::ordered_json baselines;  ///< null where they are not asked for
   /// How much more of the test rows the cleaned model gets right than each baseline; empty without test file or baselines.
   std::map<std::string, PairedDifference> differences;
+  OtherPredictions baseline_predictions;  ///< of the test rows
 
   /// bool [training rows]: labels that are more likely wrong than right.
   torch::Tensor suspicious() const { return judgement.right < 0.5; }

@@ -61,22 +61,34 @@ Column label_column(const std::vector<std::string>& names, const torch::Tensor& 
   return column;
 }
 
+namespace {
+
+/// "PREFIX(NAME)" per class.
+void add_probabilities(const std::string& prefix, const torch::Tensor& probabilities,
+                       const std::vector<std::string>& names, std::vector<Column>& columns) {
+  for (size_t c = 0; c < names.size(); ++c) {
+    columns.push_back(number_column(fmt::format("{}({})", prefix, names[c]),
+                                    probabilities.select(1, static_cast<int64_t>(c))));
+  }
+}
+
+}  // namespace
+
 std::vector<Column> class_columns(const torch::Tensor& probabilities, const std::vector<std::string>& names) {
   std::vector<Column> columns{label_column(names, probabilities.argmax(1))};
   columns[0].name = "predicted";
-  for (size_t c = 0; c < names.size(); ++c) {
-    columns.push_back(
-        number_column(fmt::format("p({})", names[c]), probabilities.select(1, static_cast<int64_t>(c))));
-  }
+  add_probabilities("p", probabilities, names, columns);
   return columns;
 }
 
 void write_test_predictions(const JobContext& context, const JobFiles& files,
                             const std::vector<int64_t>& rows, const torch::Tensor& probabilities,
-                            const std::vector<std::string>& names, const torch::Tensor& classes) {
+                            const std::vector<std::string>& names, const torch::Tensor& classes,
+                            const OtherPredictions& others) {
   std::vector<Column> columns = files.places(rows);
   columns.push_back(label_column(names, classes));
   for (Column& column : class_columns(probabilities, names)) columns.push_back(std::move(column));
+  for (const auto& [key, of_other] : others) add_probabilities("p_" + key, of_other, names, columns);
   write_tsv(context.path("predictions.tsv").string(), columns);
 }
 

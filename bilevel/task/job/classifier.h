@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -50,10 +51,14 @@ std::vector<Column> class_columns(const torch::Tensor& probabilities, const std:
 /// The column "label": the names of classes.
 Column label_column(const std::vector<std::string>& names, const torch::Tensor& classes);
 
-/// Writes predictions.tsv of a job's test rows: file, line, label and `class_columns`.
+/// Probabilities of the test rows by other models, by the key of each: float64 [rows, classes].
+using OtherPredictions = std::map<std::string, torch::Tensor>;
+
+/// Writes predictions.tsv of a job's test rows: file, line, label and `class_columns`, then "p_KEY(NAME)" per class of the others.
 void write_test_predictions(const JobContext& context, const JobFiles& files,
                             const std::vector<int64_t>& rows, const torch::Tensor& probabilities,
-                            const std::vector<std::string>& names, const torch::Tensor& classes);
+                            const std::vector<std::string>& names, const torch::Tensor& classes,
+                            const OtherPredictions& others = {});
 
 /// How many rows are predicted to be of each class: {NAME: rows}.
 nlohmann::ordered_json predicted_counts(const torch::Tensor& probabilities,

@@ -76,8 +76,10 @@ double linear_fit_cost(const FittedInputs& fitted, int64_t rows) {
          (kLinearCall + (kRow + 2 * of_entry * entries_a_row(inputs)) * static_cast<double>(rows));
 }
 
-double boosting_cost(const FittedInputs& fitted, int64_t rows) {
-  return kRounds * (kBoostRound + kBoosted * entries_a_row(fitted.inputs) * static_cast<double>(rows));
+double boosting_cost(const FittedInputs& fitted, int64_t rows, int64_t classes) {
+  const auto trees = static_cast<double>(classes > 2 ? classes : 1);
+  return kRounds * trees *
+         (kBoostRound + kBoosted * entries_a_row(fitted.inputs) * static_cast<double>(rows));
 }
 
 }  // namespace bilevel

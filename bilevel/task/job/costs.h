@@ -29,7 +29,7 @@ double ngrams_cost(const Inputs& tokens);
 /// tokens: to their n-grams.
 double linear_fit_cost(const FittedInputs& inputs, int64_t rows);
 
-/// Gradient boosting of trees, with a refit: some hundred rounds over all entries.
-double boosting_cost(const FittedInputs& inputs, int64_t rows);
+/// Gradient boosting of trees, with a refit: some hundred rounds over all entries, of more than two classes for each.
+double boosting_cost(const FittedInputs& inputs, int64_t rows, int64_t classes = 2);
 
 }  // namespace bilevel

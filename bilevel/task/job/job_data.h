@@ -53,6 +53,8 @@ class JobFiles {
   /// Reads a file. Throws InputError and FileError as `read_data_file` does.
   const JobFile& add(const std::string& role, const std::string& path, const TableOptions& options);
 
+  /// Of a last file that is the first one once more: leaves it these rows (ascending), and the first all others.
+  void hold_out(const std::vector<int64_t>& rows);
   /// Decides how the columns of the first file are read, and takes a text that it finds into the options; nothing for a file
   /// without named columns. `own`: a job's own texts and columns that are no features. Throws as `plan_columns` does.
   void plan(JobOptions& options, ColumnChoice own);

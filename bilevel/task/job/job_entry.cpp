@@ -10,6 +10,7 @@
 #include "bilevel/core/large_array.h"
 #include "bilevel/data/idx_rows.h"
 #include "bilevel/task/compare/contest.h"
+#include "bilevel/task/job/cross_validation.h"
 #include "bilevel/task/job/saved_model.h"
 #include "bilevel/task/run_folder.h"
 
@@ -30,12 +31,18 @@ std::string folder_beside(const std::string& out) {
   return folder.string();
 }
 
+JobResult run_job(const JobEntry& entry, Job& job, const JobContext& context) {
+  const JobOptions& o = job.options();
+  return o.folds && !o.fold ? cross_validate(entry, job, context) : job.run(context);
+}
+
 }  // namespace
 
 JobResult start_job(const JobEntry& entry, Job& job, const std::string& out, const JobCallbacks& callbacks,
                     const std::optional<int64_t>& jobs, bool force) {
   const LargeMemoryFolder large(folder_beside(out));
-  return job.run({.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs, .force = force});
+  return run_job(entry, job,
+                 {.command = entry.name, .out = out, .callbacks = callbacks, .jobs = jobs, .force = force});
 }
 
 JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCallbacks& callbacks,
@@ -53,7 +60,7 @@ JobResult resume_job(const JobEntry& entry, const std::string& out, const JobCal
     const LargeMemoryFolder large(folder_beside(out));
     const std::unique_ptr<Job> job = entry.make();
     fields_of(*job).from_json(nlohmann::json(saved.at("options")));
-    return job->run(context);
+    return run_job(entry, *job, context);
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", out, error.what()));
   }

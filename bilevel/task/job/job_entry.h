@@ -15,6 +15,7 @@
 namespace bilevel {
 
 class Contest;
+class JobSetup;
 
 /// A job with its options, before it runs.
 class Job {
@@ -24,6 +25,8 @@ class Job {
   /// Does all the work: reads, trains, measures, writes. The folder is made after everything impossible has been refused.
   /// Throws InputError (also when the folder holds another run) and FileError.
   virtual JobResult run(const JobContext& context) = 0;
+  /// What its run starts from; throws as `run` does. For what cuts its rows and runs it on some of them.
+  virtual std::unique_ptr<JobSetup> setup(const JobContext& context) = 0;
   /// The problem that it trains, for `compare` and `check`, with its measurements; of the context command and message
   /// count. Throws as `run` does.
   virtual std::unique_ptr<Contest> contest(const JobContext& context) = 0;
@@ -55,6 +58,14 @@ struct Prediction {
   std::string table = {};          ///< what was not written to a file, since `out` is `kStandardOutput`
 };
 
+/// The figure on the test rows by which a job's runs are judged.
+struct JobMeasure {
+  std::string
+      pointer;       ///< where the summary has it: "/metrics/test/auc"; `difference` of a baseline is of it
+  std::string name;  ///< for a person: "test AUC"
+  bool lower_is_better = false;
+};
+
 /// One job. Its folder bilevel/task/<name>/ defines `JobEntry <name>_entry()` in <name>.cpp.
 struct JobEntry {
   std::string name;                            ///< the command
@@ -67,6 +78,7 @@ struct JobEntry {
   std::function<Prediction(const PredictRequest& request)> predict;
   bool predicts_from_shots = false;  ///< its models need `PredictRequest::shots`
   bool in_parts = false;             ///< some of its work can be done side by side (`JobInParts`)
+  std::optional<JobMeasure> measure = std::nullopt;  ///< none: its runs are not cross-validated
   /// What `data describe` suggests for a file with classes: flags behind those of file and columns (" --ways 5"), and why;
   /// nothing where the job does not fit.
   std::function<std::optional<Suggestion>(const DataDescription&)> suggest = nullptr;
@@ -79,7 +91,7 @@ Registry<JobEntry>& job_registry();
 std::unique_ptr<Contest> contest_of(const JobEntry& entry, Job& job,
                                     const std::function<void(const std::string&)>& message = nullptr);
 
-/// Runs a job in the new folder `out`, `jobs` of its parts at a time (see `JobContext`), in copies of this process: with
+/// Runs a job (or its cross-validation, see cross_validation.h) in the new folder `out`, `jobs` of its parts at a time (see `JobContext`), in copies of this process: with
 /// more than one call it before autograd has run here. The files do not depend on it, apart from times. `force`: see
 /// `new_run_folder`.
 JobResult start_job(const JobEntry& entry, Job& job, const std::string& out,

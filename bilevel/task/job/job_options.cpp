@@ -125,6 +125,17 @@ void JobOptions::training_fields(Fields& f) {
       .as("S")
       .or_else("no limit");
   f.integer("seed", seed, kNonNegative, "seed of all randomness").as("N");
+  f.integer("folds", folds, {.low = 2},
+            "cross-validate: deal the training file into K folds, each in turn the test rows of a run on the "
+            "others")
+      .as("K")
+      .or_else("one cut");
+  f.integer("repeats", repeats, kAtLeastOne, "how often the rows are dealt into folds").as("R");
+  f.integer("fold", fold, kNonNegative,
+            "make the run of this fold alone, from 1 through all repeats; 0: that of all rows, which are its "
+            "test rows too")
+      .as("N")
+      .or_else("all of them");
 }
 
 void JobOptions::check() {
@@ -134,6 +145,7 @@ void JobOptions::check() {
     throw InputError(fields_of(*this).list().front().flag() + " FILE is missing");
   read.table();
   assign(*make_solver(solver), set);
+  check_folds();
 }
 
 void JobOptions::take_encoder() {

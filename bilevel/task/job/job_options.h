@@ -18,6 +18,9 @@
 
 namespace bilevel {
 
+class JobFiles;
+struct ClassLabels;
+
 /// Headings of the flags in the help. Those under `kTrainingGroup` belong to one run of training: `compare` and `check`,
 /// which train in their own way, leave them out.
 inline constexpr const char* kDataGroup = "Data";
@@ -92,6 +95,11 @@ struct JobOptions {
   std::optional<int64_t> steps;  ///< given after `resolve` where no epochs are
   std::optional<double> max_seconds;
   uint64_t seed = 0;
+  std::optional<int64_t> folds;  ///< see cross_validation.h
+  int64_t repeats = 1;
+  /// The one run of a cross-validation that this is, 1 to folds * repeats: its fold has the test rows, all other rows of the training
+  /// file are its training file. 0: all rows train, and test too.
+  std::optional<int64_t> fold;
 
   virtual ~JobOptions() = default;
   /// All options, in the order of the help.
@@ -112,6 +120,8 @@ struct JobOptions {
 
   /// Steps of a run over `rows` rows, by `steps` or `epochs`.
   int64_t steps_for(int64_t rows, int64_t rows_a_step) const;
+  /// The classes whose shares are the same in every fold, of the first file's rows at least.
+  virtual ClassLabels strata(const JobFiles& files) const;
   double seconds_allowed() const { return max_seconds.value_or(std::numeric_limits<double>::infinity()); }
   torch::Device torch_device() const;
 
@@ -121,8 +131,11 @@ struct JobOptions {
   void cut_fields(Fields& fields);
   /// encoder to device. `l2_meaning`: what the strength is of; `batches`: whether batches are of rows.
   void model_fields(Fields& fields, const std::string& l2_meaning, bool batches = true);
-  /// solver to seed.
+  /// solver to fold.
   void training_fields(Fields& fields);
+
+ private:
+  void check_folds();
 };
 
 /// Throws InputError "field = value: rule".

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
@@ -11,15 +12,21 @@
 
 namespace bilevel {
 
-void JobSetup::read(JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files,
+void JobSetup::read(JobOptions& options, std::vector<std::pair<std::string, std::string>> files,
                     ColumnChoice own, bool whole_groups) {
   context_.say("reading " + options.train);
+  if (options.fold) {
+    options.test = options.train;
+    std::erase_if(files, [](const auto& file) { return file.first == "test"; });
+    files.emplace_back("test", options.test);
+  }
   files_.add(files, options);
   const bool table = std::holds_alternative<Table>(files_.files()[0].file);
   if (table && options.label.empty())
     throw InputError("--label COL is missing: which column holds the class?");
-  for (const JobFile& file : files_.files()) tell_reading(file, options.label);
-  for (const JobFile& file : files_.files()) tell_labels(file, options.label);
+  const std::span told(files_.files().data(), files_.files().size() - (options.fold ? 1 : 0));
+  for (const JobFile& file : told) tell_reading(file, options.label);
+  for (const JobFile& file : told) tell_labels(file, options.label);
   const bool text_given = !options.text.empty();
   for (const std::string& column : {options.group, options.time}) {
     if (!table && !column.empty())
@@ -30,6 +37,11 @@ void JobSetup::read(JobOptions& options, const std::vector<std::pair<std::string
   options.take_encoder();
   take_sentences(options);
   find_units(options, whole_groups);
+  if (options.fold.value_or(0) > 0) {
+    hold_out_fold(options);
+    find_units(options, whole_groups);
+  }
+  tell_units(options);
   if (!files_.column_plan()) return;
   context_.say(fmt::format("columns of {}:", options.train));
   for (const std::string& line : files_.column_plan()->lines()) context_.say(line);
@@ -61,6 +73,9 @@ void JobSetup::find_units(const JobOptions& options, bool whole_groups) {
     }
   }
   units_ = row_units(files_, columns, whole_groups ? options.group : "", columns_only);
+}
+
+void JobSetup::tell_units(const JobOptions& options) {
   if (units_.copies > 0) {
     context_.say(fmt::format("{}: {} rows hold the same as an earlier one in what is read", options.train,
                              units_.copies));

@@ -66,8 +66,9 @@ class JobSetup : public Contest {
   virtual void describe(ContestFacts& facts) const = 0;
   /// Says so and reads the files that are given, by role; decides how the columns of the first are read, and with it text
   /// and encoder of the options where they are not given; says what it found: columns, labels, copies. `own`: see
-  /// `JobFiles::plan`. `whole_groups`: whether the options' groups stay together in cuts.
-  void read(JobOptions& options, const std::vector<std::pair<std::string, std::string>>& files,
+  /// `JobFiles::plan`. `whole_groups`: whether the options' groups stay together in cuts. Where the options name a fold, its rows
+  /// become the test file.
+  void read(JobOptions& options, std::vector<std::pair<std::string, std::string>> files,
             ColumnChoice own = {}, bool whole_groups = true);
   /// Cuts the rows of the training file into the parts that have no file of their own: by the options' time, or at random,
   /// stratified by `classes` (of all rows). Rows that are the same in what is read, and groups, stay together; where equal rows
@@ -95,6 +96,9 @@ class JobSetup : public Contest {
   /// Loads the options' sentence encoder, where there is one.
   void take_sentences(const JobOptions& options);
   void find_units(const JobOptions& options, bool whole_groups);
+  void tell_units(const JobOptions& options);
+  /// Gives the rows of the options' fold to the test file, which is the training file once more.
+  void hold_out_fold(const JobOptions& options);
   std::vector<std::vector<int64_t>> cut(const JobOptions& options, const std::vector<double>& shares,
                                         const std::vector<int64_t>& classes, at::Generator& generator,
                                         const std::vector<std::string>& names);
@@ -114,6 +118,9 @@ class JobOf : public Job {
   JobResult run(const JobContext& context) override {
     Setup setup(options_, context);
     return run_(setup);
+  }
+  std::unique_ptr<JobSetup> setup(const JobContext& context) override {
+    return std::make_unique<Setup>(options_, context);
   }
   std::unique_ptr<Contest> contest(const JobContext& context) override {
     auto setup = std::make_unique<Setup>(options_, context);

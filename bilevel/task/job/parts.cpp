@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr const char *kFailed = "failed", *kNotes = "notes", *kSeconds = "run_seconds";  // in answers
+constexpr const char *kNotes = "notes", *kSeconds = "run_seconds";  // in answers
 
 /// Threads of this process, which a copy of it would lack.
 int64_t running_threads() {
@@ -64,7 +64,7 @@ Json answer_of(Passes& passes) {
   const bool usable =
       passes.reason() != StopReason::nonfinite && passes.reason() != StopReason::linear_solve_failed;
   Json answer{{"passes", passes.to_json()}};
-  if (!usable) answer[kFailed] = true;
+  if (!usable) answer[JobParts::kFailed] = true;
   return answer;
 }
 

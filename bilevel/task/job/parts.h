@@ -58,6 +58,8 @@ nlohmann::ordered_json answer_of(Passes& passes);
 /// checkpoint of their own (`JobContext::passes`). Neither answers nor files depend on the number of workers.
 class JobParts {
  public:
+  static constexpr const char* kFailed =
+      "failed";  ///< in an answer: nothing that comes after it is of use; it is not kept
   using Take = std::function<bool(size_t index, const nlohmann::ordered_json& answer)>;
 
   /// With more than one part at a time (`JobContext::jobs`, at most `most`) copies the process, which must not have used

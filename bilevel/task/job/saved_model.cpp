@@ -35,14 +35,21 @@ std::shared_ptr<Network> SavedModel::load_network() const {
 void save_model(const JobContext& context, const JobOptions& options, const Network& network,
                 const Features& features, std::map<std::string, torch::Tensor> tensors,
                 const Json& description) {
-  const std::string made_by = fmt::format("{}{}", kMadeBy, context.command);
   tensors.merge(tensors_of(network));
+  Json all{{"network", nlohmann::json(network.options())}};
+  all.update(description);
+  save_model(context, options, features, std::move(tensors), all);
+}
+
+void save_model(const JobContext& context, const JobOptions& options, const Features& features,
+                std::map<std::string, torch::Tensor> tensors, const Json& description) {
+  const std::string made_by = fmt::format("{}{}", kMadeBy, context.command);
   tensors.merge(features.tensors());
   save_safetensors(context.path("model.safetensors").string(), tensors,
                    {{"format", "pt"}, {"made_by", made_by}});
   Json all{{"made_by", made_by},
            {"version", BILEVEL_VERSION},
-           {"network", nlohmann::json(network.options())},
+           {"network", nullptr},
            {"features", features.to_json()},
            {"label", options.label},
            {"label_spelling", name_of(options.label_spelling)},
@@ -70,7 +77,8 @@ SavedModel load_model(const std::string& folder, const SentenceSource& sentences
       throw InputError(
           fmt::format("sentence_encoder = {}: the model in {} reads none", sentences.encoder, folder));
     model.features = Features::from_json(features, model.tensors, sentences);
-    model.network = nlohmann::json(model.description.at("network")).get<NetworkOptions>();
+    if (const nlohmann::json network(model.description.at("network")); !network.is_null())
+      model.network = network.get<NetworkOptions>();
   } catch (const nlohmann::json::exception& error) {
     throw FileError(fmt::format("{}: {}", model.path, error.what()));
   }

@@ -18,8 +18,8 @@ struct SavedModel {
   nlohmann::ordered_json description;  ///< model.json: made_by, version, network, features, and the job's own
   std::map<std::string, torch::Tensor> tensors;
   Features features;
-  NetworkOptions network;
-  std::string path;  ///< of model.json, for messages
+  NetworkOptions network;  ///< without an encoder of a model that is none
+  std::string path;        ///< of model.json, for messages
 
   /// A member of the description. Throws FileError when it is absent or something else.
   template <typename T>
@@ -40,6 +40,10 @@ struct SavedModel {
 void save_model(const JobContext& context, const JobOptions& options, const Network& network,
                 const Features& features, std::map<std::string, torch::Tensor> tensors,
                 const nlohmann::ordered_json& description);
+
+/// The same of a model that is no network: "network" is null.
+void save_model(const JobContext& context, const JobOptions& options, const Features& features,
+                std::map<std::string, torch::Tensor> tensors, const nlohmann::ordered_json& description);
 
 /// The command that made the model in a folder: "auc", "clean", ... Throws InputError when there is none.
 std::string command_of_model(const std::string& folder);

@@ -58,6 +58,12 @@ MetaSetup::MetaSetup(MetaJobOptions options, const JobContext& context)
 
 void MetaSetup::check_options() {
   o_.check();
+  if (o_.folds) {
+    refuse_option("folds", fmt::format("{}", *o_.folds),
+                  "bilevel meta is not cross-validated: its tasks are drawn from classes, and what is asked "
+                  "is how it does on "
+                  "classes that are not trained on; give --test-classes, another --seed for each run");
+  }
   if (!o_.pair.empty() && o_.text.empty())
     throw InputError("--pair names the second text, but --text names no first");
   if (o_.baselines != "none") {

@@ -40,12 +40,19 @@ void for_each_score(const Json& summary, const Add& add) {
       const Json& value = scores.at(part).at(key);
       return value.is_number() ? value.get<double>() : std::nan("");
     };
-    add(name, number, std::llround(passes.get<double>()));
+    add(name, number, passes.is_number() ? std::optional(std::llround(passes.get<double>())) : std::nullopt);
   };
   one(summary.at("tune").get<std::string>() + ", learned", summary.at("metrics"), summary.at("passes"));
-  for (const auto& [name, found] : summary.at("baselines").items())
-    one(fmt::format("{}, {} points", name, found.at("points").template get<int64_t>()), found,
-        found.at("passes"));
+  for (const auto& [key, found] : summary.at("baselines").items()) {
+    if (found.contains("points")) {
+      one(fmt::format("{}, {} points", key, found.at("points").template get<int64_t>()), found,
+          found.at("passes"));
+    } else {
+      std::string name = key;
+      std::ranges::replace(name, '_', ' ');
+      one(name, found, nullptr);
+    }
+  }
 }
 
 std::string values_table(const std::string& heading, const std::vector<LearnedValue>& values) {
@@ -58,10 +65,10 @@ std::string values_table(const std::string& heading, const std::vector<LearnedVa
 
 std::string scores_markup(const Json& summary) {
   std::vector<std::vector<std::string>> scores;
-  for_each_score(summary, [&](const std::string& name, const auto& number, int64_t passes) {
+  for_each_score(summary, [&](const std::string& name, const auto& number, const auto& passes) {
     scores.push_back({escape_markup(name), metric_text(number("valid", "loss")),
                       metric_text(number("test", "loss")), percent(number("test", "accuracy")),
-                      grouped(passes)});
+                      passes ? grouped(*passes) : std::string(kAbsent)});
   });
   return table_markup({{"regularization", "heading"},
                        {"validation loss", "number"},
@@ -70,7 +77,8 @@ std::string scores_markup(const Json& summary) {
                        {"passes over the data", "number"}},
                       scores) +
          "<p class=\"subtle\">Grid: the best single L2 of a grid; random: the best of random values of all "
-         "hyperparameters. Loss: mean of -log p of the true class. A pass is one derivative of as many rows "
+         "hyperparameters; gradient boosting: trees on the same features. Loss: mean of -log p of the true "
+         "class. A pass is one derivative of as many rows "
          "as "
          "the training part has, whatever its kind; measurements on validation rows count too. The "
          "validation "
@@ -89,35 +97,42 @@ std::string values_markup(const std::vector<LearnedValue>& values) {
          "<p class=\"subtle\">All of them stand in <code>hyperparameters.tsv</code>.</p>\n";
 }
 
-std::string verdict_of_learning(const std::optional<TuneRival>& rival) {
-  if (!rival)
+std::string verdict_of_learning(const std::vector<TuneRival>& rivals) {
+  if (rivals.empty())
     return "Whether learning the regularization is better than searching it is not known: there is no "
            "baseline.";
-  return verdict_on(rival->difference, rival->name + " search, which the validation rows prefer", "test loss",
-                    /*lower_is_better=*/true);
+  std::string text;
+  for (const TuneRival& rival : rivals) {
+    if (!text.empty()) text += ' ';
+    text += verdict_on(rival.difference, rival.name, "test loss", /*lower_is_better=*/true);
+  }
+  return text;
 }
 
-std::vector<Card> tune_cards(const Json& summary, const std::optional<TuneRival>& rival) {
+std::vector<Card> tune_cards(const Json& summary, const std::vector<TuneRival>& rivals) {
   const auto loss = [](const Json& measured) {
     const Json& value = measured.at("test").at("loss");
     return metric_text(value.is_number() ? value.get<double>() : std::nan(""));
   };
   std::vector<Card> cards{
       {loss(summary.at("metrics")), "loss on the test rows (mean of -log p of the true class)"}};
-  if (rival)
-    cards.push_back({loss(summary.at("baselines").at(rival->name)),
-                     fmt::format("baseline: {} search with as many passes", rival->name), /*beside=*/true});
+  for (const TuneRival& rival : rivals) {
+    const Json& baseline = summary.at("baselines").at(rival.key);
+    cards.push_back({loss(baseline), "baseline: " + baseline.at("name").get<std::string>(), /*beside=*/true});
+  }
   cards.push_back({percent_text(summary.at("metrics").at("test").at("accuracy").get<double>()),
                    "accuracy on the test rows"});
   return cards;
 }
 
 ReportPage tune_page(const TuneSetup& setup, const std::vector<LearnedValue>& values, const Json& summary,
-                     const std::optional<TuneRival>& rival, const std::vector<Figure>& figures) {
+                     const std::vector<TuneRival>& rivals, const std::vector<Figure>& figures) {
   ReportPage page =
       job_page(title_of(setup.options(), setup.options().tune), summary, provenance_of(setup.context().out));
-  page.cards = tune_cards(summary, rival);
-  page.verdict = verdict_of_learning(rival);
+  page.cards = tune_cards(summary, rivals);
+  page.verdict = verdict_of_learning(rivals);
+  if (summary.contains("not_compared"))
+    page.remarks = fmt::format("<p class=\"subtle\">{}</p>\n", text_of(summary.at("not_compared")));
   page.notes = setup.notes();
   const Json rows{{"training", setup.data().train.size()},
                   {"validation", setup.data().valid.size()},
@@ -189,7 +204,7 @@ void write_hyperparameters(const std::string& path, std::vector<LearnedValue> va
 }
 
 void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& values, const Json& summary,
-                       const std::optional<TuneRival>& rival) {
+                       const std::vector<TuneRival>& rivals) {
   const Trace trace = read_trace(setup.path("trace.jsonl"));
   const LinePlot loss{.title = "Validation loss while learning",
                       .x_label = "step",
@@ -214,18 +229,19 @@ void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& 
                         ""}});
   }
   write_page(setup.context(),
-             tune_page(setup, values, summary, rival, write_figures(setup.context(), figures)));
+             tune_page(setup, values, summary, rivals, write_figures(setup.context(), figures)));
 }
 
-std::string tune_text(const TuneSetup& setup, const Json& summary, const std::optional<TuneRival>& rival) {
+std::string tune_text(const TuneSetup& setup, const Json& summary, const std::vector<TuneRival>& rivals) {
   std::string text = fmt::format("\n{:<24}{:>12}{:>12}{:>15}{:>9}\n", "", "valid loss", "test loss",
                                  "test accuracy", "passes");
-  for_each_score(summary, [&](const std::string& name, const auto& number, int64_t passes) {
-    text +=
-        fmt::format("{:<24}{:>12}{:>12}{:>15}{:>9}\n", name, metric_text(number("valid", "loss")),
-                    metric_text(number("test", "loss")), percent_text(number("test", "accuracy")), passes);
+  for_each_score(summary, [&](const std::string& name, const auto& number, const auto& passes) {
+    text += fmt::format("{:<24}{:>12}{:>12}{:>15}{:>9}\n", name, metric_text(number("valid", "loss")),
+                        metric_text(number("test", "loss")), percent_text(number("test", "accuracy")),
+                        passes ? fmt::format("{}", *passes) : std::string(kAbsent));
   });
-  text += "\n" + verdict_of_learning(rival) + "\n";
+  text += "\n" + verdict_of_learning(rivals) + "\n";
+  if (summary.contains("not_compared")) text += summary.at("not_compared").get<std::string>() + "\n";
   const Json& learned = summary.at("learned");
   text += fmt::format("\ncommon strength {:.3g}", learned.at("common_strength").get<double>());
   for (const auto& [key, title] :

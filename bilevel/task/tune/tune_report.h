@@ -2,7 +2,6 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,18 +25,19 @@ nlohmann::ordered_json learned_json(const std::vector<LearnedValue>& values);
 /// Tab-separated with the header "kind name value", one line per learned value, strengths by size.
 void write_hyperparameters(const std::string& path, std::vector<LearnedValue> values);
 
-/// The baseline that the validation rows prefer, and how what was learned compares with it.
+/// What is told about a baseline: how what was learned compares with it.
 struct TuneRival {
-  std::string name;
+  std::string key;              ///< in the summary's baselines
+  std::string name;             ///< for a person
   PairedDifference difference;  ///< learned less its own, of the losses
 };
 
-/// Writes loss.svg, strengths.svg and report.html. @param summary the object of `--json` @param rival none without baselines
+/// Writes loss.svg, strengths.svg and report.html. @param summary the object of `--json` @param rivals none without baselines
 void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& values,
-                       const nlohmann::ordered_json& summary, const std::optional<TuneRival>& rival);
+                       const nlohmann::ordered_json& summary, const std::vector<TuneRival>& rivals);
 
 /// What a person reads at the end.
 std::string tune_text(const TuneSetup& setup, const nlohmann::ordered_json& summary,
-                      const std::optional<TuneRival>& rival);
+                      const std::vector<TuneRival>& rivals);
 
 }  // namespace bilevel

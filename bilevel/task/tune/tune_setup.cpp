@@ -92,7 +92,7 @@ void TuneJobOptions::fields(Fields& f) {
       .or_else("batch_size where that is given, else for bag and linear all");
   training_fields(f);
   f.number("baseline_passes", baseline_passes, kNonNegative,
-           "passes of grid and random search, in multiples of those that learning took; 0: none")
+           "passes of grid and random search, in multiples of those that learning took; 0: no baselines")
       .as("N");
 }
 

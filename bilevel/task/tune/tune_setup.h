@@ -20,8 +20,7 @@ struct TuneJobOptions : JobOptions {
   std::string split;  ///< "T,V,S" shares of training, validation and test rows
   double spread = 2;  ///< see TuneModel
   std::optional<int64_t> upper_batch_size;
-  double baseline_passes =
-      1;  ///< of each baseline, in multiples of those that learning took; 0: no baselines
+  double baseline_passes = 1;  ///< of each search, in multiples of those that learning took; 0: no baselines
 
   void fields(Fields& fields) override;
 };
@@ -37,6 +36,7 @@ class TuneSetup : public JobSetup {
   const std::vector<int64_t>& test() const { return test_; }
   const std::vector<std::string>& class_names() const { return labels_.names; }
   const Features& features() const { return *features_; }
+  FittedInputs fitted() const { return {data_.inputs, shape_}; }
   int64_t default_steps() const override { return steps_; }
   bool convex() const { return encoder_registry().at(o_.encoder).linear; }
 
