@@ -24,7 +24,7 @@ TEST(AucEncoder, TakesTheFirstWithinTheBudgetElseTheLast) {
   };
   using Names = std::vector<std::string>;
   EXPECT_EQ(considered(400, 10, 7), Names({"tab"}));
-  EXPECT_EQ(considered(5000, 800, 2), Names({"tab", "fourier"}));
+  EXPECT_EQ(considered(5000, 300, 2), Names({"tab", "fourier"}));
   options.budget = 1e-3;
   EXPECT_EQ(considered(400, 10, 2), Names({"tab", "fourier", "linear"}));
 }
