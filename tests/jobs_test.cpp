@@ -441,7 +441,7 @@ TEST_P(Jobs, PredictWhatTheRunPredicted) {
   ASSERT_EQ(own.rows(), again.rows());
   size_t shared = 0, of_baselines = 0;
   for (size_t c = 0; c < own.columns(); ++c) {
-    of_baselines += own.names()[c].starts_with("score_") ? 1 : 0;
+    of_baselines += own.names()[c].starts_with("score_") || own.names()[c].starts_with("p_") ? 1 : 0;
     const std::optional<size_t> same = again.find_column(own.names()[c]);
     if (!same) continue;
     ++shared;
