@@ -385,7 +385,7 @@ TEST_F(CliTest, ForceReplacesARunOnceAllIsChecked) {
 
 TEST_F(CliTest, ScoresThatSaturateAreToldEverywhere) {
   const Arguments wild = joined(columns(folder_.write("a.csv", table_of(rows_, ','))),
-                                {"--l2", "0", "--set", "upper_step_size=1e6"});
+                                {"--encoder", "fourier", "--l2", "0", "--set", "upper_step_size=1e6"});
   const Outcome run = auc(wild);
   ASSERT_EQ(run.code, 0) << run.err;
   const Json summary = Json::parse(read_bytes(out() + "/summary.json"));

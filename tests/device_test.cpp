@@ -176,9 +176,8 @@ void expect_no_waits(const Problem& problem, const std::string& what, int64_t al
 
 NetworkOptions network_of(const std::string& encoder, int64_t outputs) {
   NetworkOptions network{.encoder = encoder, .outputs = outputs};
-  const EncoderEntry& entry = encoder_registry().at(encoder);
-  if (!entry.linear && !entry.fixed) network.set = {{"hidden", 4}, {"layers", 1}};
-  if (encoder == "transformer") network.set["heads"] = 2;
+  for (const auto& [option, value] : {std::pair{"hidden", 4}, {"layers", 1}, {"heads", 2}})
+    network.prefer(option, value);
   return network;
 }
 

@@ -25,6 +25,13 @@ void add_truth_flags(CLI::App& command, const Field& field, const std::shared_pt
   }
 }
 
+/// Of a field with a choice: with blanks, where a line may break.
+std::string choices_of(const Field& field) {
+  std::string text;
+  for (const char c : field.type) text += c == '|' ? std::string(" | ") : std::string(1, c);
+  return text;
+}
+
 }  // namespace
 
 void add_field_flags(CLI::App& command, const Fields& fields, const std::shared_ptr<GivenFlags>& given,
@@ -41,7 +48,7 @@ void add_field_flags(CLI::App& command, const Fields& fields, const std::shared_
     CLI::Option* option = command.add_option_function<std::vector<std::string>>(
         field.flag(),
         [given, name = field.name](const std::vector<std::string>& texts) { (*given)[name] = texts; },
-        field.meaning + (is_choice ? fmt::format(" ({})", field.type) : "") +
+        field.meaning + (is_choice ? fmt::format(" ({})", choices_of(field)) : "") +
             (has_default ? "; default: " + value_of(field) : ""));
     option->group(heading)->type_name(field.word.empty() ? field.type : field.word)->expected(1);
     if (field.is_list()) option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "bilevel/report/escape.h"
@@ -78,6 +79,25 @@ AucFigures measure(AucSetup& setup, const AucOutcome& outcome, Json& summary) {
   return figures;
 }
 
+/// A sentence where the probabilities [rows, 2] of the test rows are, in the mean, far from the share of positive rows among those that
+/// the probabilities come from: the objective does not see a shift of all scores, and the refit may bring one. Without labels of the test
+/// rows. Else empty.
+std::string warning_of_shift(const AucSetup& setup, const torch::Tensor& labels,
+                             const torch::Tensor& probabilities) {
+  const double share = labels.to(torch::kFloat64).mean().item<double>(),
+               mean = probabilities.select(1, 1).mean().item<double>();
+  const double rows =
+      1 / (1 / static_cast<double>(labels.numel()) + 1 / static_cast<double>(probabilities.size(0)));
+  const bool near = std::abs(mean - share) < 0.1 + 4 * std::sqrt(share * (1 - share) / rows);
+  if (near || setup.options().positive_fraction) return "";
+  return fmt::format(
+      "threshold and probabilities may be wrong: by them {:.2g} of the test rows are {}, and {:.2g} of the "
+      "rows that they were fitted "
+      "on. Unless the test rows are of another kind, the refit has shifted all scores; --no-refit keeps them "
+      "where they were",
+      mean, setup.options().positive, share);
+}
+
 /// What the model that is saved makes of its scores: threshold and calibration, into the summary.
 Calibration decide(const AucSetup& setup, const AucKept& kept, const std::vector<int64_t>& judging,
                    AucFigures& figures, Json& summary) {
@@ -98,6 +118,10 @@ Calibration decide(const AucSetup& setup, const AucKept& kept, const std::vector
   Calibration calibration = fit_curves(auc_probabilities(kept.valid), labels.to(torch::kInt64));
   summary["calibration"] = calibration.to_json();
   if (const std::string flat = calibration.warning(); !flat.empty()) summary["warnings"].push_back(flat);
+  if (const std::string far =
+          warning_of_shift(setup, labels, calibration.apply(auc_probabilities(kept.test)));
+      !far.empty())
+    summary["warnings"].push_back(far);
   return calibration;
 }
 

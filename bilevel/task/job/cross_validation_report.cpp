@@ -114,7 +114,11 @@ Json cross_validated(const std::vector<FoldRun>& runs, int64_t folds, int64_t re
     }
     listed.push_back(of_run);
   }
-  const MeanInterval mean = resampled_interval(values, test_share);
+  MeanInterval mean = resampled_interval(values, test_share);
+  if (!measure.lower_is_better) {
+    mean.low = std::max(mean.low, 0.0);
+    mean.high = std::min(mean.high, 1.0);
+  }
   Json baselines = Json::object();
   for (const auto& [key, name] : names.items()) {
     if (differences.at(key).size() < runs.size()) continue;

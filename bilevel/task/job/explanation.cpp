@@ -132,7 +132,8 @@ std::pair<torch::Tensor, torch::Tensor> Explainer::overall(const Inputs& inputs,
                                                            const std::vector<int64_t>& rows, int64_t output) {
   const int64_t width = matrices_[0].size(0);
   torch::Tensor sizes = torch::zeros({width}, torch::kFloat64),
-                signs = torch::zeros({width}, torch::kFloat64);
+                signs = torch::zeros({width}, torch::kFloat64),
+                turns = torch::zeros({width}, torch::kFloat64);
   if (exact()) {
     const std::vector<torch::Tensor> batch = on_host(inputs, rows);
     add_inputs(batch, sizes, [](const torch::Tensor& x) { return x.abs(); });
@@ -144,6 +145,7 @@ std::pair<torch::Tensor, torch::Tensor> Explainer::overall(const Inputs& inputs,
   int64_t seen = 0;
   auto* size = sizes.mutable_data_ptr<double>();
   auto* sign = signs.mutable_data_ptr<double>();
+  auto* turn = turns.mutable_data_ptr<double>();
   for (size_t i = 0; i < rows.size(); i += step, ++seen) {
     torch::Tensor x = torch::ones({width}, torch::kFloat64);  // of tokens
     if (inputs.kind() != InputKind::tokens) {
@@ -152,10 +154,13 @@ std::pair<torch::Tensor, torch::Tensor> Explainer::overall(const Inputs& inputs,
     }
     for (const auto& [input, share] : shares(inputs, rows[i], output)) {
       size[input] += std::abs(share);
-      sign[input] += share * x.const_data_ptr<double>()[input];
+      const double along = share * x.const_data_ptr<double>()[input];
+      sign[input] += along;
+      turn[input] += std::abs(along);
     }
   }
-  return {sizes / static_cast<double>(seen), signs.sign()};
+  // An input that speaks one way in some rows and the other way in nearly as many has no direction.
+  return {sizes / static_cast<double>(seen), signs.sign() * signs.abs().gt(turns / 3)};
 }
 
 std::vector<std::string> explained_names(const Features& features, const JobFiles& files,
@@ -180,7 +185,9 @@ void explain_model(const JobContext& context, const ExplainedModel& model, Json&
       inputs.cells.push_back(name);
       directions.cells.push_back(sign > 0 ? "+" : sign < 0 ? "-" : "0");
       effects.cells.push_back(fmt::format("{:.6g}", effect));
-      if (strongest.size() < kInputsSummarized) strongest.push_back({name, sign < 0 ? -effect : effect});
+      if (strongest.size() >= kInputsSummarized) continue;
+      strongest.push_back({name, sign < 0 ? -effect : effect});
+      if (sign == 0) strongest.back().push_back("+-");
     }
   }
   write_tsv(context.path("explain.tsv").string(), {classes, inputs, directions, effects});
@@ -197,15 +204,16 @@ std::string explanation_markup(const Json& summary) {
     if (told++ == kClassesShown) break;
     std::vector<std::vector<std::string>> rows;
     for (const Json& entry : strongest)
-      rows.push_back(
-          {escape_markup(entry[0].get<std::string>()), fmt::format("{:+.3g}", entry[1].get<double>())});
+      rows.push_back({escape_markup(entry[0].get<std::string>()),
+                      entry.size() > 2 ? fmt::format("&plusmn;{:.3g}", entry[1].get<double>())
+                                       : fmt::format("{:+.3g}", entry[1].get<double>())});
     tables += fmt::format("<h3>{}</h3>\n{}", escape_markup(name),
                           table_markup({{"input", "heading"}, {"effect", "number"}}, rows));
   }
   const auto others = static_cast<int64_t>(found->at("classes").size()) - kClassesShown;
   return fmt::format(
       "<p>The inputs that move the output most: + where more of it speaks for the class, - where it speaks "
-      "against. The "
+      "against, &plusmn; where it does both. The "
       "effect is the mean size of what the input adds to the output{}, over {} training rows.</p>\n{}<p "
       "class=\"subtle\">{}Not what causes the label: inputs that go together share their effect in any way. "
       "More in "

@@ -81,7 +81,7 @@ std::vector<std::string> explained_names(const Features& features, const JobFile
 
 /// Writes explain.tsv into the job's folder: class, input, direction (+: more of it speaks for the class), effect (the mean size of
 /// what it adds), the strongest first, at most 200 a class. The summary gets "explanation": {method, rows, classes: {NAME:
-/// [[input, effect with the direction's sign], ... 24]}}; null where the encoder does not tell of single inputs.
+/// [[input, effect with the direction's sign, and "+-" where it has none], ... 24]}}; null where the encoder does not tell of single inputs.
 void explain_model(const JobContext& context, const ExplainedModel& model, nlohmann::ordered_json& summary);
 
 /// That as the content of a report's section; empty for null.

@@ -63,7 +63,7 @@ struct JobMeasure {
   std::string
       pointer;       ///< where the summary has it: "/metrics/test/auc"; `difference` of a baseline is of it
   std::string name;  ///< for a person: "test AUC"
-  bool lower_is_better = false;
+  bool lower_is_better = false;  ///< else it is a share, from 0 to 1
 };
 
 /// One job. Its folder bilevel/task/<name>/ defines `JobEntry <name>_entry()` in <name>.cpp.

@@ -32,12 +32,12 @@ torch::Tensor drop_out(const torch::Tensor& x, double p) {
 class TabEncoder : public Encoder {
  public:
   void fields(Fields& f) override {
-    f.integer("perceptrons", perceptrons_, kAtLeastOne, "that share their matrices, K");
-    f.integer("hidden", hidden_, kAtLeastOne, "width of their two layers");
-    f.integer("bins", bins_, {.low = 2}, "of every column, with about as many rows each");
+    f.integer("perceptrons", perceptrons_, {.low = 1, .high = 1000}, "that share their matrices, K");
+    f.integer("hidden", hidden_, {.low = 1, .high = 10'000}, "width of their two layers");
+    f.integer("bins", bins_, {.low = 2, .high = 1000}, "of every column, with about as many rows each");
     f.number("input_dropout", input_dropout_, {.low = 0, .high = 0.99}, "of the codes");
     f.number("dropout", dropout_, {.low = 0, .high = 0.99}, "after each of the two layers");
-    f.integer("waves", waves_, kAtLeastOne, "random features of the kernel machine");
+    f.integer("waves", waves_, {.low = 1, .high = 1'000'000}, "random features of the kernel machine");
     f.number("sharpness", sharpness_, kPositive, "of its kernel exp(-s/d |x - x'|_1)");
   }
 
