@@ -88,7 +88,7 @@ std::string warning_of_shift(const AucSetup& setup, const torch::Tensor& labels,
                mean = probabilities.select(1, 1).mean().item<double>();
   const double rows =
       1 / (1 / static_cast<double>(labels.numel()) + 1 / static_cast<double>(probabilities.size(0)));
-  const bool near = std::abs(mean - share) < 0.1 + 4 * std::sqrt(share * (1 - share) / rows);
+  const bool near = std::abs(mean - share) < 0.05 + 2.5 * std::sqrt(share * (1 - share) / rows);
   if (near || setup.options().positive_fraction) return "";
   return fmt::format(
       "threshold and probabilities may be wrong: by them {:.2g} of the test rows are {}, and {:.2g} of the "
