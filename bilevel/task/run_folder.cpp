@@ -24,6 +24,7 @@ constexpr std::string_view kRunFolders[] = {"parts", "runs"};  // in the folder 
 constexpr std::string_view kRunFiles[] = {".lock",
                                           "checkpoint.safetensors",
                                           "episodes.tsv",
+                                          "encoder_choice.json",
                                           "explain.tsv",
                                           "model.json",
                                           "model.safetensors",

@@ -7,8 +7,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 
+#include "bilevel/core/files.h"
+#include "bilevel/core/json_file.h"
 #include "bilevel/report/escape.h"
 #include "bilevel/task/auc/auc_kept.h"
 #include "bilevel/task/auc/auc_predict.h"
@@ -179,9 +182,27 @@ std::string auc_text(const AucSetup& setup, const AucFigures& figures, const Jso
   return text + fmt::format("\nreport: {}/report.html\n", setup.context().out);
 }
 
+/// Which encoders were considered where none was given, kept in a file: a run that is resumed is given the one that was taken.
+Json encoder_choice(AucSetup& setup) {
+  const std::string file = setup.path("encoder_choice.json");
+  Json choice = Json::array();
+  for (const EncoderCandidate& candidate : setup.encoder_choice()) choice.push_back(candidate.to_json());
+  if (!choice.empty()) {
+    write_file_atomically(file, choice.dump(2) + "\n");
+  } else if (std::filesystem::exists(file)) {
+    choice = parse_json_file<Json>(file);
+    std::vector<EncoderCandidate> considered;
+    for (const Json& one : choice) considered.push_back(EncoderCandidate::from_json(one));
+    for (const std::string& sentence : beyond_budget(considered, setup.options().budget))
+      setup.note(sentence);
+  }
+  return choice;
+}
+
 JobResult run_auc(AucSetup& setup, JobParts& parts) {
   const AucJobOptions& o = setup.options();
   const FolderLock lock = setup.context().open(o, setup.files());
+  const Json choice = encoder_choice(setup);
   Passes passes({.trace = setup.context().path("trace.jsonl")});
   AucOutcome outcome;
   try {
@@ -194,8 +215,7 @@ JobResult run_auc(AucSetup& setup, JobParts& parts) {
   setup.context().phases->begin(kReportPhase, "measuring");
   Json summary = summary_of(setup.context(), o, passes);
   summary["best_step"] = outcome.best_step;
-  for (const EncoderCandidate& candidate : setup.encoder_choice())
-    summary["encoder_choice"].push_back(candidate.to_json());
+  if (!choice.empty()) summary["encoder_choice"] = choice;
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   AucFigures figures = measure(setup, outcome, summary);
   setup.context().phases->begin(kReportPhase, "writing the report");

@@ -1,5 +1,7 @@
 #include "bilevel/task/auc/auc_encoder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -81,6 +83,23 @@ std::vector<EncoderCandidate> choose_encoder(const AucJobOptions& options, const
     if (candidate.reads && *candidate.seconds <= options.budget) break;
   }
   return considered;
+}
+
+std::vector<std::string> beyond_budget(const std::vector<EncoderCandidate>& considered, double budget) {
+  std::vector<std::string> sentences;
+  for (const EncoderCandidate& one : considered) {
+    if (&one == &considered.back() || !one.seconds) continue;
+    sentences.push_back(fmt::format(
+        "encoder {}: would take about {:.2g} s, more than the budget of {:g} s; a cheaper one is taken",
+        one.encoder, *one.seconds, budget));
+  }
+  return sentences;
+}
+
+EncoderCandidate EncoderCandidate::from_json(const nlohmann::ordered_json& json) {
+  EncoderCandidate made{.encoder = json.at("encoder"), .reads = json.at("reads"), .seconds = {}};
+  if (const auto& seconds = json.at("expected_seconds"); !seconds.is_null()) made.seconds = seconds;
+  return made;
 }
 
 nlohmann::ordered_json EncoderCandidate::to_json() const {

@@ -21,7 +21,11 @@ struct EncoderCandidate {
   std::optional<double> seconds;  ///< that it is expected to take; none where it does not read them
 
   nlohmann::ordered_json to_json() const;  ///< {encoder, reads, expected_seconds}
+  static EncoderCandidate from_json(const nlohmann::ordered_json& json);
 };
+
+/// A sentence for each that the budget kept from being taken.
+std::vector<std::string> beyond_budget(const std::vector<EncoderCandidate>& considered, double budget);
 
 /// The first of the options' encoders that reads the columns and whose passes are expected to keep within the budget; the last where
 /// none does. What was considered, in that order, the chosen one at the end. The expectation counts operations, so that it is the same on

@@ -121,12 +121,7 @@ void AucSetup::take_column_encoder() {
   const AucFeatures& features = fit(parts_.train);
   encoder_choice_ = choose_encoder(o_, features.read, static_cast<int64_t>(parts_.train.size()), passes());
   o_.encoder = encoder_choice_.back().encoder;
-  for (const EncoderCandidate& passed : encoder_choice_) {
-    if (passed.seconds > o_.budget && passed.encoder != o_.encoder)
-      note(fmt::format(
-          "encoder {}: would take about {:.0f} s, more than the budget of {:g} s; a cheaper one is taken",
-          passed.encoder, *passed.seconds, o_.budget));
-  }
+  for (const std::string& sentence : beyond_budget(encoder_choice_, o_.budget)) note(sentence);
 }
 
 bool AucSetup::cross_fits() const {
