@@ -207,7 +207,7 @@ TEST(CrossValidation, IsRefusedWhereTasksAreOfClasses) {
 
 TEST(CrossValidation, SumsUpRuns) {
   std::vector<FoldRun> runs;
-  for (const auto& [value, one, two] : {std::tuple{0.5, 0.1, 0.25}, {0.7, 0.2, 0.25}, {0.9, 0.6, 0.25}}) {
+  for (const auto& [value, one, two] : {std::tuple{0.65, 0.1, 0.25}, {0.7, 0.2, 0.25}, {0.75, 0.6, 0.25}}) {
     Json summary{
         {"metrics", {{"score", value}}},
         {"baselines", {{"one", {{"name", "the one"}, {"difference", one}}}, {"two", {{"difference", two}}}}}};
@@ -216,10 +216,15 @@ TEST(CrossValidation, SumsUpRuns) {
   }
   const Json all = cross_validated(runs, 3, 1, {"/metrics/score", "score"});
   EXPECT_NEAR(all.at("mean").get<double>(), 0.7, 1e-12);
-  // s = 0.2, n = 3, one test row to two training rows, t of 2 degrees of freedom 4.302653.
-  const double half = 4.302653 * 0.2 * std::sqrt(1.0 / 3 + 1.0 / 2);
+  // s = 0.05, n = 3, one test row to two training rows, t of 2 degrees of freedom 4.302653.
+  const double half = 4.302653 * 0.05 * std::sqrt(1.0 / 3 + 1.0 / 2);
   EXPECT_NEAR(all.at("interval").at(0).get<double>(), 0.7 - half, 1e-6);
   EXPECT_NEAR(all.at("interval").at(1).get<double>(), 0.7 + half, 1e-6);
+  runs[0].summary["metrics"]["score"] = 0.1;
+  const Json wide = cross_validated(runs, 3, 1, {"/metrics/score", "score"});
+  EXPECT_EQ(wide.at("interval"), (Json{0.0, 1.0})) << "a share";
+  EXPECT_LT(cross_validated(runs, 3, 1, {"/metrics/score", "score", true}).at("interval").at(0), 0.0)
+      << "a loss";
   EXPECT_EQ(all.at("runs")[2].at("differences"), (Json{{"one", 0.6}, {"two", 0.25}}));
   EXPECT_EQ(all.at("baselines").size(), 2U) << "what one run alone has measured says nothing of all";
   const Json& one = all.at("baselines").at("one");
