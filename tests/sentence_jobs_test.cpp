@@ -89,9 +89,9 @@ TEST_P(SentenceJobs, RefuseWhatDoesNotFit) {
   EXPECT_CONTAINS(
       refusal({{"encoder", "gru"}}),
       "encoder = gru: does not read features from n-grams and a sentence encoder; take bag, linear or mlp");
-  EXPECT_CONTAINS(
-      refusal({{"encoder", "bag"}, {"features_from", "encoder"}}),
-      "encoder = bag: does not read features from a sentence encoder alone; take fourier, linear, mlp or tab");
+  EXPECT_CONTAINS(refusal({{"encoder", "bag"}, {"features_from", "encoder"}}),
+                  "encoder = bag: does not read features from a sentence encoder alone; take fourier, "
+                  "linear, mlp or tab");
   EXPECT_CONTAINS(refusal({{"text", ""}, {"features", "a,b"}}), "a sentence encoder reads a text");
   EXPECT_CONTAINS(refusal({{"sentence_encoder", ""}, {"features_from", "encoder"}}),
                   "features_from = encoder: needs --sentence-encoder DIR");
