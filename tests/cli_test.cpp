@@ -1,9 +1,11 @@
 // The command-line program, run as a person runs it: arguments in; files, output and an exit code out.
+#include <fmt/format.h>
 #include <signal.h>
 
 #include <cmath>
 #include <cstdlib>
 #include <random>
+#include <set>
 
 #include "tests/process.h"
 
@@ -381,6 +383,26 @@ TEST_F(CliTest, ForceReplacesARunOnceAllIsChecked) {
   EXPECT_TRUE(fs::exists(out() + "/summary.json"));
   const std::string inside = folder_.write("out/cleaned.csv", table_of(rows_, ','));
   refused_beside(joined(auc_arguments(columns(inside), out()), {"--force"}), "is read from it");
+}
+
+// Twenty numbers a row that no other row has: the rows to train are told apart by these, and the offset of the scores by nothing.
+TEST_F(CliTest, ScoresThatTheRefitHasShiftedAreTold) {
+  std::mt19937_64 random(2);
+  std::normal_distribution<double> normal;
+  std::string rows;
+  for (int i = 0; i < 300; ++i) {
+    const bool positive = random() % 10 < 3;
+    rows += fmt::format("{} 1:{:.3f}", positive ? "+1" : "-1", normal(random) + (positive ? 1.5 : 0));
+    std::set<uint64_t> indices;
+    while (indices.size() < 20) indices.insert(2 + random() % 2'000'000);
+    for (const uint64_t index : indices) rows += fmt::format(" {}:{:.3f}", index, normal(random));
+    rows += '\n';
+  }
+  const Arguments wide{"auc", "--train", folder_.write("wide.libsvm", rows), "--positive", "1", "--quiet"};
+  const char* shifted = "the refit has shifted all scores";
+  EXPECT_CONTAINS(bilevel_program(joined(wide, {"--out", out()})).out, shifted);
+  EXPECT_EQ(bilevel_program(joined(wide, {"--out", path("once"), "--no-refit"})).out.find(shifted),
+            std::string::npos);
 }
 
 TEST_F(CliTest, ScoresThatSaturateAreToldEverywhere) {
