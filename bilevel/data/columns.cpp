@@ -208,6 +208,19 @@ void ColumnTransform::name_features() {
   }
 }
 
+std::vector<int64_t> ColumnTransform::numbers() const {
+  std::vector<int64_t> found;
+  for (const Column& column : columns_) {
+    int64_t end =
+        column.first_feature + static_cast<int64_t>(column.categories.size()) + (column.has_other ? 1 : 0);
+    for (const auto& [part, scaler] : column.scalers) {
+      end += scaler.width();
+      if (!scaler.constant() && !scaler.binary()) found.push_back(end - 1);
+    }
+  }
+  return found;
+}
+
 template <typename Visit>
 void ColumnTransform::read_cell(const Table& table, size_t row, size_t table_column, const Column& column,
                                 const Visit& visit) const {

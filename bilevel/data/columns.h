@@ -92,6 +92,8 @@ class ColumnTransform {
 
   int64_t width() const { return static_cast<int64_t>(feature_names_.size()); }
   const std::vector<std::string>& feature_names() const { return feature_names_; }
+  /// The features that hold a number of more than two training values: one for each, its rank where it has one.
+  std::vector<int64_t> numbers() const;
 
   nlohmann::json to_json() const;
   /// Takes what earlier versions wrote too, whose numbers were plain. FileError when `state` is not what to_json wrote.

@@ -224,6 +224,15 @@ TEST_F(ColumnsTest, DatesBecomeNumbers) {
             (Names{"d"}));
 }
 
+// Of a number with a rank that; none of two values, of a category or of where values are missing.
+TEST_F(ColumnsTest, TellsWhichFeaturesAreNumbers) {
+  const Table table = read("c,x,f,y,k\na,1,0,7,5\nb,2,1,8,5\na,,0,7,5\nb,4,1,9,5\n");
+  const ColumnTransform ranked = fit(table, {});
+  EXPECT_EQ(ranked.feature_names(), (Names{"c=a", "c=b", "x", "x:rank", "x:missing", "f", "y", "y:rank"}));
+  EXPECT_EQ(ranked.numbers(), (std::vector<int64_t>{3, 7}));
+  EXPECT_EQ(fit(table).numbers(), (std::vector<int64_t>{2, 5}));
+}
+
 TEST_F(ColumnsTest, CategoriesThatAreNumbersCompareAsNumbers) {
   const Table train = read("c\n5\n6.5\n5\n0110\n", "a.csv", {.header = true});
   const ColumnTransform transform = fit(train, {.categorical = {"c"}});
@@ -277,6 +286,13 @@ TEST_F(SparseTransformTest, SmallSetsBecomeDense) {
   EXPECT_TRUE(
       transform.apply_dense(rows("1 2:5 3:1 9:1\n1\n")).equal(torch::tensor({{-0.5F, 0.5F}, {-0.5F, 0.F}})));
   EXPECT_THROW(transform.apply_sparse(training), std::logic_error);
+}
+
+TEST_F(SparseTransformTest, TellsWhichFeaturesAreNumbers) {
+  const SparseRows training = rows("1 1:1 3:2 4:7 6:1\n1 1:3 4:7 6:2\n1 6:4\n");
+  const SparseTransform transform = SparseTransform::fit(training);
+  EXPECT_EQ(transform.feature_names(), (Names{"1", "1:rank", "3", "4", "6", "6:rank"}));
+  EXPECT_EQ(transform.numbers(), (std::vector<int64_t>{1, 5}));
 }
 
 TEST_F(SparseTransformTest, LargeSetsStaySparse) {

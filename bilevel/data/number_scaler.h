@@ -31,6 +31,8 @@ class NumberScaler {
   /// Whether all training values were equal; then there is no feature.
   bool constant() const { return scale_ == 0.0; }
   bool has_rank() const { return !knots_.empty(); }
+  /// Whether there were two training values.
+  bool binary() const { return !constant() && shift_ != mean_; }
   /// Number of features: 0, 1 or 2.
   int64_t width() const { return constant() ? 0 : (has_rank() ? 2 : 1); }
 

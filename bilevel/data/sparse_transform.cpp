@@ -103,6 +103,16 @@ void SparseTransform::name_features() {
   }
 }
 
+std::vector<int64_t> SparseTransform::numbers() const {
+  std::vector<int64_t> found;
+  int64_t end = 0;
+  for (const NumberScaler& scaler : scalers_) {
+    end += scaler.width();
+    if (!scaler.constant() && !scaler.binary()) found.push_back(end - 1);
+  }
+  return found;
+}
+
 torch::Tensor SparseTransform::apply_dense(const SparseRows& rows) const {
   if (!dense_) throw std::logic_error("this transform gives sparse rows");
   // First the features of rows without entries, then the entries.

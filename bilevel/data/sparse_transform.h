@@ -38,6 +38,9 @@ class SparseTransform {
   int64_t width() const { return static_cast<int64_t>(feature_names_.size()); }
   /// The index in the file, "7"; of dense features also "7:rank".
   const std::vector<std::string>& feature_names() const { return feature_names_; }
+  /// The features that hold a number of more than two training values: one for each, its rank where it has one. Requires
+  /// is_dense().
+  std::vector<int64_t> numbers() const;
 
   /// float32 [rows, width()]; requires is_dense().
   torch::Tensor apply_dense(const SparseRows& rows) const;

@@ -11,12 +11,14 @@ namespace bilevel {
 
 void to_json(nlohmann::json& json, const InputShape& input) {
   json = {{"kind", name_of(input.kind)}, {"width", input.width}};
+  if (input.numbers) json["numbers"] = *input.numbers;
 }
 
 void from_json(const nlohmann::json& json, InputShape& input) {
   input = {value_named<InputKind>(json.at("kind").get<std::string>(), "kind"),
            json.at("width").get<int64_t>(),
            {}};
+  if (json.contains("numbers")) input.numbers = json.at("numbers").get<std::vector<int64_t>>();
 }
 
 std::string encoder_names(const std::function<bool(const EncoderEntry&)>& fits) {

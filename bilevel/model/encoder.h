@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,9 +40,12 @@ struct InputShape {
   InputKind kind = InputKind::dense;
   int64_t width = 0;
   torch::Tensor pretrained{};  ///< optional, tokens only: token vectors [width, any], any floating dtype
+  /// Dense only: the columns of numbers with more than two values, one for each number, ascending; the others are 0 or 1, or the same
+  /// number on another scale. Absent: all.
+  std::optional<std::vector<int64_t>> numbers{};
 };
 
-/// {"kind": ..., "width": ...}; the pretrained vectors are not part of it (a saved model's weights hold
+/// {"kind": ..., "width": ..., "numbers": ... where they are known}; the pretrained vectors are not part of it (a saved model's weights hold
 /// them).
 void to_json(nlohmann::json& json, const InputShape& input);
 void from_json(const nlohmann::json& json, InputShape& input);

@@ -49,12 +49,34 @@ class Rows {
                    : sparse_transposed_matmul(parts_, r.unsqueeze(1), width_).squeeze(1);
   }
 
+  /// Whether `gram` costs less than the products that conjugate gradients take.
+  bool narrow() const { return dense() && width_ <= 500; }
+
+  /// X'^T D X' [width + 1, width + 1] of the dense rows X' = (X, 1) and the diagonal D = `d` [n].
+  Tensor gram(const Tensor& d) const {
+    constexpr int64_t kRows = 4096;  // at a time, for the sake of memory
+    Tensor sum = torch::zeros({width_ + 1, width_ + 1}, torch::kDouble);
+    for (int64_t begin = 0; begin < count(); begin += kRows) {
+      const int64_t rows = std::min(kRows, count() - begin);
+      const Tensor x =
+          torch::cat({parts_[0].narrow(0, begin, rows), torch::ones({rows, 1}, torch::kDouble)}, 1);
+      sum.addmm_(x.t(), x * d.narrow(0, begin, rows).unsqueeze(1));
+    }
+    return sum;
+  }
+
  private:
   bool dense() const { return parts_.size() == 1; }
 
   std::vector<Tensor> parts_;
   int64_t width_;
 };
+
+/// H^-1 b by Cholesky's method; undefined where H is not positive definite to rounding.
+Tensor solve_exactly(const Tensor& h, const Tensor& b) {
+  const auto [factor, failed] = torch::linalg_cholesky_ex(h);
+  return failed.item<int64_t>() != 0 ? Tensor() : torch::cholesky_solve(b.unsqueeze(1), factor).squeeze(1);
+}
 
 }  // namespace
 
@@ -106,6 +128,11 @@ LogisticRegression fit_logistic_regression(const std::vector<Tensor>& inputs, in
       .solve =
           [&](const Tensor& v, const Tensor& b, double tolerance) {
             const Tensor p = torch::sigmoid(outputs(v)), curvature = c * p * (1 - p);
+            if (rows.narrow()) {
+              Tensor h = rows.gram(curvature);
+              h.diagonal().narrow(0, 0, width).add_(1);
+              if (const Tensor solution = solve_exactly(h, b); solution.defined()) return solution;
+            }
             const auto hessian = [&](const Tensor& u) { return gradient_of(curvature * outputs(u), u); };
             return solve_by_conjugate_gradients(hessian, torch::ones_like(b), b, tolerance);
           }};

@@ -38,7 +38,7 @@ struct LogisticRegression {
 /// offsets} rows (see InputKind), any floating dtype and device (copied to float64 on the CPU); `width` = d,
 /// the number of columns; `labels` [n]: positive where > 0. `start`: where to begin, for instance the
 /// solution for a nearby C; nullptr: zero. Reaching `max_iterations` is no error: `converged` is false. Cost:
-/// 5 to 20 iterations with some ten products with the inputs each. Throws InputError for shapes
+/// 5 to 20 iterations, each with some ten products with the inputs or, of at most 500 dense columns, one with their transpose. Throws InputError for shapes
 /// that do not fit, values that are not finite, or one class only.
 LogisticRegression fit_logistic_regression(const std::vector<torch::Tensor>& inputs, int64_t width,
                                            const torch::Tensor& labels,

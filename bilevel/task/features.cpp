@@ -161,6 +161,7 @@ void Features::fit_sparse(const SparseTable& table, const std::vector<int64_t>& 
   SparseTransform transform =
       SparseTransform::fit_rows(table.features, rows, {.numbers = {.rank = !table.pixels}});
   shape_ = {.kind = transform.is_dense() ? InputKind::dense : InputKind::sparse, .width = transform.width()};
+  if (transform.is_dense()) shape_.numbers = transform.numbers();
   facts_.emplace_back("features", fmt::format("{} from {} indices", transform.width(), table.features.width));
   transform_ = std::move(transform);
 }
@@ -176,6 +177,7 @@ void Features::fit_table(const FeatureOptions& options, const Table& table,
       ColumnTransform::fit(table, plan.indices(ColumnUse::feature), rows,
                            {.categorical = options.categorical, .recognized = plan.recognized()});
   shape_ = {.kind = transform.is_sparse() ? InputKind::sparse : InputKind::dense, .width = transform.width()};
+  if (!transform.is_sparse()) shape_.numbers = transform.numbers();
   facts_.emplace_back("features", fmt::format("{} from {} columns", transform.width(), transform.columns()));
   facts_.emplace_back("missing values in the rows fitted on", fmt::format("{}", transform.missing()));
   if (transform.dropped() > 0)

@@ -47,10 +47,11 @@ void measure_baselines(const AucSetup& setup, const AucOutcome& outcome, AucFigu
     entry.update(difference_json(difference.paired()));
     if (outcome.judging == parts.valid && valid > own_valid)
       summary["warnings"].push_back(
-          fmt::format("{} ranks the validation rows better (AUC {:.4f}) than this model ({:.4f}); {}",
+          fmt::format("{} ranks the validation rows better (AUC {:.4f}) than this model ({:.4f}){}",
                       baseline.name, valid, own_valid,
-                      setup.options().keep_best ? "the best of these is saved (--keep-best)"
-                                                : "--keep-best saves the best of these in its place"));
+                      setup.options().folds       ? ""
+                      : setup.options().keep_best ? "; the best of these is saved (--keep-best)"
+                                                  : "; --keep-best saves the best of these in its place"));
     figures.baselines.push_back({baseline.key, baseline.name, estimate, difference});
     figures.baseline_rows.push_back(rows);
   }
@@ -193,7 +194,7 @@ Json encoder_choice(AucSetup& setup) {
     choice = parse_json_file<Json>(file);
     std::vector<EncoderCandidate> considered;
     for (const Json& one : choice) considered.push_back(EncoderCandidate::from_json(one));
-    for (const std::string& sentence : beyond_budget(considered, setup.options().budget))
+    for (const std::string& sentence : kept_by_budget(considered, setup.options().budget))
       setup.note(sentence);
   }
   return choice;

@@ -23,9 +23,7 @@ struct FittedRows {
     const int64_t most = rows_in_memory(read.inputs);
     train = evenly(parts.train, most);
     valid = evenly(parts.valid, most);
-    pool = parts.train;
-    pool.insert(pool.end(), parts.valid.begin(), parts.valid.end());
-    pool = evenly(pool, most);
+    pool = evenly(setup.pool(), most);
     if (train.size() < parts.train.size())
       setup.note(
           fmt::format("logistic regression is fitted on {} of the {} training rows: it keeps them in memory",
@@ -99,10 +97,7 @@ double boosting_baseline_cost(AucSetup& setup) {
 AucBaseline boosting_baseline(AucSetup& setup) {
   const AucParts& parts = setup.parts();
   BoostedParts rows{parts.train, parts.valid};
-  if (setup.refit()) {
-    rows.refit = parts.train;
-    rows.refit.insert(rows.refit.end(), parts.valid.begin(), parts.valid.end());
-  }
+  if (setup.refit()) rows.refit = setup.pool();
   const FittedInputs& read = setup.fit(setup.refit() ? setup.pool() : parts.train).read;
   const Boosted made = boost(setup, read, parts.labels.to(torch::kInt64), 2, rows,
                              [](const torch::Tensor& scores, const torch::Tensor& classes) {

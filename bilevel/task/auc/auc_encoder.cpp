@@ -11,16 +11,18 @@
 namespace bilevel {
 namespace {
 
-/// Of an ensemble: batches of a third of the rows and of 256 at most, 30 epochs and between 150 and 600 steps, all shorter and less
-/// disturbed the more rows there are.
+// An ensemble of so few is no better than what comes next.
+constexpr int64_t kFewestSteps = 200;
+
+/// Of an ensemble: batches of a third of the rows and of 256 at most, 50 epochs and between 150 and 1200 steps, less disturbed the more
+/// rows there are.
 JobDefaults ensemble_defaults(int64_t rows, std::map<std::string, nlohmann::json> solver) {
   const int64_t batch = std::clamp<int64_t>(rows / 3, 32, 256);
-  const double few = std::sqrt(std::min(1.0, 500 / static_cast<double>(rows)));
-  solver["upper_step_size"] = 0.01 * few;
+  const double few = std::min(1.0, 500 / static_cast<double>(rows));
   return {.network = {{"input_dropout", 0.4 * few}, {"dropout", 0.3 * few}},
           .l2 = 1600,
           .batch_size = batch,
-          .steps = std::clamp<int64_t>(30 * rows / batch, 150, 600),
+          .steps = std::clamp<int64_t>(50 * rows / batch, 150, 1200),
           .threads = 1,
           .solver = std::move(solver)};
 }
@@ -65,7 +67,7 @@ std::vector<EncoderCandidate> choose_encoder(const AucJobOptions& options, const
   const Inputs& inputs = read.inputs;
   std::vector<EncoderCandidate> considered;
   for (const std::string& name : options.column_encoders) {
-    EncoderCandidate candidate{.encoder = name, .reads = true, .seconds = {}};
+    EncoderCandidate candidate{.encoder = name, .reads = true, .seconds = {}, .steps = {}};
     const EncoderEntry& entry = encoder_registry().at(name);
     candidate.reads = std::ranges::count(entry.inputs, read.shape.kind) > 0;
     if (candidate.reads) {
@@ -75,9 +77,14 @@ std::vector<EncoderCandidate> choose_encoder(const AucJobOptions& options, const
       const Network made(resolved(network, read.shape), read.shape);
       const int64_t batch = std::min(*tried.batch_size, training_rows);
       // Each step evaluates its batch for either level; the rows are scored by the end of every pass.
-      const double rows = 2 * (static_cast<double>(tried.steps_for(training_rows, batch) * batch) +
-                               static_cast<double>(inputs.rows()));
-      candidate.seconds = 1e-9 * static_cast<double>(passes) * rows * row_cost(made, inputs);
+      const double of_row = 2e-9 * static_cast<double>(passes) * row_cost(made, inputs);
+      int64_t steps = tried.steps_for(training_rows, batch);
+      const auto affordable = static_cast<int64_t>(
+          (options.budget / of_row - static_cast<double>(inputs.rows())) / static_cast<double>(batch));
+      if (entry.ensemble && !options.steps && !options.epochs && affordable >= kFewestSteps &&
+          affordable < steps)
+        candidate.steps = steps = affordable;
+      candidate.seconds = of_row * static_cast<double>(steps * batch + inputs.rows());
     }
     considered.push_back(candidate);
     if (candidate.reads && *candidate.seconds <= options.budget) break;
@@ -85,9 +92,13 @@ std::vector<EncoderCandidate> choose_encoder(const AucJobOptions& options, const
   return considered;
 }
 
-std::vector<std::string> beyond_budget(const std::vector<EncoderCandidate>& considered, double budget) {
+std::vector<std::string> kept_by_budget(const std::vector<EncoderCandidate>& considered, double budget) {
   std::vector<std::string> sentences;
   for (const EncoderCandidate& one : considered) {
+    if (one.steps)
+      sentences.push_back(fmt::format(
+          "encoder {}: trained for {} steps, fewer than by default, to keep within the budget of {:g} s",
+          one.encoder, *one.steps, budget));
     if (&one == &considered.back() || !one.seconds) continue;
     sentences.push_back(fmt::format(
         "encoder {}: would take about {:.2g} s, more than the budget of {:g} s; a cheaper one is taken",
@@ -97,13 +108,16 @@ std::vector<std::string> beyond_budget(const std::vector<EncoderCandidate>& cons
 }
 
 EncoderCandidate EncoderCandidate::from_json(const nlohmann::ordered_json& json) {
-  EncoderCandidate made{.encoder = json.at("encoder"), .reads = json.at("reads"), .seconds = {}};
+  EncoderCandidate made{.encoder = json.at("encoder"), .reads = json.at("reads"), .seconds = {}, .steps = {}};
+  if (const auto& steps = json.at("fewer_steps"); !steps.is_null()) made.steps = steps;
   if (const auto& seconds = json.at("expected_seconds"); !seconds.is_null()) made.seconds = seconds;
   return made;
 }
 
 nlohmann::ordered_json EncoderCandidate::to_json() const {
-  nlohmann::ordered_json json{{"encoder", encoder}, {"reads", reads}, {"expected_seconds", nullptr}};
+  nlohmann::ordered_json json{
+      {"encoder", encoder}, {"reads", reads}, {"expected_seconds", nullptr}, {"fewer_steps", nullptr}};
+  if (steps) json["fewer_steps"] = *steps;
   if (seconds) json["expected_seconds"] = *seconds;
   return json;
 }

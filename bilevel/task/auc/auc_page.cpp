@@ -137,7 +137,9 @@ class AucPage {
       const ordered_json& seconds = one.at("expected_seconds");
       rows.push_back({text_of(one.at("encoder")),
                       seconds.is_null() ? "" : fmt::format("{:.2g} s", seconds.get<double>()),
-                      &one == &considered.back()    ? "taken"
+                      !one.at("fewer_steps").is_null()
+                          ? fmt::format("taken, with {} steps", one.at("fewer_steps").get<int64_t>())
+                      : &one == &considered.back()  ? "taken"
                       : one.at("reads").get<bool>() ? "beyond the budget"
                                                     : "does not read columns that are mostly empty"});
     }

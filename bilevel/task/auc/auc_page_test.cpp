@@ -233,8 +233,9 @@ TEST(AucPage, TheComparisonSaysWhatTheFiguresSay) {
 TEST(AucPage, SaysWhichEncodersWereConsidered) {
   AucReport report = example();
   EXPECT_FALSE(contains(auc_report_html(report), "Which encoder"));
-  report.summary["encoder_choice"] = {{{"encoder", "tab"}, {"reads", true}, {"expected_seconds", 31.4}},
-                                      {{"encoder", "fourier"}, {"reads", true}, {"expected_seconds", 2.04}}};
+  report.summary["encoder_choice"] = {
+      {{"encoder", "tab"}, {"reads", true}, {"expected_seconds", 31.4}, {"fewer_steps", nullptr}},
+      {{"encoder", "fourier"}, {"reads", true}, {"expected_seconds", 2.04}, {"fewer_steps", nullptr}}};
   const std::string page = auc_report_html(report);
   EXPECT_TRUE(contains(page, "Which encoder"));
   EXPECT_TRUE(contains(page, "31 s"));

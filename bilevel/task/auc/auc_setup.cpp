@@ -121,7 +121,8 @@ void AucSetup::take_column_encoder() {
   const AucFeatures& features = fit(parts_.train);
   encoder_choice_ = choose_encoder(o_, features.read, static_cast<int64_t>(parts_.train.size()), passes());
   o_.encoder = encoder_choice_.back().encoder;
-  for (const std::string& sentence : beyond_budget(encoder_choice_, o_.budget)) note(sentence);
+  if (encoder_choice_.back().steps) o_.steps = encoder_choice_.back().steps;
+  for (const std::string& sentence : kept_by_budget(encoder_choice_, o_.budget)) note(sentence);
 }
 
 bool AucSetup::cross_fits() const {

@@ -9,7 +9,7 @@ namespace {
 
 // Measured on texts and tables of a few thousand rows.
 constexpr double kDenseWeight = 0.25;  // a weight of a dense layer, for one row
-constexpr double kWideWeight = 0.11;   // of layers so wide that LibTorch multiplies at full speed
+constexpr double kWideWeight = 0.2;    // of layers so wide that LibTorch multiplies at full speed
 constexpr double kSparseEntry = 10;    // an entry of a sparse row, which is fetched
 constexpr double kNetworkCall = 2e5;   // of a network, whatever the size of the batch
 constexpr double kLinearCall = 3e4;

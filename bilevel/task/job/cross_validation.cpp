@@ -226,6 +226,7 @@ class CrossValidation {
     Json summary = summary_of_context();
     for (const char* key : {"solver", "encoder", "stop_reason", "solver_options", "chosen_step_sizes"})
       summary[key] = of_all_.at(key);
+    if (of_all_.contains("encoder_choice")) summary["encoder_choice"] = of_all_.at("encoder_choice");
     summary["warnings"] = warnings_of(found_);
     summary["cross_validation"] = cross_validated(found_, folds_, options_.repeats, *entry_.measure);
     summary["verdict"] = verdicts_of(summary.at("cross_validation").at("baselines"));

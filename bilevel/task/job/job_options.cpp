@@ -84,8 +84,11 @@ void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool bat
   encoders.insert(encoders.begin(), "auto");
   f.optional_choice("encoder", encoder, encoders, "what turns a row into numbers")
       .as("NAME")
-      .or_else(
-          fmt::format("auto: {} for text, {} for columns", text_encoder, fmt::join(column_encoders, " or ")));
+      .or_else(fmt::format("auto: {} for text, {} for columns{}", text_encoder,
+                           fmt::join(column_encoders, " or "),
+                           vector_encoder == column_encoders.back()
+                               ? ""
+                               : fmt::format(", {} for vectors of a sentence encoder", vector_encoder)));
   f.text("sentence_encoder", sentence_encoder,
          "folder of a pretrained BERT-type sentence encoder whose vectors are features of the text")
       .as("DIR|NAME");
@@ -149,15 +152,16 @@ void JobOptions::check() {
 }
 
 void JobOptions::take_encoder() {
-  const bool sentences = !sentence_encoder.empty(), alone = features_from == FeaturesFrom::encoder;
-  if (alone && !sentences)
+  const bool sentences = !sentence_encoder.empty();
+  if (features_from == FeaturesFrom::encoder && !sentences)
     refuse_option("features_from", name_of(features_from), "needs --sentence-encoder DIR");
-  const bool ngrams = encoder_registry().at(text_encoder).reads == Reads::ngrams && !alone;
   automatic = encoder.empty() || encoder == "auto";
+  if (automatic && sentences && encoder_registry().at(text_encoder).reads != Reads::ngrams)
+    features_from = FeaturesFrom::encoder;  // nothing reads n-grams beside the vectors
   if (automatic && text.empty())
     encoder = column_encoders.front();
   else if (automatic)
-    encoder = sentences && !ngrams ? column_encoders.back() : text_encoder;
+    encoder = features_from == FeaturesFrom::encoder ? vector_encoder : text_encoder;
   if (text.empty() && features.empty()) features = "all";
 }
 

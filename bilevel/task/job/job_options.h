@@ -77,9 +77,10 @@ struct JobOptions {
   // No options: the job's where none is given.
   std::string text_encoder = "bag";
   std::vector<std::string> column_encoders = {
-      "linear"};                 ///< the first that reads the columns within the job's limits
-  bool automatic = false;        ///< whether the encoder was not given
-  std::string sentence_encoder;  ///< see `sentence_encoder_folder`; empty: none
+      "linear"};                          ///< the first that reads the columns within the job's limits
+  std::string vector_encoder = "linear";  ///< for a sentence encoder's vectors alone
+  bool automatic = false;                 ///< whether the encoder was not given
+  std::string sentence_encoder;           ///< see `sentence_encoder_folder`; empty: none
   FeaturesFrom features_from = FeaturesFrom::ngrams_and_encoder;  ///< of the text, with a sentence encoder
   std::optional<int64_t> hidden, layers;
   std::vector<std::string> encoder_set;  ///< key=value for the encoder

@@ -41,6 +41,10 @@ void JobSetup::read(JobOptions& options, std::vector<std::pair<std::string, std:
     hold_out_fold(options);
     find_units(options, whole_groups);
   }
+  if (options.fold == 0)
+    note(
+        "the test rows are those that trained: the figures say how well the model fits them, not how good it "
+        "is on others");
   tell_units(options);
   if (!files_.column_plan()) return;
   context_.say(fmt::format("columns of {}:", options.train));

@@ -69,7 +69,6 @@ void save(const MetaSetup& setup, const MetaModel& model) {
   save_model(setup.context(), o, *model.network(), setup.features(), head,
              {{"head", name_of(o.head)},
               {"pair", !o.pair.empty()},
-              {"keep_inputs", model.options().keep_inputs},
               {"l2", *o.l2},
               {"adapt_steps", o.adapt_steps},
               {"classes", model.shared() ? setup.parts().classes : std::vector<std::string>{}}});
@@ -197,7 +196,6 @@ Prediction predict_meta(const PredictRequest& request) {
   const MetaModelOptions options{.network = saved.network,
                                  .head = value_named<HeadKind>(saved.at<std::string>("head"), "head"),
                                  .pair = saved.at<bool>("pair"),
-                                 .keep_inputs = saved.description.value("keep_inputs", false),
                                  .l2 = saved.at<double>("l2")};
   const auto label = saved.at<std::string>("label");
   const auto known = saved.at<std::vector<std::string>>("classes");

@@ -63,8 +63,7 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
   log_lambda_ = scalar();
   log_scale_ = scalar();
   if (!shared()) return;
-  const int64_t width = network_->head_parameters()[0].size(1) * (options.pair ? 4 : 1) +
-                        (options.keep_inputs ? shape.width : 0);
+  const int64_t width = network_->head_parameters()[0].size(1) * (options.pair ? 4 : 1);
   const DefaultGeneratorScope randomness(derive_seed(seed, "init.head"));
   const double bound = 1 / std::sqrt(static_cast<double>(width));
   weight_ = torch::empty({outputs, width}).uniform_(-bound, bound).to(device).requires_grad_();
@@ -73,7 +72,6 @@ MetaModel::MetaModel(const MetaModelOptions& options, const InputShape& shape, i
 
 torch::Tensor MetaModel::encode(const std::vector<torch::Tensor>& inputs) const {
   const torch::Tensor features = network_->encode(inputs);
-  if (options_.keep_inputs) return torch::cat({inputs[0].to(features.scalar_type()), features}, 1);
   if (!options_.pair) return features;
   const int64_t rows = features.size(0) / 2;
   const torch::Tensor u = features.narrow(0, 0, rows), v = features.narrow(0, rows, rows);

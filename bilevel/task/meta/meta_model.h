@@ -27,8 +27,6 @@ struct MetaModelOptions {
   NetworkOptions network;
   HeadKind head = HeadKind::ridge;  ///< ridge | softmax | shared
   bool pair = false;                ///< features [u, v, |u - v|, u * v] of the two texts
-  bool keep_inputs =
-      false;        ///< dense inputs stand before the features: what they tell without training is kept
   double l2 = 0.1;  ///< see `MetaModel::set_head`
 };
 

@@ -250,18 +250,6 @@ TEST(MetaModel, TensorsComeBack) {
   }
 }
 
-TEST(MetaModel, KeepsDenseInputsBeforeItsFeatures) {
-  const InputShape shape{.kind = InputKind::dense, .width = 4};
-  MetaModelOptions options{.network = {.encoder = "mlp", .set = {{"hidden", 3}}}, .keep_inputs = true};
-  const torch::Tensor x = torch::arange(8, torch::kFloat32).view({2, 4});
-  const torch::Tensor h = MetaModel(options, shape, 0, 1, torch::kCPU).encode({x});
-  EXPECT_EQ(h.sizes(), (std::vector<int64_t>{2, 7}));
-  EXPECT_TRUE(h.slice(1, 0, 4).equal(x));
-  options.head = HeadKind::shared;
-  EXPECT_EQ(MetaModel(options, shape, 5, 1, torch::kCPU).lower_parameters()[0].sizes(),
-            (std::vector<int64_t>{5, 7}));
-}
-
 TEST(NearestClassMean, KnowsSeparatedClassesAndGuessesEqualOnes) {
   const Texts texts;
   const EpisodeSource source({texts.group}, {.ways = 3, .shots = 1, .queries = 4}, "test", 1);

@@ -28,6 +28,7 @@ struct MetaJobOptions : JobOptions {
   MetaJobOptions() {
     text_encoder = "rnn";
     column_encoders = {"mlp"};
+    vector_encoder = "residual";
   }
   void fields(Fields& fields) override;
 };

@@ -142,7 +142,6 @@ std::unique_ptr<MetaModel> MetaSetup::make(HeadKind head, int64_t outputs, doubl
   const MetaModelOptions options{.network = network_,
                                  .head = head,
                                  .pair = !o_.pair.empty(),
-                                 .keep_inputs = files_.sentences() && files_.sentences()->alone(),
                                  .l2 = l2};
   auto model = std::make_unique<MetaModel>(options, shape_, outputs, seed, o_.torch_device());
   model->set_head(rows_, train_);

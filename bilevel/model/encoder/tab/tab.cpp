@@ -1,8 +1,10 @@
 // An ensemble for tables: perceptrons that share their weights, on piecewise-linear codes of the columns, beside a kernel machine.
 #include <torch/special.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <string>
 
@@ -25,8 +27,9 @@ torch::Tensor drop_out(const torch::Tensor& x, double p) {
 }
 
 /// K perceptrons after TabM (Y. Gorishniy, A. Kotelnikov, A. Babenko, ICLR 2025): their matrices are shared, and each has factors of
-/// its own for what goes into the first and comes out of every one, biases and a head. They read each column as piecewise-linear
-/// codes (Y. Gorishniy, I. Rubachev, A. Babenko, NeurIPS 2022): column x becomes for every bin the share of it that lies below x. One
+/// its own for what goes into the first and comes out of every one, biases and a head. They read each number as piecewise-linear
+/// codes (Y. Gorishniy, I. Rubachev, A. Babenko, NeurIPS 2022): x becomes for every bin the share of it that lies below x; the other
+/// columns as they are. One
 /// more member is linear in random Fourier features (see fourier.h), which tables of few rows need. It counts as much as all
 /// perceptrons together.
 class TabEncoder : public Encoder {
@@ -34,7 +37,7 @@ class TabEncoder : public Encoder {
   void fields(Fields& f) override {
     f.integer("perceptrons", perceptrons_, {.low = 1, .high = 1000}, "that share their matrices, K");
     f.integer("hidden", hidden_, {.low = 1, .high = 10'000}, "width of their two layers");
-    f.integer("bins", bins_, {.low = 2, .high = 1000}, "of every column, with about as many rows each");
+    f.integer("bins", bins_, {.low = 2, .high = 1000}, "of every number, with about as many rows each");
     f.number("input_dropout", input_dropout_, {.low = 0, .high = 0.99}, "of the codes");
     f.number("dropout", dropout_, {.low = 0, .high = 0.99}, "after each of the two layers");
     f.integer("waves", waves_, {.low = 1, .high = 1'000'000}, "random features of the kernel machine");
@@ -48,7 +51,15 @@ class TabEncoder : public Encoder {
     kernel_weight_ = register_parameter("kernel_weight", torch::zeros({outputs, kernel_->features()}));
     kernel_bias_ = register_parameter("kernel_bias", torch::zeros({outputs}));
 
-    // The columns are about standard normal (see NumberScaler), so that these edges hold about as many rows each. The first and the
+    numbers_ = input.numbers.value_or(std::vector<int64_t>());
+    if (!input.numbers) {
+      numbers_.resize(static_cast<size_t>(input.width));
+      std::iota(numbers_.begin(), numbers_.end(), int64_t{0});
+    }
+    for (int64_t column = 0; column < input.width; ++column)
+      if (!std::ranges::binary_search(numbers_, column)) others_.push_back(column);
+
+    // The numbers are about standard normal (see NumberScaler), so that these edges hold about as many rows each. The first and the
     // last bin have no end and the width of their neighbours.
     const torch::Tensor inner =
         torch::special::ndtri(torch::arange(1, bins_, torch::kFloat64) / static_cast<double>(bins_));
@@ -60,7 +71,7 @@ class TabEncoder : public Encoder {
         "slopes",
         (bins_ > 2 ? torch::cat({first, widths, last}) : torch::cat({first, last})).reciprocal().to(type));
 
-    const int64_t codes = input.width * bins_;
+    const auto codes = static_cast<int64_t>(numbers_.size()) * bins_ + static_cast<int64_t>(others_.size());
     // Signs make the perceptrons differ from the start.
     input_factors_ = register_parameter(
         "input_factors", 2 * torch::randint(0, 2, {perceptrons_, codes}, torch::dtype(type)) - 1);
@@ -80,8 +91,7 @@ class TabEncoder : public Encoder {
   torch::Tensor forward(const std::vector<torch::Tensor>& inputs) override {
     const torch::Tensor kernel =
         kStep * torch::addmm(kernel_bias_, kernel_->forward(inputs), kernel_weight_.t());
-    torch::Tensor codes = codes_of(inputs[0]);
-    if (is_training()) codes = drop_out(codes, input_dropout_);
+    const torch::Tensor codes = codes_of(inputs[0]);
     const int64_t rows = codes.size(0), all = perceptrons_ * hidden_;
     // The first layer of all perceptrons as one product: [B,codes] [codes, K hidden].
     const torch::Tensor first =
@@ -97,8 +107,10 @@ class TabEncoder : public Encoder {
   double multiplications() const override {
     const auto all = static_cast<double>(perceptrons_ * hidden_),
                codes = static_cast<double>(weights_[0].size(0));
+    // The waves are read once, where a parameter is in three products.
     return all * (codes + static_cast<double>(hidden_)) +
-           static_cast<double>(kernel_->input_matrix().numel() + kernel_weight_.numel());
+           static_cast<double>(kernel_->input_matrix().numel()) / 3 +
+           static_cast<double>(kernel_weight_.numel());
   }
   std::vector<double> shares() const override {
     std::vector<double> shares(static_cast<size_t>(perceptrons_), 0.5 / static_cast<double>(perceptrons_));
@@ -116,14 +128,25 @@ class TabEncoder : public Encoder {
     return torch::empty(sizes).uniform_(-bound, bound);
   }
 
-  /// [B, d bins]: bin t of column j holds (x_j - left edge) / width, between 0 and 1 except at the ends.
+  static torch::Tensor columns_of(const torch::Tensor& x, const std::vector<int64_t>& columns) {
+    return x.index_select(1, torch::tensor(columns, torch::dtype(torch::kInt64).device(x.device())));
+  }
+
+  /// [B, numbers bins + others]: bin t of number x_j holds (x_j - left edge) / width, between 0 and 1 except at the ends.
   torch::Tensor codes_of(const torch::Tensor& x) const {
+    if (numbers_.empty()) return x;
+    if (others_.empty()) return binned(x);
+    return torch::cat({binned(columns_of(x, numbers_)), columns_of(x, others_)}, 1);
+  }
+
+  torch::Tensor binned(const torch::Tensor& x) const {
     const torch::Tensor raw = (x.unsqueeze(2) - edges_) * slopes_;
     const torch::Tensor codes =
         torch::cat({raw.narrow(2, 0, 1).clamp_max(1), raw.narrow(2, 1, bins_ - 2).clamp(0, 1),
                     raw.narrow(2, bins_ - 1, 1).clamp_min(0)},
                    2);
-    return codes.reshape({x.size(0), x.size(1) * bins_});
+    const torch::Tensor flat = codes.reshape({x.size(0), x.size(1) * bins_});
+    return is_training() ? drop_out(flat, input_dropout_) : flat;
   }
 
   torch::Tensor finish(const torch::Tensor& product, size_t layer) {
@@ -132,6 +155,7 @@ class TabEncoder : public Encoder {
   }
 
   int64_t perceptrons_ = 8, hidden_ = 64, bins_ = 12, waves_ = 1024, outputs_ = 1;
+  std::vector<int64_t> numbers_, others_;  // columns
   double input_dropout_ = 0.4, dropout_ = 0.3, sharpness_ = 1;
   std::shared_ptr<FourierEncoder> kernel_;
   torch::Tensor edges_, slopes_, input_factors_, head_weights_, head_biases_, kernel_weight_, kernel_bias_;

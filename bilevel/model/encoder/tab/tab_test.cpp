@@ -44,6 +44,28 @@ TEST(TabEncoderTest, CodesAreTheSharesOfTheBinsBelowAValue) {
   }
 }
 
+// Of three columns only the second is a number: its four codes come first, then the others as they are.
+TEST(TabEncoderTest, LeavesColumnsThatAreNoNumbersAsTheyAre) {
+  torch::manual_seed(4);
+  const InputShape shape{.kind = InputKind::dense, .width = 3, .numbers = std::vector<int64_t>{1}};
+  const auto net = make_network(
+      {.encoder = "tab", .set = {{"perceptrons", 1}, {"hidden", 6}, {"bins", 4}, {"waves", 1}}}, shape);
+  net->eval();
+  const torch::NoGradGuard no_grad;
+  for (const char* name : {"weight0", "weight1"}) parameter(*net, name).copy_(torch::eye(6));
+  for (const char* name : {"bias0", "bias1"}) parameter(*net, name).zero_();
+  parameter(*net, "input_factors").fill_(1);
+  const Tensor x = torch::tensor({0.25, 2.0, 0.75}).unsqueeze(0);
+  const double q = 0.67449, expected[6] = {1, 1, 1, (2 - q) / q, 0.25, 0.75};
+  for (int64_t unit = 0; unit < 6; ++unit) {
+    parameter(*net, "heads").zero_()[0][unit][0] = 1;
+    EXPECT_NEAR(net->members(net->encode({x}))[0][0].item<double>(), expected[unit], 1e-4) << unit;
+  }
+  const nlohmann::json saved = shape;
+  EXPECT_EQ(saved.get<InputShape>().numbers, shape.numbers);
+  EXPECT_FALSE(nlohmann::json(InputShape{InputKind::dense, 3}).get<InputShape>().numbers);
+}
+
 TEST(TabEncoderTest, GivesTheKernelMachineHalfOfTheOutputAndStartsItAtZero) {
   const auto net = network({{"perceptrons", 3}, {"hidden", 5}}, 2, 4);
   const Tensor x = torch::randn({6, 2});
