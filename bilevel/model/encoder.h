@@ -125,6 +125,8 @@ struct EncoderEntry {
   /// Whether its features are the outputs of the members of an ensemble (`Encoder::shares`): the network then has no head, gives their
   /// mean, and a task may train each member on its own loss.
   bool ensemble = false;
+  /// Whether its features are the input at first, so that few steps do.
+  bool starts_at_input = false;
   /// Whether it has second derivatives in its parameters, once `set_twice_differentiable(true)` is called.
   bool twice_differentiable = true;
   /// Whether it trains well with small steps only, of a half or a third of what others bear.

@@ -12,9 +12,9 @@ bool reads_words(const std::string& encoder) { return encoder_registry().at(enco
 
 JobDefaults meta_defaults(const std::string& encoder, HeadKind head, const std::string& solver) {
   const bool adaptive = solver_registry().at(solver).movement == Movement::adaptive;
-  const bool delicate = encoder_registry().at(encoder).delicate;
-  JobDefaults defaults{.steps = 300, .threads = 1};
-  defaults.solver = {{"upper_step_size", adaptive ? (delicate ? 1e-3 : 3e-3) : 0.1},
+  const EncoderEntry& entry = encoder_registry().at(encoder);
+  JobDefaults defaults{.steps = entry.starts_at_input ? 60 : 300, .threads = 1};
+  defaults.solver = {{"upper_step_size", adaptive ? (entry.delicate ? 1e-3 : 3e-3) : 0.1},
                      {"schedule", "cosine"},
                      {"lower_schedule", "constant"}};
   if (reads_words(encoder)) defaults.network = {{"layers", 1}};
@@ -139,10 +139,7 @@ std::unique_ptr<MetaModel> MetaSetup::model(HeadKind head, int64_t outputs, doub
 }
 
 std::unique_ptr<MetaModel> MetaSetup::make(HeadKind head, int64_t outputs, double l2, uint64_t seed) const {
-  const MetaModelOptions options{.network = network_,
-                                 .head = head,
-                                 .pair = !o_.pair.empty(),
-                                 .l2 = l2};
+  const MetaModelOptions options{.network = network_, .head = head, .pair = !o_.pair.empty(), .l2 = l2};
   auto model = std::make_unique<MetaModel>(options, shape_, outputs, seed, o_.torch_device());
   model->set_head(rows_, train_);
   return model;

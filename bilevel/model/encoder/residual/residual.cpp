@@ -35,6 +35,7 @@ EncoderEntry residual_entry() {
   return {.name = "residual",
           .summary = "the columns moved by a linear map, zero at first, and brought to length 1",
           .inputs = {InputKind::dense},
+          .starts_at_input = true,
           .make = [] { return std::make_shared<ResidualEncoder>(); }};
 }
 
