@@ -27,7 +27,7 @@ struct MetaModelOptions {
   NetworkOptions network;
   HeadKind head = HeadKind::ridge;  ///< ridge | softmax | shared
   bool pair = false;                ///< features [u, v, |u - v|, u * v] of the two texts
-  double l2 = 0.1;  ///< see `MetaModel::set_head`
+  double l2 = 0.1;                  ///< see `MetaModel::set_head`
 };
 
 /// Accuracy over tasks.
