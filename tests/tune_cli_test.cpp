@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <set>
@@ -264,6 +265,44 @@ TEST_F(TuneCliTest, PredictionsTellTheDifferenceToEveryBaseline) {
   EXPECT_GT(summary.at("baselines").at("gradient_boosting").at("rounds"), 0);
   const std::string report = read_bytes(out() + "/report.html");
   EXPECT_CONTAINS(report, "than the baseline, gradient boosting of trees (XGBoost) on the same features");
+}
+
+// A strength that is far too strong, and one short step from it: the grid finds a better one. What is saved then predicts as the grid
+// does, but for the temperature of its calibration, which leaves the order of a row's classes.
+TEST_F(TuneCliTest, KeepBestSavesWhatASearchFound) {
+  const std::string train = folder_.write("a.csv", csv_of(rows_));
+  refused(columns(train) + Arguments{"--folds", "3", "--keep-best"}, {"keep_best", "one cut only"});
+  const Arguments bad =
+      columns(train) + Arguments{"--encoder",         "linear", "--l2",  "100",
+                                 "--steps",           "1",      "--set", "upper_step_size=1e-9",
+                                 "--baseline-passes", "4"};
+  const Json plain = tuned(bad);
+  EXPECT_EQ(plain.at("kept").at("model"), "learned");
+  const Json kept = tuned(bad + Arguments{"--keep-best"}, "kept");
+  const std::string found = kept.at("kept").at("model");
+  EXPECT_TRUE(found == "grid" || found == "random") << found;
+  const auto told = [](const Json& summary, const std::string& part) {
+    return std::ranges::any_of(summary.at("warnings"), [&](const std::string& warning) {
+      return warning.find("search has a lower validation loss") != std::string::npos &&
+             warning.find(part) != std::string::npos;
+    });
+  };
+  EXPECT_TRUE(told(plain, "--keep-best saves its model instead"));
+  EXPECT_TRUE(told(kept, "its model is saved"));
+  EXPECT_EQ(kept.at("metrics").at("valid"), plain.at("metrics").at("valid"));  // of what was learned
+  EXPECT_LT(kept.at("metrics").at("test_calibrated").at("loss"), plain.at("metrics").at("test").at("loss"));
+  const auto table = read_tsv(path("kept") + "/predictions.tsv");
+  const auto column = [&](const std::string& name) {
+    return static_cast<size_t>(std::ranges::find(table[0], name) - table[0].begin());
+  };
+  for (size_t row = 1; row < table.size(); ++row) {
+    const auto p = [&](const std::string& name) {
+      return std::stod(table[row].at(column("p_" + found + "(" + name + ")")));
+    };
+    const std::string most = std::max<std::string>(
+        {"low", "middle", "high"}, [&](const std::string& a, const std::string& b) { return p(a) < p(b); });
+    EXPECT_EQ(table[row].at(column("predicted")), most) << row;
+  }
 }
 
 TEST_F(TuneCliTest, EveryKindAndEncoderRuns) {

@@ -66,8 +66,6 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
   o_.check();
   if (o_.positive.empty())
     throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
-  if (o_.folds && o_.keep_best)
-    refuse_option("keep_best", "true", "goes with one cut only: the folds measure the model itself");
   read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
   cut();
   // An option of an encoder means the first.

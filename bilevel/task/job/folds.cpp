@@ -24,6 +24,8 @@ void JobOptions::check_folds() {
     refuse("folds", *folds, "goes with no --test: each fold in turn holds the test rows");
   if (fold && *fold > *folds * repeats)
     refuse("fold", *fold, fmt::format("there are {} in all repeats", *folds * repeats));
+  if (const Field* keep = fields_of(*this).find("keep_best"); keep != nullptr && keep->get() == true)
+    refuse_option("keep_best", "true", "goes with one cut only: the folds measure the model itself");
   const Field* split = fields_of(*this).find("split");
   if (!fold && split != nullptr && split->get().is_string() && split->get() != "")
     refuse("folds", *folds, "goes with no --split: each fold in turn holds the test rows");

@@ -99,8 +99,37 @@ Afterwards make_parts(const TuneSetup& setup, JobParts& all, Solver& method, con
   return made;
 }
 
-Calibration calibrate(TuneSetup& setup, const TuneModel& model, const std::vector<Json>& folds) {
-  if (folds.empty()) {
+/// Which model is saved, into the summary: what was learned or, with `TuneJobOptions::keep_best`, the point of the search with the least
+/// validation loss, where that is less than what was learned has; the model then is that one. True: it is.
+bool keep_best(TuneSetup& setup, TuneModel& model, const TuneBaselines& baselines, Json& summary) {
+  const double own = summary.at("metrics").at("valid").at("loss");
+  const bool wanted = setup.options().keep_best;
+  const auto best =
+      std::ranges::min_element(baselines.found, {}, [](const auto& one) { return one.second.valid_loss; });
+  const bool better = best != baselines.found.end() && best->second.valid_loss < own;
+  summary["kept"] = {{"model", wanted && better ? best->first : "learned"},
+                     {"why", !wanted  ? "--keep-best was not given"
+                             : better ? "its validation loss is the lowest"
+                                      : "no search has a lower validation loss"}};
+  if (!better) return false;
+  setup.note(fmt::format("{} search has a lower validation loss ({:.4f}) than what was learned ({:.4f}){}",
+                         best->first, best->second.valid_loss, own,
+                         setup.options().folds ? ""
+                         : wanted              ? "; its model is saved (--keep-best)"
+                                               : "; --keep-best saves its model instead"));
+  if (!wanted) return false;
+  model.set_x(best->second.x);
+  model.set_y(best->second.y);
+  return true;
+}
+
+Calibration calibrate(TuneSetup& setup, const TuneModel& model, const std::vector<Json>& folds,
+                      bool searched) {
+  if (searched) {
+    setup.note(
+        "the probabilities are calibrated, by a temperature, on the validation rows that chose the model of "
+        "the search; on new rows they may be too sure");
+  } else if (folds.empty()) {
     setup.note(
         "the probabilities are calibrated, by a temperature, on the validation rows that the hyperparameters "
         "were fitted to: there are "
@@ -108,9 +137,20 @@ Calibration calibrate(TuneSetup& setup, const TuneModel& model, const std::vecto
         "on new rows they may be "
         "too sure");
   }
-  const Calibration calibration = calibration_of(setup, model, folds);
+  const Calibration calibration = calibration_of(setup, model, searched ? std::vector<Json>() : folds);
   setup.note(calibration.warning());
   return calibration;
+}
+
+void explain(const TuneSetup& setup, TuneModel& model, Json& summary) {
+  explain_model(setup.context(),
+                {.network = *model.write_network(),
+                 .inputs = setup.data().inputs,
+                 .rows = setup.data().train,
+                 .input_names = explained_names(setup.features(), setup.data_files(), setup.data().train),
+                 .outputs = setup.class_names(),
+                 .device = setup.options().torch_device()},
+                summary);
 }
 
 JobResult run_tune(TuneSetup& setup, JobParts& parts) {
@@ -148,7 +188,8 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   summary["verdict"] = verdicts_of(baselines.summary);
   if (const std::string lacks = lacks_boosting(o); !lacks.empty() && o.baseline_passes > 0)
     summary["not_compared"] = lacks;
-  const Calibration calibration = calibrate(setup, model, made.folds);
+  const bool searched = keep_best(setup, model, made.baselines, summary);
+  const Calibration calibration = calibrate(setup, model, made.folds, searched);
   const torch::Tensor test = calibration.apply(model.probabilities(setup.test()));
   summary["calibration"] = calibration.to_json();
   summary["metrics"]["test_calibrated"] =
@@ -159,14 +200,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   write_test_predictions(context, setup.data_files(), setup.test(), test, setup.class_names(),
                          classes_at(setup.data().classes, setup.test()), baselines.predictions);
   write_hyperparameters(setup.path("hyperparameters.tsv"), values);
-  explain_model(context,
-                {.network = *model.write_network(),
-                 .inputs = setup.data().inputs,
-                 .rows = setup.data().train,
-                 .input_names = explained_names(setup.features(), setup.data_files(), setup.data().train),
-                 .outputs = setup.class_names(),
-                 .device = o.torch_device()},
-                summary);
+  explain(setup, model, summary);
   for (const std::string& warning : passes.warnings()) setup.note(warning, /*say=*/false);
   summary["warnings"] = setup.notes();
   note_time(context, summary);

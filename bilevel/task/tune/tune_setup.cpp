@@ -91,6 +91,7 @@ void TuneJobOptions::fields(Fields& f) {
       .as("N")
       .or_else("batch_size where that is given, else for bag and linear all");
   training_fields(f);
+  f.flag("keep_best", keep_best, "save what a search found instead where its validation loss is lower");
   f.number("baseline_passes", baseline_passes, kNonNegative,
            "passes of grid and random search, in multiples of those that learning took; 0: no baselines")
       .as("N");

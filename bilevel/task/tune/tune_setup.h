@@ -20,6 +20,7 @@ struct TuneJobOptions : JobOptions {
   std::string split;  ///< "T,V,S" shares of training, validation and test rows
   double spread = 2;  ///< see TuneModel
   std::optional<int64_t> upper_batch_size;
+  bool keep_best = false;      ///< see `--keep-best`
   double baseline_passes = 1;  ///< of each search, in multiples of those that learning took; 0: no baselines
 
   void fields(Fields& fields) override;
