@@ -19,8 +19,13 @@ class SentenceJobs : public AllJobs {
         encoder_(write_tiny_encoder(folder_ / "tiny")) {}
 
   std::unique_ptr<Job> job(const nlohmann::json& more = nlohmann::json::object()) const {
-    nlohmann::json options{{"text", "text"}, {"label", "class"}, {"steps", 6},
-                           {"threads", 1},   {"seed", 3},        {"sentence_encoder", encoder_}};
+    nlohmann::json options{{"text", "text"},
+                           {"label", "class"},
+                           {"steps", 6},
+                           {"threads", 1},
+                           {"seed", 3},
+                           {"hidden", nullptr},
+                           {"sentence_encoder", encoder_}};
     options.update(more);
     return job_on(file_, options);
   }
@@ -42,7 +47,10 @@ class SentenceJobs : public AllJobs {
 TEST_P(SentenceJobs, JoinItsVectorsToNgrams) {
   std::vector<std::string> lines;
   const JobCallbacks callbacks{.message = [&](const std::string& line) { lines.push_back(line); }};
-  ASSERT_TRUE(start_job(GetParam(), *job({{"steps", 2}, {"l2", 0.01}}), path("run"), callbacks).finished);
+  nlohmann::json options{{"steps", 2}, {"l2", 0.01}};
+  // By default what few-shot tasks share reads the vectors alone.
+  if (GetParam().predicts_from_shots) options.update({{"encoder", "mlp"}, {"hidden", 8}});
+  ASSERT_TRUE(start_job(GetParam(), *job(options), path("run"), callbacks).finished);
   EXPECT_EQ(std::ranges::count(lines, "encoding 8 texts by the sentence encoder " + encoder_), 1) << "once";
   const InputShape shape = load_model(path("run")).features.shape();
   EXPECT_EQ(shape.kind, InputKind::sparse);
@@ -53,8 +61,12 @@ TEST_P(SentenceJobs, JoinItsVectorsToNgrams) {
 }
 
 TEST_P(SentenceJobs, ReadItsVectorsAlone) {
-  ASSERT_TRUE(start_job(GetParam(), *job({{"features_from", "encoder"}}), path("run")).finished);
+  const bool by_default = GetParam().predicts_from_shots;
+  const nlohmann::json asked{{"features_from", "encoder"}};
+  ASSERT_TRUE(
+      start_job(GetParam(), *job(by_default ? nlohmann::json::object() : asked), path("run")).finished);
   const SavedModel model = load_model(path("run"));
+  EXPECT_EQ(model.network.encoder, by_default ? "residual" : "linear");
   EXPECT_EQ(model.features.shape().kind, InputKind::dense);
   EXPECT_EQ(model.features.shape().width, 8);
   EXPECT_EQ(model.features.names({}).back(), "sentence 7");
@@ -91,7 +103,7 @@ TEST_P(SentenceJobs, RefuseWhatDoesNotFit) {
       "encoder = gru: does not read features from n-grams and a sentence encoder; take bag, linear or mlp");
   EXPECT_CONTAINS(refusal({{"encoder", "bag"}, {"features_from", "encoder"}}),
                   "encoder = bag: does not read features from a sentence encoder alone; take fourier, "
-                  "linear, mlp or tab");
+                  "linear, mlp, residual or tab");
   EXPECT_CONTAINS(refusal({{"text", ""}, {"features", "a,b"}}), "a sentence encoder reads a text");
   EXPECT_CONTAINS(refusal({{"sentence_encoder", ""}, {"features_from", "encoder"}}),
                   "features_from = encoder: needs --sentence-encoder DIR");

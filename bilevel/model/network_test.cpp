@@ -154,8 +154,9 @@ TEST(Network, NamesTheOptionThatIsImpossible) {
   };
   EXPECT_TRUE(
       refusal({.encoder = "cnn"}, tokens)
-          .starts_with("there is no encoder 'cnn'; known: bag, fourier, gru, linear, lstm, mlp, rnn, tab, "
-                       "transformer"));
+          .starts_with(
+              "there is no encoder 'cnn'; known: bag, fourier, gru, linear, lstm, mlp, residual, rnn, tab, "
+              "transformer"));
   EXPECT_EQ(refusal({.encoder = "lstm"}, dense), "encoder = 'lstm': does not read dense inputs.");
   EXPECT_EQ(refusal({.encoder = "lstm", .outputs = 0}, tokens), "outputs = 0: must be at least 1.");
   EXPECT_EQ(refusal(with("lstm", "hidden", 0), tokens), "hidden = 0: must be >= 1");
