@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 
 #include "bilevel/task/job/costs.h"
@@ -11,7 +10,7 @@
 namespace bilevel {
 namespace {
 
-// An ensemble of so few is no better than what comes next.
+// Fewer of an ensemble have not been tried on tables whose steps the budget limits.
 constexpr int64_t kFewestSteps = 200;
 
 /// Of an ensemble: batches of a third of the rows and of 256 at most, 50 epochs and between 150 and 1200 steps, less disturbed the more
