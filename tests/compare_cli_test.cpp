@@ -24,8 +24,8 @@ class CompareCliTest : public ProgramTest {
   }
 
   /// A file with two informative columns and a text.
-  std::string data_file() const {
-    std::mt19937 random(3);
+  std::string data_file(const std::string& name = "rows.csv", unsigned seed = 3) const {
+    std::mt19937 random(seed);
     const auto uniform = [&] { return static_cast<double>(random()) / 4294967296.0; };
     std::ostringstream table;
     table << "class,text,a,b\n";
@@ -35,7 +35,7 @@ class CompareCliTest : public ProgramTest {
       table << (positive ? "spam," : "ham,") << word << (uniform() < 0.5 ? " today," : " home,")
             << uniform() + (positive ? 0.4 : 0) << "," << uniform() << "\n";
     }
-    return folder_.write("rows.csv", table.str());
+    return folder_.write(name, table.str());
   }
 };
 
@@ -303,7 +303,7 @@ TEST_F(CompareCliTest, ReplotsFromTracesAlone) {
 TEST_F(CompareCliTest, TheOtherJobs) {
   const std::string data = data_file();
   const std::pair<Arguments, std::string> cases[] = {
-      {{"clean", "--train", data}, "held_loss"},
+      {{"clean", "--train", data, "--trusted", data_file("trusted.csv", 4)}, "held_loss"},
       {{"tune", "--train", data, "--tune", "l2"}, "test_loss"},
       {{"meta", "--data", data, "--valid", data, "--test", data, "--shots", "2", "--queries", "2",
         "--episodes", "40", "--valid-episodes", "4", "--test-episodes", "4", "--hidden", "4"},

@@ -126,17 +126,19 @@ Contestants auc_contestants(const Made& made, const StepBenchOptions& o, Samples
 Contestants clean_contestants(const Made& made, const StepBenchOptions& o) {
   NetworkOptions network = made.network;
   network.outputs = kClasses;
-  CleanData data{.inputs = made.inputs, .classes = torch::randint(kClasses, {kTextRows}, torch::kInt64)};
-  data.lower.resize(kTextRows / 2);
-  std::iota(data.lower.begin(), data.lower.end(), 0);
+  // One classifier, which half of the rows judge and the others train.
+  CleanData data{.inputs = {made.inputs, made.shape},
+                 .classes = torch::randint(kClasses, {kTextRows}, torch::kInt64),
+                 .count = kClasses,
+                 .fold_of = (torch::arange(kTextRows) < kTextRows / 2).to(torch::kInt64),
+                 .weights = torch::ones({1, kTextRows})};
+  data.train.resize(kTextRows / 2);
+  std::iota(data.train.begin(), data.train.end(), 0);
   data.upper.resize(kTextRows / 2);
   std::iota(data.upper.begin(), data.upper.end(), kTextRows / 2);
-  data.unit_of = torch::arange(kTextRows, torch::kInt64).clamp_max(kTextRows / 2 - 1);
-  data.units = kTextRows / 2;
-  const CleanModel model(network, made.shape, 0, data.units, 0, 1, torch::kCPU),
-      twin(network, made.shape, 0, data.units, 0, 1, torch::kCPU);
+  const CleanModel model(data, network, {}, 1, torch::kCPU), twin(data, network, {}, 1, torch::kCPU);
   const auto bound = bound_to(
-      model, twin, [&](const CleanModel& of) { return of.problem(data, o.batch_size); },
+      model, twin, [&](const CleanModel& of) { return of.problem(o.batch_size); },
       SOBA(SOBAOptions{.upper_step_size = 1e-3,
                        .lower_step_size = StepSize(1e-3),
                        .linear_step_size = StepSize(1e-3),

@@ -93,16 +93,17 @@ TEST(CheckJobs, NothingIsWrongWithTune) {
 
 TEST(CheckJobs, NothingIsWrongWithClean) {
   const Rows rows;
-  constexpr int64_t kUnits = 90;
-  const CleanData data{.inputs = rows.inputs,
+  const CleanData data{.inputs = {rows.inputs, kShape},
                        .classes = torch::tensor(rows.classes),
-                       .lower = range(0, kUnits),
-                       .upper = range(kUnits, kRows),
-                       .unit_of = torch::arange(kRows).clamp_max(kUnits - 1),
-                       .units = kUnits};
-  const CleanModel model(network("linear", kClasses), kShape, 1, kUnits, 0, 1, torch::kCPU);
-  move_off({model.logits()});
-  expect_right(model.problem(data, kBatch), "clean");
+                       .count = kClasses,
+                       .train = range(0, 90),
+                       .trusted = range(90, kRows),
+                       .upper = range(90, kRows),
+                       .fold_of = torch::arange(kRows) % 3,
+                       .weights = torch::rand({3, kRows})};
+  const CleanModel model(data, network("linear", kClasses), {}, 1, torch::kCPU);
+  move_off({model.x()});
+  expect_right(model.problem(kBatch), "clean");
 }
 
 TEST(CheckJobs, NothingIsWrongWithMeta) {

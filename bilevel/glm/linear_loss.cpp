@@ -54,6 +54,7 @@ class LinearDerivatives : public Derivatives {
  public:
   explicit LinearDerivatives(const LinearLoss& of) : loss(checked(of)) {
     if (loss.unit_of.defined()) unit_of = loss.unit_of.const_data_ptr<int64_t>();
+    if (loss.row_weights.defined()) row_weights = loss.row_weights.const_data_ptr<T>();
     if (loss.strength_of.defined()) {
       strength_of = loss.strength_of.const_data_ptr<int64_t>();
       most_strength_ = loss.strength_of.max().item<int64_t>();
@@ -92,7 +93,7 @@ class LinearDerivatives : public Derivatives {
 
   const LinearLoss loss;
   const int64_t *unit_of = nullptr, *strength_of = nullptr;  // null: none
-  const T* targets;
+  const T *targets, *row_weights = nullptr;
   const std::shared_ptr<Buffers<T>> buffers = std::make_shared<Buffers<T>>();
 
  private:
@@ -109,6 +110,8 @@ class LinearDerivatives : public Derivatives {
     };
     if (!of.targets.defined()) refuse("it has no targets");
     needs(of.targets, of.rows.count(), "targets", torch::CppTypeToScalarType<T>::value);
+    if (of.row_weights.defined())
+      needs(of.row_weights, of.rows.count(), "row_weights", torch::CppTypeToScalarType<T>::value);
     if (of.unit_of.defined()) needs(of.unit_of, of.rows.count(), "unit_of", torch::kInt64);
     if (of.strength_of.defined()) needs(of.strength_of, size_of(of), "strength_of", torch::kInt64);
     return of;
@@ -151,8 +154,11 @@ class LinearPoint : public PointDerivatives {
     }
     for (int64_t i = 0; i < count_; ++i)
       share_[i] = weight != nullptr ? static_cast<T>(weight[i]) * share : share;
+    for (int64_t i = 0; level.row_weights != nullptr && i < count_; ++i)
+      share_[i] *= level.row_weights[numbers_[i]];
     for (int64_t i = 0; i < count_; ++i) factor_[i] = share_[i];
-    for (int64_t i = 0; level.unit_of != nullptr && i < count_; ++i) factor_[i] *= weight_of(x_[unit(i)]);
+    for (int64_t i = 0; level.unit_of != nullptr && i < count_; ++i)
+      if (unit(i) >= 0) factor_[i] *= weight_of(x_[unit(i)]);
     column_y_ = column(y_, column_y_);
   }
   ~LinearPoint() override { buffers_->give(std::move(memory_)); }
@@ -181,7 +187,8 @@ class LinearPoint : public PointDerivatives {
         residuals(begin, end);
         if (units) {
           losses(begin, end);
-          for (int64_t i = begin; i < end; ++i) in_x[unit(i)] += scale_x * share_[i] * slope(i) * scaled_[i];
+          for (int64_t i = begin; i < end; ++i)
+            if (unit(i) >= 0) in_x[unit(i)] += scale_x * share_[i] * slope(i) * scaled_[i];
         }
         if (in_y == nullptr) return;
         scale_into(begin, end, scale_y, r_);
@@ -210,6 +217,7 @@ class LinearPoint : public PointDerivatives {
         if (units) {
           for (int64_t i = begin; i < end; ++i) {
             T product = 0;
+            if (unit(i) < 0) continue;
             for (int64_t c = i * k_; c < (i + 1) * k_; ++c) product += r_[c] * along_[c];
             in_x[unit(i)] += scale_x * share_[i] * slope(i) * product;
           }
@@ -267,18 +275,21 @@ class LinearPoint : public PointDerivatives {
     const T target = level_.targets[row];
     if (loss_ == RowLoss::softmax && !(target >= 0 && target < static_cast<T>(k_)))
       throw InputError(fmt::format("row {}: class {:g} of {}", row, target, k_));
-    if (level_.unit_of != nullptr && (unit(i) < 0 || unit(i) >= size_of_x))
+    if (level_.unit_of != nullptr && (unit(i) < -1 || unit(i) >= size_of_x))
       throw InputError(
           fmt::format("row {}: its weight is number {} of x, which has {}", row, unit(i), size_of_x));
   }
   int64_t size() const { return columns_ + (level_.loss.bias ? k_ : 0); }
   int64_t unit(int64_t i) const { return level_.unit_of[numbers_[i]]; }
-  T weight_of(T x) const { return level_.loss.squashed ? glm::sigmoid(x) : x; }
-  /// The derivative of w_i in x.
+  T weight_of(T x) const {
+    const RowWeight weight = level_.loss.weight;
+    return weight == RowWeight::sigmoid ? glm::sigmoid(x) : weight == RowWeight::plain ? x : glm::exp(x);
+  }
+  /// The derivative of w_i in x, row_weights[i] apart.
   T slope(int64_t i) const {
-    if (!level_.loss.squashed) return 1;
-    const T w = glm::sigmoid(x_[unit(i)]);
-    return w * (1 - w);
+    const T w = weight_of(x_[unit(i)]);
+    const RowWeight weight = level_.loss.weight;
+    return weight == RowWeight::sigmoid ? w * (1 - w) : weight == RowWeight::plain ? 1 : w;
   }
 
   /// Block after block of rows, so that what a derivative needs of a row is done while the row is near.
@@ -357,7 +368,7 @@ class LinearPoint : public PointDerivatives {
   const T* strengths_;
   std::shared_ptr<Buffers<T>> buffers_;
   std::vector<T> memory_;
-  T *target_, *share_, *factor_;  // [rows]: t; c / rows; c w / rows
+  T *target_, *share_, *factor_;  // [rows]: t; what a row counts in the mean but for x; with it
   T *u_, *r_, *h_, *along_,
       *scaled_;                     // [rows, k]: outputs; residuals; curvatures; A v; what is multiplied next
   T *column_y_, *column_v_, *sum_;  // padded columns
@@ -399,9 +410,15 @@ torch::Tensor LinearLoss::value(const Batch& batch, const torch::Tensor& x, cons
     const torch::Tensor t = target.to(u.scalar_type());
     losses = loss == RowLoss::logistic ? torch::softplus(-t * u) : (u - t).square() / 2;
   }
+  if (row_weights.defined())
+    losses = losses * row_weights.index_select(0, batch.numbers()).to(losses.scalar_type());
   if (unit_of.defined()) {
-    const torch::Tensor of = x.index_select(0, unit_of.index_select(0, batch.numbers()));
-    losses = losses * (squashed ? of.sigmoid() : of);
+    const torch::Tensor unit = unit_of.index_select(0, batch.numbers());
+    const torch::Tensor of = x.index_select(0, unit.clamp_min(0));
+    const torch::Tensor factor = weight == RowWeight::sigmoid ? of.sigmoid()
+                                 : weight == RowWeight::plain ? of
+                                                              : of.exp();
+    losses = losses * torch::where(unit >= 0, factor, torch::ones_like(factor));
   }
   torch::Tensor sum = weighted_mean(losses, batch.weights());
   if (strength != 0) sum = sum + strength / 2 * y.square().sum();

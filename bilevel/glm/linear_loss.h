@@ -12,19 +12,23 @@
 
 namespace bilevel {
 
+/// How a row's weight follows from its x_u.
+enum class RowWeight { sigmoid, plain, exponential };
+
 /// L(x, y) = mean_i c_i w_i loss(W'a_i + b, t_i) + 1/2 sum_j s_j y_j^2
 ///
 /// over the rows i of a batch: a_i the features, t_i the target, c_i `Batch::weights` (1 where there are none). y is W [width,
-/// k] (row by row) and then, with `bias`, b [k]. w_i is 1, or of x_u with u = unit_of[i] the sigma or itself; s_j is `strength`,
-/// and with strength_of[j] = u >= 0 exp(x_u) is added.
+/// k] (row by row) and then, with `bias`, b [k]. w_i is row_weights[i], times what `weight` makes of x_u with u = unit_of[i] >= 0; s_j is
+/// `strength`, and with strength_of[j] = u >= 0 exp(x_u) is added.
 struct LinearLoss {
   DesignRows rows;        ///< of the whole data set: a batch's rows are looked up by their numbers
   torch::Tensor targets;  ///< [n], see RowLoss
   RowLoss loss = RowLoss::logistic;
   int64_t outputs = 1;  ///< k
   bool bias = false;
-  torch::Tensor unit_of = {};      ///< int64 [n]; undefined: all rows count alike
-  bool squashed = true;            ///< whether w_i is sigma(x_u)
+  torch::Tensor row_weights = {};  ///< [n]; undefined: 1
+  torch::Tensor unit_of = {};      ///< int64 [n], -1: x says nothing of the row's weight; undefined: of none
+  RowWeight weight = RowWeight::sigmoid;
   double strength = 0;             ///< of all of y
   torch::Tensor strength_of = {};  ///< int64 [dim y]; undefined: no strength is learned
 

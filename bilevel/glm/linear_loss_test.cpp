@@ -125,14 +125,17 @@ std::vector<Form> forms() {
 }
 INSTANTIATE_TEST_SUITE_P(All, LinearLossTest, testing::ValuesIn(forms()), name_of_form);
 
-TEST(LinearLossOfPlainWeights, IsWhatAutogradFinds) {
+class LinearLossOfWeights : public testing::TestWithParam<RowWeight> {};
+
+TEST_P(LinearLossOfWeights, IsWhatAutogradFinds) {
   const DefaultGeneratorScope randomness(6);
   const LinearLoss loss{.rows = DesignRows({rows_of(kRows, 5)}, 5, torch::kFloat64),
                         .targets = targets_of(RowLoss::softmax, kRows),
                         .loss = RowLoss::softmax,
                         .outputs = kClasses,
-                        .unit_of = torch::randint(7, {kRows}, torch::kInt64),
-                        .squashed = false};
+                        .row_weights = torch::rand({kRows}, torch::kFloat64),
+                        .unit_of = torch::randint(-1, 7, {kRows}, torch::kInt64),
+                        .weight = GetParam()};
   const torch::Tensor x = torch::randn({7}, torch::kFloat64).requires_grad_(),
                       y = torch::randn({5 * kClasses}, torch::kFloat64).requires_grad_(),
                       v = torch::randn_like(y);
@@ -152,6 +155,9 @@ TEST(LinearLossOfPlainWeights, IsWhatAutogradFinds) {
   expect_close(hvp, second[1]);
 }
 
+INSTANTIATE_TEST_SUITE_P(All, LinearLossOfWeights,
+                         testing::Values(RowWeight::sigmoid, RowWeight::plain, RowWeight::exponential));
+
 TEST(LinearLossOfFloats, IsNearThatOfDoubles) {
   const DefaultGeneratorScope randomness(4);
   const torch::Tensor dense = rows_of(kRows, 123), targets = targets_of(RowLoss::logistic, kRows),
@@ -170,7 +176,7 @@ TEST(LinearLossOfFloats, IsNearThatOfDoubles) {
 TEST(LinearLossRefuses, WhatDoesNotFit) {
   const LinearLoss loss{.rows = DesignRows({torch::ones({3, 2}, torch::kFloat64)}, 2, torch::kFloat64),
                         .targets = torch::ones({3}, torch::kFloat64),
-                        .unit_of = torch::tensor({0, -1, 5})};
+                        .unit_of = torch::tensor({0, -2, 5})};
   const torch::Tensor x = torch::zeros({2}, torch::kFloat64), y = torch::zeros({2}, torch::kFloat64);
   const std::unique_ptr<Derivatives> derivatives = derivatives_of(loss)();
   const auto at = [&](const Rows& rows, const torch::Tensor& of_y) {

@@ -127,11 +127,26 @@ BILEVEL_CLONES void add_rows(const double* a, int64_t stride, const RowSpan& row
 
 // ---- sparse rows ----
 
+/// In four sums, which do not wait for each other.
+template <typename T>
+T sparse_dot(const T* values, const int64_t* indices, int64_t begin, int64_t end, const T* w) {
+  T sums[4] = {};
+  int64_t e = begin;
+  for (; e + 4 <= end; e += 4)
+    for (int64_t lane = 0; lane < 4; ++lane) sums[lane] += values[e + lane] * w[indices[e + lane]];
+  for (; e < end; ++e) sums[0] += values[e] * w[indices[e]];
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
 template <typename T>
 void sparse_multiply(const T* values, const int64_t* indices, const int64_t* offsets, const RowSpan& rows,
                      const T* w, int64_t k, T* out) {
   for (int64_t i = 0; i < rows.count; ++i) {
     const int64_t row = rows.begin[i];
+    if (k == 1) {
+      *out++ = sparse_dot(values, indices, offsets[row], offsets[row + 1], w);
+      continue;
+    }
     for (int64_t c = 0; c < k; ++c) out[c] = 0;
     for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
       const T* from = w + indices[e] * k;
@@ -146,7 +161,8 @@ void sparse_add_transposed(const T* values, const int64_t* indices, const int64_
                            const RowSpan& rows, const T* r, int64_t k, T* out) {
   for (int64_t i = 0; i < rows.count; ++i) {
     const int64_t row = rows.begin[i];
-    for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
+    for (int64_t e = offsets[row]; k == 1 && e < offsets[row + 1]; ++e) out[indices[e]] += values[e] * *r;
+    for (int64_t e = offsets[row]; k > 1 && e < offsets[row + 1]; ++e) {
       T* to = out + indices[e] * k;
       for (int64_t c = 0; c < k; ++c) to[c] += values[e] * r[c];
     }

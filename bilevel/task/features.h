@@ -75,6 +75,8 @@ class Features {
   std::vector<UnseenCategories> unseen(const Table& table) const;
   /// What a network that reads them must be made for; with pretrained vectors only right after `fit`.
   const InputShape& shape() const { return shape_; }
+  /// How many of the last inputs are the vector of a sentence encoder.
+  int64_t sentence_columns() const { return sentences_ ? sentences_->width() : 0; }
 
   /// A name for every one of the `shape().width` inputs: columns by name, words of the vocabulary, LIBSVM indices,
   /// hashed n-grams by those of the given rows (see NgramHasher::names; empty where these rows have none), numbers of sentences

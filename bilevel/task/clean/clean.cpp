@@ -1,22 +1,21 @@
 // The job behind `bilevel clean`: from files to weights, a cleaned model, its figures and a report, in one folder.
 //
 // Options: CleanOptions. A run writes options.json and a checkpoint of each bilevel run, and at the end trace.jsonl,
-// summary.json, weights.tsv, suspicious.tsv, cleaned.<format>, odd_rows.tsv, explain.tsv, model.safetensors, model.json, predictions.tsv (with a test file), accuracy.svg,
+// summary.json, weights.tsv, suspicious.tsv, cleaned.<format>, odd_rows.tsv, explain.tsv, model.safetensors, model.json, predictions.tsv (with a test file),
 // weights.svg, loss.svg, report.html. `predict` is `predict_classes`.
 //
 // The method, which docs/clean.md explains:
-// 1. Four folds of the training and of the trusted rows. Steps 2 and 3 are done without each of them in turn.
-// 2. Bilevel run: x = one logit per training row (or per group, or class pair), all equal at first; lower level the
-//    weighted training rows, upper level 70 % of the trusted rows. The other 30 % are held back: the latest
-//    evaluation within one standard error of the best loss on them is the chosen step.
-// 3. Cross-fitting: classifiers on the weighted training rows and the trusted rows of two of the three folds that
-//    are left predict the third; `fit_label_noise` and `judge` turn that into the probability that a label is right,
-//    `weight_of` into weights, with which classifiers predict the fold that was left out: its trusted rows with the
+// 1. Four folds of the training and of the trusted rows. Steps 2 and 4 are done without each of them in turn.
+// 2. An opinion, in two rounds: classifiers of the rows of two of the three folds that are left predict the third; `fit_label_noise` and
+//    `judge` turn that into the probability that a label is right, `weight_of` into weights. At first all rows count alike.
+// 3. The bilevel run, over all folds: x = the strengths of the L2 term for each kind of features, and what a trusted row counts; lower
+//    level, of each fold, a classifier of the weighted training rows and the trusted rows without that fold; upper level the
+//    trusted rows, each by the classifier without its fold. See CleanModel.
+// 4. A round of step 2 with x; classifiers with the weights that follow predict the fold that was left out: its trusted rows with the
 //    other trusted rows, its training rows with all trusted rows.
-// 4. `fit_label_noise`, with `noise_intervals`, on the predictions of all folds.
-// 5. The cleaned model: one fit on the rows with the weights of 4 and all trusted rows, calibrated as in 4.
-// Without trusted rows, those of the training rows whose labels an out-of-fold model agrees with most (15 % of
-// each class) judge in step 2, are ordinary rows otherwise, and nothing is calibrated.
+// 5. `fit_label_noise`, with `noise_intervals`, on the predictions of all folds; the cleaned model: one fit on the rows with the
+//    weights that follow and all trusted rows, calibrated as in `fit_label_noise`.
+// Without trusted rows step 3 is left out, and nothing is calibrated.
 #include <torch/types.h>
 
 #include <cmath>
@@ -25,6 +24,7 @@
 #include "bilevel/task/clean/clean_files.h"
 #include "bilevel/task/clean/clean_method.h"
 #include "bilevel/task/clean/clean_report.h"
+#include "bilevel/task/clean/clean_work.h"
 #include "bilevel/task/clean/odd_rows.h"
 #include "bilevel/task/job/boosting.h"
 #include "bilevel/task/job/explanation.h"
@@ -66,13 +66,28 @@ Json rates(const CleanSetup& setup, const Cleaned& cleaned) {
   return result;
 }
 
+/// "learned": strengths by block of features, what a trusted row counts, weights of units; each at first and in the end.
+Json learned(const Weighing& setup, const Cleaned& cleaned) {
+  const FitStrengths first = setup.first_strengths();
+  const FitStrengths& last = cleaned.strengths;
+  const auto both = [](double at_first, double in_the_end) {
+    return Json{{"first", at_first}, {"learned", in_the_end}};
+  };
+  Json result{{"l2", Json::object()}};
+  const std::vector<std::string>& blocks = setup.inputs().blocks;
+  for (size_t b = 0; b < blocks.size(); ++b) result["l2"][blocks[b]] = both(first.l2[b], last.l2[b]);
+  if (!setup.trusted().empty()) result["trusted_weight"] = both(first.trusted, last.trusted);
+  for (size_t u = 0; u < last.of_units.size(); ++u)
+    result["weights"][setup.unit_names()[u]] = last.of_units[u];
+  return result;
+}
+
 /// What was learned and estimated, into the summary.
 void describe(const Weighing& setup, const Cleaned& cleaned, Json& summary) {
   const CleanOptions& o = setup.options();
   for (const std::string& note : setup.notes()) summary["warnings"].push_back(note);
   summary["rows"] = cleaned.weights.numel();
   summary["suspicious"] = cleaned.suspicious().sum().item<int64_t>();
-  summary["l2"] = {{"classifier", *o.l2}, {"baselines", *o.baseline_l2}};
   summary["estimated_noise"] = cleaned.noise.share;
   summary["estimated_noise_interval"] = nullptr;
   if (const auto& intervals = cleaned.intervals)
@@ -87,7 +102,7 @@ void describe(const Weighing& setup, const Cleaned& cleaned, Json& summary) {
   summary["metrics"] = {
       {"train", scores(setup.train())}, {"trusted", scores(setup.trusted())}, {"test", scores(setup.test())}};
   if (setup.flips()) summary["metrics"]["flips"] = flips_found(setup, cleaned);
-  if (!cleaned.unit_weights.empty()) summary["learned_weights"] = cleaned.unit_weights;
+  summary["learned"] = learned(setup, cleaned);
   summary["verdict"] = Json::object();
   if (!o.baselines) return;
   summary["baselines"] = cleaned.baselines;
@@ -141,7 +156,7 @@ JobResult run_clean(Weighing& setup, JobParts& parts) {
     if (!cleaned) return unfinished(context, setup.options(), passes);
     context.phases->begin(kReportPhase, "writing the report");
     Json summary = summary_of(context, setup.options(), passes);
-    summary["best_steps"] = cleaned->best_steps;
+    if (cleaned->best_step) summary["best_step"] = *cleaned->best_step;
     describe(setup, *cleaned, summary);
     summary["cleaned"] = write_cleaned(setup, *cleaned);
     summary["odd_rows"] = write_odd_rows(setup);

@@ -35,10 +35,11 @@ CleanBaselines::CleanBaselines(CleanSetup& setup) : setup_(setup) {
   const bool tokens = setup.inputs().inputs.inputs.kind() == InputKind::tokens;
   const std::string encoder = tokens ? "bag" : "linear";
   own_ = tokens ? setup.fit(encoder) : CleanInputs{};
-  options_ = setup.fit_options();
+  options_ = setup.fit_options(setup.first_strengths());
   options_.interrupt = nullptr;  // seen between the parts
   options_.network = NetworkOptions{.encoder = encoder, .outputs = setup.classes()};
-  options_.l2 = *setup.options().baseline_l2;
+  options_.l2 = {*setup.options().baseline_l2};
+  options_.block_of = torch::Tensor();
 }
 
 std::vector<Part> CleanBaselines::first_parts(const CleanSetup& setup) {

@@ -6,22 +6,23 @@
 namespace bilevel {
 
 double Weighing::fit_cost(int64_t rows) const {
-  return weighted_fit_cost(fit_options(), *measured_, inputs().inputs.inputs, rows);
+  return weighted_fit_cost(fit_options(first_strengths()), *measured_, inputs().inputs.inputs, rows);
 }
 
-FoldCost Weighing::fold_cost(int64_t k) const {
-  const CleanPart& part = parts_[static_cast<size_t>(k)];
-  const auto rows = static_cast<int64_t>(part.train.size() + part.trusted.size());
-  const auto batch = [&](int64_t of) { return std::min(*o_.batch_size, std::max<int64_t>(1, of)); };
-  FoldCost cost{.within = (kFolds - 1) * fit_cost(rows * (kFolds - 2) / (kFolds - 1)), .fit = fit_cost(rows)};
-  if (part.trusted.empty() || o_.weight_per == WeightPer::class_pair) cost.opinion = cost.within;
-  const auto method = solver(o_.solver, part);
+CleanCosts Weighing::costs() const {
+  const auto rows = static_cast<int64_t>(train().size() + trusted().size());
+  const int64_t of_part = rows * (kFolds - 1) / kFolds;
+  const double within = (kFolds - 1) * fit_cost(rows * (kFolds - 2) / kFolds);
+  CleanCosts costs{.opinion = 2 * within, .weights = within, .fit = fit_cost(of_part)};
+  if (!learns()) return costs;
+  const auto method = solver(o_.solver);
   assign(*method, o_.set);
-  const auto lower = static_cast<int64_t>(part.train.size());
-  cost.pass = training_cost(*method, o_.steps_for(lower, batch(lower)), batch(lower),
-                            batch(part.trusted.empty() ? lower : static_cast<int64_t>(part.trusted.size())),
-                            *measured_, inputs().inputs.inputs);
-  return cost;
+  const int64_t batch = std::min(*o_.batch_size, rows);
+  costs.learn = kFolds * training_cost(*method, default_steps(), batch,
+                                       std::min(batch, static_cast<int64_t>(trusted().size())), *measured_,
+                                       inputs().inputs.inputs);
+  if (linear()) costs.learn += kFolds * costs.fit;  // where y starts
+  return costs;
 }
 
 }  // namespace bilevel

@@ -1,6 +1,7 @@
 #include "bilevel/task/clean/clean_figures.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -32,23 +33,6 @@ Series histogram(const std::string& label, const torch::Tensor& weights) {
 }  // namespace
 
 std::vector<Figure> clean_figures(const CleanSetup& setup, const Cleaned& cleaned) {
-  const Trace trace = read_trace(setup.path("trace.jsonl"));
-  LinePlot accuracy{.title = "Accuracy on the held-back trusted rows",
-                    .x_label = "step",
-                    .y_label = "accuracy",
-                    .series = {}};
-  LinePlot loss{.title = "Loss on trusted rows", .x_label = "step", .y_label = "cross-entropy", .series = {}};
-  std::vector<Series> held_loss;
-  for (int64_t k = 0; k < kFolds; ++k) {
-    const Trace pass = rows_of_pass(trace, Weighing::pass_name(k));
-    const auto series = [&](const char* key, const char* what) {
-      return series_from_trace(pass, "step", key, fmt::format("{}, run {}", what, k + 1));
-    };
-    accuracy.series.push_back(series("held_accuracy", "held-back rows"));
-    held_loss.push_back(series("held_loss", "held-back rows"));
-    loss.series.push_back(series("upper_loss", "judging rows (batch)"));
-  }
-  loss.series.insert(loss.series.end(), held_loss.begin(), held_loss.end());
   LinePlot weights{
       .title = "Weights of the training rows", .x_label = "weight", .y_label = "rows", .series = {}};
   if (setup.flips()) {
@@ -58,15 +42,26 @@ std::vector<Figure> clean_figures(const CleanSetup& setup, const Cleaned& cleane
   } else {
     weights.series = {histogram("rows", cleaned.weights)};
   }
-  return write_figures(
-      setup.context(),
-      {{"accuracy.svg",
-        {draw(accuracy),
-         "The classifiers of the bilevel runs, each without one fold; the cleaned model is fitted after "
-         "them."}},
-       {"weights.svg", {draw(weights), "Rows of low weight are suspicious."}},
-       {"loss.svg",
-        {draw(loss), "The chosen step of a run is the latest within one standard error of its best."}}});
+  std::vector<NamedFigure> figures{{"weights.svg", {draw(weights), "Rows of low weight are suspicious."}}};
+  if (cleaned.best_step) {
+    const Trace pass = rows_of_pass(read_trace(setup.path("trace.jsonl")), kLearn);
+    const LinePlot loss{.title = "Loss on the trusted rows, each by the classifier without its fold",
+                        .x_label = "step",
+                        .y_label = "cross-entropy",
+                        .series = {series_from_trace(pass, "step", "upper_loss", "a batch"),
+                                   series_from_trace(pass, "step", "judging_loss", "all")}};
+    figures.push_back({"loss.svg", {draw(loss), "The bilevel run: " + learned_text(setup, cleaned) + "."}});
+  }
+  return write_figures(setup.context(), figures);
+}
+
+std::string learned_text(const CleanSetup& setup, const Cleaned& cleaned) {
+  if (!cleaned.best_step) return "";
+  std::vector<std::string> strengths;
+  for (size_t b = 0; b < cleaned.strengths.l2.size(); ++b)
+    strengths.push_back(fmt::format("{:.2g} of {}", cleaned.strengths.l2[b], setup.inputs().blocks[b]));
+  return fmt::format("learned from the trusted rows: L2 strength {}; a trusted row counts {:.2g}",
+                     fmt::join(strengths, ", "), cleaned.strengths.trusted);
 }
 
 }  // namespace bilevel

@@ -11,4 +11,7 @@ namespace bilevel {
 /// Draws them and writes accuracy.svg, weights.svg and loss.svg.
 std::vector<Figure> clean_figures(const CleanSetup& setup, const Cleaned& cleaned);
 
+/// What the bilevel run learned, in a line for a person; empty without one.
+std::string learned_text(const CleanSetup& setup, const Cleaned& cleaned);
+
 }  // namespace bilevel

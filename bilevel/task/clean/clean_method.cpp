@@ -6,6 +6,7 @@
 #include "bilevel/core/tensor_json.h"
 #include "bilevel/report/page.h"
 #include "bilevel/task/clean/clean_baselines.h"
+#include "bilevel/task/clean/clean_work.h"
 #include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/seeded_network.h"
 
@@ -16,68 +17,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr double kNoNoise = 0.025;  // p-value above which an interval reaches 0: one side of 95 %
 constexpr double kDoubtful = 0.05;  // the test, two fits a fold, is made below this lower end of the share
-constexpr const char* kNoisePhase = "noise";
+constexpr const char *kNoisePhase = "noise", *kModel = "model", *kOpinion = "opinion", *kWeigh = "weigh";
 constexpr double kNoiseCost = 5e3;   // a row and pair of classes; see costs.h
 constexpr double kReportCost = 2e4;  // a row
 constexpr double kUnsure = 0.04;     // half-width of the share's interval from which it is said
-
-/// Predicts the rows of a part's fold by classifiers of the part's rows: its training rows by one that knows all trusted
-/// rows, which are few, its trusted rows by one that knows those of the other folds. [fold's training and trusted rows,
-/// classes]. `of_fit`: the share of a fit in the phase.
-torch::Tensor predict_fold(const Weighing& setup, const CleanPart& part, const torch::Tensor& weights,
-                           double of_fit) {
-  std::vector<torch::Tensor> predicted{torch::zeros({0, setup.classes()}, torch::kFloat64)};
-  const auto predict_with = [&](const std::vector<int64_t>& trusted, const std::vector<int64_t>& rows) {
-    if (rows.empty()) return;
-    WeightedRows fitted;
-    fitted.add(part.train, weights);
-    fitted.add(trusted, 1);
-    setup.context().phases->stretch(of_fit);
-    predicted.push_back(setup.probabilities(*setup.fit(fitted), rows));
-  };
-  predict_with(setup.trusted(), part.fold_train);
-  predict_with(part.trusted, part.fold_trusted);
-  return torch::cat(predicted);
-}
-
-/// The bilevel run without a fold, and the probabilities of the fold's rows by classifiers that have not seen their labels,
-/// nor anything made from them. Their weights come from the run and one round of cross-fitting within the part.
-Json answer_of_fold(Weighing& setup, const Part& work) {
-  const auto k = work.request.at("fold").get<int64_t>();
-  Passes passes = setup.context().passes(work.name);
-  const PassOutcome* outcome = setup.weigh(k, passes);
-  Json answer = answer_of(passes);
-  if (outcome == nullptr) return answer;
-  CleanPart& part = setup.parts()[static_cast<size_t>(k)];
-  answer["units"] = Json::object();
-  for (size_t u = 0; u < setup.unit_names().size(); ++u)
-    answer["units"][setup.unit_names()[u]] = part.learned[static_cast<int64_t>(u)].item<double>();
-  const FoldCost cost = setup.fold_cost(k);
-  setup.context().phases->stretch(cost.within / cost.all());
-  const torch::Tensor within = setup.predict_within(part, part.weights);
-  const auto count = static_cast<int64_t>(part.train.size());
-  const LabelledPredictions train{within.narrow(0, 0, count), setup.classes_of(part.train)};
-  const LabelledPredictions trusted{within.narrow(0, count, within.size(0) - count),
-                                    setup.classes_of(part.trusted)};
-  part.weights = weight_of(judge(fit_label_noise(train, trusted), train).right, setup.classes());
-  answer["predicted"] = tensor_json(predict_fold(setup, part, part.weights, cost.fit / cost.all()));
-  return answer;
-}
-
-/// What a part comes to.
-Json answer_of_part(Weighing& setup, const Part& work) {
-  const Json& request = work.request;
-  if (request.contains("fold")) return answer_of_fold(setup, work);
-  if (request.contains("even")) {
-    const CleanPart& part = setup.parts()[request.at("even").get<size_t>()];
-    const torch::Tensor ones = torch::ones({static_cast<int64_t>(part.train.size())});
-    return {{"predicted", tensor_json(predict_fold(setup, part, ones, 0.5))}};
-  }
-  WeightedRows all;
-  all.add(setup.unrepeated(), tensor_from(request.at("weights")));
-  all.add(setup.trusted(), 1);
-  return {{"model", tensors_json(tensors_of(*setup.fit(all)))}};
-}
 
 class Cleaning {
  public:
@@ -86,7 +29,9 @@ class Cleaning {
 
   std::optional<Cleaned> execute() {
     plan();
-    if (!cross_fit()) return std::nullopt;
+    form_opinions();
+    if (!learn()) return std::nullopt;
+    cross_fit();
     judge_labels(probabilities_);
     fit_model();
     return std::move(result_);
@@ -98,8 +43,10 @@ class Cleaning {
     const auto rows = static_cast<double>(setup_.train().size());
     const auto classes = static_cast<double>(setup_.classes());
     std::vector<Phase> phases{{kNoisePhase, parts_.side_by_side() * kNoiseCost * rows * classes * classes},
-                              {"model", setup_.fit_cost(static_cast<int64_t>(setup_.train().size()))},
+                              {kModel, setup_.fit_cost(static_cast<int64_t>(setup_.train().size()))},
                               {kReportPhase, parts_.side_by_side() * kReportCost * rows}};
+    if (setup_.learns()) phases.push_back({kLearn, parts_.side_by_side() * setup_.costs().learn});
+    for (const Part& part : fold_parts(kWeigh, "", weighing_cost())) phases.push_back({part.name, part.cost});
     if (setup_.options().baselines) {
       for (const char* name : CleanBaselines::dropping_names(setup_))
         phases.push_back(CleanBaselines::phase(setup_, name));
@@ -129,50 +76,68 @@ class Cleaning {
     of_all.index_copy_(0, torch::tensor(rows, torch::kInt64), tensor_from(answer.at("predicted")));
   }
 
-  static std::vector<Part> fold_parts(const char* key, const std::string& name, const std::string& shown,
-                                      const std::function<double(int64_t k)>& cost) {
+  double weighing_cost() const { return setup_.costs().weights + 2 * setup_.costs().fit; }
+
+  /// One for each fold, without requests.
+  static std::vector<Part> fold_parts(const std::string& name, const std::string& shown, double cost) {
     std::vector<Part> parts;
     for (int64_t k = 0; k < kFolds; ++k) {
       parts.push_back({.name = fmt::format("{}-{}", name, k + 1),
                        .shown = fmt::format("{} {} of {}", shown, k + 1, kFolds),
-                       .request = {{key, k}},
-                       .cost = cost(k)});
+                       .request = Json::object(),
+                       .cost = cost});
     }
     return parts;
   }
 
-  /// The folds, with what the baselines need of the rows as they are given. False when a bilevel run came to no outcome.
-  bool cross_fit() {
+  /// The opinions, with what the baselines need of the rows as they are given.
+  void form_opinions() {
     std::vector<Part> parts =
-        fold_parts("fold", "weigh", "fold", [&](int64_t k) { return setup_.fold_cost(k).all(); });
+        fold_parts(kOpinion, "fitting: an opinion on every label", setup_.costs().opinion);
+    for (size_t k = 0; k < parts.size(); ++k) parts[k].request["opinion_on"] = k;
     if (setup_.options().baselines) {
       for (Part& part : CleanBaselines::first_parts(setup_)) parts.push_back(std::move(part));
     }
-    return parts_.make(parts, [&](size_t i, const Json& answer) {
-      if (i < static_cast<size_t>(kFolds)) return take_fold(i, answer);
-      baselines_.push_back(answer);
+    parts_.make(parts, [&](size_t i, const Json& answer) {
+      (i < static_cast<size_t>(kFolds) ? opinions_ : baselines_).push_back(answer);
       return true;
     });
   }
 
-  bool take_fold(size_t k, const Json& answer) {
-    const PassOutcome* outcome =
-        passes_.adopt(Weighing::pass_name(static_cast<int64_t>(k)), answer.at("passes"));
-    if (outcome == nullptr) return false;
-    result_.best_steps.push_back(outcome->chosen_step);
-    for (const auto& [name, weight] : answer.at("units").items())
-      result_.unit_weights[name] = result_.unit_weights.value(name, 0.0) + weight.get<double>();
-    put(k, answer, probabilities_);
-    return true;
+  /// False when the bilevel run came to no outcome.
+  bool learn() {
+    result_.strengths = setup_.first_strengths();
+    if (!setup_.learns()) return true;
+    const Part part{.name = kLearn,
+                    .shown = "learning from the trusted rows",
+                    .request = {{"opinions", opinions_}},
+                    .cost = setup_.costs().learn};
+    return parts_.make({part}, [&](size_t, const Json& answer) {
+      const PassOutcome* outcome = passes_.adopt(kLearn, answer.at("passes"));
+      if (outcome == nullptr) return false;
+      result_.best_step = outcome->chosen_step;
+      result_.strengths = strengths_from(answer.at("strengths"));
+      return true;
+    });
+  }
+
+  void cross_fit() {
+    std::vector<Part> parts = fold_parts(kWeigh, "weighing the rows, fold", weighing_cost());
+    for (size_t k = 0; k < parts.size(); ++k) {
+      parts[k].request = {{"fold", k}, {"opinion", opinions_[k]}, {"strengths", to_json(result_.strengths)}};
+    }
+    parts_.make(parts, [&](size_t k, const Json& answer) {
+      put(k, answer, probabilities_);
+      return true;
+    });
   }
 
   /// The cleaned model, beside the baselines that drop rows.
   void fit_model() {
-    for (auto& sum : result_.unit_weights.items())
-      sum.value() = sum.value().get<double>() / static_cast<double>(kFolds);
-    std::vector<Part> parts{{.name = "model",
+    std::vector<Part> parts{{.name = kModel,
                              .shown = "fitting: the cleaned model",
-                             .request = {{"weights", tensor_json(unrepeated(result_.weights))}},
+                             .request = {{"weights", tensor_json(unrepeated(result_.weights))},
+                                         {"strengths", to_json(result_.strengths)}},
                              .cost = setup_.fit_cost(static_cast<int64_t>(setup_.train().size()))}};
     if (setup_.options().baselines) {
       // With injected noise the usual methods are told its share, which nobody knows in earnest.
@@ -183,7 +148,7 @@ class Cleaning {
     }
     std::vector<Json> answers;
     parts_.make(parts, [&](size_t, const Json& answer) { return answers.push_back(answer), true; });
-    const WeightedFitOptions options = setup_.fit_options();
+    const WeightedFitOptions options = setup_.fit_options(result_.strengths);
     result_.model =
         seeded_network(options.network, setup_.inputs().inputs.shape, options.seed, options.device);
     load_network(tensors_from(answers.front().at("model")), *result_.model);
@@ -209,12 +174,14 @@ class Cleaning {
   /// Whether wrong labels can be told from none, by classifiers that take every label as right.
   bool noise_is_told() const {
     torch::Tensor result = no_predictions();
-    parts_.make(fold_parts("even", "even", "fitting: are there wrong labels at all?",
-                           [&](int64_t k) { return 2 * setup_.fold_cost(k).fit; }),
-                [&](size_t k, const Json& answer) {
-                  put(k, answer, result);
-                  return true;
-                });
+    std::vector<Part> parts =
+        fold_parts("even", "fitting: are there wrong labels at all?", 2 * setup_.costs().fit);
+    for (size_t k = 0; k < parts.size(); ++k)
+      parts[k].request = {{"even", k}, {"strengths", to_json(result_.strengths)}};
+    parts_.make(parts, [&](size_t k, const Json& answer) {
+      put(k, answer, result);
+      return true;
+    });
     return no_noise_p_value(at(result, setup_.unrepeated()), at(result, setup_.trusted()),
                             result_.noise.trusted_shift.defined()) < kNoNoise;
   }
@@ -273,6 +240,7 @@ class Cleaning {
   JobParts& parts_;
   Passes& passes_;
   torch::Tensor probabilities_;  // [all rows, classes], 0 but for training and trusted rows
+  std::vector<Json> opinions_;   // of the folds
   std::vector<Json> baselines_;  // answers of their first parts
   Cleaned result_;
 };
@@ -286,14 +254,6 @@ torch::Tensor Cleaned::predictions(const CleanSetup& setup, const std::vector<in
 
 std::optional<Cleaned> clean_labels(Weighing& setup, JobParts& parts, Passes& passes) {
   return Cleaning(setup, parts, passes).execute();
-}
-
-PartWork clean_work(Weighing& setup) {
-  return [&setup, baselines = std::shared_ptr<CleanBaselines>()](const Part& part) mutable {
-    if (!part.request.contains("baseline")) return answer_of_part(setup, part);
-    if (!baselines) baselines = std::make_shared<CleanBaselines>(setup);
-    return baselines->answer(part.request);
-  };
 }
 
 }  // namespace bilevel

@@ -21,9 +21,8 @@ struct Cleaned {
   Judgement judgement;  ///< of the training rows, as `weights`
   torch::Tensor weights;
   std::shared_ptr<Network> model;
-  std::vector<int64_t> best_steps;  ///< of the bilevel runs
-  /// Learned ones of groups or class pairs, by name, mean over the runs; none for rows.
-  nlohmann::ordered_json unit_weights = nlohmann::ordered_json::object();
+  FitStrengths strengths;            ///< learned, or those of the start
+  std::optional<int64_t> best_step;  ///< of the bilevel run, where there was one
   nlohmann::ordered_json baselines;  ///< null where they are not asked for
   /// How much more of the test rows the cleaned model gets right than each baseline; empty without test file or baselines.
   std::map<std::string, PairedDifference> differences;
@@ -35,11 +34,8 @@ struct Cleaned {
   torch::Tensor predictions(const CleanSetup& setup, const std::vector<int64_t>& rows) const;
 };
 
-/// Steps 2 to 5 of `clean_entry`, and the baselines. Notes what a reader must know. None when a bilevel run came to no outcome.
+/// Steps 1 to 5 of `clean_entry`, and the baselines. Notes what a reader must know. None when the bilevel run came to no outcome.
 /// Throws Interrupted.
 std::optional<Cleaned> clean_labels(Weighing& setup, JobParts& parts, Passes& passes);
-
-/// The parts of that.
-PartWork clean_work(Weighing& setup);
 
 }  // namespace bilevel

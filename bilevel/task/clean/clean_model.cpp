@@ -1,12 +1,34 @@
 #include "bilevel/task/clean/clean_model.h"
 
 #include <ATen/ops/cross_entropy_loss.h>
+#include <fmt/format.h>
+
+#include <cmath>
 
 #include "bilevel/core/parameters.h"
-#include "bilevel/glm/linear_loss.h"
+#include "bilevel/core/streams.h"
+#include "bilevel/glm/linear_fit.h"
+#include "bilevel/task/clean/folded_loss.h"
+#include "bilevel/task/clean/linear_classifier.h"
+#include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {
+namespace {
+
+constexpr double kPriorVariance = 2;  // of x: within a factor exp(sqrt(2)) of the start with probability 0.68
+
+/// [folds, rows]: 1 where the row is one of `rows`, and of fold k (`own`) or of another one.
+torch::Tensor members(const std::vector<int64_t>& rows, const torch::Tensor& fold_of, int64_t folds,
+                      bool own) {
+  const torch::Tensor at = torch::tensor(rows, torch::kInt64);
+  const torch::Tensor same = torch::arange(folds).unsqueeze(1) == fold_of.index_select(0, at).unsqueeze(0);
+  torch::Tensor result = torch::zeros({folds, fold_of.size(0)});
+  result.index_copy_(1, at, (own ? same : same.logical_not()).to(result.scalar_type()));
+  return result;
+}
+
+}  // namespace
 
 std::vector<torch::Tensor> penalized_parameters(const Network& network) {
   std::vector<torch::Tensor> parameters;
@@ -17,52 +39,155 @@ std::vector<torch::Tensor> penalized_parameters(const Network& network) {
 }
 
 torch::Tensor losses_of(Network& network, const std::vector<torch::Tensor>& inputs,
-                        const torch::Tensor& classes) {
-  return at::cross_entropy_loss(network.forward(inputs), classes, {}, at::Reduction::None);
+                        const torch::Tensor& classes, const torch::Tensor& beta) {
+  const torch::Tensor logits = network.forward(inputs);
+  return at::cross_entropy_loss(beta.defined() ? beta * logits : logits, classes, {}, at::Reduction::None);
 }
 
-CleanModel::CleanModel(const NetworkOptions& options, const InputShape& shape, double l2, int64_t units,
-                       double logit, uint64_t seed, const torch::Device& device)
-    : network_(seeded_network(options, shape, seed, device)),
-      logits_(torch::full({units}, logit, torch::device(device)).requires_grad_()),
-      l2_(l2),
-      device_(device) {
-  network_->set_twice_differentiable(true);
-}
-
-Problem CleanModel::problem(const CleanData& data, int64_t batch_size) const {
-  const auto set = data_set(data.inputs, data.classes);
-  const auto losses = [network = network_](const Batch& b) {
-    return losses_of(*network, b.inputs(), b.targets());
-  };
-  const double strength = l2_ / 2 / static_cast<double>(data.lower.size());
-  const auto f = [losses](const Batch& b) { return weighted_mean(losses(b), b.weights()); };
-  const auto g = [losses, strength, x = logits_, unit_of = data.unit_of.to(device_),
-                  penalized = penalized_parameters(*network_)](const Batch& b) {
-    const torch::Tensor weights = torch::sigmoid(x.index_select(0, unit_of.index_select(0, b.numbers())));
-    const torch::Tensor loss = weighted_mean(weights * losses(b), b.weights());
-    return strength > 0 ? loss + strength * squared_norm(penalized) : loss;
-  };
-  const SamplingOptions sampling{.batch_size = batch_size};
-  Problem problem{
-      .upper = {.parameters = {{"weight logits", logits_}},
-                .loss = f,
-                .batches = BatchSource(set, data.upper, sampling)},
-      .lower = {.parameters = named(*network_), .loss = g, .batches = BatchSource(set, data.lower, sampling)},
-      .set_twice_differentiable = [network = network_](bool on) { network->set_twice_differentiable(on); }};
-  if (device_.is_cpu() && network_->is_linear_map()) {
-    const torch::Tensor& w = problem.lower.parameters[0];
-    LinearLoss loss{.rows = DesignRows(data.inputs.matrix(), w.size(0), w.scalar_type()),
-                    .targets = data.classes,
-                    .loss = RowLoss::softmax,
-                    .outputs = w.size(1),
-                    .bias = true};
-    problem.upper.derivatives = derivatives_of(loss);
-    loss.unit_of = data.unit_of;
-    loss.strength = 2 * strength;
-    problem.lower.derivatives = derivatives_of(loss);
+CleanModel::CleanModel(CleanData data, const NetworkOptions& options, const FitStrengths& start,
+                       uint64_t seed, const torch::Device& device)
+    : data_(std::move(data)), device_(device) {
+  const int64_t folds = data_.weights.size(0);
+  for (int64_t k = 0; k < folds; ++k) {
+    networks_.push_back(seeded_network(options, data_.inputs.shape,
+                                       k == 0 ? seed : derive_seed(seed, fmt::format("fold {}", k)), device));
+    networks_.back()->set_twice_differentiable(true);
   }
-  return problem;
+  blocks_ = static_cast<int64_t>(start.l2.size());
+  row_weights_ = data_.weights * members(data_.train, data_.fold_of, folds, /*own=*/false) +
+                 members(data_.trusted, data_.fold_of, folds, /*own=*/false);
+  unit_of_ = torch::full({folds, data_.fold_of.size(0)}, -1, torch::kInt64);
+  if (data_.unit_of.defined())
+    unit_of_ = torch::where(data_.unit_of >= 0, data_.unit_of + (blocks_ + 2), unit_of_);
+  unit_of_.index_fill_(1, torch::tensor(data_.trusted, torch::kInt64), blocks_);
+  std::vector<double> others{start.trusted, start.beta};
+  others.insert(others.end(), start.of_units.begin(), start.of_units.end());
+  const torch::Tensor strengths = log_strengths(start.l2, rows(), data_.count);
+  x_ = torch::cat({strengths, torch::tensor(others).log().to(strengths.scalar_type())})
+           .to(linear() ? torch::Device(torch::kCPU) : device);
+  start_ = x_.clone();
+  x_.requires_grad_();
+  if (!linear()) return;
+  const int64_t size = classifier_size(data_.inputs.shape.width, data_.count);
+  for (int64_t k = 0; k < folds; ++k) y_.push_back(torch::zeros({size}).requires_grad_());
+}
+
+Problem CleanModel::problem(int64_t batch_size) const {
+  std::vector<int64_t> both = data_.train;
+  both.insert(both.end(), data_.trusted.begin(), data_.trusted.end());
+  const auto set = data_set(data_.inputs.inputs, data_.classes);
+  const BatchSource upper(set, data_.upper, {.batch_size = batch_size}),
+      lower(set, both, {.batch_size = batch_size});
+  return linear() ? linear_problem(upper, lower) : network_problem(upper, lower);
+}
+
+Problem CleanModel::linear_problem(const BatchSource& upper, const BatchSource& lower) const {
+  LinearLoss loss = classifier_loss(data_.inputs.inputs, data_.inputs.shape.width, data_.classes, data_.count,
+                                    data_.block_of);
+  const torch::Tensor judging = members(data_.upper, data_.fold_of, folds(), /*own=*/true);
+  FoldedLoss f, g;
+  f.scale = blocks_ + 1;
+  f.centre = start_;
+  f.precision = 1 / (kPriorVariance * static_cast<double>(upper.size()));
+  for (int64_t k = 0; k < folds(); ++k) {
+    loss.row_weights = row_weights_[k];
+    loss.unit_of = unit_of_[k];
+    g.parts.push_back(loss);
+    LinearLoss judged = loss;
+    judged.row_weights = judging[k];
+    judged.unit_of = judged.strength_of = torch::Tensor();
+    f.parts.push_back(judged);
+  }
+  const torch::NoGradGuard no_grad;
+  for (size_t k = 0; k < y_.size(); ++k) {
+    torch::Tensor y = y_[k];
+    y.copy_(fit_linear(g.parts[k], lower.all(), start_, torch::zeros_like(y)));
+  }
+  ParameterList classifiers;
+  for (size_t k = 0; k < y_.size(); ++k)
+    classifiers.add(fmt::format("classifier without fold {}", k + 1), y_[k]);
+  return {.upper = {.parameters = {{"log strengths", x_}},
+                    .loss = [f, x = x_, y = y_](const Batch& b) { return f.value(b, x, y); },
+                    .batches = upper,
+                    .derivatives = derivatives_of(f)},
+          .lower = {.parameters = classifiers,
+                    .loss = [g, x = x_, y = y_](const Batch& b) { return g.value(b, x, y); },
+                    .batches = lower,
+                    .derivatives = derivatives_of(g)}};
+}
+
+Problem CleanModel::network_problem(const BatchSource& upper, const BatchSource& lower) const {
+  const auto sum_over_folds = [networks = networks_](const Batch& b, const torch::Tensor& beta,
+                                                     const auto& weight_of) {
+    torch::Tensor sum;
+    for (size_t k = 0; k < networks.size(); ++k) {
+      const torch::Tensor loss = weighted_mean(
+          weight_of(static_cast<int64_t>(k)) * losses_of(*networks[k], b.inputs(), b.targets(), beta),
+          b.weights());
+      sum = k == 0 ? loss : sum + loss;
+    }
+    return sum;
+  };
+  const double precision = 1 / (kPriorVariance * static_cast<double>(upper.size()));
+  const auto f =
+      [sum_over_folds, precision, at_beta = blocks_ + 1, x = x_, centre = start_,
+       judging = members(data_.upper, data_.fold_of, folds(), /*own=*/true).to(device_)](const Batch& b) {
+        const auto weight_of = [&](int64_t k) { return judging[k].index_select(0, b.numbers()); };
+        return sum_over_folds(b, x[at_beta].exp(), weight_of) + precision / 2 * (x - centre).square().sum();
+      };
+  std::vector<torch::Tensor> penalized;
+  ParameterList parameters;
+  for (size_t k = 0; k < networks_.size(); ++k) {
+    for (const torch::Tensor& parameter : penalized_parameters(*networks_[k])) penalized.push_back(parameter);
+    const ParameterList own = named(*networks_[k]);
+    for (size_t i = 0; i < own.size(); ++i)
+      parameters.add(fmt::format("without fold {}: {}", k + 1, own.names[i]), own[i]);
+  }
+  // Of two classes too: `log_strengths` has half of kappa / n then, see classifier_loss.
+  const double scale = data_.count == 2 ? 1 : 0.5;
+  const auto g = [sum_over_folds, penalized, scale, x = x_, weights = row_weights_.to(device_),
+                  unit_of = unit_of_.to(device_)](const Batch& b) {
+    const auto weight_of = [&](int64_t k) {
+      const torch::Tensor unit = unit_of[k].index_select(0, b.numbers());
+      const torch::Tensor counted = x.index_select(0, unit.clamp_min(0)).exp();
+      return weights[k].index_select(0, b.numbers()) *
+             torch::where(unit >= 0, counted, torch::ones_like(counted));
+    };
+    return sum_over_folds(b, {}, weight_of) + scale * x[0].exp() * squared_norm(penalized);
+  };
+  return {.upper = {.parameters = {{"log strengths", x_}}, .loss = f, .batches = upper},
+          .lower = {.parameters = parameters, .loss = g, .batches = lower},
+          .set_twice_differentiable = [networks = networks_](bool on) {
+            for (const auto& network : networks) network->set_twice_differentiable(on);
+          }};
+}
+
+FitStrengths CleanModel::strengths(const torch::Tensor& x) const {
+  const torch::Tensor counted =
+      x.detach().to(torch::kCPU, torch::kFloat64).slice(0, blocks_).exp().contiguous();
+  const auto* first = counted.const_data_ptr<double>();
+  return {.l2 = kappas_of(x.slice(0, 0, blocks_).cpu(), rows(), data_.count),
+          .beta = first[1],
+          .trusted = first[0],
+          .of_units = {first + 2, first + counted.numel()}};
+}
+
+torch::Tensor CleanModel::probabilities(const std::vector<int64_t>& rows) const {
+  for (size_t k = 0; k < y_.size(); ++k) set_classifier(*networks_[k], y_[k]);
+  torch::Tensor result = torch::zeros({static_cast<int64_t>(rows.size()), data_.count}, torch::kFloat64);
+  for (int64_t k = 0; k < folds(); ++k) {
+    std::vector<int64_t> held, at;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (data_.fold_of[rows[i]].item<int64_t>() != k) continue;
+      held.push_back(rows[i]);
+      at.push_back(static_cast<int64_t>(i));
+    }
+    if (held.empty()) continue;
+    result.index_copy_(
+        0, torch::tensor(at, torch::kInt64),
+        probabilities_of(*networks_[static_cast<size_t>(k)], data_.inputs.inputs, held, device_));
+  }
+  return result;
 }
 
 }  // namespace bilevel

@@ -1,4 +1,4 @@
-// Data hyper-cleaning as a bilevel problem: how much each training row should count, judged by trusted rows.
+// Data cleaning as a bilevel problem: how strongly classifiers are held back and how much trusted rows count, judged by those.
 #pragma once
 
 #include <torch/types.h>
@@ -9,52 +9,83 @@
 
 #include "bilevel/model/network.h"
 #include "bilevel/problem/problem.h"
-#include "bilevel/task/inputs.h"
+#include "bilevel/task/job/job_data.h"
 
 namespace bilevel {
 
-/// Rows with labels, and which of them serve which level.
-struct CleanData {
-  Inputs inputs;
-  torch::Tensor classes;       ///< int64 [rows], as given
-  std::vector<int64_t> lower;  ///< rows to be weighted
-  std::vector<int64_t> upper;  ///< trusted rows, which judge
-  torch::Tensor unit_of;       ///< int64 [rows]: which weight logit a row of `lower` has; others are not read
-  int64_t units = 0;           ///< logits
+/// How classifiers are fitted to weighted rows and trusted ones: what x says.
+struct FitStrengths {
+  std::vector<double> l2 = {
+      1};  ///< kappa of each block of inputs, in rows; of other networks than linear maps one for all
+  double beta = 1;                    ///< what logits are multiplied by before they are judged
+  double trusted = 1;                 ///< what a trusted row counts
+  std::vector<double> of_units = {};  ///< what a row of each group or class pair counts
 };
 
-/// Minimizes over the logits x
-///   f(x, y*(x)) = mean over `upper` of loss_j(y*(x)),
-///   y*(x) minimizes g(x, y) = mean over `lower` of sigma(x_u(i)) loss_i(y) + kappa/(2 n) |y|^2,
-/// with y the parameters of a classifier, loss the cross-entropy of its softmax and n the rows of `lower`. The L2
-/// term is over all parameters but token vectors, so with the encoders `linear` and `bag` g is strongly
-/// convex in y with modulus kappa/n.
+/// Rows with labels, and which of them serve which level. What is of all rows has one entry for each.
+struct CleanData {
+  FittedInputs inputs;
+  torch::Tensor block_of = {};          ///< int64 [width]: of each input; undefined: all are of block 0
+  torch::Tensor classes;                ///< int64 [rows], as given
+  int64_t count = 2;                    ///< of classes
+  std::vector<int64_t> train, trusted;  ///< rows of the lower level
+  std::vector<int64_t> upper;           ///< those of the trusted rows that judge
+  torch::Tensor fold_of;                ///< int64 [rows], of `train` and `trusted`
+  torch::Tensor weights;  ///< float32 [folds, rows]: of the training rows, for the classifier without fold k
+  torch::Tensor unit_of =
+      {};  ///< int64 [folds, rows]: of training rows, or -1; undefined: there are no units
+};
+
+/// Minimizes over x = (log kappa_b of each block b, log r, log beta, log v_u of each unit u), up to constants,
+///   f(x, y*(x)) = mean over `upper` of loss_j(beta y*_k(j)(x)) + |x - x_0|^2 / (2 s^2 m),
+///   y*_k(x) minimizes g_k(x, y_k) = 1/n [ sum over `train` without fold k of w_ki v_u(i) loss_i(y_k)
+///                                         + r sum over `trusted` without fold k of loss_i(y_k) + sum_b kappa_b/2 |y_kb|^2 ],
+/// with y_k the parameters of the classifier without fold k, k(j) the fold of row j, loss the cross-entropy of its softmax, n the rows
+/// of `train` and `trusted` and m those of `upper`; y = (y_1, ..., y_K), g their sum. The last term of f is the logarithm of a normal
+/// prior around the start x_0, with s = sqrt(2): m rows are few, and x stays where they do not say otherwise. The L2 term is over all
+/// parameters but token vectors, so with a linear map g is strongly convex in y.
+///
+/// Linear maps have derivatives by hand, on the CPU; y then starts at y*(x_0), else at networks that are made from the seed.
 class CleanModel {
  public:
-  /// Initial values of y come from `seed` alone; all logits start at `logit`. Throws InputError for options that the
-  /// network refuses.
-  CleanModel(const NetworkOptions& options, const InputShape& shape, double l2, int64_t units, double logit,
-             uint64_t seed, const torch::Device& device);
+  /// Throws InputError for options that the network refuses.
+  CleanModel(CleanData data, const NetworkOptions& options, const FitStrengths& start, uint64_t seed,
+             const torch::Device& device);
 
   /// The problem; shares this model's tensors. Batches of either level are shuffled, without replacement.
-  Problem problem(const CleanData& data, int64_t batch_size) const;
+  Problem problem(int64_t batch_size) const;
 
-  /// x [units].
-  const torch::Tensor& logits() const { return logits_; }
-  const std::shared_ptr<Network>& network() const { return network_; }
+  /// x [blocks + 2 + units].
+  const torch::Tensor& x() const { return x_; }
+  /// What a flat x says.
+  FitStrengths strengths(const torch::Tensor& x) const;
+  /// float64 [rows, classes]: probabilities of rows of the lower level, each by the classifier without its fold.
+  torch::Tensor probabilities(const std::vector<int64_t>& rows) const;
+
+  bool linear() const { return networks_.front()->is_linear_map(); }
+  /// That of the first fold.
+  const std::shared_ptr<Network>& network() const { return networks_.front(); }
 
  private:
-  std::shared_ptr<Network> network_;
-  torch::Tensor logits_;
-  double l2_;
+  Problem linear_problem(const BatchSource& upper, const BatchSource& lower) const;
+  Problem network_problem(const BatchSource& upper, const BatchSource& lower) const;
+  int64_t folds() const { return static_cast<int64_t>(networks_.size()); }
+  int64_t rows() const { return static_cast<int64_t>(data_.train.size() + data_.trusted.size()); }
+
+  CleanData data_;
+  std::vector<std::shared_ptr<Network>> networks_;  // of each fold
+  int64_t blocks_ = 1;
+  torch::Tensor row_weights_, unit_of_;  // [folds, rows]: of training and trusted rows; where in x
+  torch::Tensor x_, start_;
+  std::vector<torch::Tensor> y_;  // of linear maps
   torch::Device device_;
 };
 
 /// The parameters that the L2 term is over: all but token vectors.
 std::vector<torch::Tensor> penalized_parameters(const Network& network);
 
-/// Cross-entropy of each row, [rows].
+/// Cross-entropy of each row, [rows]. @param beta a number that the logits are multiplied by; undefined: 1
 torch::Tensor losses_of(Network& network, const std::vector<torch::Tensor>& inputs,
-                        const torch::Tensor& classes);
+                        const torch::Tensor& classes, const torch::Tensor& beta = {});
 
 }  // namespace bilevel

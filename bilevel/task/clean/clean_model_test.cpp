@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
+#include <cmath>
 #include <numeric>
 
 #include "bilevel/core/streams.h"
 #include "bilevel/hypergrad/minimize.h"
 #include "bilevel/oracle/oracles.h"
+#include "bilevel/task/clean/linear_classifier.h"
 #include "tests/unbiased.h"
 
 namespace bilevel {
@@ -19,35 +21,49 @@ struct DoubleScope {
   ~DoubleScope() { torch::set_default_dtype(caffe2::TypeMeta::Make<float>()); }
 };
 
-constexpr int64_t kTrain = 14, kTrusted = 9, kWidth = 2, kClasses = 3;
-constexpr double kKappa = 0.7;
+constexpr int64_t kTrain = 14, kTrusted = 9, kRows = kTrain + kTrusted, kWidth = 3, kFoldsHere = 3;
 
-CleanData small_data(const torch::Tensor& unit_of, int64_t units) {
+std::vector<int64_t> range(int64_t begin, int64_t end) {
+  std::vector<int64_t> rows(static_cast<size_t>(end - begin));
+  std::iota(rows.begin(), rows.end(), begin);
+  return rows;
+}
+
+/// Three inputs, of which the last is a block of its own; training rows of two units.
+CleanData small_data(int64_t classes) {
   const DefaultGeneratorScope randomness(5);
-  CleanData data;
-  data.inputs = Inputs::dense(torch::randn({kTrain + kTrusted, kWidth}));
-  data.classes = torch::randint(kClasses, {kTrain + kTrusted}, torch::kInt64);
-  data.lower.resize(kTrain);
-  std::iota(data.lower.begin(), data.lower.end(), 0);
-  data.upper.resize(kTrusted);
-  std::iota(data.upper.begin(), data.upper.end(), kTrain);
-  data.unit_of = unit_of;
-  data.units = units;
-  return data;
+  return {
+      .inputs = {Inputs::dense(torch::randn({kRows, kWidth})), {.kind = InputKind::dense, .width = kWidth}},
+      .block_of = torch::tensor({0, 0, 1}),
+      .classes = torch::randint(classes, {kRows}, torch::kInt64),
+      .count = classes,
+      .train = range(0, kTrain),
+      .trusted = range(kTrain, kRows),
+      .upper = range(kTrain, kRows),
+      .fold_of = torch::arange(kRows) % kFoldsHere,
+      .weights = torch::rand({kFoldsHere, kRows}),
+      .unit_of = (torch::arange(kFoldsHere * kRows) / 2 % 2).view({kFoldsHere, kRows}).to(torch::kInt64)};
 }
 
-CleanModel small_model(int64_t units) {
-  CleanModel model({.encoder = "linear", .outputs = kClasses}, {.kind = InputKind::dense, .width = kWidth},
-                   kKappa, units, -0.5, 1, torch::kCPU);
-  const torch::NoGradGuard no_grad;
-  const DefaultGeneratorScope randomness(6);
-  model.logits().add_(torch::randn({units}));
-  return model;
+const FitStrengths kStart{.l2 = {0.7, 2}, .beta = 1.3, .trusted = 3, .of_units = {1, 0.6}};
+
+CleanModel small_model(int64_t classes, const std::string& encoder = "linear") {
+  NetworkOptions options{.encoder = encoder, .outputs = classes};
+  if (encoder == "mlp")
+    options.set = {{"hidden", 4}, {"layers", 1}, {"dropout", 0.0}, {"linear_skip", false}};
+  FitStrengths start = kStart;
+  if (encoder == "mlp") start.l2 = {0.7};
+  return {small_data(classes), options, start, 1, torch::kCPU};
 }
 
-torch::Tensor own_units() { return torch::arange(kTrain + kTrusted, torch::kInt64).clamp_max(kTrain - 1); }
+class CleanModelOf : public testing::TestWithParam<int64_t> {};
 
-/// The hypergradient at y*(x), with z from the dense Hessian.
+double value_at(Oracles& oracles, const torch::Tensor& x) {
+  oracles.x().assign(x);
+  solve_lower(oracles, oracles.lower().draw("solve"));
+  return oracles.full_losses().first;
+}
+
 torch::Tensor hypergradient(Oracles& oracles) {
   solve_lower(oracles, oracles.lower().draw("solve"));
   const int64_t n = oracles.y().size();
@@ -56,125 +72,120 @@ torch::Tensor hypergradient(Oracles& oracles) {
   for (int64_t i = 0; i < n; ++i) columns.push_back(curved.hvp(torch::eye(n)[i].contiguous()));
   LossPoint upper = oracles.upper().point(oracles.upper().draw("f"));
   LossPoint lower = oracles.lower().point(oracles.lower().draw("g"), Graph::both);
-  const torch::Tensor z = torch::linalg_solve(torch::stack(columns, 1), upper.grad_y());
-  return oracles.hypergradient(upper, lower, z);
+  return oracles.hypergradient(upper, lower, torch::linalg_solve(torch::stack(columns, 1), upper.grad_y()));
 }
 
-double upper_value(Oracles& oracles) {
-  solve_lower(oracles, oracles.lower().draw("solve"));
-  return oracles.full_losses().first;
-}
-
-// d Phi / d x_i = -sigma'(x_i)/n <grad loss_i(y*), z>, with H z = grad_y f, and grad loss_i = (p_i - t_i) (a_i, 1) for
-// a softmax.
-TEST(CleanModel, HypergradientIsTheClosedForm) {
+TEST_P(CleanModelOf, HypergradientIsTheSlopeOfTheSolvedProblem) {
   const DoubleScope in_float64;
-  const CleanData data = small_data(own_units(), kTrain);
-  const CleanModel model = small_model(kTrain);
-  Oracles oracles(model.problem(data, 100), 1);
+  const CleanModel model = small_model(GetParam());
+  Oracles oracles(model.problem(100), 1);
+  const torch::Tensor x = oracles.x().flat() + 0.2;
+  oracles.x().assign(x);
   const torch::Tensor found = hypergradient(oracles);
-
-  const torch::NoGradGuard no_grad;
-  const torch::Tensor all = data.inputs.gather(data.lower)[0], judge = data.inputs.gather(data.upper)[0];
-  const auto with_one = [](const torch::Tensor& a) {
-    return torch::cat({a, torch::ones({a.size(0), 1})}, 1);
-  };
-  const auto residual = [&](const torch::Tensor& a, int64_t from) {
-    const torch::Tensor target =
-        torch::one_hot(data.classes.narrow(0, from, a.size(0)), kClasses).to(torch::kFloat64);
-    return torch::softmax(model.network()->forward({a}), 1) - target;
-  };
-  const torch::Tensor b = with_one(judge).t().mm(residual(judge, kTrain)).flatten() / kTrusted;
-  const torch::Tensor p = torch::softmax(model.network()->forward({all}), 1);
-  const torch::Tensor w = torch::sigmoid(model.logits());
-  const int64_t size = (kWidth + 1) * kClasses;
-  torch::Tensor h = kKappa / kTrain * torch::eye(size);
-  for (int64_t i = 0; i < kTrain; ++i) {
-    const torch::Tensor a = with_one(all)[i];
-    h += w[i] / kTrain * torch::kron(torch::outer(a, a), torch::diag(p[i]) - torch::outer(p[i], p[i]));
-  }
-  const torch::Tensor z = torch::linalg_solve(h, b).view({kWidth + 1, kClasses});
-  const torch::Tensor along = (residual(all, 0) * with_one(all).mm(z)).sum(1);
-  const torch::Tensor expected = -w * (1 - w) * along / kTrain;
-  EXPECT_LT((found - expected).norm().item<double>(), 1e-8 * expected.norm().item<double>());
-}
-
-TEST(CleanModel, HypergradientIsTheSlopeOfTheSolvedProblem) {
-  const DoubleScope in_float64;
-  const CleanModel model = small_model(kTrain);
-  Oracles oracles(model.problem(small_data(own_units(), kTrain), 100), 1);
-  const torch::Tensor found = hypergradient(oracles);
-  const torch::Tensor x = oracles.x().flat().clone();
+  ASSERT_EQ(found.numel(), 6) << "two strengths, the trusted rows, beta, two units";
   constexpr double kStep = 1e-4;
-  for (int64_t i = 0; i < kTrain; ++i) {
+  for (int64_t i = 0; i < x.numel(); ++i) {
     torch::Tensor moved = x.clone();
     moved[i] += kStep;
-    oracles.x().assign(moved);
-    const double above = upper_value(oracles);
+    const double above = value_at(oracles, moved);
     moved[i] -= 2 * kStep;
-    oracles.x().assign(moved);
-    const double below = upper_value(oracles);
-    EXPECT_NEAR(found[i].item<double>(), (above - below) / (2 * kStep), 1e-8) << "row " << i;
+    EXPECT_NEAR(found[i].item<double>(), (above - value_at(oracles, moved)) / (2 * kStep), 1e-8) << i;
   }
 }
 
-TEST(CleanModel, ASharedLogitHasTheSumOfItsRowsSlopes) {
+TEST_P(CleanModelOf, ItsOwnDerivativesAreAutograds) {
   const DoubleScope in_float64;
-  const CleanModel one = small_model(kTrain), shared = small_model(2);
-  {
-    const torch::NoGradGuard no_grad;
-    one.logits().fill_(-0.3);
-    shared.logits().fill_(-0.3);
-  }
-  Oracles by_row(one.problem(small_data(own_units(), kTrain), 100), 1);
-  Oracles by_group(shared.problem(small_data(own_units() % 2, 2), 100), 1);
-  const torch::Tensor rows = hypergradient(by_row), groups = hypergradient(by_group);
-  const torch::Tensor sums =
-      torch::stack({rows.slice(0, 0, kTrain, 2).sum(), rows.slice(0, 1, kTrain, 2).sum()});
-  EXPECT_LT((groups - sums).norm().item<double>(), 1e-8 * sums.norm().item<double>());
+  const CleanModel model = small_model(GetParam());
+  Problem by_hand = model.problem(100), by_autograd = by_hand;
+  by_autograd.upper.derivatives = by_autograd.lower.derivatives = nullptr;
+  Oracles own(by_hand, 1), reference(by_autograd, 1);
+  const torch::Tensor y = own.y().flat().clone(), x = own.x().flat() + 0.1;
+  const torch::Tensor v = torch::sin(torch::arange(y.numel()).to(torch::kFloat64));
+  const auto all_of = [&](Oracles& oracles) {
+    oracles.x().assign(x);
+    oracles.y().assign(y + 0.05);
+    std::vector<torch::Tensor> found;
+    for (LevelOracle* level : {&oracles.upper(), &oracles.lower()}) {
+      LossPoint point = level->point(level->draw("a"), Graph::both);
+      found.insert(found.end(), {point.grad_x(), point.grad_y(), point.hvp(v), point.cross_vjp(v)});
+    }
+    return found;
+  };
+  const std::vector<torch::Tensor> ours = all_of(own), theirs = all_of(reference);
+  for (size_t i = 0; i < ours.size(); ++i)
+    EXPECT_LT((ours[i] - theirs[i]).norm().item<double>(), 1e-10 * (1 + theirs[i].norm().item<double>()))
+        << i;
 }
 
-TEST(CleanModel, BatchesAverageToAllRows) {
+TEST_P(CleanModelOf, TheClassifierOfAFoldKnowsNothingOfIt) {
   const DoubleScope in_float64;
-  const CleanData data = small_data(own_units(), kTrain);
-  const CleanModel model = small_model(kTrain);
-  Problem problem = model.problem(data, 4);
+  CleanData data = small_data(GetParam());
+  const NetworkOptions options{.encoder = "linear", .outputs = GetParam()};
+  const auto of_first_fold = [&](const CleanData& given) {
+    const CleanModel model(given, options, kStart, 1, torch::kCPU);
+    const Problem problem = model.problem(100);   // y starts at its solution
+    return model.probabilities({0, kTrain + 1});  // rows of fold 0
+  };
+  ASSERT_EQ(data.fold_of[kTrain + 1].item<int64_t>(), 0);
+  const torch::Tensor before = of_first_fold(data);
+  for (const int64_t row : {0, 3}) data.classes[row] = (data.classes[row] + 1) % GetParam();
+  data.classes[kTrain + 4] = (data.classes[kTrain + 4] + 1) % GetParam();  // a trusted row of fold 0
+  ASSERT_EQ(data.fold_of[kTrain + 4].item<int64_t>(), 0);
+  EXPECT_TRUE(torch::equal(of_first_fold(data), before));
+  data.classes[1] = (data.classes[1] + 1) % GetParam();
+  EXPECT_FALSE(torch::equal(of_first_fold(data), before));
+}
+
+TEST_P(CleanModelOf, BatchesAverageToAllRows) {
+  const DoubleScope in_float64;
+  const CleanModel model = small_model(GetParam());
+  Problem problem = model.problem(4);
   expect_unbiased(problem, problem.upper, kTrusted);
-  expect_unbiased(problem, problem.lower, kTrain);
-  // Batches that hold a class in another share than the data: both losses heed the rows' weights.
-  for (Level* level : {&problem.upper, &problem.lower}) {
-    const BatchSource plain = level->batches;
-    const std::vector<int64_t>& rows = level == &problem.upper ? data.upper : data.lower;
-    std::vector<int64_t> classes(rows.size(), 0);
-    classes[2] = 1;
-    level->batches = BatchSource(plain.data(), rows, {.batch_size = 4}, classes);
-    expect_unbiased(problem, *level, batches_of_a_cycle({static_cast<int64_t>(rows.size()) - 1, 1}, 4));
-  }
+  expect_unbiased(problem, problem.lower, kRows);
 }
 
-TEST(CleanModel, TheLevelsReadTheirOwnRows) {
+TEST_P(CleanModelOf, SaysWhatItStartsFrom) {
+  const CleanModel model = small_model(GetParam());
+  const FitStrengths found = model.strengths(model.x());
+  EXPECT_NEAR(found.l2.at(0), 0.7, 1e-6);
+  EXPECT_NEAR(found.l2.at(1), 2, 1e-6);
+  EXPECT_NEAR(found.trusted, 3, 1e-6);
+  EXPECT_NEAR(found.beta, 1.3, 1e-6);
+  EXPECT_NEAR(found.of_units.at(1), 0.6, 1e-6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Classes, CleanModelOf, testing::Values(2, 3));
+
+TEST(CleanModel, NetworksAreJudgedByTheRowsThatTheyDoNotKnow) {
   const DoubleScope in_float64;
-  CleanData data = small_data(own_units(), kTrain);
-  const CleanModel model = small_model(kTrain);
-  // y starts at zero, where every class has the same probability.
-  {
-    const torch::NoGradGuard no_grad;
-    model.network()->parameters()[0].add_(torch::randn({kWidth, kClasses}));
-  }
-  const auto losses = [&] { return Oracles(model.problem(data, 100), 1).full_losses(); };
-  const auto before = losses();
-  const torch::Tensor classes = data.classes.clone();
-  data.classes = classes.clone();
-  data.classes[0] = (classes[0] + 1) % kClasses;  // a training row
-  EXPECT_EQ(losses().first, before.first);
-  EXPECT_NE(losses().second, before.second);
-  data.classes = classes.clone();
-  data.classes[kTrain] = (classes[kTrain] + 1) % kClasses;  // a trusted row
-  const auto changed = losses();
-  data.classes = classes;
-  const auto unchanged = losses();
-  EXPECT_NE(changed.first, unchanged.first);
-  EXPECT_EQ(changed.second, unchanged.second);
+  const CleanModel model = small_model(3, "mlp");
+  EXPECT_FALSE(model.linear());
+  Oracles oracles(model.problem(100), 1);
+  const auto losses = oracles.full_losses();
+  // Each row's loss by the classifier without its fold, and the prior, which is 0 at the start.
+  const CleanData data = small_data(3);
+  const torch::Tensor p = model.probabilities(data.upper);
+  const torch::Tensor sharpened = torch::log_softmax(1.3 * p.log(), 1);
+  const torch::Tensor classes = data.classes.slice(0, kTrain).unsqueeze(1);
+  EXPECT_NEAR(losses.first, -sharpened.gather(1, classes).mean().item<double>(), 1e-10);
+}
+
+// log odds v'a + c of two classes as a softmax of two outputs.
+TEST(LinearClassifier, TwoClassesAreASoftmax) {
+  const DoubleScope in_float64;
+  const CleanData data = small_data(2);
+  const LinearLoss loss =
+      classifier_loss(data.inputs.inputs, kWidth, data.classes, 2, torch::zeros({kWidth}, torch::kInt64));
+  const torch::Tensor x = log_strengths({0.8}, kRows, 2), y = torch::randn({kWidth + 1});
+  const auto network = make_network({.encoder = "linear", .outputs = 2}, data.inputs.shape);
+  set_classifier(*network, y);
+  const Batch all(data_set(data.inputs.inputs.matrix(), data.classes), range(0, kRows));
+  double squares = 0;
+  for (const torch::Tensor& w : network->parameters()) squares += w.square().sum().item<double>();
+  EXPECT_NEAR(loss.value(all, x, y).item<double>(),
+              losses_of(*network, all.inputs(), all.targets()).mean().item<double>() + 0.4 * squares / kRows,
+              1e-12);
+  EXPECT_NEAR(kappas_of(x, kRows, 2).at(0), 0.8, 1e-12);
 }
 
 }  // namespace clean_model_test

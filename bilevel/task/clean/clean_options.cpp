@@ -11,18 +11,26 @@ void CleanOptions::fields(Fields& f) {
   f.text("train", train, "rows whose labels may be wrong: csv, tsv, jsonl, libsvm or idx").as("FILE");
   f.text("trusted", trusted, "a few rows whose labels are right")
       .as("FILE")
-      .or_else("training rows set aside by agreement");
+      .or_else("none: nothing is learned or calibrated");
   f.text("test", test, "test file").as("FILE");
   column_fields(f);
   f.number("inject_noise", inject_noise, {.low = 0, .high = 1, .high_open = true},
            "replace this share of the training labels by another class, to see whether that is found")
       .as("R");
-  model_fields(f, "strength of the L2 term, in rows");
-  f.choice("weight_per", weight_per, "what has a weight of its own in the bilevel run").as("NAME");
+  model_fields(f, "strength of the L2 term, in rows, before the trusted rows have a say");
+  f.number("sentence_l2", sentence_l2, kNonNegative,
+           "that of the vectors of a sentence encoder beside n-grams")
+      .as("KAPPA")
+      .or_else("l2, where that is given, else 1");
+  f.number("trusted_weight", trusted_weight, kPositive,
+           "what a trusted row counts, before the trusted rows have a say")
+      .as("R");
+  f.flag("learn", learn, "learn strengths and the weight of trusted rows from the trusted rows")
+      .or_else("with trusted rows and a linear encoder");
+  f.choice("weight_per", weight_per, "what the bilevel run learns a weight for beside these").as("NAME");
   f.text("group", group,
-         "the column with groups of rows: with --weight-per group they have the weights, else they stay on "
-         "one side of every "
-         "cut, as equal rows do")
+         "the column with groups of rows: with --weight-per group they have weights, else they stay on one "
+         "side of every cut, as equal rows do")
       .as("COL");
   training_fields(f);
   f.choice("cleaned", cleaned, "suspicious rows of the cleaned file: with the suggested label, or left out")
@@ -40,9 +48,9 @@ CleanDefaults clean_defaults(const std::string& encoder, bool sentences_alone) {
   defaults.threads = 1;  // of each part: two side by side are faster than one with two threads
   defaults.l2 = defaults.baseline_l2 = 20;
   if (entry.reads != Reads::words) {
-    defaults.steps = 150;
+    defaults.steps = 60;
     if (entry.reads == Reads::ngrams || sentences_alone) {  // rows of length 1
-      defaults.l2 = 0.1;
+      defaults.l2 = sentences_alone ? defaults.sentence_l2 : 0.3;
       defaults.baseline_l2 = 1;
     }
     if (entry.reads == Reads::columns && !entry.linear) {
@@ -62,17 +70,22 @@ CleanDefaults clean_defaults(const std::string& encoder, bool sentences_alone) {
   return defaults;
 }
 
-std::map<std::string, nlohmann::json> clean_solver_defaults(const std::string& solver, int64_t rows) {
-  // An adaptive step moves a logit by about upper_step_size; a normalized one of length L moves each of n logits by
-  // about L / sqrt(n); in a plain gradient the loss of a row has a share of 1/n.
-  const auto n = static_cast<double>(rows);
+std::map<std::string, nlohmann::json> clean_solver_defaults(const std::string& solver, int64_t size_of_x,
+                                                            bool solved) {
+  // An adaptive step moves a logarithm by about upper_step_size; a normalized one of length L moves each of n by about
+  // L / sqrt(n); a gradient in one of them is of the order of 0.03.
   const Movement movement = solver_registry().at(solver).movement;
-  const double step = movement == Movement::adaptive     ? 0.05
-                      : movement == Movement::normalized ? 0.05 * std::sqrt(n)
-                                                         : 0.1 * n;
+  const double step = movement == Movement::adaptive     ? 0.1
+                      : movement == Movement::normalized ? 0.1 * std::sqrt(static_cast<double>(size_of_x))
+                                                         : 3;
   // A fixed step on y or z of a paper is far from what small weights and short features ask for.
-  return {{"upper_step_size", step}, {"lower_step_size", "auto"}, {"linear_step_size", "auto"},
-          {"warm_start_steps", 200}, {"neumann_terms", 10},       {"lower_steps", 2}};
+  return {{"upper_step_size", step},
+          {"schedule", "cosine"},
+          {"lower_step_size", "auto"},
+          {"linear_step_size", "auto"},
+          {"neumann_terms", 10},
+          {"lower_steps", 2},
+          {"warm_start_steps", solved ? 3 : 200}};
 }
 
 }  // namespace bilevel

@@ -70,6 +70,7 @@ class CleanPage {
     std::string text = fmt::format("\n{} of {} rows are suspicious; estimated share of wrong labels {}\n{}\n",
                                    summary_.at("suspicious").get<int64_t>(), cleaned_.weights.numel(),
                                    share_text(), printable(rates_text()));
+    if (const std::string learned = learned_text(setup_, cleaned_); !learned.empty()) text += learned + "\n";
     const auto accuracy = [](const Json& scores) {
       return percent_text(scores.at("accuracy").get<double>());
     };

@@ -37,6 +37,8 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
   read(o_, {{"train", o_.train}, {"trusted", o_.trusted}, {"test", o_.test}}, {},
        /*whole_groups=*/o_.weight_per != WeightPer::group);
   defaults_ = clean_defaults(o_.encoder, o_.features_from == FeaturesFrom::encoder);
+  if (!o_.learn) o_.learn = !o_.trusted.empty() && encoder_registry().at(o_.encoder).linear;
+  if (!o_.sentence_l2) o_.sentence_l2 = o_.l2.value_or(defaults_.sentence_l2);
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
   network_ = resolve(o_, defaults_);
   labels_ = files_.classes(o_.label);
@@ -61,9 +63,7 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
   }
   inputs_ = fit(o_.encoder);
   note_unseen(*inputs_.features);
-  o_.note(CleanModel(network(o_.encoder), inputs_.inputs.shape, 0, 1, 0, o_.seed, torch::kCPU)
-              .network()
-              ->options());
+  o_.note(resolved(network(o_.encoder), inputs_.inputs.shape));
   check_groups();
 }
 
@@ -131,7 +131,29 @@ CleanInputs CleanSetup::fit(const std::string& encoder) const {
     result.inputs = std::move(inputs);
   }
   result.inputs.inputs = placed(result.inputs.inputs);
+  find_blocks(result);
   return result;
+}
+
+void CleanSetup::find_blocks(CleanInputs& inputs) const {
+  const int64_t sentences = inputs.features->sentence_columns();
+  const int64_t others = inputs.shape.width - sentences;
+  const bool tokens = inputs.shape.kind == InputKind::tokens;
+  torch::Tensor block_of =
+      torch::cat({torch::zeros({others}, torch::kInt64), torch::ones({sentences}, torch::kInt64)});
+  inputs.blocks = {o_.text.empty() || tokens ? "all features" : "n-grams"};
+  if (sentences > 0 && others > 0)
+    inputs.blocks.emplace_back("sentence vectors");
+  else
+    block_of = torch::zeros({inputs.shape.width}, torch::kInt64);
+  if (sentences > 0 && others == 0) inputs.blocks = {"sentence vectors"};
+  inputs.block_of = inputs.columns ? inputs.columns->of(block_of) : block_of;
+}
+
+FitStrengths CleanSetup::first_strengths() const {
+  FitStrengths strengths{.l2 = {*o_.l2}, .trusted = o_.trusted_weight};
+  if (inputs_.blocks.size() > 1) strengths.l2.push_back(*o_.sentence_l2);
+  return strengths;
 }
 
 NetworkOptions CleanSetup::network(const std::string& encoder) const {
@@ -140,9 +162,10 @@ NetworkOptions CleanSetup::network(const std::string& encoder) const {
   return network;
 }
 
-WeightedFitOptions CleanSetup::fit_options() const {
+WeightedFitOptions CleanSetup::fit_options(const FitStrengths& strengths) const {
   return {.network = network(o_.encoder),
-          .l2 = *o_.l2,
+          .l2 = strengths.l2,
+          .block_of = inputs_.block_of,
           .epochs = defaults_.fit_epochs,
           .step_size = defaults_.fit_step_size,
           .batch_size = *o_.batch_size,
@@ -157,14 +180,16 @@ void CleanSetup::step(const std::string& what) const {
   context_.say("fitting: " + what);
 }
 
-std::shared_ptr<Network> CleanSetup::fit(const WeightedRows& rows) const {
-  const auto network = fit_weighted(inputs_.inputs, given_, rows, fit_options());
+std::shared_ptr<Network> CleanSetup::fit(const WeightedRows& rows, const FitStrengths& strengths) const {
+  const auto network = fit_weighted(inputs_.inputs, given_, rows, fit_options(strengths));
   if (context_.interrupted()) throw Interrupted{};
   return network;
 }
 
-torch::Tensor CleanSetup::out_of_fold(const WeightedRows& rows, const std::vector<int64_t>& folds) const {
-  const torch::Tensor result = bilevel::out_of_fold(inputs_.inputs, given_, rows, folds, fit_options());
+torch::Tensor CleanSetup::out_of_fold(const WeightedRows& rows, const std::vector<int64_t>& folds,
+                                      const FitStrengths& strengths) const {
+  const torch::Tensor result =
+      bilevel::out_of_fold(inputs_.inputs, given_, rows, folds, fit_options(strengths));
   if (context_.interrupted()) throw Interrupted{};
   return result;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/task/clean/clean_model.h"
 #include "bilevel/task/clean/clean_options.h"
 #include "bilevel/task/clean/shared_columns.h"
 #include "bilevel/task/clean/weighted_fit.h"
@@ -30,8 +31,10 @@ InjectedFlips inject_noise(std::vector<int64_t>& labels, int64_t rows, int64_t c
 /// Features that all fits read, and the way back to all columns of the data.
 struct CleanInputs {
   std::shared_ptr<const Features> features;
-  FittedInputs inputs;  ///< with shared columns only, where the classifier is linear in sparse rows
-  InputShape shape;     ///< of all columns
+  FittedInputs inputs;     ///< with shared columns only, where the classifier is linear in sparse rows
+  InputShape shape;        ///< of all columns
+  torch::Tensor block_of;  ///< int64 [width of `inputs`]: which of the blocks each is of
+  std::vector<std::string> blocks;       ///< kinds of features that have a strength each, for a person
   std::optional<SharedColumns> columns;  ///< absent: `inputs` has all columns
 };
 
@@ -66,12 +69,15 @@ class CleanSetup : public JobSetup {
 
   NetworkOptions network(const std::string& encoder) const;
   /// How classifiers are fitted to weighted rows.
-  WeightedFitOptions fit_options() const;
+  WeightedFitOptions fit_options(const FitStrengths& strengths) const;
+  /// Where the bilevel run starts, and what holds without it.
+  FitStrengths first_strengths() const;
 
   // What follows throws Interrupted where that was asked for.
   void step(const std::string& what) const;  ///< says what is fitted next
-  std::shared_ptr<Network> fit(const WeightedRows& rows) const;
-  torch::Tensor out_of_fold(const WeightedRows& rows, const std::vector<int64_t>& folds) const;
+  std::shared_ptr<Network> fit(const WeightedRows& rows, const FitStrengths& strengths) const;
+  torch::Tensor out_of_fold(const WeightedRows& rows, const std::vector<int64_t>& folds,
+                            const FitStrengths& strengths) const;
 
   /// By a network of the job's inputs.
   torch::Tensor probabilities(Network& network, const std::vector<int64_t>& rows) const {
@@ -85,6 +91,7 @@ class CleanSetup : public JobSetup {
   void check_classes() const;
   void check_groups() const;
   void find_repeated();
+  void find_blocks(CleanInputs& inputs) const;
 
   CleanDefaults defaults_;
   NetworkOptions network_;

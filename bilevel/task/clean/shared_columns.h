@@ -27,6 +27,9 @@ class SharedColumns {
   /// The names of these columns, of those of all.
   std::vector<std::string> names(const std::vector<std::string>& all) const;
 
+  /// Of values of all columns those of these. @param of_all [width]
+  torch::Tensor of(const torch::Tensor& of_all) const { return of_all.index_select(0, columns_); }
+
   int64_t count() const { return columns_.size(0); }
 
  private:

@@ -1,7 +1,6 @@
 #include "bilevel/task/clean/weighted_fit.h"
 
 #include <torch/optim/adam.h>
-#include <torch/optim/lbfgs.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,8 +9,10 @@
 
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/glm/linear_fit.h"
 #include "bilevel/problem/batches.h"
 #include "bilevel/task/clean/clean_model.h"
+#include "bilevel/task/clean/linear_classifier.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/costs.h"
 #include "bilevel/task/job/seeded_network.h"
@@ -19,7 +20,7 @@
 namespace bilevel {
 namespace {
 
-constexpr int64_t kIterations = 60;  // of L-BFGS
+constexpr int64_t kIterations = 60;  // of a linear fit, at most
 
 void advance(const WeightedFitOptions& o, int64_t done, int64_t all) {
   if (o.advance) o.advance(static_cast<double>(done) / static_cast<double>(all));
@@ -34,23 +35,18 @@ torch::Tensor objective(Network& network, const Batch& b, const torch::Tensor& w
          strength * squared_norm(penalized_parameters(network));
 }
 
-void solve(Network& network, const Batch& all, const torch::Tensor& w, double strength,
-           const WeightedFitOptions& options) {
-  torch::optim::LBFGS lbfgs(network.parameters(), torch::optim::LBFGSOptions(1)
-                                                      .max_iter(kIterations)
-                                                      .history_size(8)
-                                                      .tolerance_grad(1e-7)
-                                                      .tolerance_change(1e-9)
-                                                      .line_search_fn("strong_wolfe"));
-  int64_t evaluations = 0;
-  lbfgs.step([&] {
-    advance(options, evaluations++, kIterations);
-    lbfgs.zero_grad();
-    torch::Tensor value = objective(network, all, w, strength);
-    if (stopped(options)) value = value.detach().requires_grad_();  // no gradient: the search ends
-    value.backward();
-    return value;
-  });
+void solve(Network& network, const FittedInputs& inputs, const torch::Tensor& classes, const Batch& all,
+           const torch::Tensor& w, const WeightedFitOptions& options) {
+  const int64_t count = options.network.outputs, width = inputs.shape.width;
+  LinearLoss loss = classifier_loss(inputs.inputs, width, classes, count, options.block_of);
+  loss.row_weights = w;
+  const auto go_on = [&](int64_t evaluations) {
+    advance(options, std::min(evaluations, kIterations), kIterations);
+    return !stopped(options);
+  };
+  set_classifier(network, fit_linear(loss, all, log_strengths(options.l2, all.size(), count),
+                                     torch::zeros({classifier_size(width, count)}),
+                                     {.iterations = kIterations, .go_on = go_on}));
 }
 
 void train(Network& network, const BatchSource& source, const torch::Tensor& w, double strength,
@@ -90,21 +86,20 @@ std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::T
                                       const WeightedRows& rows, const WeightedFitOptions& o) {
   std::shared_ptr<Network> network = seeded_network(o.network, inputs.shape, o.seed, o.device);
   network->train();
-  const double strength = o.l2 / 2 / static_cast<double>(rows.rows.size());
   torch::Tensor weights = torch::zeros({inputs.inputs.rows()});
   weights.index_copy_(0, torch::tensor(rows.rows, torch::kInt64), torch::tensor(rows.weights));
-  weights = weights.to(o.device);
   const BatchSource source(data_set(inputs.inputs, classes), rows.rows, {.batch_size = o.batch_size});
-  if (encoder_registry().at(o.network.encoder).linear)
-    solve(*network, source.all().to(o.device), weights, strength, o);
+  if (network->is_linear_map())
+    solve(*network, inputs, classes, source.all(), weights, o);
   else
-    train(*network, source, weights, strength, o);
+    train(*network, source, weights.to(o.device), o.l2.front() / 2 / static_cast<double>(rows.rows.size()),
+          o);
   return network;
 }
 
 double weighted_fit_cost(const WeightedFitOptions& o, const Network& network, const Inputs& inputs,
                          int64_t rows) {
-  if (encoder_registry().at(o.network.encoder).linear)  // by autograd, all rows at once
+  if (network.is_linear_map())  // all rows at once
     return derivatives_cost(kIterations, rows, network, inputs);
   const int64_t batch = std::min(o.batch_size, rows);
   return derivatives_cost(o.epochs * static_cast<double>(rows) / static_cast<double>(batch), batch, network,

@@ -26,8 +26,10 @@ struct WeightedRows {
 
 struct WeightedFitOptions {
   NetworkOptions network;
-  double l2 = 0;      ///< kappa
-  double epochs = 0;  ///< of a classifier that is not convex
+  std::vector<double> l2 = {
+      0};  ///< kappa of each block of inputs; of a network that is no linear map the first is for all
+  torch::Tensor block_of = {};  ///< int64 [width]: of each input; undefined: all are of block 0
+  double epochs = 0;            ///< of a classifier that is not convex
   double step_size = 1e-3;
   int64_t batch_size = 64;
   uint64_t seed = 0;
@@ -36,9 +38,9 @@ struct WeightedFitOptions {
   std::function<void(double share)> advance = nullptr;  ///< called now and then with the share that is done
 };
 
-/// Minimizes  sum_i w_i loss_i(y) + kappa/2 |y|^2  over a classifier's parameters (see CleanModel). The encoders
-/// `linear` and `bag` are solved with L-BFGS from zero (at most 60 iterations, all rows at once); the others are
-/// trained with Adam on shuffled batches, with a step size that falls to zero on a cosine. Deterministic.
+/// Minimizes  sum_i w_i loss_i(y) + kappa/2 |y|^2  over a classifier's parameters (see CleanModel). Linear encoders are solved (see
+/// `fit_linear`) on the CPU; the others are trained with Adam on shuffled batches, with a step size that falls to zero on a cosine.
+/// Deterministic.
 /// @param classes int64 [all rows]
 std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
                                       const WeightedRows& rows, const WeightedFitOptions& options);

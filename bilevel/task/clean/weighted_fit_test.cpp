@@ -35,7 +35,7 @@ Data make_data() {
 }
 
 WeightedFitOptions options_of(const std::string& encoder) {
-  WeightedFitOptions options{.network = {.encoder = encoder, .outputs = kClasses}, .l2 = 0.5, .seed = 3};
+  WeightedFitOptions options{.network = {.encoder = encoder, .outputs = kClasses}, .l2 = {0.5}, .seed = 3};
   if (encoder == "mlp") {
     options.network.set = {{"hidden", 8}, {"layers", 1}, {"dropout", 0.2}};
     options.epochs = 60;
@@ -97,7 +97,7 @@ TEST(WeightedFit, AWeightCountsLikeCopiesAndZeroLikeAbsence) {
             2e-3);
   // Twice all weights and twice the penalty is the same problem.
   WeightedFitOptions doubled = options;
-  doubled.l2 *= 2;
+  doubled.l2 = {2 * options.l2.front()};
   EXPECT_LT(distance(*fit_weighted(data.inputs, data.classes, all_of(data, 2), doubled),
                      *fit_weighted(data.inputs, data.classes, all_of(data), options)),
             2e-3);

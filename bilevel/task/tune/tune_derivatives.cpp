@@ -34,7 +34,7 @@ struct TunedDerivatives : Derivatives {
     LinearLoss weighted = loss.rows;
     if (loss.class_shares.defined()) {
       weighted.unit_of = weighted.targets;
-      weighted.squashed = false;
+      weighted.weight = RowWeight::plain;
     }
     rows = derivatives_of(weighted)();
   }

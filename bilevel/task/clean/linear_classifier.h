@@ -1,0 +1,35 @@
+// Linear classifiers as the loops of glm see them.
+#pragma once
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "bilevel/glm/linear_loss.h"
+#include "bilevel/model/network.h"
+#include "bilevel/task/inputs.h"
+
+namespace bilevel {
+
+/// The cross-entropy of W'a + b for all rows of some inputs, with the strengths of x: the weights of input j have exp(x_u) with
+/// u = block_of[j], the biases the first. Of two classes one output is enough, the log odds v'a + c of the second: with W = (-v, v)/2 the
+/// loss is the same and |W|^2 half of |v|^2.
+/// Computes in LibTorch's default dtype, on the CPU.
+/// @param classes int64 [rows], 0 ... count - 1
+/// @param block_of int64 [width]; undefined: all are of block 0
+LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Tensor& classes, int64_t count,
+                           const torch::Tensor& block_of);
+
+/// The x_u at which `classifier_loss`, a mean over `rows` rows, has a penalty of kappa/2 |W|^2 / rows, [blocks]. A kappa below
+/// 1e-6 is taken as that: x is finite.
+torch::Tensor log_strengths(const std::vector<double>& kappas, int64_t rows, int64_t classes);
+/// The kappas back.
+std::vector<double> kappas_of(const torch::Tensor& log_strengths, int64_t rows, int64_t classes);
+
+/// Numbers of y.
+int64_t classifier_size(int64_t width, int64_t classes);
+/// Gives a network that is a linear map the parameters y.
+void set_classifier(Network& network, const torch::Tensor& y);
+
+}  // namespace bilevel
