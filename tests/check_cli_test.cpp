@@ -123,16 +123,19 @@ TEST(CheckCommand, ChecksTheAucTask) {
 
 TEST(CheckCommand, ChecksTheOtherJobs) {
   TemporaryFolder folder;
-  std::string csv = "a,b,class\n";
   std::mt19937_64 random(3);
   std::normal_distribution<double> normal;
-  for (int row = 0; row < 120; ++row) {
-    const int shift = row % 3;
-    csv += std::to_string(normal(random) + shift) + "," + std::to_string(normal(random)) + ",c" +
-           std::to_string(shift) + "\n";
-  }
-  const std::string train = folder.write("train.csv", csv);
-  const Arguments cases[] = {{"clean", "--train", train},
+  const auto file_of = [&](const char* name, int rows) {
+    std::string csv = "a,b,class\n";
+    for (int row = 0; row < rows; ++row) {
+      const int shift = row % 3;
+      csv += std::to_string(normal(random) + shift) + "," + std::to_string(normal(random)) + ",c" +
+             std::to_string(shift) + "\n";
+    }
+    return folder.write(name, csv);
+  };
+  const std::string train = file_of("train.csv", 120);
+  const Arguments cases[] = {{"clean", "--train", train, "--trusted", file_of("trusted.csv", 30)},
                              {"tune", "--train", train, "--tune", "l2"},
                              {"meta", "--data", train, "--valid", train, "--test", train, "--shots", "2",
                               "--queries", "2", "--episodes", "40", "--hidden", "4"}};

@@ -38,11 +38,12 @@ inline nlohmann::json parts_of(const std::string& job) {
 
 /// Rows of two columns and a text, with eight classes that a linear map can tell for the most part; columns class, text, a
 /// and b.
-inline std::string rows_of_eight_classes(int rows = 160) {
+/// @param shift moves the columns a and b
+inline std::string rows_of_eight_classes(int rows = 160, double shift = 0) {
   const char* const classes[] = {"spam", "ham", "news", "chat", "work", "home", "food", "sport"};
   std::string table = "class,text,a,b\n";
   for (int i = 0; i < rows; ++i) {
-    const double angle = 0.785 * (i % 8), noise = 0.01 * (i * 37 % 53);
+    const double angle = 0.785 * (i % 8), noise = 0.01 * (i * 37 % 53) + shift;
     table += std::string(classes[i % 8]) + ",words of " + classes[i % 8] + "," +
              std::to_string(std::cos(angle) + noise) + "," + std::to_string(std::sin(angle) - noise) + "\n";
   }

@@ -37,13 +37,13 @@ class OwnSolver : public ::testing::Test {
   }
 
   /// 120 rows of two columns in six classes.
-  std::string table() const {
+  std::string table(const std::string& name = "table.csv", double shift = 0) const {
     std::string text = "a,b,label\n";
     for (int i = 0; i < 120; ++i) {
-      text += std::to_string(i % 6 + 0.01 * i) + "," + std::to_string((i * 7) % 11) + ",c" +
+      text += std::to_string(i % 6 + 0.01 * i + shift) + "," + std::to_string((i * 7) % 11) + ",c" +
               std::to_string(i % 6) + "\n";
     }
-    return folder_.write("table.csv", text);
+    return folder_.write(name, text);
   }
 
   /// The step size on x of a finished run of the job.
@@ -80,7 +80,7 @@ TEST_F(OwnSolver, IsCompared) {
 }
 
 TEST_F(OwnSolver, GetsTheJobsStepSizesByHowItMoves) {
-  const Json clean{{"baselines", false}};
+  const Json clean{{"baselines", false}, {"trusted", table("trusted.csv", 0.003)}};
   EXPECT_EQ(step_of("clean", clean, "own-adaptive"), step_of("clean", clean, "adambo"));
   EXPECT_EQ(step_of("clean", clean, "own-normalized"), step_of("clean", clean, "slip"));
   const Json tune{{"baseline_passes", 0}, {"encoder", "mlp"}};

@@ -28,6 +28,7 @@
 #include "bilevel/task/clean/odd_rows.h"
 #include "bilevel/task/job/boosting.h"
 #include "bilevel/task/job/explanation.h"
+#include "bilevel/task/job/job_report.h"
 #include "bilevel/task/job/saved_model.h"
 
 namespace bilevel {
@@ -77,6 +78,10 @@ Json learned(const Weighing& setup, const Cleaned& cleaned) {
   const std::vector<std::string>& blocks = setup.inputs().blocks;
   for (size_t b = 0; b < blocks.size(); ++b) result["l2"][blocks[b]] = both(first.l2[b], last.l2[b]);
   if (!setup.trusted().empty()) result["trusted_weight"] = both(first.trusted, last.trusted);
+  if (cleaned.best_step)
+    result["gain"] = {{"trusted_loss", cleaned.gain.first},
+                      {"standard_error", cleaned.gain.second},
+                      {"taken", cleaned.takes_learned}};
   for (size_t u = 0; u < last.of_units.size(); ++u)
     result["weights"][setup.unit_names()[u]] = last.of_units[u];
   return result;

@@ -60,8 +60,12 @@ std::string learned_text(const CleanSetup& setup, const Cleaned& cleaned) {
   std::vector<std::string> strengths;
   for (size_t b = 0; b < cleaned.strengths.l2.size(); ++b)
     strengths.push_back(fmt::format("{:.2g} of {}", cleaned.strengths.l2[b], setup.inputs().blocks[b]));
-  return fmt::format("learned from the trusted rows: L2 strength {}; a trusted row counts {:.2g}",
-                     fmt::join(strengths, ", "), cleaned.strengths.trusted);
+  return fmt::format(
+      "{}: L2 strength {}; a trusted row counts {:.2g}",
+      cleaned.takes_learned
+          ? "learned from the trusted rows"
+          : "what was learned is not told from the start by the trusted rows, and the start is kept",
+      fmt::join(strengths, ", "), cleaned.strengths.trusted);
 }
 
 }  // namespace bilevel

@@ -8,7 +8,7 @@
 
 namespace bilevel {
 
-/// Draws them and writes accuracy.svg, weights.svg and loss.svg.
+/// Draws them and writes weights.svg and, of a bilevel run, loss.svg.
 std::vector<Figure> clean_figures(const CleanSetup& setup, const Cleaned& cleaned);
 
 /// What the bilevel run learned, in a line for a person; empty without one.

@@ -117,6 +117,8 @@ class Cleaning {
       if (outcome == nullptr) return false;
       result_.best_step = outcome->chosen_step;
       result_.strengths = strengths_from(answer.at("strengths"));
+      result_.gain = {answer.at("gain"), answer.at("standard_error")};
+      result_.takes_learned = answer.at("taken");
       return true;
     });
   }

@@ -22,6 +22,8 @@ struct Cleaned {
   torch::Tensor weights;
   std::shared_ptr<Network> model;
   FitStrengths strengths;            ///< learned, or those of the start
+  std::pair<double, double> gain;    ///< `Settled::gain` and its standard error
+  bool takes_learned = false;        ///< whether `strengths` are the learned ones
   std::optional<int64_t> best_step;  ///< of the bilevel run, where there was one
   nlohmann::ordered_json baselines;  ///< null where they are not asked for
   /// How much more of the test rows the cleaned model gets right than each baseline; empty without test file or baselines.

@@ -16,6 +16,8 @@
 namespace bilevel {
 namespace {
 
+constexpr int kBetaSteps = 60;  // factors of logits from exp(-3) to exp(3)
+constexpr double kBetaStep = 0.05;
 constexpr double kPriorVariance = 2;  // of x: within a factor exp(sqrt(2)) of the start with probability 0.68
 
 /// [folds, rows]: 1 where the row is one of `rows`, and of fold k (`own`) or of another one.
@@ -72,37 +74,52 @@ CleanModel::CleanModel(CleanData data, const NetworkOptions& options, const FitS
   for (int64_t k = 0; k < folds; ++k) y_.push_back(torch::zeros({size}).requires_grad_());
 }
 
-Problem CleanModel::problem(int64_t batch_size) const {
+BatchSource CleanModel::lower_batches(int64_t batch_size) const {
   std::vector<int64_t> both = data_.train;
   both.insert(both.end(), data_.trusted.begin(), data_.trusted.end());
-  const auto set = data_set(data_.inputs.inputs, data_.classes);
-  const BatchSource upper(set, data_.upper, {.batch_size = batch_size}),
-      lower(set, both, {.batch_size = batch_size});
+  return {data_set(data_.inputs.inputs, data_.classes), both, {.batch_size = batch_size}};
+}
+
+Problem CleanModel::problem(int64_t batch_size) const {
+  const BatchSource lower = lower_batches(batch_size),
+                    upper(lower.data(), data_.upper, {.batch_size = batch_size});
   return linear() ? linear_problem(upper, lower) : network_problem(upper, lower);
 }
 
-Problem CleanModel::linear_problem(const BatchSource& upper, const BatchSource& lower) const {
+std::vector<LinearLoss> CleanModel::lower_losses() const {
   LinearLoss loss = classifier_loss(data_.inputs.inputs, data_.inputs.shape.width, data_.classes, data_.count,
                                     data_.block_of);
+  std::vector<LinearLoss> losses;
+  for (int64_t k = 0; k < folds(); ++k) {
+    loss.row_weights = row_weights_[k];
+    loss.unit_of = unit_of_[k];
+    losses.push_back(loss);
+  }
+  return losses;
+}
+
+void CleanModel::solve(const std::vector<LinearLoss>& losses, const Batch& all,
+                       const torch::Tensor& x) const {
+  const torch::NoGradGuard no_grad;
+  for (size_t k = 0; k < y_.size(); ++k) {
+    torch::Tensor y = y_[k];
+    y.copy_(fit_linear(losses[k], all, x, y.detach()));
+  }
+}
+
+Problem CleanModel::linear_problem(const BatchSource& upper, const BatchSource& lower) const {
   const torch::Tensor judging = members(data_.upper, data_.fold_of, folds(), /*own=*/true);
-  FoldedLoss f, g;
+  FoldedLoss f, g{.parts = lower_losses()};
   f.scale = blocks_ + 1;
   f.centre = start_;
   f.precision = 1 / (kPriorVariance * static_cast<double>(upper.size()));
   for (int64_t k = 0; k < folds(); ++k) {
-    loss.row_weights = row_weights_[k];
-    loss.unit_of = unit_of_[k];
-    g.parts.push_back(loss);
-    LinearLoss judged = loss;
+    LinearLoss judged = g.parts[static_cast<size_t>(k)];
     judged.row_weights = judging[k];
     judged.unit_of = judged.strength_of = torch::Tensor();
     f.parts.push_back(judged);
   }
-  const torch::NoGradGuard no_grad;
-  for (size_t k = 0; k < y_.size(); ++k) {
-    torch::Tensor y = y_[k];
-    y.copy_(fit_linear(g.parts[k], lower.all(), start_, torch::zeros_like(y)));
-  }
+  solve(g.parts, lower.all(), start_);
   ParameterList classifiers;
   for (size_t k = 0; k < y_.size(); ++k)
     classifiers.add(fmt::format("classifier without fold {}", k + 1), y_[k]);
@@ -188,6 +205,20 @@ torch::Tensor CleanModel::probabilities(const std::vector<int64_t>& rows) const 
         probabilities_of(*networks_[static_cast<size_t>(k)], data_.inputs.inputs, held, device_));
   }
   return result;
+}
+
+torch::Tensor CleanModel::judging_losses(const torch::Tensor& x) const {
+  if (linear()) solve(lower_losses(), lower_batches(1).all(), x.detach());
+  const torch::Tensor logits = probabilities(data_.upper).clamp_min(1e-12).log();
+  const torch::Tensor classes =
+      data_.classes.index_select(0, torch::tensor(data_.upper, torch::kInt64)).unsqueeze(1);
+  torch::Tensor best;
+  for (int step = -kBetaSteps; step <= kBetaSteps; ++step) {
+    const torch::Tensor losses =
+        -torch::log_softmax(std::exp(kBetaStep * step) * logits, 1).gather(1, classes).squeeze(1);
+    if (!best.defined() || losses.mean().item<double>() < best.mean().item<double>()) best = losses;
+  }
+  return best;
 }
 
 }  // namespace bilevel

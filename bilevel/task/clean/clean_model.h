@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "bilevel/glm/linear_loss.h"
 #include "bilevel/model/network.h"
 #include "bilevel/problem/problem.h"
 #include "bilevel/task/job/job_data.h"
@@ -62,11 +63,21 @@ class CleanModel {
   /// float64 [rows, classes]: probabilities of rows of the lower level, each by the classifier without its fold.
   torch::Tensor probabilities(const std::vector<int64_t>& rows) const;
 
+  /// float64 [upper]: what f is the mean of, without its prior, with y*(x) of a linear map (the networks as they are otherwise) and the best
+  /// beta for it. Moves y.
+  torch::Tensor judging_losses(const torch::Tensor& x) const;
+  const torch::Tensor& start() const { return start_; }
+
   bool linear() const { return networks_.front()->is_linear_map(); }
   /// That of the first fold.
   const std::shared_ptr<Network>& network() const { return networks_.front(); }
 
  private:
+  BatchSource lower_batches(int64_t batch_size) const;
+  /// g_k of each fold.
+  std::vector<LinearLoss> lower_losses() const;
+  /// y <- y*(x), from where it is.
+  void solve(const std::vector<LinearLoss>& losses, const Batch& all, const torch::Tensor& x) const;
   Problem linear_problem(const BatchSource& upper, const BatchSource& lower) const;
   Problem network_problem(const BatchSource& upper, const BatchSource& lower) const;
   int64_t folds() const { return static_cast<int64_t>(networks_.size()); }

@@ -9,7 +9,7 @@
 
 namespace bilevel {
 
-/// Writes accuracy.svg, weights.svg, loss.svg and report.html. @param summary the object of `--json`
+/// Writes weights.svg, loss.svg and report.html. @param summary the object of `--json`
 void write_clean_report(const CleanSetup& setup, const Cleaned& cleaned,
                         const nlohmann::ordered_json& summary);
 

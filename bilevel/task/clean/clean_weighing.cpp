@@ -4,6 +4,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "bilevel/core/error.h"
@@ -200,6 +201,18 @@ const PassOutcome* Weighing::learn(const CleanModel& model, Passes& passes) {
   });
 }
 
+Settled Weighing::settle(const CleanModel& model, const torch::Tensor& learned) const {
+  const torch::Tensor gains = model.judging_losses(model.start()) - model.judging_losses(learned);
+  Settled settled{.strengths = model.strengths(learned), .gain = gains.mean().item<double>()};
+  if (gains.numel() > 1) {
+    settled.standard_error = gains.std().item<double>() / std::sqrt(static_cast<double>(gains.numel()));
+  }
+  const bool asked = !model.linear() || !unit_names_.empty();
+  settled.taken = asked || settled.gain > settled.standard_error;
+  if (!settled.taken) settled.strengths = first_strengths();
+  return settled;
+}
+
 namespace {
 
 class CleanAttempt : public Attempt {
@@ -232,6 +245,8 @@ class CleanAttempt : public Attempt {
 }  // namespace
 
 void Weighing::prepare_contest() {
+  if (trusted().empty())
+    throw InputError("--trusted FILE is needed: the problem that is solved is what trusted rows judge");
   const auto count = static_cast<int64_t>(trusted().size());
   if (count < kFewTrusted) {
     throw InputError(

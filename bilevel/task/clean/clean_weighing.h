@@ -34,6 +34,15 @@ struct Opinion {
   torch::Tensor predicted;  ///< int64 [train]: the class by classifiers that have not seen the row
 };
 
+/// What comes of the bilevel run: what was learned, where it is better than its start on the rows that judge.
+struct Settled {
+  FitStrengths strengths;
+  double gain =
+      0;  ///< by how much the mean loss on the trusted rows is lower than at the start, each by the classifier without its fold
+  double standard_error = 0;  ///< of that, over the rows
+  bool taken = true;          ///< whether `strengths` are the learned ones, not those of the start
+};
+
 /// The folds, the opinions and the bilevel run. As a contest the bilevel run, from the opinions; 30 % of the trusted rows then do not
 /// judge: solvers are ranked by the loss on these, tuned by that on the others.
 class Weighing : public CleanSetup {
@@ -65,6 +74,8 @@ class Weighing : public CleanSetup {
   ProblemTraits traits(const Problem& problem) const;
   /// The bilevel run. Its outcome has the learned x; null when it came to none.
   const PassOutcome* learn(const CleanModel& model, Passes& passes);
+  /// What was learned where it gains more than one standard error, or where units were asked for; else the start.
+  Settled settle(const CleanModel& model, const torch::Tensor& learned) const;
   CleanCosts costs() const;
   /// Of a fit to so many rows.
   double fit_cost(int64_t rows) const;

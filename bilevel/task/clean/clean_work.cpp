@@ -45,7 +45,12 @@ Json answer_of_learning(Weighing& setup, const Part& work) {
   const CleanModel model = setup.model(opinions, setup.trusted(), setup.options().seed);
   const PassOutcome* outcome = setup.learn(model, passes);
   Json answer = answer_of(passes);
-  if (outcome != nullptr) answer["strengths"] = to_json(model.strengths(outcome->upper));
+  if (outcome == nullptr) return answer;
+  const Settled settled = setup.settle(model, outcome->upper);
+  answer["strengths"] = to_json(settled.strengths);
+  answer["gain"] = settled.gain;
+  answer["standard_error"] = settled.standard_error;
+  answer["taken"] = settled.taken;
   return answer;
 }
 
