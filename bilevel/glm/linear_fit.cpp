@@ -2,8 +2,6 @@
 
 #include <torch/optim/lbfgs.h>
 
-#include <algorithm>
-
 namespace bilevel {
 
 torch::Tensor fit_linear(const LinearLoss& loss, const Batch& batch, const torch::Tensor& x,

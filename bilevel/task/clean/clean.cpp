@@ -1,6 +1,6 @@
 // The job behind `bilevel clean`: from files to weights, a cleaned model, its figures and a report, in one folder.
 //
-// Options: CleanOptions. A run writes options.json and a checkpoint of each bilevel run, and at the end trace.jsonl,
+// Options: CleanOptions. A run writes options.json and a checkpoint of the bilevel run, and at the end trace.jsonl,
 // summary.json, weights.tsv, suspicious.tsv, cleaned.<format>, odd_rows.tsv, explain.tsv, model.safetensors, model.json, predictions.tsv (with a test file),
 // weights.svg, loss.svg, report.html. `predict` is `predict_classes`.
 //

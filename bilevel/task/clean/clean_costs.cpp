@@ -13,7 +13,7 @@ CleanCosts Weighing::costs() const {
   const auto rows = static_cast<int64_t>(train().size() + trusted().size());
   const int64_t of_part = rows * (kFolds - 1) / kFolds;
   const double within = (kFolds - 1) * fit_cost(rows * (kFolds - 2) / kFolds);
-  CleanCosts costs{.opinion = 2 * within, .weights = within, .fit = fit_cost(of_part)};
+  CleanCosts costs{.opinion = kOpinionRounds * within, .weights = within, .fit = fit_cost(of_part)};
   if (!learns()) return costs;
   const auto method = solver(o_.solver);
   assign(*method, o_.set);

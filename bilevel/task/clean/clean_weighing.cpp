@@ -18,8 +18,7 @@ namespace {
 
 constexpr double kJudging =
     0.7;  // share of the trusted rows that judge in a contest; the others rank the solvers
-constexpr int64_t kOpinionRounds = 2;  // a third changes little
-constexpr int64_t kFewTrusted = 10;    // with fewer there is no contest
+constexpr int64_t kFewTrusted = 10;  // with fewer there is no contest
 
 }  // namespace
 

@@ -11,6 +11,7 @@
 namespace bilevel {
 
 inline constexpr int64_t kFolds = 4;
+inline constexpr int64_t kOpinionRounds = 2;    ///< of `Weighing::opinion`; one less found wrong labels worse
 inline constexpr const char* kLearn = "learn";  ///< the part, and pass, of the bilevel run
 
 /// What the work costs, in the order in which it is done; see costs.h.
