@@ -86,7 +86,7 @@ class Run:
         words = [str(word) for word in words]
         self._remember(["bilevel", *words])
         added = [] if words[0] in ("bench", "check", "list", "data") else ["--quiet"]
-        threaded = words[0] in ("auc", "clean", "tune", "meta", "solve") or words[:2] == ["compare", "auc"]
+        threaded = words[0] in ("auc", "clean", "tune", "meta", "mix", "solve") or words[:2] == ["compare", "auc"]
         if threaded and "--threads" not in words:
             added += ["--threads", "1"]
         if words[0] == "compare" and "--jobs" not in words:

@@ -16,6 +16,7 @@ inline nlohmann::json needs_of(const std::string& job) {
   if (job == "auc") return {{"positive", "spam"}};
   if (job == "clean") return {{"baselines", false}};
   if (job == "tune") return {{"baseline_passes", 0}};
+  if (job == "mix") return {{"baselines", false}, {"intervals", false}};
   if (job == "meta") {
     return {{"ways", 2},
             {"shots", 1},
@@ -32,6 +33,7 @@ inline nlohmann::json needs_of(const std::string& job) {
 inline nlohmann::json parts_of(const std::string& job) {
   if (job == "clean") return {{"baselines", true}, {"inject_noise", 0.1}};
   if (job == "tune") return {{"baseline_passes", 2}};
+  if (job == "mix") return {{"baselines", true}, {"intervals", true}};
   if (job == "meta") return {{"baselines", "nearest-class-mean,logistic-regression,untrained,anil,maml"}};
   return nlohmann::json::object();
 }
@@ -57,6 +59,7 @@ class AllJobs : public testing::TestWithParam<JobEntry> {
     std::unique_ptr<Job> made = GetParam().make();
     const Fields fields = fields_of(*made);
     if (!file.empty()) fields.set(fields.list().front().name, file);
+    if (!file.empty() && fields.find("sources") != nullptr) fields.set("sources", {file});
     fields.from_json(needs_of(GetParam().name));
     fields.from_json(more);
     return made;

@@ -56,7 +56,7 @@ void add_generate(CLI::App& data, Body& body) {
   };
   auto given = std::make_shared<Given>();
   CLI::App* c = data.add_subcommand("generate", "a data set whose truth is known, to try a job on");
-  c->add_option("kind", given->options.kind, "cleaning, tuning, meta or imbalanced")
+  c->add_option("kind", given->options.kind, "cleaning, tuning, mixing, meta or imbalanced")
       ->required()
       ->type_name("KIND");
   c->add_option("--out", given->out, "new folder for the files; truth.tsv holds the truth")

@@ -59,6 +59,7 @@ class LinearDerivatives : public Derivatives {
       strength_of = loss.strength_of.const_data_ptr<int64_t>();
       most_strength_ = loss.strength_of.max().item<int64_t>();
     }
+    if (loss.strength_factor.defined()) factor_of = loss.strength_factor.const_data_ptr<T>();
     targets = loss.targets.const_data_ptr<T>();
     constant_ = std::make_shared<Strengths>(
         Strengths{.x = {},
@@ -86,14 +87,17 @@ class LinearDerivatives : public Derivatives {
     made->exp_x.resize(size);
     for (size_t u = 0; u < size; ++u) made->exp_x[u] = std::exp(value[u]);
     for (size_t j = 0; j < made->s.size(); ++j) {
-      if (strength_of[j] >= 0) made->s[j] += made->exp_x[static_cast<size_t>(strength_of[j])];
+      if (strength_of[j] >= 0) made->s[j] += factor(j) * made->exp_x[static_cast<size_t>(strength_of[j])];
     }
     return last_ = made;
   }
 
+  /// Of the learned strength of y_j.
+  T factor(size_t j) const { return factor_of != nullptr ? factor_of[j] : T{1}; }
+
   const LinearLoss loss;
   const int64_t *unit_of = nullptr, *strength_of = nullptr;  // null: none
-  const T *targets, *row_weights = nullptr;
+  const T *targets, *row_weights = nullptr, *factor_of = nullptr;  // null: ones
   const std::shared_ptr<Buffers<T>> buffers = std::make_shared<Buffers<T>>();
 
  private:
@@ -114,6 +118,8 @@ class LinearDerivatives : public Derivatives {
       needs(of.row_weights, of.rows.count(), "row_weights", torch::CppTypeToScalarType<T>::value);
     if (of.unit_of.defined()) needs(of.unit_of, of.rows.count(), "unit_of", torch::kInt64);
     if (of.strength_of.defined()) needs(of.strength_of, size_of(of), "strength_of", torch::kInt64);
+    if (of.strength_factor.defined())
+      needs(of.strength_factor, size_of(of), "strength_factor", torch::CppTypeToScalarType<T>::value);
     return of;
   }
 
@@ -352,7 +358,9 @@ class LinearPoint : public PointDerivatives {
   void add_strength_products(const T* v, T scale, T* out) const {
     const int64_t* of = level_.strength_of;
     for (int64_t j = 0; of != nullptr && j < size(); ++j) {
-      if (of[j] >= 0) out[of[j]] += scale * kept_->exp_x[static_cast<size_t>(of[j])] * y_[j] * v[j];
+      if (of[j] < 0) continue;
+      const T strength = level_.factor(static_cast<size_t>(j)) * kept_->exp_x[static_cast<size_t>(of[j])];
+      out[of[j]] += scale * strength * y_[j] * v[j];
     }
   }
 
@@ -424,7 +432,8 @@ torch::Tensor LinearLoss::value(const Batch& batch, const torch::Tensor& x, cons
   if (strength != 0) sum = sum + strength / 2 * y.square().sum();
   if (!strength_of.defined()) return sum;
   const torch::Tensor learned = (strength_of >= 0).nonzero().squeeze(1);
-  const torch::Tensor strengths = x.index_select(0, strength_of.index_select(0, learned)).exp();
+  torch::Tensor strengths = x.index_select(0, strength_of.index_select(0, learned)).exp();
+  if (strength_factor.defined()) strengths = strengths * strength_factor.index_select(0, learned);
   return sum + (strengths * y.index_select(0, learned).square()).sum() / 2;
 }
 

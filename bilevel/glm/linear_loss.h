@@ -19,7 +19,7 @@ enum class RowWeight { sigmoid, plain, exponential };
 ///
 /// over the rows i of a batch: a_i the features, t_i the target, c_i `Batch::weights` (1 where there are none). y is W [width,
 /// k] (row by row) and then, with `bias`, b [k]. w_i is row_weights[i], times what `weight` makes of x_u with u = unit_of[i] >= 0; s_j is
-/// `strength`, and with strength_of[j] = u >= 0 exp(x_u) is added.
+/// `strength`, and with strength_of[j] = u >= 0 `strength_factor`[j] exp(x_u) is added.
 struct LinearLoss {
   DesignRows rows;        ///< of the whole data set: a batch's rows are looked up by their numbers
   torch::Tensor targets;  ///< [n], see RowLoss
@@ -29,8 +29,9 @@ struct LinearLoss {
   torch::Tensor row_weights = {};  ///< [n]; undefined: 1
   torch::Tensor unit_of = {};      ///< int64 [n], -1: x says nothing of the row's weight; undefined: of none
   RowWeight weight = RowWeight::sigmoid;
-  double strength = 0;             ///< of all of y
-  torch::Tensor strength_of = {};  ///< int64 [dim y]; undefined: no strength is learned
+  double strength = 0;                 ///< of all of y
+  torch::Tensor strength_of = {};      ///< int64 [dim y]; undefined: no strength is learned
+  torch::Tensor strength_factor = {};  ///< [dim y], >= 0; undefined: ones
 
   /// L on a batch, with its graph in x and y: what the derivatives are checked against. Flat x, y.
   torch::Tensor value(const Batch& batch, const torch::Tensor& x, const torch::Tensor& y) const;

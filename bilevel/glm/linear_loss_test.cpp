@@ -61,6 +61,7 @@ class LinearLossTest : public testing::TestWithParam<Form> {
       loss.unit_of = torch::randint(7, {kRows}, torch::kInt64);  // several rows have one weight
     else
       loss.strength_of = torch::randint(-1, 7, {size}, torch::kInt64);
+    if (!f.units && f.bias) loss.strength_factor = torch::rand({size}, torch::kFloat64);
     x = torch::randn({7}, torch::kFloat64).requires_grad_();
     y = torch::randn({size}, torch::kFloat64).requires_grad_();
     v = torch::randn({size}, torch::kFloat64);

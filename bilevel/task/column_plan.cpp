@@ -69,10 +69,9 @@ class ColumnPlanner {
     if (!choice_.label.empty()) label_ = table_.column(choice_.label);
     mark(choice_.texts, ColumnUse::text);
     for (const size_t i : mark(choice_.features, ColumnUse::feature)) listed_.push_back(i);
-    for (const std::string& name : choice_.excluded) {
-      const size_t i = table_.column(name);
-      if (i == label_) refuse_label("groups or domains", name);
-      uses_[i] = ColumnUse::other;
+    for (const std::string& name : choice_.excluded) exclude(table_.column(name), name);
+    for (const std::string& name : choice_.excluded_if_there) {
+      if (const auto i = table_.find_column(name)) exclude(*i, name);
     }
     if (label_) uses_[*label_] = ColumnUse::label;
     for (const std::string& name : choice_.drop) drop(name);
@@ -83,6 +82,11 @@ class ColumnPlanner {
       const bool read = uses_[i] ? *uses_[i] == ColumnUse::feature : !reads_texts && choice_.features.empty();
       if (!read) wishes_[i] = ColumnWish::unread;
     }
+  }
+
+  void exclude(size_t column, const std::string& name) {
+    if (column == label_) refuse_label("groups or domains", name);
+    uses_[column] = ColumnUse::other;
   }
 
   void drop(const std::string& name) {

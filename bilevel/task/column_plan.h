@@ -17,6 +17,7 @@ struct ColumnChoice {
   std::vector<std::string> texts;     ///< read as texts: then nothing else is a feature
   std::string label;                  ///< empty: none
   std::vector<std::string> excluded;  ///< serve something else (groups, domains)
+  std::vector<std::string> excluded_if_there = {};  ///< likewise, of which this table may have none
 };
 
 /// The median number of words from which a text beside other columns is not taken for a name or an address.

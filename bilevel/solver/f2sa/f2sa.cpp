@@ -55,8 +55,13 @@ void F2SAOptions::fields(Fields& f) {
       .search(1e-3, 1);
   f.integer("lower_steps", lower_steps, kAtLeastOne, "steps on y an iteration, and on its copy w")
       .search(1, 20);
+  f.number("penalized_rate", penalized_rate, kPositive,
+           "rate at which y follows a moving x, beside w's: its step is this times lower_step_size / (1 + "
+           "multiplier)")
+      .search(0.3, 3);
   f.choice("samples", samples,
            "whether the steps on y and on w have lower samples of their own, or share one");
+  order_field(f, order);
   schedule_fields(f, *this);
 }
 
@@ -83,13 +88,21 @@ void F2SA::lower_step(Oracles& oracles, double lambda) {
   const torch::Tensor direction =
       copy_of(oracles.upper().gradient_in_y(oracles.upper().draw("lower_upper_batches")));
   axpy(lambda, oracles.lower().gradient_in_y(zeta), direction);
-  oracles.y().add(direction, -steps_.lower(k_) / (1 + lambda));
+  oracles.y().add(direction, -options_.penalized_rate * steps_.lower(k_) / (1 + lambda));
 }
 
 StepReport F2SA::iterate(Oracles& oracles) {
   const double lambda = multiplier();
+  const bool first = options_.order == Order::simultaneous;
+  StepReport report;
+  if (first) report = direction(oracles, lambda);
   for (int64_t n = 0; n < options_.lower_steps; ++n) lower_step(oracles, lambda);
+  if (!first) report = direction(oracles, lambda);
+  oracles.upper().move(report.hypergradient, -steps_.upper(k_));  // x_{k+1}
+  return report;
+}
 
+StepReport F2SA::direction(Oracles& oracles, double lambda) {
   const JointGradient f = oracles.upper().gradient(oracles.upper().draw("upper_batches"));
   const Sample zeta = oracles.lower().draw("cross_batches");
   const torch::Tensor at_y = oracles.lower().gradient(zeta).x;
@@ -101,7 +114,6 @@ StepReport F2SA::iterate(Oracles& oracles) {
   const torch::Tensor h = copy_of(f.x);  // + lambda (at_y - at_w)
   axpy(lambda, at_y, h);
   axpy(-lambda, at_w, h);
-  oracles.upper().move(h, -steps_.upper(k_));  // x_{k+1}
   return {.upper_loss = f.value, .hypergradient = h, .linear_residual = {}};
 }
 

@@ -27,6 +27,10 @@
 // - One lower sample serves grad_x G at y and at w: their difference is multiplied by lambda_k, and the noise
 //   that they have in common cancels. The paper draws one for each.
 // - `samples = shared` is a variant that does the same for the steps on y and w.
+// - `order = simultaneous` is a variant in which x reads y and w as they were before the N steps. With it, a constant multiplier
+//   and N = 1 this is the saddle form min over x, y of max over w of f(x, y) + lambda (g(x, y) - g(x, w)), one step of each an
+//   iteration (ScaleBiO, 2024, whose x weighs sources of data). There y and w must follow a moving x equally fast: a y that
+//   lags (`penalized_rate` far from 1) makes x swing in a cycle that ends nowhere.
 #pragma once
 
 #include "bilevel/solver/stepped_solver.h"
@@ -39,6 +43,9 @@ struct F2SAOptions {
   StepSize multiplier = {};        ///< lambda_0; auto: 2 l_f/mu as seen at the start, see above
   double multiplier_growth = 0.1;  ///< added to lambda after each iteration; not used with schedule = paper
   int64_t lower_steps = 10;        ///< N, steps on y and on w an iteration
+  double penalized_rate =
+      1;  ///< y's step is this times eta_y/(1 + lambda); at 1 y follows x as fast as w does
+  Order order = Order::gauss_seidel;       ///< simultaneous: x reads y and w before their steps
   Samples samples = Samples::independent;  ///< whether y and w step with one lower batch
   std::string schedule = "constant";    ///< course of eta_x and, unless it has its own, of eta_y: see Course
   std::string lower_schedule = "same";  ///< course of eta_y
@@ -73,6 +80,8 @@ class F2SA : public SteppedSolver<F2SAOptions> {
   void variables(State& state) override;
   /// One step on w and one on y.
   void lower_step(Oracles& oracles, double lambda);
+  /// That of x at the present x, y and w.
+  StepReport direction(Oracles& oracles, double lambda);
 
   double first_multiplier_ = 1;  // lambda_0
   torch::Tensor w_;

@@ -213,6 +213,77 @@ TEST(F2SA, StartsWhereYHasAMinimumToFollow) {
   EXPECT_LT(end_of({}), 1.5);
 }
 
+/// Two sources with losses (y - m)^2 / 2, m = 0 and 1, weighed by softmax(x); f = (y - 0.3)^2 / 2, so that the weights should be
+/// 0.7 and 0.3 whatever the multiplier.
+struct TwoSources {
+  torch::Tensor x = torch::zeros({2}, torch::kFloat64).requires_grad_(),
+                y = torch::full({1}, 0.5, torch::kFloat64).requires_grad_();
+
+  Problem problem() const {
+    return {.upper = {.parameters = {x},
+                      .loss = [*this](const Batch&) { return 0.5 * (y - 0.3).square().sum(); },
+                      .batches = no_data()},
+            .lower = {.parameters = {y},
+                      .loss =
+                          [*this](const Batch&) {
+                            const torch::Tensor m = torch::tensor({0.0, 1.0}, torch::kFloat64);
+                            return x.softmax(0).dot(0.5 * (y - m).square());
+                          },
+                      .batches = no_data()}};
+  }
+};
+
+F2SAOptions saddle(double multiplier, double upper, double lower, double penalized) {
+  return {.upper_step_size = upper,
+          .lower_step_size = lower,
+          .multiplier = multiplier,
+          .multiplier_growth = 0,
+          .lower_steps = 1,
+          .penalized_rate = penalized * (1 + multiplier) / lower,
+          .order = Order::simultaneous,
+          .samples = Samples::shared};
+}
+
+// Three steps by hand: step sizes 0.1 on w, 0.02 on y, 0.05 on x, lambda = 10.
+TEST(F2SA, TheSaddleFormHasItsGoldenValues) {
+  const TwoSources sources;
+  F2SA solver(saddle(10, 0.05, 0.1, 0.02));
+  const double y[] = {0.496, 0.49288, 0.490396400004}, w[] = {0.5, 0.5, 0.499975000002},
+               x[] = {0, 0.0005, 0.001389999778};
+  const auto compare = [&](const MadeStep& made, Oracles& oracles) {
+    const auto k = static_cast<size_t>(made.step) - 1;
+    EXPECT_NEAR(oracles.y().flat()[0].item<double>(), y[k], 1e-11) << k;
+    EXPECT_NEAR(solver.w()[0].item<double>(), w[k], 1e-11) << k;
+    EXPECT_NEAR(oracles.x().flat()[0].item<double>(), x[k], 1e-11) << k;
+    EXPECT_NEAR(oracles.x().flat()[1].item<double>(), -x[k], 1e-11) << k;
+    return true;
+  };
+  run(sources.problem(), solver, {.max_steps = 3, .callback = compare});
+}
+
+// A y that follows x twice as fast as w does leaves x swinging for ever; equal rates find the weights.
+TEST(F2SA, TheSaddleFormNeedsEqualRates) {
+  const auto swing = [](double lower) {
+    const TwoSources sources;
+    F2SA solver(saddle(100, 0.05, lower, 0.002));
+    double least = 1, most = 0;
+    const auto watch = [&](const MadeStep& made, Oracles& oracles) {
+      if (made.step <= 2000) return true;
+      const double share = oracles.x().flat().softmax(0)[0].item<double>();
+      least = std::min(least, share);
+      most = std::max(most, share);
+      return true;
+    };
+    run(sources.problem(), solver, {.max_steps = 3000, .callback = watch, .trace_every = 3000});
+    return std::pair(least, most);
+  };
+  const auto cycle = swing(0.1), equal = swing(0.202);
+  EXPECT_LT(cycle.first, 0.1);
+  EXPECT_GT(cycle.second, 0.9);
+  EXPECT_NEAR(equal.first, 0.7, 1e-4);
+  EXPECT_NEAR(equal.second, 0.7, 1e-4);
+}
+
 TEST(F2SA, RefusesImpossibleOptions) {
   for (const char* assignment : {"upper_step_size=0", "multiplier=0", "multiplier_growth=-1", "lower_steps=0",
                                  "samples=none", "neumann_terms=3"}) {

@@ -13,17 +13,18 @@ namespace bilevel {
 
 /// What is not given depends on the kind.
 struct GenerateOptions {
-  std::string kind;                     ///< cleaning | tuning | meta | imbalanced
+  std::string kind;                     ///< cleaning | tuning | mixing | meta | imbalanced
   std::optional<int64_t> rows;          ///< training rows; 2,000 (tuning 400, meta 4,000, imbalanced 5,000)
   std::optional<int64_t> test_rows;     ///< as many as training rows (none for meta)
   std::optional<int64_t> trusted_rows;  ///< cleaning only: a tenth of the training rows
-  std::optional<int64_t> valid_rows;    ///< tuning only: half as many as training rows
-  std::optional<int64_t> classes;       ///< 4 (meta 30); cleaning and meta
-  std::optional<int64_t> columns;       ///< numeric columns; 0: a text; 100 for tuning, else 0
-  int64_t relevant = 10;                ///< columns that matter; tuning only
-  int64_t domains = 0;           ///< meta only: >= 2: two classes that show in other words in each domain
-  std::optional<double> noise;   ///< share of training labels that are wrong; 0.3 (tuning 0.05)
-  double positive_share = 0.02;  ///< imbalanced only
+  std::optional<int64_t>
+      valid_rows;  ///< tuning: half as many as training rows; mixing: target rows, twice as many
+  std::optional<int64_t> classes;  ///< 4 (meta 30); cleaning and meta
+  std::optional<int64_t> columns;  ///< numeric columns; 0: a text; 100 for tuning, 6 for mixing, else 0
+  int64_t relevant = 10;           ///< columns that matter; tuning only
+  int64_t domains = 0;             ///< meta only: >= 2: two classes that show in other words in each domain
+  std::optional<double> noise;     ///< share of training labels that are wrong; 0.3 (tuning 0.05)
+  double positive_share = 0.02;    ///< imbalanced only
   uint64_t seed = 0;
 
   /// All but the kind.
@@ -50,6 +51,10 @@ struct GeneratedSet {
 /// - "tuning": train, valid and test.csv with `label` 0 or 1 and standard normal columns. label = 1 with probability
 ///   sigmoid(w x), w_j = +-(0.5 to 1.5) for `relevant` columns drawn at random and 0 for all others; then the share
 ///   `noise` of the training labels is flipped. truth.tsv: `column weight`.
+/// - "mixing": sources.csv with `label` (yes, no), `source` (three, of `rows` rows each) and standard normal columns; target and
+///   test.csv without `source`. Each source labels by weights of its own, w of length 4 in a direction drawn at random: yes with
+///   probability sigmoid(w x). The target's rows are of the sources in shares drawn at random, which are the best weights.
+///   truth.tsv: `source weight`.
 /// - "meta": data.tsv with `label` and `text`. Every class mixes four themes of a stock of 60, so classes never seen
 ///   are new mixtures of known themes. truth.tsv: `class theme words`. With domains: `domain`, `label` (positive,
 ///   negative) and `text`, each (domain, label) a mixture of two themes of the label, one of its own, and

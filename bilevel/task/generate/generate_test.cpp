@@ -66,7 +66,7 @@ double naive_bayes(const Rows& train, const Rows& test) {
 }
 
 TEST(Generate, TheSeedDecidesEverything) {
-  for (const char* kind : {"cleaning", "tuning", "meta", "imbalanced"}) {
+  for (const char* kind : {"cleaning", "tuning", "mixing", "meta", "imbalanced"}) {
     const GenerateOptions options{.kind = kind, .rows = 100, .classes = 3, .seed = 4};
     const GeneratedSet first = generate_data(options), again = generate_data(options);
     GenerateOptions other_seed = options;
@@ -248,13 +248,15 @@ TEST(Generate, RefusesImpossibleNumbers) {
   const auto refused = [](const GenerateOptions& options) {
     return input_error([&] { generate_data(options); });
   };
-  EXPECT_EQ(refused({.kind = "x"}), "unknown kind 'x'; the kinds are cleaning, tuning, meta and imbalanced");
+  EXPECT_EQ(refused({.kind = "x"}),
+            "unknown kind 'x'; the kinds are cleaning, tuning, mixing, meta and imbalanced");
   EXPECT_EQ(refused({.kind = "cleaning", .rows = 5}), "rows = 5: must be >= 20");
   EXPECT_EQ(refused({.kind = "cleaning", .test_rows = 0}), "test_rows = 0: must be >= 1");
   EXPECT_EQ(refused({.kind = "cleaning", .trusted_rows = 0}), "trusted_rows = 0: must be >= 1");
   EXPECT_EQ(refused({.kind = "cleaning", .classes = 21}), "classes = 21: must be 2 to 20");
   EXPECT_EQ(refused({.kind = "cleaning", .noise = 1}), "noise = 1: must be in [0, 1)");
   EXPECT_EQ(refused({.kind = "tuning", .columns = 0}), "columns = 0: must be at least 1 for tuning");
+  EXPECT_EQ(refused({.kind = "mixing", .columns = 1}), "columns = 1: must be at least 2 for mixing");
   EXPECT_EQ(refused({.kind = "tuning", .columns = 5}), "relevant = 10: must be 1 to the number of columns");
   EXPECT_EQ(refused({.kind = "meta", .columns = 5}), "columns = 5: must be 0: meta sets hold texts");
   EXPECT_EQ(refused({.kind = "meta", .domains = 1}), "domains = 1: must be 0, or 2 to 28");

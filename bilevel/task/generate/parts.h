@@ -14,6 +14,7 @@ namespace bilevel {
 /// One kind each, of options that are all given.
 GeneratedSet generate_cleaning(const GenerateOptions& o);
 GeneratedSet generate_tuning(const GenerateOptions& o);
+GeneratedSet generate_mixing(const GenerateOptions& o);
 GeneratedSet generate_meta(const GenerateOptions& o);
 GeneratedSet generate_imbalanced(const GenerateOptions& o);
 

@@ -89,6 +89,86 @@ GeneratedSet generate_tuning(const GenerateOptions& o) {
   return set;
 }
 
+namespace {
+
+constexpr int64_t kMixedSources = 3;
+constexpr double kRuleLength = 4;  // of the weights by which a source labels: 1 row in 8 against the sign
+
+/// What the sources of a mixing set are: how each labels, and its share of the target's rows.
+struct MixedRules {
+  std::vector<std::vector<double>> weights;
+  std::vector<double> shares;
+
+  MixedRules(const GenerateOptions& o, Random& model) : shares(kMixedSources) {
+    double sum = 0;
+    for (double& share : shares) sum += share = 0.5 + model.uniform();
+    for (double& share : shares) share /= sum;
+    for (int64_t s = 0; s < kMixedSources; ++s) {
+      std::vector<double> rule;
+      double norm = 0;
+      for (int64_t i = 0; i < *o.columns; ++i) {
+        rule.push_back(model.normal());
+        norm += rule.back() * rule.back();
+      }
+      for (double& part : rule) part *= kRuleLength / std::sqrt(norm);
+      weights.push_back(std::move(rule));
+    }
+  }
+
+  /// "label,cells" of a row that the source labels.
+  std::string row(int64_t source, const std::string& between, Random& random) const {
+    double score = 0;
+    std::string cells;
+    for (const double weight : weights[static_cast<size_t>(source)]) {
+      const double value = random.normal();
+      score += weight * value;
+      cells += fmt::format(",{:.5g}", value);
+    }
+    return (random.uniform() < 1 / (1 + std::exp(-score)) ? "yes" : "no") + between + cells + "\n";
+  }
+};
+
+}  // namespace
+
+GeneratedSet generate_mixing(const GenerateOptions& o) {
+  Random model(o.seed, "model");
+  const MixedRules rules(o, model);
+  const auto name = [](int64_t source) { return class_name(source, kMixedSources); };
+  const auto mixed = [&](const std::string& file, int64_t rows) {
+    Random random(o.seed, file);
+    std::string content = header_of("label", *o.columns);
+    int64_t source = 0;
+    double due = 0;  // rows of the sources until this one; the shares are exact up to rounding
+    for (int64_t row = 0; row < rows; ++row) {
+      while (source + 1 < kMixedSources &&
+             static_cast<double>(row) + 0.5 >
+                 due + rules.shares[static_cast<size_t>(source)] * static_cast<double>(rows))
+        due += rules.shares[static_cast<size_t>(source++)] * static_cast<double>(rows);
+      content += rules.row(source, "", random);
+    }
+    return GeneratedFile{file + ".csv", content};
+  };
+  Random random(o.seed, "sources");
+  std::string sources = header_of("label,source", *o.columns);
+  std::string truth = "source\tweight\n";
+  for (int64_t s = 0; s < kMixedSources; ++s) {
+    for (int64_t row = 0; row < *o.rows; ++row) sources += rules.row(s, fmt::format(",{}", name(s)), random);
+    truth += fmt::format("{}\t{:.6f}\n", name(s), rules.shares[static_cast<size_t>(s)]);
+  }
+  GeneratedSet set;
+  set.files = {{"sources.csv", sources},
+               mixed("target", *o.valid_rows),
+               mixed("test", *o.test_rows),
+               {"truth.tsv", truth}};
+  set.facts = {{"best weights",
+                fmt::format("{:.3f}, {:.3f}, {:.3f}", rules.shares[0], rules.shares[1], rules.shares[2])}};
+  set.command =
+      "mix --target FOLDER/target.csv --sources FOLDER/sources.csv --source source --test FOLDER/test.csv "
+      "--features all "
+      "--label label";
+  return set;
+}
+
 GeneratedSet generate_meta(const GenerateOptions& o) {
   Random model(o.seed, "model"), random(o.seed, "data");
   const TextWriter writer;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "bilevel/task/job/job_data.h"
 #include "bilevel/task/job/rising_curve.h"
 
 namespace bilevel {
@@ -271,6 +272,13 @@ Calibration fit_temperature(const torch::Tensor& probabilities, const torch::Ten
   const double beta = std::exp((low + high) / 2);
   return {.beta = loss(1) - loss(beta) > kTold ? beta : 1,
           .bias = torch::zeros({probabilities.size(1)}, torch::kFloat64)};
+}
+
+Calibration fit_judged(const torch::Tensor& probabilities, const torch::Tensor& classes, bool by_others) {
+  const auto fewest = torch::bincount(classes, {}, probabilities.size(1)).min().item<int64_t>();
+  if (fewest == 0) return {.bias = torch::zeros({probabilities.size(1)}, torch::kFloat64)};
+  return by_others && fewest >= kFewRows ? fit_curves(probabilities, classes)
+                                         : fit_temperature(probabilities, classes);
 }
 
 }  // namespace bilevel

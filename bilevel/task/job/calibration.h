@@ -61,4 +61,9 @@ Calibration fit_curves(const torch::Tensor& probabilities, const torch::Tensor& 
 /// @param classes int64 [rows]
 Calibration fit_temperature(const torch::Tensor& probabilities, const torch::Tensor& classes);
 
+/// `fit_curves` where models of others predicted the rows (`by_others`) and each class has `kFewRows` at least, since a curve has two
+/// numbers of its own or more; else `fit_temperature`. Where a class has no row nothing tells of it: a bias of zeros.
+/// @param probabilities float64 [rows, classes] @param classes int64 [rows]
+Calibration fit_judged(const torch::Tensor& probabilities, const torch::Tensor& classes, bool by_others);
+
 }  // namespace bilevel

@@ -130,10 +130,7 @@ Calibration calibration_of(const TuneSetup& setup, const TuneModel& model, const
     predicted.push_back(model.probabilities(rows));
   }
   const torch::Tensor classes = classes_at(setup.data().classes, rows), p = torch::cat(predicted);
-  // A curve has at least two numbers of its own.
-  const auto fewest = torch::bincount(classes, {}, p.size(1)).min().item<int64_t>();
-  if (fewest == 0) return {.bias = torch::zeros({p.size(1)}, torch::kFloat64)};  // nothing tells of the class
-  return answers.empty() || fewest < kFewRows ? fit_temperature(p, classes) : fit_curves(p, classes);
+  return fit_judged(p, classes, /*by_others=*/!answers.empty());
 }
 
 }  // namespace bilevel

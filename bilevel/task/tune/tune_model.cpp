@@ -8,6 +8,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/model/sparse.h"
+#include "bilevel/task/job/linear_fit.h"
 #include "bilevel/task/job/passes.h"
 #include "bilevel/task/job/seeded_network.h"
 #include "bilevel/task/tune/tune_derivatives.h"
@@ -17,28 +18,9 @@ namespace {
 
 constexpr double kSmoothingCentre = -4;  // eps = 0.018
 constexpr double kBiasScale = 2;         // 1 / sqrt(1/4), as of a feature that is 1 everywhere
-constexpr size_t kSquaredRows = 65536;   // are gathered at a time
 
 torch::Tensor picked(const torch::Tensor& log_p, const torch::Tensor& classes) {
   return -log_p.gather(1, classes.unsqueeze(1)).squeeze(1);
-}
-
-/// A quarter of the mean square of every feature, [width, 1].
-torch::Tensor quarter_squares(const Inputs& inputs, const std::vector<int64_t>& rows, int64_t width) {
-  torch::Tensor sums;
-  for (size_t first = 0; first < rows.size(); first += kSquaredRows) {
-    const size_t last = std::min(rows.size(), first + kSquaredRows);
-    const std::vector<torch::Tensor> tensors = inputs.gather(
-        {rows.begin() + static_cast<int64_t>(first), rows.begin() + static_cast<int64_t>(last)});
-    const torch::Tensor values =
-        tensors[inputs.kind() == InputKind::dense ? 0 : 1].square().to(torch::get_default_dtype());
-    if (!sums.defined()) sums = torch::zeros({width}, values.options());
-    if (inputs.kind() == InputKind::dense)
-      sums += values.sum(0);
-    else
-      sums.scatter_add_(0, tensors[0], values);
-  }
-  return (0.25 / static_cast<double>(rows.size()) * sums).unsqueeze(1);
 }
 
 }  // namespace
@@ -54,7 +36,8 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, T
   convex_ = encoder_registry().at(options.network.encoder).linear;
   network_ = seeded_network(options.network, shape, options.seed, options.device);
   if (convex_) {
-    squares_ = quarter_squares(data_->inputs, data_->train, shape.width).to(options.device);
+    squares_ =
+        quarter_squares(data_->inputs, data_->train, shape.width).unsqueeze(1).to(options.device);
     const auto zeros = [&](const std::vector<int64_t>& size) {
       return torch::zeros(size, torch::device(options.device)).requires_grad_();
     };

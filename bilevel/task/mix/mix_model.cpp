@@ -1,0 +1,183 @@
+#include "bilevel/task/mix/mix_model.h"
+
+#include <fmt/format.h>
+#include <torch/types.h>
+
+#include <cmath>
+
+#include "bilevel/core/error.h"
+#include "bilevel/core/flat.h"
+#include "bilevel/task/job/linear_fit.h"
+#include "bilevel/task/job/passes.h"
+#include "bilevel/task/job/seeded_network.h"
+
+namespace bilevel {
+namespace {
+
+constexpr double kLeastCurvature = 1e-5;  // of a feature that hardly occurs: its scale stays bounded
+constexpr double kLeastStrength = 1e-9, kMostStrength = 1e4;
+constexpr double kLeastWeight = 1e-12;
+
+/// The matrix with its columns multiplied by `scale`.
+std::vector<torch::Tensor> scaled(const Inputs& inputs, const torch::Tensor& scale) {
+  std::vector<torch::Tensor> matrix = inputs.matrix();
+  if (inputs.kind() == InputKind::dense) return {matrix[0] * scale};
+  matrix[1] = matrix[1] * scale.index_select(0, matrix[0]);
+  return matrix;
+}
+
+torch::Tensor ones_at(const std::vector<int64_t>& rows, torch::Tensor of, int64_t value) {
+  of.index_fill_(0, torch::tensor(rows, torch::kInt64), value);
+  return of;
+}
+
+}  // namespace
+
+void prepare(MixData& data, const std::vector<int64_t>& rows) {
+  data.scale = (quarter_squares(data.inputs, rows, data.shape.width) + kLeastCurvature).rsqrt();
+  data.design = DesignRows(scaled(data.inputs, data.scale), data.shape.width, data.scale.scalar_type());
+  data.targets = torch::tensor(data.classes, torch::kInt64);
+  data.set = data_set(data.inputs, data.targets);
+}
+
+MixModel::MixModel(std::shared_ptr<const MixData> data, MixPlan plan)
+    : data_(std::move(data)), plan_(std::move(plan)) {
+  network_ = seeded_network(plan_.network, data_->shape, 0, torch::kCPU);
+  const size_t target = data_->sources.size();
+  std::vector<std::vector<int64_t>> seen;  // rows of each of the plan's sources
+  std::vector<int64_t> all_target;
+  for (const Fold& fold : plan_.folds) {
+    judged_.insert(judged_.end(), fold.judged.begin(), fold.judged.end());
+    all_target.insert(all_target.end(), fold.others.begin(), fold.others.end());
+  }
+  std::sort(all_target.begin(), all_target.end());
+  all_target.erase(std::unique(all_target.begin(), all_target.end()), all_target.end());
+  for (size_t i = 0; i < plan_.sources.size(); ++i) {
+    const std::vector<int64_t>& rows =
+        plan_.sources[i] == target ? all_target : data_->sources[plan_.sources[i]];
+    if (rows.empty()) throw InputError(fmt::format("source {} has no rows that train", i + 1));
+    rows_.insert(rows_.end(), rows.begin(), rows.end());
+    strata_.insert(strata_.end(), rows.size(), static_cast<int64_t>(i));
+  }
+  lower_ = lower_loss();
+  upper_ = upper_loss();
+  const auto options = torch::TensorOptions(data_->scale.scalar_type());
+  x_ = torch::zeros({sources() + 1}, options).requires_grad_();
+  y_ = torch::zeros({static_cast<int64_t>(plan_.folds.size()) * lower_.model_size()}, options)
+           .requires_grad_();
+}
+
+MixtureLoss MixModel::lower_loss() const {
+  MixtureLoss loss{.rows = {.rows = data_->design,
+                            .targets = data_->targets,
+                            .loss = RowLoss::softmax,
+                            .outputs = plan_.network.outputs,
+                            .bias = true}};
+  const int64_t m = sources(), all = data_->design.count();
+  torch::Tensor source_of = torch::full({all}, m, torch::kInt64);
+  source_of.index_copy_(0, torch::tensor(rows_, torch::kInt64), torch::tensor(strata_, torch::kInt64));
+  for (const Fold& fold : plan_.folds) {
+    const torch::Tensor own = ones_at(fold.judged, source_of.clone(), m);
+    const torch::Tensor counts = torch::bincount(own, {}, m + 1).narrow(0, 0, m).to(torch::kFloat64);
+    const torch::Tensor factors = static_cast<double>(rows_.size()) / counts.clamp_min(1);
+    loss.models.push_back({own, factors.to(data_->scale.scalar_type())});
+  }
+  loss.penalty_factors =
+      data_->scale.square().unsqueeze(1).expand({data_->shape.width, plan_.network.outputs}).reshape({-1});
+  return loss;
+}
+
+MixtureLoss MixModel::upper_loss() const {
+  MixtureLoss loss{.rows = lower_.rows, .weighed = false};
+  const int64_t m = sources();
+  const auto options = torch::TensorOptions(data_->scale.scalar_type());
+  for (const Fold& fold : plan_.folds) {
+    const torch::Tensor none = torch::full({data_->design.count()}, m, torch::kInt64);
+    loss.models.push_back({ones_at(fold.judged, none, 0), torch::ones({m}, options)});
+  }
+  return loss;
+}
+
+Problem MixModel::problem(int64_t batch_size) const {
+  const MixModel model = *this;
+  MixtureLoss upper = upper_;
+  upper.centre =
+      torch::cat({torch::zeros({sources()}, x_.options().requires_grad(false)),
+                  x_.detach().narrow(0, sources(), 1)});  // the strength stays near where it starts
+  upper.prior = 1 / (plan_.spread * plan_.spread * static_cast<double>(judged_.size()));
+  return {
+      .upper = {
+          .parameters = {{"mixture", x_}},
+          .loss = [model, upper](const Batch& batch) { return upper.value(batch, model.x_, model.y_); },
+          .batches = BatchSource(data_->set, judged_, {.batch_size = static_cast<int64_t>(judged_.size())}),
+          .project = [model](const torch::Tensor& flat) { return model.bounded(flat); },
+          .derivatives = derivatives_of(upper)},
+      .lower = {.parameters = {{"classifiers", y_}},
+                .loss = [model](const Batch& batch) { return model.lower_.value(batch, model.x_, model.y_); },
+                .batches = BatchSource(data_->set, rows_, {.batch_size = batch_size}, strata_),
+                .derivatives = derivatives_of(lower_)}};
+}
+
+torch::Tensor MixModel::bounded(const torch::Tensor& x) const {
+  return torch::cat({with_entropy(x.narrow(0, 0, sources()), plan_.entropy_floor),
+                     x.narrow(0, sources(), 1).clamp(std::log(kLeastStrength), std::log(kMostStrength))});
+}
+
+void MixModel::set_x(const torch::Tensor& flat) { set_from_flat({x_}, flat); }
+void MixModel::set_y(const torch::Tensor& flat) { set_from_flat({y_}, flat); }
+
+void MixModel::set(const torch::Tensor& weights, double strength) {
+  const torch::Tensor logits = weights.to(torch::kFloat64).clamp_min(kLeastWeight).log();
+  set_x(torch::cat({logits - logits.mean(), torch::full({1}, std::log(strength), torch::kFloat64)})
+            .to(x_.scalar_type()));
+}
+
+void MixModel::set_strength(double strength) {
+  const torch::NoGradGuard no_grad;
+  x_.narrow(0, sources(), 1).fill_(std::log(strength));
+}
+
+torch::Tensor MixModel::weights() const {
+  return x_.detach().narrow(0, 0, sources()).to(torch::kFloat64).softmax(0);
+}
+
+double MixModel::strength() const { return std::exp(x_.detach()[sources()].item<double>()); }
+
+double MixModel::minimize(int64_t evaluations) {
+  const Batch rows(data_->set, rows_);
+  const std::shared_ptr<Derivatives> own = derivatives_of(lower_)();
+  return minimize_by_lbfgs(
+      y(),
+      [&]() -> std::pair<double, torch::Tensor> {
+        const torch::Tensor flat = y_.detach().clone(), gradient = torch::zeros_like(flat);
+        const std::unique_ptr<PointDerivatives> point = own->at(rows, x_.detach(), flat);
+        point->gradient({}, {&gradient});
+        return {point->value(), gradient};
+      },
+      evaluations);
+}
+
+torch::Tensor MixModel::judged_probabilities() const {
+  std::vector<torch::Tensor> parts;
+  for (size_t k = 0; k < plan_.folds.size(); ++k) parts.push_back(probabilities(plan_.folds[k].judged, k));
+  return torch::cat(parts);
+}
+
+torch::Tensor MixModel::probabilities(const std::vector<int64_t>& rows, size_t model) const {
+  return probabilities_of(*write_network(model), data_->inputs, rows, torch::kCPU);
+}
+
+std::shared_ptr<Network> MixModel::write_network(size_t model) const {
+  const torch::NoGradGuard no_grad;
+  const int64_t size = lower_.model_size(), outputs = plan_.network.outputs;
+  const torch::Tensor own = y_.narrow(0, static_cast<int64_t>(model) * size, size);
+  const torch::Tensor weights = own.narrow(0, 0, size - outputs).view({data_->shape.width, outputs});
+  for (const auto& parameter : network_->named_parameters()) {
+    torch::Tensor target = parameter.value();
+    target.copy_(target.dim() == 2 ? data_->scale.unsqueeze(1) * weights
+                                   : own.narrow(0, size - outputs, outputs));
+  }
+  return network_;
+}
+
+}  // namespace bilevel
