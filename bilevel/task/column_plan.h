@@ -14,9 +14,9 @@ namespace bilevel {
 struct ColumnChoice {
   std::vector<std::string> features;  ///< these alone are features; empty: all but those that are left out
   std::vector<std::string> drop, categorical, numeric;
-  std::vector<std::string> texts;     ///< read as texts: then nothing else is a feature
-  std::string label;                  ///< empty: none
-  std::vector<std::string> excluded;  ///< serve something else (groups, domains)
+  std::vector<std::string> texts;                   ///< read as texts: then nothing else is a feature
+  std::string label;                                ///< empty: none
+  std::vector<std::string> excluded;                ///< serve something else (groups, domains)
   std::vector<std::string> excluded_if_there = {};  ///< likewise, of which this table may have none
 };
 

@@ -22,10 +22,17 @@ constexpr int64_t kFoldsOfTarget = 5;
 constexpr double kStrengths[] = {1, 1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 1e-7};
 constexpr int64_t kLeastBatch = 2048;
 
+/// An adaptive step moves a logit by about its size; the hypergradient in a logit is a share of a loss, some hundredths at most.
+double upper_step(const std::string& solver) {
+  const Movement movement = solver_registry().at(solver).movement;
+  return movement == Movement::adaptive ? 0.1 : movement == Movement::normalized ? 0.3 : 5;
+}
+
 JobDefaults mix_defaults(const std::string& solver, int64_t rows) {
   std::map<std::string, nlohmann::json> options{
-      {"schedule", "cosine"}, {"warm_start_steps", 0}, {"upper_step_size", 0.1}, {"neumann_terms", 20},
-      {"lower_steps", 5},     {"multiplier", 10},      {"multiplier_growth", 0}};
+      {"schedule", "cosine"},  {"warm_start_steps", 0}, {"upper_step_size", upper_step(solver)},
+      {"neumann_terms", 20},   {"lower_steps", 5},      {"multiplier", 10},
+      {"multiplier_growth", 0}};
   // The hypergradient falls while the weights settle: a long memory of its square would stall x.
   if (solver_registry().at(solver).movement == Movement::adaptive) options["second_moment_weight"] = 0.1;
   return {.l2 = 1e-3,
@@ -123,6 +130,15 @@ void MixSetup::take_sources(MixData& data) {
 }
 
 void MixSetup::check_rows() const {
+  std::vector<int64_t> counts(labels_.names.size());
+  for (const int64_t row : target_) ++counts[static_cast<size_t>(labels_.classes[static_cast<size_t>(row)])];
+  for (size_t c = 0; c < counts.size(); ++c) {
+    if (counts[c] < 2)
+      throw InputError(
+          fmt::format("{}: the class '{}' has one row; a class of the target needs at least two, so that one "
+                      "judges what the other trains",
+                      o_.train, labels_.names[c]));
+  }
   if (folds(target_).size() < 2)
     throw InputError(
         fmt::format("{}: {} rows are too few, or too alike, to cut them into two folds that judge each other",

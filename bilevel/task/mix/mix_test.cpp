@@ -77,7 +77,7 @@ class Mix : public testing::Test {
 
 TEST_F(Mix, FindsTheBestWeights) {
   for (const uint64_t seed : {100U, 101U}) {
-    generate(seed, 2000, 4000, 20);
+    generate(seed, 3000, 12000, 20);
     for (const char* solver : {"adambo", "f2sa"}) {
       const JobResult result = run(
           options({{"baselines", false}, {"intervals", false}, {"target_trains", false}, {"solver", solver}}),

@@ -36,8 +36,7 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, T
   convex_ = encoder_registry().at(options.network.encoder).linear;
   network_ = seeded_network(options.network, shape, options.seed, options.device);
   if (convex_) {
-    squares_ =
-        quarter_squares(data_->inputs, data_->train, shape.width).unsqueeze(1).to(options.device);
+    squares_ = quarter_squares(data_->inputs, data_->train, shape.width).unsqueeze(1).to(options.device);
     const auto zeros = [&](const std::vector<int64_t>& size) {
       return torch::zeros(size, torch::device(options.device)).requires_grad_();
     };
