@@ -175,6 +175,7 @@ TEST_P(SideBySide, GiveTheSameFiles) {
   for (const nlohmann::json& more :
        {nlohmann::json::object(), nlohmann::json{{"encoder", "mlp"}, {"hidden", 4}}}) {
     SCOPED_TRACE(more.dump());
+    if (!more.empty() && GetParam().name == "mix") continue;  // its models are linear
     const std::string name = more.empty() ? "plain" : "deep";
     const Json one = start(name + "-1", more, 1), several = start(name + "-3", more, 3);
     EXPECT_EQ(one.at("finished"), true) << one;
@@ -336,7 +337,8 @@ TEST_P(Jobs, SummariesHaveOneSchema) {
   EXPECT_EQ(whole.summary.at("command"), GetParam().name);
   EXPECT_EQ(whole.summary.at("stop_reason"), "max_steps");
   EXPECT_EQ(whole.summary.at("out"), path("whole"));
-  EXPECT_TRUE(whole.summary.at("metrics").at("test").is_object() || GetParam().name == "clean")
+  EXPECT_TRUE(whole.summary.at("metrics").at("test").is_object() || GetParam().name == "clean" ||
+              GetParam().name == "mix")
       << "where no test rows are cut";
   EXPECT_EQ(Json::parse(read_bytes(path("whole/summary.json"))), whole.summary);
   const std::atomic<bool> interrupt{true};
@@ -577,6 +579,7 @@ TEST_P(Jobs, TablesHoldAnyLabel) {
       job(GetParam().predicts_from_shots ? nlohmann::json::object() : nlohmann::json{{"test", file}});
   const Fields fields = fields_of(*made);
   fields.set(fields.list().front().name, file);
+  if (fields.find("sources") != nullptr) fields.set("sources", {file});
   if (fields.find("positive") != nullptr) fields.set("positive", odd("spam"));
   ASSERT_TRUE(start_job(GetParam(), *made, path("run")).finished);
   predict({.model = path("run"),

@@ -65,8 +65,8 @@ torch::Tensor out_of_fold(const MixAnswers& answers) {
 Json calibration_of(MixSetup& setup, const torch::Tensor& judged, const torch::Tensor& classes) {
   if (!judged.defined() || judged.size(0) < 4 * kFewRows) {
     setup.note(
-        "the probabilities are not calibrated: too few target rows (below 40) were judged by models that "
-        "have not seen "
+        "the probabilities are not calibrated: fewer than 40 target rows were judged by models that have not "
+        "seen "
         "them");
     return nullptr;
   }
