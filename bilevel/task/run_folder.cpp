@@ -38,7 +38,8 @@ constexpr std::string_view kRunFiles[] = {".lock",
                                           "trees.ubj",
                                           "trace.jsonl",
                                           "weights.tsv",
-                                          "hyperparameters.tsv"};
+                                          "hyperparameters.tsv",
+                                          "sources.tsv"};
 
 std::string options_path(const std::string& folder) { return (fs::path(folder) / "options.json").string(); }
 
