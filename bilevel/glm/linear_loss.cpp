@@ -96,7 +96,7 @@ class LinearDerivatives : public Derivatives {
   T factor(size_t j) const { return factor_of != nullptr ? factor_of[j] : T{1}; }
 
   const LinearLoss loss;
-  const int64_t *unit_of = nullptr, *strength_of = nullptr;  // null: none
+  const int64_t *unit_of = nullptr, *strength_of = nullptr;        // null: none
   const T *targets, *row_weights = nullptr, *factor_of = nullptr;  // null: ones
   const std::shared_ptr<Buffers<T>> buffers = std::make_shared<Buffers<T>>();
 

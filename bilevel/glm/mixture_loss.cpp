@@ -12,33 +12,10 @@ namespace {
 
 constexpr int kEntropyHalvings = 60;  // of the factor of the logits
 
-/// One model's loss: its sources are units, and one more has those that it does not see.
-LinearLoss loss_of_model(const MixtureLoss& loss, const MixedRows& model) {
-  LinearLoss own = loss.rows;
-  own.unit_of = model.source_of;
-  own.weight = RowWeight::plain;
-  if (loss.penalty_factors.defined()) {
-    const int64_t weights = own.rows.width() * own.outputs;
-    own.strength_of = torch::cat({torch::full({weights}, loss.sources() + 1, torch::kInt64),
-                                  torch::full({own.outputs}, -1, torch::kInt64)});
-    own.strength_factor =
-        torch::cat({loss.penalty_factors, torch::zeros({own.outputs}, loss.penalty_factors.options())});
-  }
-  return own;
-}
-
-/// What a model's linear loss takes for x: the weight of each source, 0 for what it does not see, the strength's logarithm.
-torch::Tensor units_at(const MixtureLoss& loss, const MixedRows& model, const torch::Tensor& x) {
-  const int64_t m = loss.sources();
-  const torch::Tensor factors = model.factors.to(x.options().requires_grad(false));
-  const torch::Tensor weights = loss.weighed ? x.narrow(0, 0, m).softmax(0) * factors : factors;
-  return torch::cat({weights, torch::zeros({1}, factors.options()), x.narrow(0, m, 1)});
-}
-
 class MixtureDerivatives : public Derivatives {
  public:
   explicit MixtureDerivatives(const MixtureLoss& of) : loss(of) {
-    for (const MixedRows& model : loss.models) models.push_back(derivatives_of(loss_of_model(loss, model))());
+    for (size_t k = 0; k < loss.models.size(); ++k) models.push_back(derivatives_of(loss.loss_of(k))());
   }
   std::unique_ptr<PointDerivatives> at(const Batch& batch, const torch::Tensor& x,
                                        const torch::Tensor& y) override;
@@ -52,7 +29,7 @@ class MixturePoint : public PointDerivatives {
   MixturePoint(MixtureDerivatives& level, const Batch& batch, const torch::Tensor& x, const torch::Tensor& y)
       : l_(level.loss), x_(x.detach()), p_(x_.narrow(0, 0, l_.sources()).softmax(0)) {
     for (size_t k = 0; k < level.models.size(); ++k) {
-      points_.push_back(level.models[k]->at(batch, units_at(l_, l_.models[k], x_), of_model(y.detach(), k)));
+      points_.push_back(level.models[k]->at(batch, l_.units_of(k, x_), of_model(y.detach(), k)));
     }
   }
 
@@ -131,11 +108,34 @@ std::function<std::unique_ptr<Derivatives>()> derivatives_of(const MixtureLoss& 
   return [loss]() -> std::unique_ptr<Derivatives> { return std::make_unique<MixtureDerivatives>(loss); };
 }
 
+// The sources are units, and one more has the rows that the model does not see.
+LinearLoss MixtureLoss::loss_of(size_t k) const {
+  LinearLoss own = rows;
+  own.unit_of = models[k].source_of;
+  own.weight = RowWeight::plain;
+  if (penalty_factors.defined()) {
+    const int64_t weights = own.rows.width() * own.outputs;
+    own.strength_of = torch::cat({torch::full({weights}, sources() + 1, torch::kInt64),
+                                  torch::full({own.outputs}, -1, torch::kInt64)});
+    own.strength_factor =
+        torch::cat({penalty_factors, torch::zeros({own.outputs}, penalty_factors.options())});
+  }
+  return own;
+}
+
+// The weight of each source, 0 for what the model does not see, the strength's logarithm.
+torch::Tensor MixtureLoss::units_of(size_t k, const torch::Tensor& x) const {
+  const int64_t m = sources();
+  const torch::Tensor factors = models[k].factors.to(x.options().requires_grad(false));
+  const torch::Tensor weights = weighed ? x.narrow(0, 0, m).softmax(0) * factors : factors;
+  return torch::cat({weights, torch::zeros({1}, factors.options()), x.narrow(0, m, 1)});
+}
+
 torch::Tensor MixtureLoss::value(const Batch& batch, const torch::Tensor& x, const torch::Tensor& y) const {
   torch::Tensor sum = torch::zeros({}, y.options().requires_grad(false));
   for (size_t k = 0; k < models.size(); ++k) {
     const torch::Tensor own = y.narrow(0, static_cast<int64_t>(k) * model_size(), model_size());
-    sum = sum + loss_of_model(*this, models[k]).value(batch, units_at(*this, models[k], x), own);
+    sum = sum + loss_of(k).value(batch, units_of(k, x), own);
   }
   if (centre.defined()) sum = sum + prior / 2 * (x - centre.to(x.options())).square().sum();
   return sum;

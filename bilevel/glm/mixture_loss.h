@@ -28,9 +28,9 @@ struct MixedRows {
 /// source s counts v_s = f_s p_s for the model's factors f and p = softmax of the logits (or f_s alone), and not at all where the
 /// model does not see it.
 struct MixtureLoss {
-  LinearLoss rows;                     ///< with biases, without weights and strengths of its own
-  std::vector<MixedRows> models;       ///< of one number of sources, m
-  bool weighed = true;                 ///< whether rows count with p
+  LinearLoss rows;                ///< of a linear model with biases; without weights and strengths of its own
+  std::vector<MixedRows> models;  ///< of one number of sources, m
+  bool weighed = true;            ///< whether rows count with p
   torch::Tensor penalty_factors = {};  ///< q [width * outputs]; undefined: no penalty
   torch::Tensor centre = {};           ///< [m + 1]; undefined: no prior
   double prior = 0;
@@ -38,6 +38,9 @@ struct MixtureLoss {
   int64_t sources() const { return models.front().factors.size(0); }
   /// Numbers of y that one model has.
   int64_t model_size() const { return (rows.rows.width() + 1) * rows.outputs; }
+  /// What model k sees, as a linear loss whose x is `units_of(k, x)`: L without its prior is the sum over the models.
+  LinearLoss loss_of(size_t k) const;
+  torch::Tensor units_of(size_t k, const torch::Tensor& x) const;
   /// L on a batch, with its graph in x and y: what the derivatives are checked against. Flat x, y.
   torch::Tensor value(const Batch& batch, const torch::Tensor& x, const torch::Tensor& y) const;
 };

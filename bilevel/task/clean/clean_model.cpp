@@ -9,8 +9,8 @@
 #include "bilevel/core/streams.h"
 #include "bilevel/glm/linear_fit.h"
 #include "bilevel/task/clean/folded_loss.h"
-#include "bilevel/task/clean/linear_classifier.h"
 #include "bilevel/task/job/classifier.h"
+#include "bilevel/task/job/linear_classifier.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {

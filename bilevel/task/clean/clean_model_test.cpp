@@ -9,7 +9,7 @@
 #include "bilevel/core/streams.h"
 #include "bilevel/hypergrad/minimize.h"
 #include "bilevel/oracle/oracles.h"
-#include "bilevel/task/clean/linear_classifier.h"
+#include "bilevel/task/job/linear_classifier.h"
 #include "tests/unbiased.h"
 
 namespace bilevel {

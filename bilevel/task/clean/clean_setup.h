@@ -9,10 +9,10 @@
 
 #include "bilevel/task/clean/clean_model.h"
 #include "bilevel/task/clean/clean_options.h"
-#include "bilevel/task/clean/shared_columns.h"
 #include "bilevel/task/clean/weighted_fit.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/parts.h"
+#include "bilevel/task/job/shared_columns.h"
 
 namespace bilevel {
 

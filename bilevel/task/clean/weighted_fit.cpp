@@ -12,9 +12,9 @@
 #include "bilevel/glm/linear_fit.h"
 #include "bilevel/problem/batches.h"
 #include "bilevel/task/clean/clean_model.h"
-#include "bilevel/task/clean/linear_classifier.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/costs.h"
+#include "bilevel/task/job/linear_classifier.h"
 #include "bilevel/task/job/seeded_network.h"
 
 namespace bilevel {

@@ -9,8 +9,8 @@
 
 #include "bilevel/core/streams.h"
 #include "bilevel/task/clean/clean_model.h"
-#include "bilevel/task/clean/shared_columns.h"
 #include "bilevel/task/job/seeded_network.h"
+#include "bilevel/task/job/shared_columns.h"
 
 namespace bilevel {
 namespace weighted_fit_test {

@@ -1,5 +1,6 @@
 #include "bilevel/task/compare/comparison.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -488,10 +489,10 @@ TEST(Comparison, TerminalAndPageRoundAlike) {
   const std::string page = compare_report_html(c, summary, {}), text = table_text(summary);
   for (const Json& entry : summary.at("table")) {
     const auto mean = entry.at("shown").get<std::string>();
-    EXPECT_CONTAINS(text, "  " + mean + "  ");
-    EXPECT_CONTAINS(page, "<b>" + mean + "</b>");
+    EXPECT_CONTAINS(text, fmt::format("  {}  ", mean));
+    EXPECT_CONTAINS(page, fmt::format("<b>{}</b>", mean));
     for (const Json& value : entry.at("values"))
-      EXPECT_CONTAINS(page, ">" + shown(value.get<double>(), c.facts.metric) + "<");
+      EXPECT_CONTAINS(page, fmt::format(">{}<", shown(value.get<double>(), c.facts.metric)));
   }
 }
 

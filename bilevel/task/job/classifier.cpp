@@ -6,6 +6,7 @@
 
 #include "bilevel/core/device.h"
 #include "bilevel/core/error.h"
+#include "bilevel/report/metrics.h"
 #include "bilevel/task/job/predicted_rows.h"
 #include "bilevel/task/job/seeded_network.h"
 
@@ -19,6 +20,21 @@ torch::Tensor probabilities_of(Network& network, const Inputs& inputs, const std
 }
 
 Json ClassScores::to_json() const { return {{"accuracy", accuracy}, {"loss", loss}}; }
+
+Json scores_json(const torch::Tensor& probabilities, const torch::Tensor& classes) {
+  Json scores = class_scores(probabilities, classes).to_json();
+  double sum = 0;
+  int64_t count = 0;
+  for (int64_t c = 0; c < probabilities.size(1); ++c) {
+    const torch::Tensor member = classes.eq(c);
+    const auto positives = member.sum().item<int64_t>();
+    if (positives == 0 || positives == classes.numel()) continue;
+    sum += auc(ScoredRows(probabilities.select(1, c), member.to(torch::kInt64)));
+    ++count;
+  }
+  scores["auc"] = count == 0 ? Json(nullptr) : Json(sum / static_cast<double>(count));
+  return scores;
+}
 
 torch::Tensor class_hits(const torch::Tensor& probabilities, const torch::Tensor& classes) {
   return probabilities.argmax(1).eq(classes);

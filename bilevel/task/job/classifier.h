@@ -37,6 +37,10 @@ struct ClassScores {
 /// @param classes int64 [rows]
 ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor& classes);
 
+/// {"accuracy", "loss", "auc"} of probabilities. auc: area under the ROC curve of each class against all others, the mean over the
+/// classes that some but not all rows have; null where there is none.
+nlohmann::ordered_json scores_json(const torch::Tensor& probabilities, const torch::Tensor& classes);
+
 /// Of each row whether its class has the largest probability (bool), and -log p(class of the row) (float64).
 torch::Tensor class_hits(const torch::Tensor& probabilities, const torch::Tensor& classes);
 torch::Tensor class_losses(const torch::Tensor& probabilities, const torch::Tensor& classes);

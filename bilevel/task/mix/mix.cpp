@@ -65,9 +65,10 @@ torch::Tensor out_of_fold(const MixAnswers& answers) {
 Json calibration_of(MixSetup& setup, const torch::Tensor& judged, const torch::Tensor& classes) {
   if (!judged.defined() || judged.size(0) < 4 * kFewRows) {
     setup.note(
-        "the probabilities are not calibrated: fewer than 40 target rows were judged by models that have not "
-        "seen "
-        "them");
+        fmt::format("the probabilities are not calibrated: {}",
+                    setup.options().intervals
+                        ? "fewer than 40 target rows were judged by models that have not seen them"
+                        : "no target row is judged by weights that have not seen it (--no-intervals)"));
     return nullptr;
   }
   const Calibration calibration = fit_judged(judged, classes, /*by_others=*/true);
@@ -77,10 +78,10 @@ Json calibration_of(MixSetup& setup, const torch::Tensor& judged, const torch::T
 
 void measure(MixSetup& setup, const torch::Tensor& test, Json& summary) {
   const torch::Tensor classes = classes_at(setup.data().classes, setup.test());
-  summary["metrics"]["test"] = class_scores(test, classes).to_json();
+  summary["metrics"]["test"] = scores_json(test, classes);
   if (!summary.at("calibration").is_null())
     summary["metrics"]["test_calibrated"] =
-        class_scores(Calibration::from_json(summary.at("calibration")).apply(test), classes).to_json();
+        scores_json(Calibration::from_json(summary.at("calibration")).apply(test), classes);
 }
 
 std::vector<int64_t> training_rows(const MixSetup& setup) { return setup.whole(setup.all()).rows(); }
@@ -94,7 +95,7 @@ void describe(MixSetup& setup, const MixModel& model, const MixModel& whole, con
   const bool same_rows = judged.defined() && judged.size(0) == classes.size(0);
   summary["strength"] = model.strength();
   summary["sources"] = sources_json(source_weights(setup, model, answers), answers);
-  summary["metrics"] = {{"target", same_rows ? Json(class_scores(judged, classes).to_json()) : Json(nullptr)},
+  summary["metrics"] = {{"target", same_rows ? Json(scores_json(judged, classes)) : Json(nullptr)},
                         {"test", nullptr}};
   summary["measured_on"] = tests ? "test" : "target";
   summary["calibration"] = calibration_of(setup, same_rows ? judged : torch::Tensor(), classes);
@@ -110,8 +111,7 @@ void describe(MixSetup& setup, const MixModel& model, const MixModel& whole, con
 }
 
 void write_files(MixSetup& setup, const MixModel& whole, const MixBaselines& baselines, Json& summary) {
-  const std::shared_ptr<Network> network = whole.write_network();
-  save_model(setup.context(), setup.options(), *network, setup.features(), {},
+  save_model(setup.context(), setup.options(), *setup.whole_network(whole), setup.features(), {},
              {{"classes", setup.class_names()}, {"calibration", summary.at("calibration")}});
   if (const auto& test = setup.test(); !test.empty()) {
     torch::Tensor predicted = whole.probabilities(test);
@@ -122,11 +122,13 @@ void write_files(MixSetup& setup, const MixModel& whole, const MixBaselines& bas
   }
   write_sources(setup.path("sources.tsv"), summary.at("sources"));
   const std::vector<int64_t> rows = training_rows(setup);
+  std::vector<std::string> names = explained_names(setup.features(), setup.data_files(), rows);
+  if (setup.columns()) names = setup.columns()->names(names);
   explain_model(setup.context(),
                 {.network = *whole.write_network(),
                  .inputs = setup.data().inputs,
                  .rows = rows,
-                 .input_names = explained_names(setup.features(), setup.data_files(), rows),
+                 .input_names = std::move(names),
                  .outputs = setup.class_names(),
                  .device = torch::kCPU},
                 summary);
@@ -141,33 +143,32 @@ JobResult run_mix(MixSetup& setup, JobParts& parts) {
 
   const FolderLock lock = context.open(o, setup.files());
   Passes passes = context.passes();
-  MixAnswers answers;
-  Json summary;
   try {
+    MixAnswers answers;
     const PassOutcome* learned = learn(setup, model, passes, parts);
     if (learned == nullptr) return unfinished(context, o, passes);
-    summary = summary_of(context, o, passes);
+    Json summary = summary_of(context, o, passes);
     summary["best_step"] = learned->chosen_step;
     const std::vector<Part> all = mix_parts(setup, model, model.strength(), learned->chosen_step);
     parts.make(all, [&](size_t i, const Json& answer) {
       answers.take(all[i], answer);
       return true;
     });
+    context.phases->begin(kReportPhase, "writing the report");
+    MixModel whole = setup.whole(setup.all());
+    whole.set(model.weights(), model.strength());
+    setup.minimize(whole, kMixEffort.finish);
+    MixBaselines baselines;
+    describe(setup, model, whole, answers, summary, baselines);
+    write_files(setup, whole, baselines, summary);
+    for (const std::string& warning : passes.warnings()) setup.note(warning, /*say=*/false);
+    summary["warnings"] = setup.notes();
+    note_time(context, summary);
+    write_mix_report(setup, summary, baselines);
+    return finished(context, passes, summary, mix_text(setup, summary, baselines));
   } catch (const Interrupted&) {
     return interrupted(context, o, passes, "interrupted");
   }
-  context.phases->begin(kReportPhase, "writing the report");
-  MixModel whole = setup.whole(setup.all());
-  whole.set(model.weights(), model.strength());
-  whole.minimize(kMixEffort.finish);
-  MixBaselines baselines;
-  describe(setup, model, whole, answers, summary, baselines);
-  write_files(setup, whole, baselines, summary);
-  for (const std::string& warning : passes.warnings()) setup.note(warning, /*say=*/false);
-  summary["warnings"] = setup.notes();
-  note_time(context, summary);
-  write_mix_report(setup, summary, baselines);
-  return finished(context, passes, summary, mix_text(setup, summary, baselines));
 }
 
 }  // namespace

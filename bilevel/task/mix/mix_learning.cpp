@@ -39,7 +39,7 @@ const PassOutcome* learn_mixture(const MixSetup& setup, MixModel& model, Passes&
                                  double strength, bool choose) {
   if (strength > 0) {
     model.set_strength(strength);
-    model.minimize(2 * kMixEffort.start);
+    setup.minimize(model, 2 * kMixEffort.start);
   } else {
     setup.find_strength(model);
   }
@@ -52,22 +52,22 @@ const PassOutcome* learn_mixture(const MixSetup& setup, MixModel& model, Passes&
   if (outcome == nullptr) return nullptr;
   model.set_x(outcome->upper);
   model.set_y(outcome->lower);
-  model.minimize(kMixEffort.finish);
+  setup.minimize(model, kMixEffort.finish);
   return outcome;
 }
 
 Json mixture_answer(const MixSetup& setup, MixModel& model, const std::vector<size_t>& sources) {
-  model.minimize(kMixEffort.finish);
+  setup.minimize(model, kMixEffort.finish);
   const torch::Tensor predicted = model.judged_probabilities();
   Json answer{{"weights", doubles_of(model.weights())},
               {"strength", model.strength()},
-              {"target", setup.judged(model).to_json()},
+              {"target", scores_json(predicted, classes_at(setup.data().classes, model.judged()))},
               {"predicted", tensor_json(predicted)},
               {"test", nullptr}};
   if (setup.test().empty()) return answer;
   MixModel whole = setup.whole(sources);
   whole.set(model.weights(), model.strength());
-  whole.minimize(kMixEffort.finish);
+  setup.minimize(whole, kMixEffort.finish);
   answer["test"] = tensor_json(whole.probabilities(setup.test()));
   return answer;
 }
@@ -95,20 +95,21 @@ std::vector<Part> mix_parts(const MixSetup& setup, const MixModel& learned, doub
                      .request = {{"fold", k}, {"start", start}, {"steps", steps}},
                      .cost = kLearnCost});
   }
-  if (!o.baselines) return parts;
   const std::vector<size_t> all = setup.all();
   const size_t count = setup.data().sources.size();
   std::vector<double> equal(all.size(), 1), sizes;
   for (const size_t i : all)
     sizes.push_back(static_cast<double>(i < count ? setup.data().sources[i].size() : setup.target().size()));
-  parts.push_back(mixture_part("uniform", "equal weights", all, equal, kStartCost));
-  parts.push_back(mixture_part("proportional", "weights by size", all, sizes, kStartCost));
-  if (o.target_trains)
-    parts.push_back(mixture_part("target", "the target alone", {count}, {1}, kStartCost / 10));
-  for (size_t i = 0; i < count; ++i)
-    parts.push_back(mixture_part(fmt::format("source-{}", i + 1), fmt::format("{} alone", setup.name_of(i)),
-                                 {i}, {1}, kStartCost / static_cast<double>(count)));
-  for (size_t i = 0; all.size() > 1 && i < all.size(); ++i) {
+  if (o.baselines) {
+    parts.push_back(mixture_part("uniform", "equal weights", all, equal, kStartCost));
+    parts.push_back(mixture_part("proportional", "weights by size", all, sizes, kStartCost));
+    if (o.target_trains)
+      parts.push_back(mixture_part("target", "the target alone", {count}, {1}, kStartCost / 10));
+    for (size_t i = 0; i < count; ++i)
+      parts.push_back(mixture_part(fmt::format("source-{}", i + 1), fmt::format("{} alone", setup.name_of(i)),
+                                   {i}, {1}, kStartCost / static_cast<double>(count)));
+  }
+  for (size_t i = 0; o.leave_out && all.size() > 1 && i < all.size(); ++i) {
     parts.push_back({.name = fmt::format("without-{}", i + 1),
                      .shown = fmt::format("without {}", setup.name_of(all[i])),
                      .request = {{"without", i},
@@ -149,7 +150,7 @@ Json fold_answer(MixSetup& setup, const Part& part) {
   MixModel last(setup.shared(),
                 {.sources = setup.all(), .folds = {{judged, others}}, .network = setup.network()});
   last.set(model.weights(), model.strength());
-  last.minimize(kMixEffort.finish);
+  setup.minimize(last, kMixEffort.finish);
   return {{"weights", doubles_of(model.weights())},
           {"strength", model.strength()},
           {"predicted", tensor_json(last.probabilities(judged))}};
@@ -165,7 +166,7 @@ Json without_answer(MixSetup& setup, const Json& request) {
   model.set(torch::tensor(weights, torch::kFloat64), request.at("strength"));
   const torch::Tensor y = tensor_from(request.at("y"));
   if (y.numel() == model.y()[0].numel()) model.set_y(y);  // near where it ends
-  model.minimize(kMixEffort.finish);
+  setup.minimize(model, kMixEffort.finish);
   torch::Tensor losses =
       class_losses(model.judged_probabilities(), classes_at(setup.data().classes, model.judged()));
   return {{"losses", tensor_json(losses)}};

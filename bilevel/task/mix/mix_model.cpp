@@ -7,6 +7,8 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/flat.h"
+#include "bilevel/glm/linear_fit.h"
+#include "bilevel/task/job/linear_classifier.h"
 #include "bilevel/task/job/linear_fit.h"
 #include "bilevel/task/job/passes.h"
 #include "bilevel/task/job/seeded_network.h"
@@ -68,11 +70,7 @@ MixModel::MixModel(std::shared_ptr<const MixData> data, MixPlan plan)
 }
 
 MixtureLoss MixModel::lower_loss() const {
-  MixtureLoss loss{.rows = {.rows = data_->design,
-                            .targets = data_->targets,
-                            .loss = RowLoss::softmax,
-                            .outputs = plan_.network.outputs,
-                            .bias = true}};
+  MixtureLoss loss{.rows = unpenalized_loss(data_->design, data_->targets, plan_.network.outputs)};
   const int64_t m = sources(), all = data_->design.count();
   torch::Tensor source_of = torch::full({all}, m, torch::kInt64);
   source_of.index_copy_(0, torch::tensor(rows_, torch::kInt64), torch::tensor(strata_, torch::kInt64));
@@ -83,7 +81,7 @@ MixtureLoss MixModel::lower_loss() const {
     loss.models.push_back({own, factors.to(data_->scale.scalar_type())});
   }
   loss.penalty_factors =
-      data_->scale.square().unsqueeze(1).expand({data_->shape.width, plan_.network.outputs}).reshape({-1});
+      (data_->scale.square() * strength_share(plan_.network.outputs)).repeat_interleave(loss.rows.outputs);
   return loss;
 }
 
@@ -143,18 +141,19 @@ torch::Tensor MixModel::weights() const {
 
 double MixModel::strength() const { return std::exp(x_.detach()[sources()].item<double>()); }
 
-double MixModel::minimize(int64_t evaluations) {
+void MixModel::minimize(int64_t iterations, const std::function<bool()>& go_on) {
+  const torch::NoGradGuard no_grad;
   const Batch rows(data_->set, rows_);
-  const std::shared_ptr<Derivatives> own = derivatives_of(lower_)();
-  return minimize_by_lbfgs(
-      y(),
-      [&]() -> std::pair<double, torch::Tensor> {
-        const torch::Tensor flat = y_.detach().clone(), gradient = torch::zeros_like(flat);
-        const std::unique_ptr<PointDerivatives> point = own->at(rows, x_.detach(), flat);
-        point->gradient({}, {&gradient});
-        return {point->value(), gradient};
-      },
-      evaluations);
+  LinearFitOptions options{.iterations = iterations};
+  if (go_on) options.go_on = [&](int64_t) { return go_on(); };
+  for (size_t k = 0; k < plan_.folds.size(); ++k) {
+    torch::Tensor own = y_of(k);
+    own.copy_(fit_linear(lower_.loss_of(k), rows, lower_.units_of(k, x_.detach()), own, options));
+  }
+}
+
+torch::Tensor MixModel::y_of(size_t k) const {
+  return y_.detach().narrow(0, static_cast<int64_t>(k) * lower_.model_size(), lower_.model_size());
 }
 
 torch::Tensor MixModel::judged_probabilities() const {
@@ -168,15 +167,10 @@ torch::Tensor MixModel::probabilities(const std::vector<int64_t>& rows, size_t m
 }
 
 std::shared_ptr<Network> MixModel::write_network(size_t model) const {
-  const torch::NoGradGuard no_grad;
-  const int64_t size = lower_.model_size(), outputs = plan_.network.outputs;
-  const torch::Tensor own = y_.narrow(0, static_cast<int64_t>(model) * size, size);
-  const torch::Tensor weights = own.narrow(0, 0, size - outputs).view({data_->shape.width, outputs});
-  for (const auto& parameter : network_->named_parameters()) {
-    torch::Tensor target = parameter.value();
-    target.copy_(target.dim() == 2 ? data_->scale.unsqueeze(1) * weights
-                                   : own.narrow(0, size - outputs, outputs));
-  }
+  torch::Tensor own = y_of(model).clone();
+  own.narrow(0, 0, own.numel() - lower_.rows.outputs)
+      .mul_(data_->scale.repeat_interleave(lower_.rows.outputs));
+  set_classifier(*network_, own);
   return network_;
 }
 

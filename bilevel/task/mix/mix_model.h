@@ -11,6 +11,7 @@
 
 #include <torch/types.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -26,13 +27,13 @@ namespace bilevel {
 /// The rows of all sources as linear models read them.
 struct MixData {
   Inputs inputs;
-  InputShape shape;
+  InputShape shape;              ///< of the inputs
   std::vector<int64_t> classes;  ///< of all rows
   std::vector<std::string> names;
   std::vector<std::vector<int64_t>> sources;  ///< rows of each
   torch::Tensor scale;    ///< [width]: features are multiplied by it, so that each has a curvature of about 1
   DesignRows design;      ///< of the inputs, scaled
-  torch::Tensor targets;  ///< int64 [all rows]
+  torch::Tensor targets;  ///< int64 [all rows]: the classes
   std::shared_ptr<const DataSet> set;
 };
 
@@ -72,8 +73,9 @@ class MixModel {
   torch::Tensor weights() const;
   double strength() const;
 
-  /// Moves y to the minimum of g at the present x: at most so many evaluations on all rows. Returns how many there were.
-  double minimize(int64_t evaluations);
+  /// Moves y to the minimum of g at the present x, by L-BFGS from where it is, model by model.
+  /// @param go_on asked before each evaluation of a model on all rows; false ends the fit where it is
+  void minimize(int64_t iterations, const std::function<bool()>& go_on = nullptr);
   /// Of `judged()`, each row by the model that has not seen it: float64 [rows, classes].
   torch::Tensor judged_probabilities() const;
   /// Of any rows, by one of the models.
@@ -82,6 +84,8 @@ class MixModel {
   std::shared_ptr<Network> write_network(size_t model = 0) const;
 
  private:
+  /// The part of y that is model k's.
+  torch::Tensor y_of(size_t k) const;
   MixtureLoss lower_loss() const;
   MixtureLoss upper_loss() const;
   torch::Tensor bounded(const torch::Tensor& x) const;

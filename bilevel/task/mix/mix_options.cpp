@@ -27,7 +27,8 @@ void MixOptions::fields(Fields& f) {
   training_fields(f);
   f.flag("intervals", intervals,
          "learn once more without each fold of the target rows: intervals, calibration");
-  f.flag("baselines", baselines, "measure the usual mixtures, and what leaving each source out costs");
+  f.flag("baselines", baselines, "measure the usual mixtures");
+  f.flag("leave_out", leave_out, "train once more without each source: what leaving it out costs");
 }
 
 }  // namespace bilevel

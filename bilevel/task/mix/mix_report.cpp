@@ -114,7 +114,7 @@ MixBaselines measure_mixtures(const MixSetup& setup, const MixAnswers& answers, 
              {"test", nullptr}};
     if (!setup.test().empty()) {
       result.predictions[key] = tensor_from(answer.at("test"));
-      entry["test"] = class_scores(result.predictions[key], test).to_json();
+      entry["test"] = scores_json(result.predictions[key], test);
     }
     if (!measured.own.defined()) return;
     const PairedDifference d =

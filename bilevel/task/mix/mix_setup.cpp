@@ -85,8 +85,11 @@ MixSetup::MixSetup(MixOptions options, const JobContext& context)
                   "--sentence-encoder gives it "
                   "pretrained features");
   if (!o_.torch_device().is_cpu()) refuse_option("device", o_.device, "sources are weighed on the CPU");
-  data->inputs = fitted.inputs;
-  data->shape = fitted.shape;
+  shape_ = fitted.shape;
+  if (fitted.inputs.kind() == InputKind::sparse) columns_.emplace(fitted, rows);
+  const FittedInputs read = columns_ ? columns_->apply(fitted) : fitted;
+  data->inputs = read.inputs;
+  data->shape = read.shape;
   note_unseen(*features_);
   prepare(*data, rows);
   data_ = std::move(data);
@@ -180,8 +183,18 @@ MixModel MixSetup::whole(const std::vector<size_t>& sources) const {
   return {data_, {.sources = sources, .folds = {{{}, target_}}, .network = network_}};
 }
 
+std::shared_ptr<Network> MixSetup::whole_network(const MixModel& model) const {
+  std::shared_ptr<Network> network = model.write_network();
+  return columns_ ? columns_->widen(*network, shape_) : network;
+}
+
 ClassScores MixSetup::judged(MixModel& model) const {
   return class_scores(model.judged_probabilities(), classes_at(data_->classes, model.judged()));
+}
+
+void MixSetup::minimize(MixModel& model, int64_t iterations) const {
+  model.minimize(iterations, [this] { return !context_.interrupted(); });
+  if (context_.interrupted()) throw Interrupted{};
 }
 
 void MixSetup::find_strength(MixModel& model, double from, double to) const {
@@ -194,7 +207,7 @@ void MixSetup::find_strength(MixModel& model, double from, double to) const {
     context_.phases->advance(from +
                              (to - from) * static_cast<double>(i) / static_cast<double>(strengths.size()));
     model.set_strength(strengths[i]);
-    model.minimize(kMixEffort.start);
+    minimize(model, kMixEffort.start);
     const double loss = judged(model).loss;
     // Weights trained briefly at a weak strength look better than they are: being unfinished regularizes too.
     if (y.defined() && !(loss < best)) break;

@@ -8,6 +8,7 @@
 
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/job_run.h"
+#include "bilevel/task/job/shared_columns.h"
 #include "bilevel/task/mix/mix_model.h"
 
 namespace bilevel {
@@ -20,12 +21,13 @@ struct MixOptions : JobOptions {
   double spread = 2;           ///< see MixPlan
   double entropy_floor = 0.1;  ///< see MixPlan
   bool intervals = true;       ///< learn once more without each fold of the target rows
-  bool baselines = true;       ///< the usual mixtures, and what leaving each source out costs
+  bool baselines = true;       ///< the usual mixtures
+  bool leave_out = true;       ///< what leaving each source out costs
 
   void fields(Fields& fields) override;
 };
 
-/// Evaluations of g on all rows: at each strength where learning may start, and at what was learned.
+/// Iterations of a fit, at most: at each strength where learning may start, and at what was learned.
 struct MixEffort {
   int64_t start = 8, finish = 60;
 };
@@ -46,6 +48,10 @@ class MixSetup : public JobSetup {
   const std::vector<int64_t>& test() const { return test_; }
   const std::vector<std::string>& class_names() const { return labels_.names; }
   const Features& features() const { return *features_; }
+  /// The columns of the features that the models read; absent: all of them.
+  const std::optional<SharedColumns>& columns() const { return columns_; }
+  /// A model's network for all columns.
+  std::shared_ptr<Network> whole_network(const MixModel& model) const;
   int64_t default_steps() const override { return steps_; }
   /// All that may have a weight: the sources, and the target where it trains.
   std::vector<size_t> all() const;
@@ -62,6 +68,8 @@ class MixSetup : public JobSetup {
   /// Of the target rows that the model judges, each by the fold's own.
   ClassScores judged(MixModel& model) const;
 
+  /// `MixModel::minimize`. Throws Interrupted.
+  void minimize(MixModel& model, int64_t iterations) const;
   /// Fits the weights of y at the present mixture and ever weaker strengths until the loss of the judged rows rises; leaves the
   /// model at the best one. Throws Interrupted.
   void find_strength(MixModel& model, double from = 0, double to = 1) const;
@@ -82,6 +90,8 @@ class MixSetup : public JobSetup {
   std::vector<int64_t> target_, test_;
   std::shared_ptr<const MixData> data_;
   std::shared_ptr<const Features> features_;
+  std::optional<SharedColumns> columns_;
+  InputShape shape_;  // of all columns
   NetworkOptions network_;
   std::shared_ptr<MixModel> started_;
   int64_t steps_ = 0;

@@ -1,4 +1,4 @@
-#include "bilevel/task/clean/linear_classifier.h"
+#include "bilevel/task/job/linear_classifier.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,35 +10,39 @@ constexpr double kLeastKappa = 1e-6;
 
 int64_t outputs_of(int64_t classes) { return classes == 2 ? 1 : classes; }
 torch::ScalarType default_dtype() { return c10::get_default_dtype_as_scalartype(); }
-/// Of the strength of y in that of W.
-double share(int64_t classes) { return classes == 2 ? 0.5 : 1; }
-
 }  // namespace
 
 LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Tensor& classes, int64_t count,
                            const torch::Tensor& block_of) {
   const int64_t outputs = outputs_of(count);
   const torch::Tensor blocks = block_of.defined() ? block_of : torch::zeros({width}, torch::kInt64);
-  return {
-      .rows = DesignRows(inputs.to(torch::kCPU).matrix(), width, default_dtype()),
-      .targets = count == 2 ? 2 * classes - 1 : classes,
-      .loss = count == 2 ? RowLoss::logistic : RowLoss::softmax,
-      .outputs = outputs,
-      .bias = true,
-      .weight = RowWeight::exponential,
-      .strength_of = torch::cat({blocks.repeat_interleave(outputs), torch::zeros({outputs}, torch::kInt64)})};
+  LinearLoss loss =
+      unpenalized_loss(DesignRows(inputs.to(torch::kCPU).matrix(), width, default_dtype()), classes, count);
+  loss.weight = RowWeight::exponential;
+  loss.strength_of = torch::cat({blocks.repeat_interleave(outputs), torch::zeros({outputs}, torch::kInt64)});
+  return loss;
 }
+
+LinearLoss unpenalized_loss(DesignRows rows, const torch::Tensor& classes, int64_t count) {
+  return {.rows = std::move(rows),
+          .targets = count == 2 ? 2 * classes - 1 : classes,
+          .loss = count == 2 ? RowLoss::logistic : RowLoss::softmax,
+          .outputs = outputs_of(count),
+          .bias = true};
+}
+
+double strength_share(int64_t classes) { return classes == 2 ? 0.5 : 1; }
 
 torch::Tensor log_strengths(const std::vector<double>& kappas, int64_t rows, int64_t classes) {
   std::vector<double> x;
   for (const double kappa : kappas)
-    x.push_back(std::log(std::max(kappa, kLeastKappa) * share(classes) / static_cast<double>(rows)));
+    x.push_back(std::log(std::max(kappa, kLeastKappa) * strength_share(classes) / static_cast<double>(rows)));
   return torch::tensor(x).to(default_dtype());
 }
 
 std::vector<double> kappas_of(const torch::Tensor& log_strengths, int64_t rows, int64_t classes) {
   const torch::Tensor kappas = log_strengths.detach().to(torch::kFloat64).exp().contiguous() *
-                               (static_cast<double>(rows) / share(classes));
+                               (static_cast<double>(rows) / strength_share(classes));
   return {kappas.const_data_ptr<double>(), kappas.const_data_ptr<double>() + kappas.numel()};
 }
 

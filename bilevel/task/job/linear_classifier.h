@@ -27,6 +27,10 @@ torch::Tensor log_strengths(const std::vector<double>& kappas, int64_t rows, int
 /// The kappas back.
 std::vector<double> kappas_of(const torch::Tensor& log_strengths, int64_t rows, int64_t classes);
 
+/// The loss for rows and targets alone, in all else as above, without strengths; the share of the strength of y in that of W.
+LinearLoss unpenalized_loss(DesignRows rows, const torch::Tensor& classes, int64_t count);
+double strength_share(int64_t classes);
+
 /// Numbers of y.
 int64_t classifier_size(int64_t width, int64_t classes);
 /// Gives a network that is a linear map the parameters y.

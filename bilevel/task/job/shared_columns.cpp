@@ -1,4 +1,4 @@
-#include "bilevel/task/clean/shared_columns.h"
+#include "bilevel/task/job/shared_columns.h"
 
 #include <numeric>
 
