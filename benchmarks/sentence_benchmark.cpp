@@ -18,6 +18,8 @@
 #include "bilevel/data/sparse_rows.h"
 #include "bilevel/task/sentence_encoder.h"
 
+constexpr int64_t kLayers = 3;  // the default of the jobs
+
 int main(int argc, char** argv) {
   using namespace bilevel;
   if (argc != 4) {
@@ -32,7 +34,7 @@ int main(int argc, char** argv) {
       texts.push_back(rest.substr(0, end));
       rest.remove_prefix(std::min(rest.size(), end + 1));
     }
-    SentenceEncoder encoder(argv[1]);
+    SentenceEncoder encoder(argv[1], torch::kCPU, kLayers);
     int64_t different = 0;
     encoder.tell = [&](int64_t count) { different = count; };
     const std::clock_t start = std::clock();

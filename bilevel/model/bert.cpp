@@ -123,15 +123,18 @@ torch::Tensor Bert::activated(const torch::Tensor& x) const {
   return at::gelu(x, config_.activation == "gelu" ? "none" : "tanh");
 }
 
-torch::Tensor Bert::mean_vectors(const torch::Tensor& tokens) const {
+torch::Tensor Bert::mean_vectors(const torch::Tensor& tokens, int64_t layers) const {
   const torch::NoGradGuard no_grad;
   const torch::Tensor there = tokens.to(device_);
   torch::Tensor x = normalized(norm_, at::embedding(words_, there) + places_.slice(0, 0, there.size(1)));
+  std::vector<torch::Tensor> means;
   for (const Layer& layer : layers_) {
     x = normalized(layer.attended_norm, layer.attended(attention(layer, x)) + x);
     x = normalized(layer.output_norm, layer.output(activated(layer.intermediate(x))) + x);
+    means.insert(means.begin(), x.mean(1));
   }
-  return x.mean(1);
+  means.resize(static_cast<size_t>(layers));
+  return torch::stack(means, 1);
 }
 
 }  // namespace bilevel

@@ -27,8 +27,8 @@ struct BertConfig {
   static BertConfig of_folder(const std::string& folder);
 };
 
-/// The encoder of BERT (Devlin et al. 2019), base or any other size, whose last layer's vectors are averaged over the tokens, as
-/// sentence encoders are trained (Reimers & Gurevych 2019). float32 on one device; nothing is differentiated.
+/// The encoder of BERT (Devlin et al. 2019), base or any other size, whose layers' vectors are averaged over the tokens, as
+/// sentence encoders are trained with the last one (Reimers & Gurevych 2019). float32 on one device; nothing is differentiated.
 class Bert {
  public:
   /// @param tensors by their usual names ("embeddings.word_embeddings.weight", ...), with or without "bert." in front; others
@@ -36,10 +36,11 @@ class Bert {
   Bert(const BertConfig& config, const std::map<std::string, torch::Tensor>& tensors,
        const torch::Device& device = torch::kCPU);
 
-  /// The mean vectors of texts of one length, float32 [texts, hidden].
+  /// The mean vectors of texts of one length, float32 [texts, layers, hidden]: of the last layer, then of the one before, ...
+  /// @param layers 1 to `config().layers`
   /// @param tokens int64 [texts, length] on any device, each below `vocabulary`; 1 <= length <= `positions`.
   /// Cost: about 2 (4 h^2 + 2 h i) multiplications a token and layer, where h is `hidden` and i `intermediate`.
-  torch::Tensor mean_vectors(const torch::Tensor& tokens) const;
+  torch::Tensor mean_vectors(const torch::Tensor& tokens, int64_t layers = 1) const;
 
   const BertConfig& config() const { return config_; }
 

@@ -40,9 +40,9 @@ TEST(Bert, MeansAreThoseOfTheReference) {
     BertConfig config = tiny_bert_config();
     config.activation = activation;
     const Bert bert(config, tiny_bert_tensors(config));
-    const Tensor found = torch::cat({bert.mean_vectors(torch::tensor(kFour).view({1, 4})),
-                                     bert.mean_vectors(torch::tensor(kTwoTexts).view({2, 2})),
-                                     bert.mean_vectors(torch::tensor(kEight).view({1, 8}))});
+    const Tensor found = torch::cat({bert.mean_vectors(torch::tensor(kFour).view({1, 4})).squeeze(1),
+                                     bert.mean_vectors(torch::tensor(kTwoTexts).view({2, 2})).squeeze(1),
+                                     bert.mean_vectors(torch::tensor(kEight).view({1, 8})).squeeze(1)});
     ASSERT_EQ(found.sizes(), (std::vector<int64_t>{4, 8}));
     EXPECT_EQ(found.scalar_type(), torch::kFloat32);
     for (int64_t row = 0; row < 4; ++row) {
@@ -50,6 +50,18 @@ TEST(Bert, MeansAreThoseOfTheReference) {
       EXPECT_LT(distance(found[row], expected), 5e-6) << activation << ", text " << row;
     }
   }
+}
+
+TEST(Bert, MeansOfEarlierLayersFollowThoseOfTheLast) {
+  const BertConfig config = tiny_bert_config();
+  BertConfig shorter = config;
+  shorter.layers = config.layers - 1;
+  const auto tensors = tiny_bert_tensors(config);
+  const Tensor tokens = torch::tensor(kEight).view({1, 8});
+  const Tensor found = Bert(config, tensors).mean_vectors(tokens, 2);
+  ASSERT_EQ(found.sizes(), (std::vector<int64_t>{1, 2, 8}));
+  EXPECT_TRUE(found.select(1, 0).equal(Bert(config, tensors).mean_vectors(tokens).select(1, 0)));
+  EXPECT_TRUE(found.select(1, 1).equal(Bert(shorter, tensors).mean_vectors(tokens).select(1, 0)));
 }
 
 TEST(Bert, TensorsMayHaveAPrefixAndOtherTypes) {

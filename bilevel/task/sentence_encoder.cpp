@@ -79,11 +79,12 @@ std::vector<std::string> sentence_encoder_files(const std::string& folder) {
   return files;
 }
 
-SentenceEncoder::SentenceEncoder(const std::string& name, const torch::Device& device)
+SentenceEncoder::SentenceEncoder(const std::string& name, const torch::Device& device, int64_t layers)
     : name_(name),
       folder_(sentence_encoder_folder(name)),
       tokenizer_(WordPiece::of_folder(folder_)),
-      bert_(bert_of(folder_, device)) {
+      bert_(bert_of(folder_, device)),
+      layers_(std::min(layers, bert_.config().layers)) {
   if (tokenizer_.size() > bert_.config().vocabulary)
     throw InputError(fmt::format("{}: the vocabulary has {} tokens, but config.json says {}", folder_,
                                  tokenizer_.size(), bert_.config().vocabulary));
@@ -129,7 +130,8 @@ SentenceEncoder::Key SentenceEncoder::key_of(std::string_view text) {
 void SentenceEncoder::read_cache() {
   const char* given = std::getenv("BILEVEL_ENCODER_CACHE");
   if (given == nullptr || *given == '\0') return;
-  cache_ = (fs::path(given) / fingerprint()).string();
+  cache_ =
+      (fs::path(given) / (fingerprint() + (layers_ > 1 ? fmt::format("-{}-layers", layers_) : ""))).string();
   if (!fs::is_directory(cache_)) return;
   std::set<std::string> paths;  // in an order that is the same everywhere
   for (const auto& entry : fs::directory_iterator(cache_)) {
@@ -206,10 +208,10 @@ torch::Tensor SentenceEncoder::vectors_of(const std::vector<std::string_view>& t
         const std::vector<int64_t>& of_text = tokens[static_cast<size_t>(row)];
         batch.insert(batch.end(), of_text.begin(), of_text.end());
       }
-      torch::Tensor vectors =
-          bert_.mean_vectors(torch::tensor(batch, torch::kInt64).view({-1, static_cast<int64_t>(length)}));
-      if (unit_length_) vectors = vectors / vectors.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
-      all.index_copy_(0, torch::tensor(rows, torch::kInt64), vectors.to(torch::kCPU));
+      torch::Tensor vectors = bert_.mean_vectors(
+          torch::tensor(batch, torch::kInt64).view({-1, static_cast<int64_t>(length)}), layers_);
+      if (unit_length_) vectors = vectors / vectors.norm(2, 2, /*keepdim=*/true).clamp_min(1e-12);
+      all.index_copy_(0, torch::tensor(rows, torch::kInt64), vectors.flatten(1).to(torch::kCPU));
     }
   }
   return all;

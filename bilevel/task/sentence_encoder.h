@@ -24,7 +24,7 @@ std::string sentence_encoder_folder(const std::string& name);
 std::vector<std::string> sentence_encoder_files(const std::string& folder);
 
 /// Texts as vectors of a BERT encoder: the mean of the last layer over a text's tokens (Reimers & Gurevych 2019), of length 1
-/// where the folder says so. The folder has the usual layout: config.json (model_type bert), model.safetensors, and vocab.txt or
+/// where the folder says so; with several layers the means of the last ones beside each other, the last one first, each so. The folder has the usual layout: config.json (model_type bert), model.safetensors, and vocab.txt or
 /// tokenizer.json (see `WordPiece`); of modules.json the modules Pooling, which must be mean pooling, and Normalize are heeded, of
 /// sentence_bert_config.json max_seq_length. It holds every vector that it has made, so that a text is encoded once; where the
 /// environment variable BILEVEL_ENCODER_CACHE names a folder, vectors are also kept there, for later runs with the same encoder. Not
@@ -33,14 +33,17 @@ class SentenceEncoder {
  public:
   /// Reads the folder of a name (see `sentence_encoder_folder`). Throws InputError, naming file and tensor, for one that is
   /// missing or does not fit, for another type of model, pooling or module; FileError for a file that is broken.
-  explicit SentenceEncoder(const std::string& name, const torch::Device& device = torch::kCPU);
+  /// @param layers at least 1; of an encoder with fewer layers all
+  explicit SentenceEncoder(const std::string& name, const torch::Device& device = torch::kCPU,
+                           int64_t layers = 1);
 
   /// float32 [texts, width()], on the CPU; finite. Texts are encoded in batches of one length, each different text once in the
   /// life of this object; so a vector does not depend, up to rounding, on the texts beside it. The last tokens of a text that is
   /// longer than the encoder reads are left out. Memory: 4 width() bytes a text. Throws FileError where the cache cannot be written.
   torch::Tensor encode(const std::vector<std::string_view>& texts);
 
-  int64_t width() const { return bert_.config().hidden; }
+  int64_t width() const { return layers_ * bert_.config().hidden; }
+  int64_t layers() const { return layers_; }
   /// The most tokens of a text that are read, [CLS] and [SEP] among them.
   int64_t max_tokens() const { return max_tokens_; }
   const std::string& name() const { return name_; }
@@ -71,6 +74,7 @@ class SentenceEncoder {
   std::string name_, folder_;
   WordPiece tokenizer_;
   Bert bert_;
+  int64_t layers_;
   int64_t max_tokens_ = 0;
   bool unit_length_ = false;
   std::string cache_;                             // a folder; empty: none

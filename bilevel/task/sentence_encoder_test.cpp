@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <optional>
 
@@ -41,9 +42,22 @@ TEST_F(Sentences, VectorsAreMeansOverTheTokensOfLengthOne) {
   ASSERT_EQ(found.sizes(), (std::vector<int64_t>{3, 8}));
   const std::vector<std::vector<int64_t>> tokens{{2, 5, 6, 7, 3}, {2, 3}, {2, 8, 9, 3}};
   for (int64_t row = 0; row < 3; ++row) {
-    const Tensor mean = bert.mean_vectors(torch::tensor(tokens[static_cast<size_t>(row)]).unsqueeze(0))[0];
+    const Tensor mean = bert.mean_vectors(torch::tensor(tokens[static_cast<size_t>(row)]).unsqueeze(0))[0][0];
     EXPECT_LT(distance(found[row], mean / mean.norm()), 1e-6) << row;
   }
+}
+
+TEST_F(Sentences, SeveralLayersStandBesideEachOther) {
+  const BertConfig config = tiny_bert_config();
+  const Bert bert(config, tiny_bert_tensors(config));
+  SentenceEncoder two(folder_.path("tiny"), torch::kCPU, 2);
+  const Tensor means = bert.mean_vectors(torch::tensor({{2, 8, 9, 3}}), 2)[0];
+  EXPECT_LT(distance(two.encode({"ham"})[0], (means / means.norm(2, 1, true)).flatten()), 1e-6);
+  const auto shared = std::make_shared<SentenceEncoder>(folder_.path("tiny"), torch::kCPU, 9);
+  EXPECT_EQ(shared->layers(), 2) << "of an encoder with fewer layers all";
+  const Tensor features = SentenceFeatures(shared, FeaturesFrom::encoder).dense({"ham", "spam"});
+  EXPECT_LT(distance(features.norm(2, 1), torch::ones({2})), 1e-6);
+  EXPECT_LT(distance(features[0] * std::sqrt(2), two.encode({"ham"})[0]), 1e-6);
 }
 
 TEST_F(Sentences, AVectorDoesNotDependOnTheTextsBesideIt) {

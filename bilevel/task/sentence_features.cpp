@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "bilevel/core/error.h"
@@ -14,20 +15,22 @@ namespace {
 // training, each with the best of four strengths; .8979 and .7462 without vectors.
 constexpr double kLength = 1;
 
-/// Each row divided by its length.
-torch::Tensor directions(const torch::Tensor& vectors) {
-  return vectors / vectors.norm(2, 1, /*keepdim=*/true).clamp_min(1e-12);
+/// Each layer's part of a row divided by its length and the root of their number: rows of length 1.
+torch::Tensor directions(const torch::Tensor& vectors, int64_t layers) {
+  const torch::Tensor parts = vectors.view({vectors.size(0), layers, -1});
+  const torch::Tensor lengths = parts.norm(2, 2, /*keepdim=*/true).clamp_min(1e-12);
+  return (parts / (lengths * std::sqrt(static_cast<double>(layers)))).flatten(1);
 }
 
 }  // namespace
 
 torch::Tensor SentenceFeatures::dense(const std::vector<std::string_view>& texts) const {
-  return directions(encoder_->encode(texts));
+  return directions(encoder_->encode(texts), encoder_->layers());
 }
 
 SparseRows SentenceFeatures::behind(const SparseRows& ngrams,
                                     const std::vector<std::string_view>& texts) const {
-  const torch::Tensor vectors = (directions(encoder_->encode(texts)) * kLength).contiguous();
+  const torch::Tensor vectors = (directions(encoder_->encode(texts), encoder_->layers()) * kLength).contiguous();
   const auto* vector = vectors.const_data_ptr<float>();
   const auto* offsets = ngrams.offsets.const_data_ptr<int64_t>();
   const auto* indices = ngrams.indices.const_data_ptr<int64_t>();
@@ -48,13 +51,16 @@ std::vector<std::string> SentenceFeatures::names() const {
 }
 
 std::string SentenceFeatures::fact() const {
-  return fmt::format("{} numbers of the sentence encoder {}", width(), encoder_->name());
+  const int64_t layers = encoder_->layers();
+  return fmt::format("{} numbers of the sentence encoder {}, of its last {}", width(), encoder_->name(),
+                     layers == 1 ? "layer" : fmt::format("{} layers", layers));
 }
 
 nlohmann::json SentenceFeatures::to_json() const {
   return {{"name", encoder_->name()},
           {"path", std::filesystem::absolute(encoder_->folder()).string()},
           {"fingerprint", encoder_->fingerprint()},
+          {"layers", encoder_->layers()},
           {"from", name_of(from_)}};
 }
 
@@ -66,7 +72,7 @@ SentenceFeatures SentenceFeatures::from_json(const nlohmann::json& state, const 
                                                                   : name;
   std::shared_ptr<SentenceEncoder> encoder;
   try {
-    encoder = std::make_shared<SentenceEncoder>(from, source.device);
+    encoder = std::make_shared<SentenceEncoder>(from, source.device, state.value("layers", 1));
   } catch (const InputError& error) {
     throw InputError(
         fmt::format("the model reads texts by the sentence encoder '{}', which was in {}: {}; "

@@ -92,6 +92,9 @@ void JobOptions::model_fields(Fields& f, const std::string& l2_meaning, bool bat
   f.text("sentence_encoder", sentence_encoder,
          "folder of a pretrained BERT-type sentence encoder whose vectors are features of the text")
       .as("DIR|NAME");
+  f.integer("sentence_layers", sentence_layers, kAtLeastOne,
+            "of how many last layers of the sentence encoder the mean vectors are features")
+      .as("N");
   f.choice("features_from", features_from, "with a sentence encoder: its vectors joined to n-grams, or alone")
       .as("NAME");
   f.integer("hidden", hidden, kAtLeastOne, "width of the encoder").as("N").or_else("by encoder");

@@ -81,6 +81,7 @@ struct JobOptions {
   std::string vector_encoder = "linear";  ///< for a sentence encoder's vectors alone
   bool automatic = false;                 ///< whether the encoder was not given
   std::string sentence_encoder;           ///< see `sentence_encoder_folder`; empty: none
+  int64_t sentence_layers = 3;            ///< see SentenceEncoder
   FeaturesFrom features_from = FeaturesFrom::ngrams_and_encoder;  ///< of the text, with a sentence encoder
   std::optional<int64_t> hidden, layers;
   std::vector<std::string> encoder_set;  ///< key=value for the encoder

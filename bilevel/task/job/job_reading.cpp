@@ -56,7 +56,8 @@ void JobSetup::read(JobOptions& options, std::vector<std::pair<std::string, std:
 
 void JobSetup::take_sentences(const JobOptions& options) {
   if (options.sentence_encoder.empty()) return;
-  const auto encoder = std::make_shared<SentenceEncoder>(options.sentence_encoder, options.torch_device());
+  const auto encoder = std::make_shared<SentenceEncoder>(options.sentence_encoder, options.torch_device(),
+                                                         options.sentence_layers);
   encoder->tell = [context = context_, name = options.sentence_encoder](int64_t texts) {
     context.say(fmt::format("encoding {} texts by the sentence encoder {}", texts, name));
   };

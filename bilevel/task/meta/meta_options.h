@@ -29,6 +29,7 @@ struct MetaJobOptions : JobOptions {
     text_encoder = "rnn";
     column_encoders = {"mlp"};
     vector_encoder = "residual";
+    sentence_layers = 1;  // the one whose distances the encoder was trained for, which few shots rest on
   }
   void fields(Fields& fields) override;
 };
