@@ -380,14 +380,15 @@ TEST_F(CleanCli, FindsInjectedFlipsAndWritesEverything) {
   const auto table = read_tsv(path("out/weights.tsv"));
   ASSERT_EQ(table.size(), kTrain + 1);
   EXPECT_TRUE(read_bytes(path("out/weights.tsv"))
-                  .starts_with("row\tweight\tgiven_label\tsuggested_label\tprobability\tsuspicious\n"));
+                  .starts_with("row\tweight\tgiven_label\tsuggested_label\tprobability\tsuspicious\tline\n"));
   const std::vector<Row> truth = make_rows(kTrain, 1);
   std::vector<double> minus_weight, minus_probability;
   std::vector<int64_t> flipped;
   int64_t suspicious = 0, flips = 0, right_suggestions = 0;
   for (size_t i = 0; i < kTrain; ++i) {
     const auto& row = table[i + 1];
-    ASSERT_EQ(row.size(), 6U);
+    ASSERT_EQ(row.size(), 7U);
+    EXPECT_EQ(row[6], std::to_string(i + 2)) << "behind the header";
     EXPECT_EQ(row[0], std::to_string(i + 1));
     const double weight = std::stod(row[1]), probability = std::stod(row[4]);
     EXPECT_TRUE(weight >= 0 && weight <= 1 && probability >= 0 && probability <= 1);

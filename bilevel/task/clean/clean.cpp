@@ -137,7 +137,7 @@ void write_files(const CleanSetup& setup, const Cleaned& cleaned, Json& summary)
   write_tsv(setup.path("weights.tsv"),
             {row_column(cleaned.weights.numel()), number_column("weight", cleaned.weights), given, suggested,
              number_column("probability", cleaned.judgement.right),
-             number_column("suspicious", cleaned.suspicious())});
+             number_column("suspicious", cleaned.suspicious()), setup.data_files().places(setup.train())[1]});
   write_suspicious(setup, cleaned);
   const CleanInputs& inputs = setup.inputs();
   const std::shared_ptr<Network> whole =

@@ -45,10 +45,9 @@ class CleanPage {
       page.remarks += fmt::format("<p>Whatever the labels are: {}.</p>\n", odd);
     if (setup_.trusted().empty()) {
       page.remarks +=
-          "<p>There was no trusted file: the training rows whose labels an out-of-fold model agreed with "
-          "most stood in for it. That assumes that labels are right more often than wrong, and not wrong in "
-          "a way that a model can learn. Nothing is calibrated then: the probabilities are an order, not "
-          "frequencies.</p>\n";
+          "<p>There was no trusted file: labels are judged by the other labels alone. That assumes that "
+          "labels are right more often than wrong, and not wrong in a way that a model can learn. Nothing is "
+          "calibrated then: the probabilities are an order, not frequencies.</p>\n";
     }
     if (summary_.contains("not_compared"))
       page.remarks += fmt::format("<p class=\"subtle\">{}</p>\n", text_of(summary_.at("not_compared")));
@@ -89,7 +88,7 @@ class CleanPage {
     for (const int64_t i : most_suspicious(8)) {
       const std::string rather = is_suspicious(i) ? fmt::format("rather '{}'", printable(suggested(i)))
                                                   : fmt::format("right with probability {:.2f}", right(i));
-      text += fmt::format("  row {}: '{}', {}  {}\n", i + 1, printable(given(i)), rather,
+      text += fmt::format("  line {}: '{}', {}  {}\n", line(i), printable(given(i)), rather,
                           shortened(printable(text_of_row(i)), 80));
     }
     const std::string& out = setup_.context().out;
@@ -110,6 +109,10 @@ class CleanPage {
   const std::string& given(int64_t i) const { return setup_.name_of(setup_.given()[row(i)].item<int64_t>()); }
   const std::string& suggested(int64_t i) const {
     return setup_.name_of(cleaned_.judgement.suggested[i].item<int64_t>());
+  }
+  /// Where the row begins in the training file.
+  std::string line(int64_t i) const {
+    return setup_.data_files().places({setup_.train()[static_cast<size_t>(i)]})[1].cells[0];
   }
   double right(int64_t i) const { return cleaned_.judgement.right[i].item<double>(); }
   bool is_suspicious(int64_t i) const { return right(i) < 0.5; }
@@ -239,18 +242,18 @@ class CleanPage {
                          {"this run is better by (percentage points, 95\u00a0% interval)", "number"},
                          {"AUROC of the injected flips", "number"}},
                         rows) +
-           "<p class=\"subtle\">All are fitted to the same rows, the trusted ones among them. Intervals are "
-           "paired on the test rows; there is none where fewer than ten decide.</p>\n";
+           "<p class=\"subtle\">Intervals are paired on the test rows; there is none where fewer than ten "
+           "decide.</p>\n";
   }
 
   std::string suspicious_rows() const {
-    std::vector<TableColumn> columns{{"row", "number"}, {"given"}, {"suggested"}};
+    std::vector<TableColumn> columns{{"line", "number"}, {"given"}, {"suggested"}};
     if (setup_.flips()) columns.push_back({"before the injected noise"});
     columns.insert(columns.end(),
                    {{"row's content", "text"}, {"P(label is right)", "number"}, {"weight", "number"}});
     std::vector<std::vector<std::string>> rows;
     for (const int64_t i : most_suspicious(kShown)) {
-      rows.push_back({std::to_string(i + 1), escape_markup(given(i)), escape_markup(suggested(i))});
+      rows.push_back({line(i), escape_markup(given(i)), escape_markup(suggested(i))});
       if (setup_.flips()) {
         rows.back().push_back(
             escape_markup(setup_.name_of(setup_.flips()->original[static_cast<size_t>(i)])));

@@ -38,7 +38,7 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
        /*whole_groups=*/o_.weight_per != WeightPer::group);
   defaults_ = clean_defaults(o_.encoder, o_.features_from == FeaturesFrom::encoder);
   if (!o_.learn) o_.learn = !o_.trusted.empty() && encoder_registry().at(o_.encoder).linear;
-  if (!o_.sentence_l2) o_.sentence_l2 = o_.l2.value_or(defaults_.sentence_l2);
+  take_sentence_l2();
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
   network_ = resolve(o_, defaults_);
   labels_ = files_.classes(o_.label);
@@ -67,6 +67,16 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
   check_groups();
 }
 
+void CleanSetup::take_sentence_l2() {
+  if (o_.sentence_encoder.empty()) {
+    if (o_.sentence_l2)
+      refuse_option("sentence_l2", fmt::format("{}", *o_.sentence_l2), "needs --sentence-encoder DIR");
+    return;
+  }
+  if (!o_.l2 && o_.features_from == FeaturesFrom::encoder) o_.l2 = o_.sentence_l2;
+  if (!o_.sentence_l2) o_.sentence_l2 = o_.l2.value_or(defaults_.sentence_l2);
+}
+
 void CleanSetup::check_classes() const {
   std::vector<int64_t> counts(labels_.names.size()), trusted_counts(labels_.names.size());
   for (const int64_t row : train_) ++counts[static_cast<size_t>(labels_.classes[static_cast<size_t>(row)])];
@@ -81,7 +91,8 @@ void CleanSetup::check_classes() const {
     }
     if (!trusted_.empty() && trusted_counts[c] == 0) {
       context_.say(
-          fmt::format("the class '{}' has no trusted row: nothing judges its labels", labels_.names[c]));
+          fmt::format("the class '{}' has no trusted row: its labels are judged by other training rows alone",
+                      labels_.names[c]));
     }
   }
 }

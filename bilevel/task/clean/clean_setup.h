@@ -88,6 +88,8 @@ class CleanSetup : public JobSetup {
   CleanOptions o_;
 
  private:
+  /// The strength of sentence vectors, where there are any.
+  void take_sentence_l2();
   void check_classes() const;
   void check_groups() const;
   void find_repeated();

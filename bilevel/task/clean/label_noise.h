@@ -42,7 +42,8 @@ struct LabelNoise {
 /// given label k has the likelihood sum_j p_j transition_jk, a trusted row's true class j the likelihood p_j. Weak
 /// priors: log beta standard normal, bias of standard deviation 3, and half a row a class that is drawn evenly over
 /// the given labels. Starts at rates of .3, solved by L-BFGS, a few hundred passes. Where the trusted rows have
-/// other class shares (p-value below `kContradiction`), the likelihood leaves theirs out.
+/// other class shares (p-value below `kContradiction`), the likelihood leaves theirs out. That a class has no trusted row says
+/// nothing: the trusted rows are taken as drawn from the rows of the classes that they have.
 /// Without trusted rows beta is 1 and the bias 0: nothing could tell them, and nothing is calibrated.
 /// Throws InputError for shapes that do not fit and for no training row.
 LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredictions& trusted);

@@ -166,6 +166,18 @@ TEST(LabelNoise, TrustedRowsOfOtherSharesAreNotTakenForASample) {
   EXPECT_LT(high - low, 0.1);
 }
 
+// That no trusted row has a class does not make its labels wrong.
+TEST(LabelNoise, AClassWithoutTrustedRowsIsNotTakenForAbsent) {
+  const torch::Tensor truth = rates({0.8, 0.2, 0, 0.2, 0.8, 0, 0, 0, 1}, 3);
+  const std::vector<double> shares{0.49, 0.49, 0.02};
+  const Drawn drawn = draw(21, 1000, 200, shares, truth, 1, 3, {0.5, 0.5, 0});
+  const LabelNoise found = fit_label_noise(drawn.train, drawn.trusted);
+  const torch::Tensor rare = drawn.truth.eq(2), right = judge(found, drawn.train).right.masked_select(rare);
+  ASSERT_GT(right.numel(), 10);
+  EXPECT_GT(right.gt(0.5).to(torch::kFloat64).mean().item<double>(), 0.8);
+  EXPECT_NEAR(found.share, drawn.share, 0.04);
+}
+
 // Trusted rows on which the predictions are four times as sure as on the others.
 TEST(LabelNoise, TellsTrustedRowsOfAnotherKind) {
   Drawn drawn = draw(13, 4000, 400, {0.5, 0.5}, rates({0.7, 0.3, 0.3, 0.7}, 2), 2, 1.5);

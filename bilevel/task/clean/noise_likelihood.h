@@ -29,6 +29,9 @@ class NoiseLikelihood {
     if (calibrates_) {
       log_trusted_ = log_of(trusted.probabilities);
       truth_ = trusted.labels.unsqueeze(1);
+      // A class that no trusted row has is none that was looked for: among the trusted rows the others share its probability.
+      absent_ =
+          torch::where(torch::bincount(trusted.labels, {}, classes_) > 0, 0.0, kNever).to(torch::kFloat64);
     }
     const auto zeros = [&](at::IntArrayRef size) { return torch::zeros(size, torch::kFloat64); };
     log_beta_ = zeros({1});
@@ -102,7 +105,7 @@ class NoiseLikelihood {
         (part.unsqueeze(2) * (is_given.unsqueeze(1) - is_given.unsqueeze(2))).reshape({rows_, -1});
     if (!calibrates_) return by_rate;
     const torch::Tensor residual = part * t.index_select(1, given_.squeeze(1)).t() - p;
-    const torch::Tensor own = torch::softmax(log_beta_.exp() * log_trusted_ + bias_ + shift_, 1);
+    const torch::Tensor own = torch::softmax(log_beta_.exp() * log_trusted_ + bias_ + shift_ + absent_, 1);
     const torch::Tensor trusted = torch::one_hot(truth_.squeeze(1), classes_) - own;
     const torch::Tensor by_bias = torch::cat({residual, trusted});
     const torch::Tensor by_beta = log_beta_.exp() * torch::cat({(residual * log_p_).sum(1, true),
@@ -132,6 +135,7 @@ class NoiseLikelihood {
   static constexpr double kFirstRate = 0.3;
   static constexpr double kBiasDeviation = 3;
   static constexpr double kStiffness = 3e-4;  // of a share that is held fixed
+  static constexpr double kNever = -1e9;      // a logit
 
   torch::Tensor log_likelihood() const {
     torch::Tensor sum;
@@ -144,7 +148,7 @@ class NoiseLikelihood {
     }
     if (!calibrates_) return sum;
     const torch::Tensor own =
-        torch::log_softmax((log_beta_ + shift_beta_).exp() * log_trusted_ + bias_ + shift_, 1);
+        torch::log_softmax((log_beta_ + shift_beta_).exp() * log_trusted_ + bias_ + shift_ + absent_, 1);
     const auto normal = [](const torch::Tensor& t, double deviation) {
       return -0.5 * (t / deviation).square().sum();
     };
@@ -155,7 +159,7 @@ class NoiseLikelihood {
   int64_t classes_, rows_;
   torch::Tensor log_p_, given_;
   bool calibrates_, noiseless_ = false;
-  torch::Tensor log_trusted_, truth_;
+  torch::Tensor log_trusted_, truth_, absent_;
   torch::Tensor log_beta_, bias_, shift_, shift_beta_, logits_;
 };
 
