@@ -526,6 +526,38 @@ TEST_F(CleanCli, RowsThatRepeatTrustedOnesJudgeNothing) {
   EXPECT_CONTAINS(all.err, "too few training rows");
 }
 
+// What no trusted row judges is not called wrong for that, and rows are told by their lines.
+TEST_F(CleanCli, AClassWithoutTrustedRowsStays) {
+  std::vector<Row> rows, trusted;
+  size_t music = 0;
+  for (Row& row : make_rows(900, 5)) {
+    if (row.label == 2 && ++music > 20) continue;
+    if (row.label < 2 && rows.size() % 5 == 0) row.label = 1 - row.label;  // wrong
+    rows.push_back(std::move(row));
+  }
+  for (Row& row : make_rows(300, 6))
+    if (row.label < 2) trusted.push_back(std::move(row));
+  std::string table = tsv_of(rows);
+  table.insert(table.find('\n') + 1, "\tof no class\t1\t1\teven\n");
+  const Outcome run = bilevel_program({"clean", "--train", folder_.write("rare.tsv", table), "--trusted",
+                                       folder_.write("two.tsv", tsv_of(trusted)), "--text", "text", "--label",
+                                       "topic", "--drop-unlabelled", "--no-baselines", "--out", out()});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_CONTAINS(run.err, "the class 'music' has no trusted row");
+  const auto weights = read_tsv(path("out/weights.tsv"));
+  ASSERT_EQ(weights.size(), rows.size() + 1);
+  int64_t suspicious = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(weights[i + 1][6], std::to_string(i + 3)) << "behind the header and the row without a label";
+    if (rows[i].label == 2) suspicious += weights[i + 1][5] == "1" ? 1 : 0;
+  }
+  EXPECT_LE(suspicious, 4);
+  const Outcome refused = bilevel_program({"clean", "--train", train_, "--text", "text", "--label", "topic",
+                                           "--sentence-l2", "2", "--out", path("refused")});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_CONTAINS(refused.err, "--sentence-encoder");
+}
+
 // A file whose labels were replaced beforehand gives the same weights, bit for bit, as the injection that the program
 // knows of: the truth has no way into training or choices.
 TEST_F(CleanCli, TheInjectedTruthHasNoInfluence) {

@@ -84,13 +84,6 @@ torch::Tensor Weighing::weights_within(const CleanPart& part, const torch::Tenso
   return weights_for(judge(fit_label_noise(train, trusted), train).right, train.labels);
 }
 
-torch::Tensor Weighing::weights_for(const torch::Tensor& right, const torch::Tensor& labels) const {
-  const torch::Tensor weights = weight_of(right, classes());
-  if (trusted().empty()) return weights;
-  const torch::Tensor judged = torch::bincount(classes_of(trusted()), {}, classes()).gt(0);
-  return torch::where(judged.index_select(0, labels), weights, torch::ones_like(weights));
-}
-
 Opinion Weighing::opinion(const CleanPart& part) const {
   const auto count = static_cast<int64_t>(part.train.size());
   Opinion opinion{.weights = torch::ones({count}, torch::kFloat64), .predicted = {}};

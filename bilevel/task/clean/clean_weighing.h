@@ -7,6 +7,7 @@
 
 #include "bilevel/task/clean/clean_model.h"
 #include "bilevel/task/clean/clean_setup.h"
+#include "bilevel/task/clean/label_noise.h"
 
 namespace bilevel {
 
@@ -63,9 +64,10 @@ class Weighing : public CleanSetup {
   /// of the other folds of the part.
   torch::Tensor predict_within(const CleanPart& part, const torch::Tensor& weights,
                                const FitStrengths& strengths) const;
-  /// `weight_of` for rows with these labels, but 1 where some rows are trusted and none has the label: nothing judges it, and a
-  /// classifier that did not train on its few rows would call them all wrong. @param right, labels [rows]
-  torch::Tensor weights_for(const torch::Tensor& right, const torch::Tensor& labels) const;
+  /// `judged_weights` of rows with these labels. @param right, labels [rows]
+  torch::Tensor weights_for(const torch::Tensor& right, const torch::Tensor& labels) const {
+    return judged_weights(right, labels, classes_of(trusted()), classes());
+  }
   /// The weights that follow from such probabilities: float64 [train].
   torch::Tensor weights_within(const CleanPart& part, const torch::Tensor& probabilities) const;
   /// The weights with which the part's training rows train what predicts its fold: a round as in `opinion`, with what was learned, from

@@ -99,6 +99,14 @@ torch::Tensor weight_of(const torch::Tensor& right, int64_t classes) {
   return torch::maximum((right - chance) / (1 - chance), right / 100);
 }
 
+torch::Tensor judged_weights(const torch::Tensor& right, const torch::Tensor& labels,
+                             const torch::Tensor& trusted_labels, int64_t classes) {
+  const torch::Tensor weights = weight_of(right, classes);
+  if (trusted_labels.numel() == 0) return weights;
+  const torch::Tensor judged = torch::bincount(trusted_labels, {}, classes).gt(0);
+  return torch::where(judged.index_select(0, labels), weights, torch::ones_like(weights));
+}
+
 namespace {
 
 constexpr double kDrop = 1.9207;      // of the log likelihood at the ends of a 95 % interval: 1.96^2 / 2

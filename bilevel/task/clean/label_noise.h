@@ -88,6 +88,11 @@ Judgement judge(const LabelNoise& noise, const LabelledPredictions& train);
 /// second part keeps the order of the others.
 torch::Tensor weight_of(const torch::Tensor& right, int64_t classes);
 
+/// `weight_of` rows with these labels, but 1 where there are trusted rows and none has the label: nothing judges it, and a classifier
+/// that did not train on its few rows would go on to call them all wrong. @param labels, trusted_labels int64, in [0, classes)
+torch::Tensor judged_weights(const torch::Tensor& right, const torch::Tensor& labels,
+                             const torch::Tensor& trusted_labels, int64_t classes);
+
 /// " (1.2 to 3.4)" in percent; empty where there is none.
 std::string interval_text(double low, double high);
 

@@ -178,6 +178,15 @@ TEST(LabelNoise, AClassWithoutTrustedRowsIsNotTakenForAbsent) {
   EXPECT_NEAR(found.share, drawn.share, 0.04);
 }
 
+TEST(LabelNoise, RowsOfAClassWithoutTrustedRowsGoOnTraining) {
+  const torch::Tensor right = torch::tensor({0.1, 0.1, 0.9}, torch::kFloat64),
+                      labels = torch::tensor({0, 2, 2}, torch::kInt64),
+                      none = torch::empty({0}, torch::kInt64);
+  const torch::Tensor some = judged_weights(right, labels, torch::tensor({0, 1, 1}, torch::kInt64), 3);
+  EXPECT_TRUE(some.eq(torch::tensor({0.001, 1.0, 1.0}, torch::kFloat64)).all().item<bool>()) << some;
+  EXPECT_TRUE(judged_weights(right, labels, none, 3).equal(weight_of(right, 3)));
+}
+
 // Trusted rows on which the predictions are four times as sure as on the others.
 TEST(LabelNoise, TellsTrustedRowsOfAnotherKind) {
   Drawn drawn = draw(13, 4000, 400, {0.5, 0.5}, rates({0.7, 0.3, 0.3, 0.7}, 2), 2, 1.5);
