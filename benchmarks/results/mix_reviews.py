@@ -18,7 +18,7 @@ DEPENDS = ["benchmarks/results/mix_reviews.py", "bilevel/task/mix", "bilevel/glm
 DRAWS, TARGET_ROWS, LEAST_OF_CLASS, LEAST_TEST = range(100, 105), 100, 5, 200
 NAMES = {"uniform": "equal weights", "proportional": "all rows alike", "target": "the target alone",
          "best_source": "best single source"}
-ENCODER = ["--sentence-encoder", "minilm", "--features-from", "encoder"]
+ENCODER = ["--sentence-encoder", "minilm", "--sentence-layers", 1, "--features-from", "encoder"]
 
 
 def fdu_mtl(run):
