@@ -30,7 +30,8 @@ torch::Tensor SentenceFeatures::dense(const std::vector<std::string_view>& texts
 
 SparseRows SentenceFeatures::behind(const SparseRows& ngrams,
                                     const std::vector<std::string_view>& texts) const {
-  const torch::Tensor vectors = (directions(encoder_->encode(texts), encoder_->layers()) * kLength).contiguous();
+  const torch::Tensor vectors =
+      (directions(encoder_->encode(texts), encoder_->layers()) * kLength).contiguous();
   const auto* vector = vectors.const_data_ptr<float>();
   const auto* offsets = ngrams.offsets.const_data_ptr<int64_t>();
   const auto* indices = ngrams.indices.const_data_ptr<int64_t>();
