@@ -187,7 +187,7 @@ TEST_F(CliTest, WrongUsage) {
   const Outcome unknown = bilevel_program({"list", "options", "nosuch"});
   EXPECT_EQ(unknown.code, 2);
   EXPECT_CONTAINS(unknown.err,
-                  "there is no job or solver 'nosuch'; jobs: auc, clean, meta, tune; solvers: accbo, ");
+                  "there is no job or solver 'nosuch'; jobs: auc, clean, meta, mix, tune; solvers: accbo, ");
 }
 
 // ---- bad input ----

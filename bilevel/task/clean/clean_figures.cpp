@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "bilevel/core/printable.h"
 #include "bilevel/task/job/job_report.h"
 
 namespace bilevel {
@@ -60,12 +61,23 @@ std::string learned_text(const CleanSetup& setup, const Cleaned& cleaned) {
   std::vector<std::string> strengths;
   for (size_t b = 0; b < cleaned.strengths.l2.size(); ++b)
     strengths.push_back(fmt::format("{:.2g} of {}", cleaned.strengths.l2[b], setup.inputs().blocks[b]));
-  return fmt::format(
+  std::string text = fmt::format(
       "{}: L2 strength {}; a trusted row counts {:.2g}",
       cleaned.takes_learned
-          ? "learned from the trusted rows"
+          ? fmt::format(
+                "learned from the trusted rows, whose loss changes by {:+.4f} (standard error {:.4f})",
+                -cleaned.gain.first, cleaned.gain.second)
           : "what was learned is not told from the start by the trusted rows, and the start is kept",
       fmt::join(strengths, ", "), cleaned.strengths.trusted);
+  const std::vector<double>& weights = cleaned.strengths.of_units;
+  if (weights.empty()) return text;
+  const auto [least, most] = std::ranges::minmax_element(weights);
+  const auto shown = [&](const auto& at) {
+    return fmt::format("'{}' {:.2g}",
+                       printable(cleaned.unit_names[static_cast<size_t>(at - weights.begin())]), *at);
+  };
+  return text + fmt::format("; weights from {} to {} (all in summary.json, without intervals)", shown(least),
+                            shown(most));
 }
 
 }  // namespace bilevel

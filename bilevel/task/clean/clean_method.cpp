@@ -122,6 +122,7 @@ class Cleaning {
       result_.strengths = strengths_from(answer.at("strengths"));
       result_.gain = {answer.at("gain"), answer.at("standard_error")};
       result_.takes_learned = answer.at("taken");
+      result_.unit_names = setup_.unit_names();
       return true;
     });
   }

@@ -21,11 +21,12 @@ struct Cleaned {
   Judgement judgement;  ///< of the training rows, as `weights`
   torch::Tensor weights;
   std::shared_ptr<Network> model;
-  FitStrengths strengths;            ///< learned, or those of the start
-  std::pair<double, double> gain;    ///< `Settled::gain` and its standard error
-  bool takes_learned = false;        ///< whether `strengths` are the learned ones
-  std::optional<int64_t> best_step;  ///< of the bilevel run, where there was one
-  nlohmann::ordered_json baselines;  ///< null where they are not asked for
+  FitStrengths strengths;               ///< learned, or those of the start
+  std::pair<double, double> gain;       ///< `Settled::gain` and its standard error
+  bool takes_learned = false;           ///< whether `strengths` are the learned ones
+  std::vector<std::string> unit_names;  ///< of `strengths.of_units`
+  std::optional<int64_t> best_step;     ///< of the bilevel run, where there was one
+  nlohmann::ordered_json baselines;     ///< null where they are not asked for
   /// How much more of the test rows the cleaned model gets right than each baseline; empty without test file or baselines.
   std::map<std::string, PairedDifference> differences;
   OtherPredictions baseline_predictions;  ///< of the test rows

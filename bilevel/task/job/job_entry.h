@@ -77,6 +77,7 @@ struct JobEntry {
   /// Writes predictions, tab-separated, by a model that this job has saved. Throws InputError and FileError.
   std::function<Prediction(const PredictRequest& request)> predict;
   bool predicts_from_shots = false;  ///< its models need `PredictRequest::shots`
+  bool linear = false;               ///< it takes linear encoders only
   bool in_parts = false;             ///< some of its work can be done side by side (`JobInParts`)
   std::optional<JobMeasure> measure = std::nullopt;  ///< none: its runs are not cross-validated
   /// What `data describe` suggests for a file with classes: flags behind those of file and columns (" --ways 5"), and why;

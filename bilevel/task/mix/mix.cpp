@@ -183,6 +183,7 @@ JobEntry mix_entry() {
       .make =
           [] { return std::make_unique<JobInParts<MixOptions, MixSetup>>(run_mix, mix_work, kMostMixParts); },
       .predict = predict_classes,
+      .linear = true,
       .in_parts = true,
       .measure = JobMeasure{"/metrics/test/accuracy", "test accuracy"}};
 }
