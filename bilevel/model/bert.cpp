@@ -128,12 +128,12 @@ torch::Tensor Bert::mean_vectors(const torch::Tensor& tokens, int64_t layers) co
   const torch::Tensor there = tokens.to(device_);
   torch::Tensor x = normalized(norm_, at::embedding(words_, there) + places_.slice(0, 0, there.size(1)));
   std::vector<torch::Tensor> means;
-  for (const Layer& layer : layers_) {
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
     x = normalized(layer.attended_norm, layer.attended(attention(layer, x)) + x);
     x = normalized(layer.output_norm, layer.output(activated(layer.intermediate(x))) + x);
-    means.insert(means.begin(), x.mean(1));
+    if (static_cast<int64_t>(layers_.size() - i) <= layers) means.insert(means.begin(), x.mean(1));
   }
-  means.resize(static_cast<size_t>(layers));
   return torch::stack(means, 1);
 }
 

@@ -10,6 +10,7 @@ constexpr double kLeastKappa = 1e-6;
 
 int64_t outputs_of(int64_t classes) { return classes == 2 ? 1 : classes; }
 torch::ScalarType default_dtype() { return c10::get_default_dtype_as_scalartype(); }
+
 }  // namespace
 
 LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Tensor& classes, int64_t count,

@@ -33,10 +33,7 @@ const PassOutcome* learn(MixSetup& setup, MixModel& model, Passes& passes, const
         "{} moves the classifiers down the loss of the target rows too while it learns; they are trained "
         "anew at what was learned",
         o.solver));
-  setup.context().phases->plan({{"start", 60 * parts.side_by_side()},
-                                {"learn", 200 * parts.side_by_side()},
-                                {kReportPhase, 10 * parts.side_by_side()}});
-  setup.context().phases->plan(mix_phases(setup));
+  setup.context().phases->plan(mix_phases(setup, parts.side_by_side()));
   setup.context().phases->begin("start", "starting strength");
   setup.find_strength(model);
   setup.context().say(fmt::format("learning starts at the strength {:.0e}", model.strength()));
@@ -149,7 +146,8 @@ JobResult run_mix(MixSetup& setup, JobParts& parts) {
     if (learned == nullptr) return unfinished(context, o, passes);
     Json summary = summary_of(context, o, passes);
     summary["best_step"] = learned->chosen_step;
-    const std::vector<Part> all = mix_parts(setup, model, model.strength(), learned->chosen_step);
+    std::vector<Part> all = mix_parts(setup);
+    hand_over(all, model, learned->chosen_step);
     parts.make(all, [&](size_t i, const Json& answer) {
       answers.take(all[i], answer);
       return true;

@@ -16,7 +16,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr double kStartCost = 60, kLearnCost = 200;  // in evaluations on all rows, of all models
+constexpr double kStartCost = 60, kLearnCost = 200,
+                 kReportCost = 10;  // in evaluations on all rows, of all models
 
 Evaluation evaluate(const MixSetup& setup, MixModel& model) {
   const ClassScores target = setup.judged(model);
@@ -84,7 +85,7 @@ Part mixture_part(const std::string& key, const std::string& shown, const std::v
 
 }  // namespace
 
-std::vector<Part> mix_parts(const MixSetup& setup, const MixModel& learned, double start, int64_t steps) {
+std::vector<Part> mix_parts(const MixSetup& setup) {
   std::vector<Part> parts;
   const MixOptions& o = setup.options();
   const std::vector<Fold> folds = setup.folds(setup.target());
@@ -92,7 +93,7 @@ std::vector<Part> mix_parts(const MixSetup& setup, const MixModel& learned, doub
     if (setup.folds(folds[k].others).size() < 2) return {};
     parts.push_back({.name = fmt::format("fold-{}", k + 1),
                      .shown = fmt::format("learning without fold {} of {}", k + 1, folds.size()),
-                     .request = {{"fold", k}, {"start", start}, {"steps", steps}},
+                     .request = {{"fold", k}},
                      .cost = kLearnCost});
   }
   const std::vector<size_t> all = setup.all();
@@ -112,19 +113,28 @@ std::vector<Part> mix_parts(const MixSetup& setup, const MixModel& learned, doub
   for (size_t i = 0; o.leave_out && all.size() > 1 && i < all.size(); ++i) {
     parts.push_back({.name = fmt::format("without-{}", i + 1),
                      .shown = fmt::format("without {}", setup.name_of(all[i])),
-                     .request = {{"without", i},
-                                 {"weights", doubles_of(learned.weights())},
-                                 {"strength", learned.strength()},
-                                 {"y", tensor_json(learned.y()[0].detach())}},
+                     .request = {{"without", i}},
                      .cost = kStartCost / 4});
   }
   return parts;
 }
 
-std::vector<Phase> mix_phases(const MixSetup& setup) {
-  std::vector<Phase> phases;
-  MixModel model = setup.model(setup.all(), setup.target());
-  for (const Part& part : mix_parts(setup, model, 1, 1)) phases.push_back({part.name, part.cost});
+void hand_over(std::vector<Part>& parts, const MixModel& learned, int64_t steps) {
+  const Json of_folds{{"start", learned.strength()}, {"steps", steps}},
+      of_the_rest{{"weights", doubles_of(learned.weights())},
+                  {"strength", learned.strength()},
+                  {"y", tensor_json(learned.y()[0].detach())}};
+  for (Part& part : parts) {
+    if (part.request.contains("fold")) part.request.update(of_folds);
+    if (part.request.contains("without")) part.request.update(of_the_rest);
+  }
+}
+
+std::vector<Phase> mix_phases(const MixSetup& setup, double side_by_side) {
+  std::vector<Phase> phases{{"start", kStartCost * side_by_side},
+                            {"learn", kLearnCost * side_by_side},
+                            {kReportPhase, kReportCost * side_by_side}};
+  for (const Part& part : mix_parts(setup)) phases.push_back({part.name, part.cost});
   return phases;
 }
 

@@ -17,11 +17,13 @@ namespace bilevel {
 const PassOutcome* learn_mixture(const MixSetup& setup, MixModel& model, Passes& passes, const PassPlan& plan,
                                  double strength, bool choose);
 
-/// Learning without each fold of the target rows; the usual mixtures; the sources left out one at a time. What they need of what was
-/// learned stands in their requests. Folds come first.
-std::vector<Part> mix_parts(const MixSetup& setup, const MixModel& learned, double start, int64_t steps);
-/// About what those parts cost, before anything is learned; in evaluations on all rows.
-std::vector<Phase> mix_phases(const MixSetup& setup);
+/// Learning without each fold of the target rows; the usual mixtures; the sources left out one at a time. Folds come first. What the
+/// requests lack of what was learned `hand_over` gives them.
+std::vector<Part> mix_parts(const MixSetup& setup);
+/// @param steps how many led to it
+void hand_over(std::vector<Part>& parts, const MixModel& learned, int64_t steps);
+/// About what everything costs, with several parts at a time; in evaluations on all rows.
+std::vector<Phase> mix_phases(const MixSetup& setup, double side_by_side);
 /// What one of them comes to. Throws Interrupted.
 nlohmann::ordered_json mix_part(MixSetup& setup, const Part& part);
 

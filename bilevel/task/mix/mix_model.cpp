@@ -8,8 +8,8 @@
 #include "bilevel/core/error.h"
 #include "bilevel/core/flat.h"
 #include "bilevel/glm/linear_fit.h"
+#include "bilevel/task/job/feature_squares.h"
 #include "bilevel/task/job/linear_classifier.h"
-#include "bilevel/task/job/linear_fit.h"
 #include "bilevel/task/job/passes.h"
 #include "bilevel/task/job/seeded_network.h"
 

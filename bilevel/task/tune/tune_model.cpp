@@ -8,7 +8,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/model/sparse.h"
-#include "bilevel/task/job/linear_fit.h"
+#include "bilevel/task/job/feature_squares.h"
 #include "bilevel/task/job/passes.h"
 #include "bilevel/task/job/seeded_network.h"
 #include "bilevel/task/tune/tune_derivatives.h"

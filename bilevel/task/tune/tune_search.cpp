@@ -1,6 +1,7 @@
 #include "bilevel/task/tune/tune_search.h"
 
 #include <torch/autograd.h>
+#include <torch/optim/lbfgs.h>
 #include <torch/types.h>
 
 #include <algorithm>
@@ -13,7 +14,6 @@
 #include "bilevel/oracle/oracles.h"
 #include "bilevel/solver/parts/lower_rule.h"
 #include "bilevel/task/job/costs.h"
-#include "bilevel/task/job/linear_fit.h"
 
 namespace bilevel {
 namespace {
@@ -72,7 +72,27 @@ double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_b
 }
 
 double minimize_weights(TuneModel& model, int64_t evaluations) {
-  return minimize_by_lbfgs(model.y(), model.full_gradient(), evaluations);
+  const auto full_gradient = model.full_gradient();
+  int64_t spent = 0;
+  torch::optim::LBFGS optimizer(model.y(), torch::optim::LBFGSOptions(1)
+                                               .max_iter(evaluations)
+                                               .max_eval(evaluations)
+                                               .history_size(10)
+                                               .tolerance_grad(1e-7)
+                                               .tolerance_change(1e-12)
+                                               .line_search_fn("strong_wolfe"));
+  optimizer.step([&] {
+    ++spent;
+    const auto [loss, gradient] = full_gradient();
+    int64_t first = 0;
+    for (const torch::Tensor& parameter : model.y()) {
+      parameter.mutable_grad() = gradient.narrow(0, first, parameter.numel()).view(parameter.sizes());
+      first += parameter.numel();
+    }
+    return torch::tensor(loss, gradient.options());
+  });
+  for (const torch::Tensor& parameter : model.y()) parameter.mutable_grad() = torch::Tensor();
+  return static_cast<double>(spent);
 }
 
 int64_t search_points(const TuneModel& model, const SearchOptions& options, size_t train_rows,
