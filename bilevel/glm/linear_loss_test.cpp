@@ -17,12 +17,14 @@ struct Form {
   RowLoss loss;
   int64_t width;
   bool sparse, bias, units, weights;
+  int64_t models;
 };
 
 std::string name_of_form(const testing::TestParamInfo<Form>& info) {
   const Form& f = info.param;
   return name_of(f.loss) + std::to_string(f.width) + (f.sparse ? "Sparse" : "") + (f.bias ? "Bias" : "") +
-         (f.units ? "Units" : "Strengths") + (f.weights ? "Weighted" : "");
+         (f.units ? "Units" : "Strengths") + (f.weights ? "Weighted" : "") +
+         (f.models > 1 ? "Models" + std::to_string(f.models) : "");
 }
 
 /// Dense rows as compressed sparse ones.
@@ -50,18 +52,27 @@ class LinearLossTest : public testing::TestWithParam<Form> {
     const Form& f = GetParam();
     const DefaultGeneratorScope randomness(3);
     const torch::Tensor dense = rows_of(kRows, f.width);
-    const int64_t k = f.loss == RowLoss::softmax ? kClasses : 1, size = (f.width + (f.bias ? 1 : 0)) * k;
+    const int64_t k = f.loss == RowLoss::softmax ? kClasses : 1,
+                  size = (f.width + (f.bias ? 1 : 0)) * k * f.models;
     loss = {.rows = DesignRows(f.sparse ? compressed(dense) : std::vector{dense}, f.width, torch::kFloat64),
             .targets = targets_of(f.loss, kRows),
             .loss = f.loss,
             .outputs = k,
+            .models = f.models,
             .bias = f.bias,
             .strength = 0.3};
-    if (f.units)
+    if (f.models > 1) loss.row_weights = torch::rand({f.models, kRows}, torch::kFloat64) - 0.2;
+    if (f.units && f.models > 1)
+      loss.unit_of = torch::randint(-1, 7, {f.models, kRows}, torch::kInt64);
+    else if (f.units)
       loss.unit_of = torch::randint(7, {kRows}, torch::kInt64);  // several rows have one weight
     else
       loss.strength_of = torch::randint(-1, 7, {size}, torch::kInt64);
     if (!f.units && f.bias) loss.strength_factor = torch::rand({size}, torch::kFloat64);
+    if (f.bias) {
+      loss.centre = torch::randn({7}, torch::kFloat64);
+      loss.precision = 0.7;
+    }
     x = torch::randn({7}, torch::kFloat64).requires_grad_();
     y = torch::randn({size}, torch::kFloat64).requires_grad_();
     v = torch::randn({size}, torch::kFloat64);
@@ -121,10 +132,56 @@ std::vector<Form> forms() {
   for (const RowLoss one : {RowLoss::logistic, RowLoss::squared, RowLoss::softmax})
     for (const int64_t width : {5, 16, 37})
       for (int bits = 0; bits < 16; ++bits)
-        all.push_back({one, width, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0});
+        for (const int64_t models : {1, 2, 5})
+          all.push_back(
+              {one, width, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0, (bits & 8) != 0, models});
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(All, LinearLossTest, testing::ValuesIn(forms()), name_of_form);
+
+// Each model is what it would be alone, and none is moved by another.
+TEST(LinearLossOfModels, IsTheSumOfThem) {
+  const DefaultGeneratorScope randomness(9);
+  const int64_t models = 11;  // more than are multiplied at a time
+  const torch::Tensor dense = rows_of(kRows, 5);
+  for (const bool sparse : {false, true}) {
+    LinearLoss loss{.rows = DesignRows(sparse ? compressed(dense) : std::vector{dense}, 5, torch::kFloat64),
+                    .targets = targets_of(RowLoss::logistic, kRows),
+                    .models = models,
+                    .bias = true,
+                    .row_weights = torch::rand({models, kRows}, torch::kFloat64)};
+    const torch::Tensor y = torch::randn({loss.size()}, torch::kFloat64), x = torch::zeros({1}, y.options());
+    const Batch batch(data_set({loss.targets}), {5, 31, 2, 17, 39});
+    const torch::Tensor gradient = zeros_of(y);
+    const auto derivatives = derivatives_of(loss)();
+    const auto point = derivatives->at(batch, x, y);
+    point->gradient({}, {&gradient});
+    double sum = 0;
+    for (int64_t m = 0; m < models; ++m) {
+      LinearLoss one = loss;
+      one.models = 1;
+      one.row_weights = loss.row_weights[m];
+      const torch::Tensor own = loss.model_of(y, m), of_one = zeros_of(own);
+      const auto alone = derivatives_of(one)();
+      const auto at_own = alone->at(batch, x, own);
+      sum += at_own->value();
+      at_own->gradient({}, {&of_one});
+      expect_close(loss.model_of(gradient, m), of_one);
+    }
+    EXPECT_NEAR(point->value(), sum, 1e-12);
+  }
+}
+
+TEST(LinearLossOfModels, ForEachWeight) {
+  LinearLoss loss{.rows = DesignRows({torch::ones({1, 2}, torch::kFloat64)}, 2, torch::kFloat64),
+                  .loss = RowLoss::softmax,
+                  .outputs = 2,
+                  .models = 2,
+                  .bias = true};
+  const torch::Tensor expected = torch::tensor({3, 3, 3, 3, 4, 4, 4, 4, -1, -1, -1, -1});
+  EXPECT_TRUE(torch::equal(loss.for_each_weight(torch::tensor({3, 4}), -1), expected));
+  EXPECT_EQ(loss.size(), 12);
+}
 
 class LinearLossOfWeights : public testing::TestWithParam<RowWeight> {};
 
@@ -188,6 +245,15 @@ TEST(LinearLossRefuses, WhatDoesNotFit) {
   EXPECT_THROW(at({1}, y), InputError) << "it has no weight";
   EXPECT_THROW(at({2}, y), InputError) << "x has no such number";
   EXPECT_THROW(at({0}, torch::zeros({3}, torch::kFloat64)), InputError);
+  LinearLoss other = loss;
+  other.models = 2;
+  other.row_weights = torch::ones({3, 3}, torch::kFloat64);
+  EXPECT_THROW(derivatives_of(other)(), InputError) << "two models, weights for three";
+  other.models = 0;
+  EXPECT_THROW(derivatives_of(other)(), InputError);
+  other = loss;
+  other.centre = torch::zeros({3}, torch::kFloat64);
+  EXPECT_THROW(derivatives_of(other)()->at(Batch(data_set({loss.targets}), {0}), x, y), InputError);
   const torch::Tensor out = zeros_of(y);
   EXPECT_THROW(at({0}, y)->products(torch::zeros({3}, torch::kFloat64), {}, {&out}), InputError);
   // What lies elsewhere than it seems: every second number of a longer tensor.

@@ -11,11 +11,12 @@
 namespace bilevel {
 namespace mixture_loss_test {
 
-constexpr int64_t kRows = 60, kWidth = 4, kClasses = 3, kSources = 3, kModels = 2;
+constexpr int64_t kRows = 60, kWidth = 4, kClasses = 3, kSources = 3, kModels = 2, kSeen = 50;
 
 /// Two models on three sources, whose last rows the second one does not see.
 struct Mixture {
-  MixtureLoss lower, upper;
+  MixtureLoss lower;
+  LinearLoss upper;
   torch::Tensor x, y;
   Batch rows;
 
@@ -23,31 +24,35 @@ struct Mixture {
     const DefaultGeneratorScope randomness(5);
     const torch::Tensor dense = torch::randn({kRows, kWidth}, torch::kFloat64),
                         targets = torch::randint(kClasses, {kRows}, torch::kInt64);
-    lower.rows = {.rows = DesignRows({dense}, kWidth, torch::kFloat64),
-                  .targets = targets,
-                  .loss = RowLoss::softmax,
-                  .outputs = kClasses,
-                  .bias = true};
-    upper.rows = lower.rows;
-    const torch::Tensor source = torch::arange(kRows) % kSources, unseen = torch::arange(kRows) >= 50;
+    upper = {.rows = DesignRows({dense}, kWidth, torch::kFloat64),
+             .targets = targets,
+             .loss = RowLoss::softmax,
+             .outputs = kClasses,
+             .models = kModels,
+             .bias = true};
+    lower = {.linear = upper, .sources = kSources};
+    lower.linear.weight = RowWeight::plain;
+    lower.linear.unit_of = torch::arange(kRows) % kSources;
+    const torch::Tensor unseen = torch::arange(kRows) >= kSeen;
+    upper.row_weights = torch::stack({unseen.logical_not(), unseen}).to(torch::kFloat64);
+    lower.linear.row_weights = torch::zeros({kModels, kRows}, torch::kFloat64);
     for (int64_t k = 0; k < kModels; ++k) {
-      torch::Tensor own = source.clone();
-      if (k == 1) own.masked_fill_(unseen, kSources);
-      const torch::Tensor counts = torch::bincount(own, {}, kSources + 1).narrow(0, 0, kSources);
-      lower.models.push_back({own, kRows / counts.to(torch::kFloat64)});
-      upper.models.push_back({torch::full({kRows}, kSources).masked_fill_(unseen == (k == 1), 0),
-                              torch::ones({kSources}, torch::kFloat64)});
+      const torch::Tensor seen = torch::arange(kRows) < rows_seen(k);
+      const torch::Tensor counts = torch::bincount(lower.linear.unit_of, seen, kSources);
+      lower.linear.row_weights[k].copy_(seen * kRows / counts.index_select(0, lower.linear.unit_of));
     }
-    upper.weighed = false;
     upper.centre = torch::tensor({0.0, 0.0, 0.0, -1.0}, torch::kFloat64);
-    upper.prior = 0.2;
-    lower.penalty_factors = 0.5 + torch::rand({kWidth * kClasses}, torch::kFloat64);
+    upper.precision = 0.2;
+    lower.linear.strength_of = upper.for_each_weight(torch::full({kWidth}, kSources, torch::kInt64), -1);
+    lower.linear.strength_factor = 0.5 + torch::rand({upper.size()}, torch::kFloat64);
     x = torch::tensor({0.4, -0.3, 0.1, -1.2}, torch::kFloat64).requires_grad_();
-    y = torch::randn({kModels * lower.model_size()}, torch::kFloat64).requires_grad_();
+    y = torch::randn({upper.size()}, torch::kFloat64).requires_grad_();
     std::vector<int64_t> all(kRows);
     for (int64_t i = 0; i < kRows; ++i) all[static_cast<size_t>(i)] = i;
     rows = Batch(data_set({targets}), all);
   }
+
+  static int64_t rows_seen(int64_t model) { return model == 0 ? kRows : kSeen; }
 
   torch::Tensor gradient(const torch::Tensor& at) const {
     const torch::Tensor result = zeros_of(at);
@@ -82,20 +87,20 @@ void expect_close(const torch::Tensor& found, const torch::Tensor& expected, dou
 
 TEST(MixtureLoss, IsTheWeightedSumOfTheSourcesMeanLosses) {
   Mixture mixture;
-  mixture.lower.penalty_factors = torch::Tensor();
+  LinearLoss& linear = mixture.lower.linear;
+  linear.strength_of = torch::Tensor();
   const torch::Tensor p = mixture.x.detach().narrow(0, 0, kSources).softmax(0);
+  LinearLoss alone = mixture.upper;
+  alone.models = 1;
+  alone.row_weights = alone.centre = torch::Tensor();
   double expected = 0;
   for (int64_t k = 0; k < kModels; ++k) {
     for (int64_t s = 0; s < kSources; ++s) {
-      const torch::Tensor seen = (mixture.lower.models[static_cast<size_t>(k)].source_of == s).nonzero();
-      const torch::Tensor numbers = seen.squeeze(1).contiguous();
-      const Batch own(
-          data_set({mixture.lower.rows.targets}),
-          Rows(numbers.const_data_ptr<int64_t>(), numbers.const_data_ptr<int64_t>() + numbers.numel()));
-      const int64_t size = mixture.lower.model_size();
+      Rows of_source;
+      for (int64_t row = s; row < Mixture::rows_seen(k); row += kSources) of_source.push_back(row);
+      const Batch own(data_set({linear.targets}), of_source);
       expected +=
-          p[s].item<double>() *
-          mixture.lower.rows.value(own, {}, mixture.y.detach().narrow(0, k * size, size)).item<double>();
+          p[s].item<double>() * alone.value(own, {}, linear.model_of(mixture.y.detach(), k)).item<double>();
     }
   }
   EXPECT_NEAR(mixture.lower.value(mixture.rows, mixture.x, mixture.y).item<double>(), expected, 1e-12);
@@ -103,26 +108,22 @@ TEST(MixtureLoss, IsTheWeightedSumOfTheSourcesMeanLosses) {
 
 TEST(MixtureLoss, DerivativesAreWhatAutogradFinds) {
   const Mixture mixture;
-  for (const MixtureLoss* loss : {&mixture.lower, &mixture.upper}) {
-    const DefaultGeneratorScope randomness(7);
-    const torch::Tensor v = torch::randn({mixture.y.numel()}, torch::kFloat64),
-                        value = loss->value(mixture.rows, mixture.x, mixture.y);
-    const auto first =
-        torch::autograd::grad({value}, {mixture.x, mixture.y}, {}, true, /*create_graph=*/true);
-    const auto second = torch::autograd::grad({(first[1] * v).sum()}, {mixture.x, mixture.y}, {}, true, false,
-                                              /*allow_unused=*/true);
-    const auto derivatives = derivatives_of(*loss)();
-    const auto point = derivatives->at(mixture.rows, mixture.x.detach(), mixture.y.detach());
-    EXPECT_NEAR(point->value(), value.item<double>(), 1e-12);
-    torch::Tensor in_x = zeros_of(mixture.x), in_y = zeros_of(mixture.y), cross = zeros_of(mixture.x),
-                  hvp = zeros_of(mixture.y);
-    point->gradient({&in_x, 2}, {&in_y, -1});
-    point->products(v, {&cross, 3}, {&hvp});
-    expect_close(in_x, 2 * first[0].detach(), 1e-12);
-    expect_close(in_y, -first[1].detach(), 1e-12);
-    expect_close(cross, second[0].defined() ? 3 * second[0] : zeros_of(mixture.x), 1e-12);
-    expect_close(hvp, second[1], 1e-12);
-  }
+  const DefaultGeneratorScope randomness(7);
+  const torch::Tensor v = torch::randn({mixture.y.numel()}, torch::kFloat64),
+                      value = mixture.lower.value(mixture.rows, mixture.x, mixture.y);
+  const auto first = torch::autograd::grad({value}, {mixture.x, mixture.y}, {}, true, /*create_graph=*/true);
+  const auto second = torch::autograd::grad({(first[1] * v).sum()}, {mixture.x, mixture.y});
+  const auto derivatives = derivatives_of(mixture.lower)();
+  const auto point = derivatives->at(mixture.rows, mixture.x.detach(), mixture.y.detach());
+  EXPECT_NEAR(point->value(), value.item<double>(), 1e-12);
+  torch::Tensor in_x = zeros_of(mixture.x), in_y = zeros_of(mixture.y), cross = zeros_of(mixture.x),
+                hvp = zeros_of(mixture.y);
+  point->gradient({&in_x, 2}, {&in_y, -1});
+  point->products(v, {&cross, 3}, {&hvp});
+  expect_close(in_x, 2 * first[0].detach(), 1e-12);
+  expect_close(in_y, -first[1].detach(), 1e-12);
+  expect_close(cross, 3 * second[0], 1e-12);
+  expect_close(hvp, second[1], 1e-12);
 }
 
 // -Cov_p(c, dx), c_s the product of the source's gradient with z, H z = grad_y f: as finite differences of the solved problem.
@@ -146,20 +147,15 @@ TEST(MixtureLoss, TheHypergradientIsACovariance) {
   const torch::Tensor p = mixture.x.detach().narrow(0, 0, kSources).softmax(0);
   torch::Tensor c = torch::zeros({kSources}, torch::kFloat64);
   for (int64_t s = 0; s < kSources; ++s) {
-    Mixture alone = mixture;
-    alone.lower.penalty_factors = torch::Tensor();
-    for (MixedRows& model : alone.lower.models) {
-      torch::Tensor factor = torch::zeros({kSources}, torch::kFloat64);
-      factor[s] = model.factors[s];
-      model.factors = factor;
-    }
-    alone.lower.weighed = false;
+    LinearLoss alone = mixture.lower.linear;
+    alone.row_weights = alone.row_weights * (alone.unit_of == s);
+    alone.unit_of = alone.strength_of = torch::Tensor();
     const torch::Tensor of_source = zeros_of(y);
-    derivatives_of(alone.lower)()->at(alone.rows, alone.x.detach(), y)->gradient({}, {&of_source});
+    derivatives_of(alone)()->at(mixture.rows, mixture.x.detach(), y)->gradient({}, {&of_source});
     c[s] = of_source.dot(z);
   }
   const torch::Tensor prior =
-      mixture.upper.prior * (mixture.x.detach() - mixture.upper.centre).narrow(0, 0, kSources);
+      mixture.upper.precision * (mixture.x.detach() - mixture.upper.centre).narrow(0, 0, kSources);
   expect_close(in_x.narrow(0, 0, kSources), prior - p * (c - p.dot(c)), 1e-10);
 }
 
@@ -179,17 +175,16 @@ TEST(MixtureLoss, EntropyFloor) {
 TEST(MixtureLoss, RefusesWhatDoesNotFit) {
   const Mixture mixture;
   MixtureLoss none = mixture.lower;
-  none.models.clear();
+  none.sources = 0;
   EXPECT_THROW(derivatives_of(none), InputError);
-  MixtureLoss fewer = mixture.lower;
-  fewer.models[1].factors = torch::ones({2}, torch::kFloat64);
-  EXPECT_THROW(derivatives_of(fewer), InputError);
-  MixtureLoss centre = mixture.lower;
-  centre.centre = torch::zeros({2}, torch::kFloat64);
-  EXPECT_THROW(derivatives_of(centre), InputError);
+  MixtureLoss sigmoids = mixture.lower;
+  sigmoids.linear.weight = RowWeight::sigmoid;
+  EXPECT_THROW(derivatives_of(sigmoids), InputError);
   const auto derivatives = derivatives_of(mixture.lower)();
-  EXPECT_THROW(derivatives->at(mixture.rows, mixture.x.detach().narrow(0, 0, 3), mixture.y.detach()),
-               InputError);
+  for (const int64_t size : {2, 3}) {  // too few for the sources, for the strength
+    EXPECT_THROW(derivatives->at(mixture.rows, mixture.x.detach().narrow(0, 0, size), mixture.y.detach()),
+                 InputError);
+  }
 }
 
 }  // namespace mixture_loss_test

@@ -1,9 +1,11 @@
 #include "bilevel/glm/rows.h"
 
+#include <ATen/Dispatch.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "bilevel/core/clones.h"
 #include "bilevel/core/error.h"
@@ -138,36 +140,67 @@ T sparse_dot(const T* values, const int64_t* indices, int64_t begin, int64_t end
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+constexpr int kTogether = 8;  // columns whose sums stay in registers
+
+/// The `count` columns of W from `w` on, of k that stand side by side.
+template <int count, typename T>
+void sparse_multiply_columns(const T* values, const int64_t* indices, const int64_t* offsets,
+                             const RowSpan& rows, const T* w, int64_t k, T* out) {
+  for (int64_t i = 0; i < rows.count; ++i, out += k) {
+    const int64_t row = rows.begin[i];
+    T sums[count] = {};
+    for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
+      const T* from = w + indices[e] * k;
+      for (int c = 0; c < count; ++c) sums[c] += values[e] * from[c];
+    }
+    for (int c = 0; c < count; ++c) out[c] = sums[c];
+  }
+}
+
+template <int count, typename T>
+void sparse_add_columns(const T* values, const int64_t* indices, const int64_t* offsets, const RowSpan& rows,
+                        const T* r, int64_t k, T* out) {
+  for (int64_t i = 0; i < rows.count; ++i, r += k) {
+    const int64_t row = rows.begin[i];
+    T factors[count];
+    for (int c = 0; c < count; ++c) factors[c] = r[c];
+    for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
+      T* to = out + indices[e] * k;
+      for (int c = 0; c < count; ++c) to[c] += values[e] * factors[c];
+    }
+  }
+}
+
+/// f(first column, their number as a constant) for all k columns, `kTogether` at a time and then what is left.
+template <int count = kTogether, typename F>
+void by_columns(int64_t k, const F& f, int64_t first = 0) {
+  for (; k - first >= count; first += count) f(first, std::integral_constant<int, count>());
+  if constexpr (count > 1) {
+    if (first < k) by_columns<count - 1>(k, f, first);
+  }
+}
+
 template <typename T>
 void sparse_multiply(const T* values, const int64_t* indices, const int64_t* offsets, const RowSpan& rows,
                      const T* w, int64_t k, T* out) {
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const int64_t row = rows.begin[i];
-    if (k == 1) {
-      *out++ = sparse_dot(values, indices, offsets[row], offsets[row + 1], w);
-      continue;
+  if (k == 1) {
+    for (int64_t i = 0; i < rows.count; ++i) {
+      const int64_t row = rows.begin[i];
+      out[i] = sparse_dot(values, indices, offsets[row], offsets[row + 1], w);
     }
-    for (int64_t c = 0; c < k; ++c) out[c] = 0;
-    for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
-      const T* from = w + indices[e] * k;
-      for (int64_t c = 0; c < k; ++c) out[c] += values[e] * from[c];
-    }
-    out += k;
+    return;
   }
+  by_columns(k, [&](int64_t first, auto count) {
+    sparse_multiply_columns<count>(values, indices, offsets, rows, w + first, k, out + first);
+  });
 }
 
 template <typename T>
 void sparse_add_transposed(const T* values, const int64_t* indices, const int64_t* offsets,
                            const RowSpan& rows, const T* r, int64_t k, T* out) {
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const int64_t row = rows.begin[i];
-    for (int64_t e = offsets[row]; k == 1 && e < offsets[row + 1]; ++e) out[indices[e]] += values[e] * *r;
-    for (int64_t e = offsets[row]; k > 1 && e < offsets[row + 1]; ++e) {
-      T* to = out + indices[e] * k;
-      for (int64_t c = 0; c < k; ++c) to[c] += values[e] * r[c];
-    }
-    r += k;
-  }
+  by_columns(k, [&](int64_t first, auto count) {
+    sparse_add_columns<count>(values, indices, offsets, rows, r + first, k, out + first);
+  });
 }
 
 template <typename T>
@@ -277,6 +310,28 @@ void DesignRows::add_transposed(const RowSpan& rows, const T* r, int64_t k, T* o
   if (k == 1) return add_rows(values_.const_data_ptr<T>(), stride_, rows, r, out);
   const torch::NoGradGuard no_grad;
   view_of(out, width_, k).addmm_(matrix(rows).t(), view_of(r, rows.count, k));
+}
+
+torch::Tensor DesignRows::weighted_squares(const torch::Tensor& numbers, const torch::Tensor& r) const {
+  DesignRows squares = *this;
+  const int64_t k = r.size(1);
+  torch::Tensor sums = torch::zeros({width_, k}, r.options());
+  if (sparse()) {
+    squares.values_ = values_.square();
+    AT_DISPATCH_FLOATING_TYPES(dtype(), "weighted_squares", [&] {
+      const auto* at = numbers.const_data_ptr<int64_t>();
+      squares.add_transposed({at, numbers.numel(), at + numbers.numel()}, r.const_data_ptr<scalar_t>(), k,
+                             sums.data_ptr<scalar_t>());
+    });
+    return sums;
+  }
+  const int64_t together = std::max<int64_t>(1, kGatheredBytes / (stride_ * values_.element_size()));
+  for (int64_t begin = 0; begin < numbers.numel(); begin += together) {
+    const int64_t count = std::min(together, numbers.numel() - begin);
+    const torch::Tensor some = values_.index_select(0, numbers.narrow(0, begin, count)).narrow(1, 0, width_);
+    sums.addmm_(some.square().t(), r.narrow(0, begin, count));
+  }
+  return sums;
 }
 
 template void DesignRows::multiply(const RowSpan&, const float*, int64_t, float*) const;

@@ -55,6 +55,9 @@ class DesignRows {
   template <typename T>
   void add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out) const;
 
+  /// (A * A)' R, the squares number by number: [width, k] for R [rows, k]. @param numbers int64 [rows]
+  torch::Tensor weighted_squares(const torch::Tensor& numbers, const torch::Tensor& r) const;
+
  private:
   /// Them as a matrix, without a copy where they follow each other.
   torch::Tensor matrix(const RowSpan& rows) const;

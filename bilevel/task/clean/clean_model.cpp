@@ -7,8 +7,7 @@
 
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
-#include "bilevel/glm/linear_fit.h"
-#include "bilevel/task/clean/folded_loss.h"
+#include "bilevel/task/clean/scaled_loss.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/linear_classifier.h"
 #include "bilevel/task/job/seeded_network.h"
@@ -70,8 +69,11 @@ CleanModel::CleanModel(CleanData data, const NetworkOptions& options, const FitS
   start_ = x_.clone();
   x_.requires_grad_();
   if (!linear()) return;
-  const int64_t size = classifier_size(data_.inputs.shape.width, data_.count);
-  for (int64_t k = 0; k < folds; ++k) y_.push_back(torch::zeros({size}).requires_grad_());
+  lower_ = classifier_loss(data_.inputs.inputs, data_.inputs.shape.width, data_.classes, data_.count,
+                           data_.block_of, folds);
+  lower_.row_weights = row_weights_;
+  lower_.unit_of = unit_of_;
+  y_ = torch::zeros({lower_.size()}).requires_grad_();
 }
 
 BatchSource CleanModel::lower_batches(int64_t batch_size) const {
@@ -86,51 +88,27 @@ Problem CleanModel::problem(int64_t batch_size) const {
   return linear() ? linear_problem(upper, lower) : network_problem(upper, lower);
 }
 
-std::vector<LinearLoss> CleanModel::lower_losses() const {
-  LinearLoss loss = classifier_loss(data_.inputs.inputs, data_.inputs.shape.width, data_.classes, data_.count,
-                                    data_.block_of);
-  std::vector<LinearLoss> losses;
-  for (int64_t k = 0; k < folds(); ++k) {
-    loss.row_weights = row_weights_[k];
-    loss.unit_of = unit_of_[k];
-    losses.push_back(loss);
-  }
-  return losses;
-}
-
-void CleanModel::solve(const std::vector<LinearLoss>& losses, const Batch& all,
-                       const torch::Tensor& x) const {
+void CleanModel::solve(const torch::Tensor& x, const LinearFitOptions& options) const {
   const torch::NoGradGuard no_grad;
-  for (size_t k = 0; k < y_.size(); ++k) {
-    torch::Tensor y = y_[k];
-    y.copy_(fit_linear(losses[k], all, x, y.detach()));
-  }
+  torch::Tensor y = y_;
+  y.copy_(fit_linear(lower_, lower_batches(1).all(), x, y.detach(), options));
 }
 
 Problem CleanModel::linear_problem(const BatchSource& upper, const BatchSource& lower) const {
-  const torch::Tensor judging = members(data_.upper, data_.fold_of, folds(), /*own=*/true);
-  FoldedLoss f, g{.parts = lower_losses()};
-  f.scale = blocks_ + 1;
-  f.centre = start_;
-  f.precision = 1 / (kPriorVariance * static_cast<double>(upper.size()));
-  for (int64_t k = 0; k < folds(); ++k) {
-    LinearLoss judged = g.parts[static_cast<size_t>(k)];
-    judged.row_weights = judging[k];
-    judged.unit_of = judged.strength_of = torch::Tensor();
-    f.parts.push_back(judged);
-  }
-  solve(g.parts, lower.all(), start_);
-  ParameterList classifiers;
-  for (size_t k = 0; k < y_.size(); ++k)
-    classifiers.add(fmt::format("classifier without fold {}", k + 1), y_[k]);
+  ScaledLoss f{.linear = lower_, .unit = blocks_ + 1};
+  f.linear.row_weights = members(data_.upper, data_.fold_of, folds(), /*own=*/true);
+  f.linear.unit_of = f.linear.strength_of = torch::Tensor();
+  f.linear.centre = start_;
+  f.linear.precision = 1 / (kPriorVariance * static_cast<double>(upper.size()));
+  solve(start_);
   return {.upper = {.parameters = {{"log strengths", x_}},
                     .loss = [f, x = x_, y = y_](const Batch& b) { return f.value(b, x, y); },
                     .batches = upper,
                     .derivatives = derivatives_of(f)},
-          .lower = {.parameters = classifiers,
-                    .loss = [g, x = x_, y = y_](const Batch& b) { return g.value(b, x, y); },
+          .lower = {.parameters = {{"classifiers without each fold", y_}},
+                    .loss = [g = lower_, x = x_, y = y_](const Batch& b) { return g.value(b, x, y); },
                     .batches = lower,
-                    .derivatives = derivatives_of(g)}};
+                    .derivatives = derivatives_of(lower_)}};
 }
 
 Problem CleanModel::network_problem(const BatchSource& upper, const BatchSource& lower) const {
@@ -190,7 +168,8 @@ FitStrengths CleanModel::strengths(const torch::Tensor& x) const {
 }
 
 torch::Tensor CleanModel::probabilities(const std::vector<int64_t>& rows) const {
-  for (size_t k = 0; k < y_.size(); ++k) set_classifier(*networks_[k], y_[k]);
+  for (size_t k = 0; k < networks_.size() && linear(); ++k)
+    set_classifier(*networks_[k], lower_.model_of(y_.detach(), static_cast<int64_t>(k)));
   torch::Tensor result = torch::zeros({static_cast<int64_t>(rows.size()), data_.count}, torch::kFloat64);
   for (int64_t k = 0; k < folds(); ++k) {
     std::vector<int64_t> held, at;
@@ -208,7 +187,8 @@ torch::Tensor CleanModel::probabilities(const std::vector<int64_t>& rows) const 
 }
 
 torch::Tensor CleanModel::judging_losses(const torch::Tensor& x) const {
-  if (linear()) solve(lower_losses(), lower_batches(1).all(), x.detach());
+  // Two near x are told apart, so y must be nearer to y*(x) than elsewhere.
+  if (linear()) solve(x.detach(), {.evaluations = 200, .gradient_tolerance = 3e-4});
   const torch::Tensor logits = probabilities(data_.upper).clamp_min(1e-12).log();
   const torch::Tensor classes =
       data_.classes.index_select(0, torch::tensor(data_.upper, torch::kInt64)).unsqueeze(1);

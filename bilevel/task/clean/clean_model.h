@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "bilevel/glm/linear_loss.h"
+#include "bilevel/glm/linear_fit.h"
 #include "bilevel/model/network.h"
 #include "bilevel/problem/problem.h"
 #include "bilevel/task/job/job_data.h"
@@ -74,10 +74,8 @@ class CleanModel {
 
  private:
   BatchSource lower_batches(int64_t batch_size) const;
-  /// g_k of each fold.
-  std::vector<LinearLoss> lower_losses() const;
-  /// y <- y*(x), from where it is.
-  void solve(const std::vector<LinearLoss>& losses, const Batch& all, const torch::Tensor& x) const;
+  /// y <- y*(x) of linear maps, from where it is.
+  void solve(const torch::Tensor& x, const LinearFitOptions& options = {}) const;
   Problem linear_problem(const BatchSource& upper, const BatchSource& lower) const;
   Problem network_problem(const BatchSource& upper, const BatchSource& lower) const;
   int64_t folds() const { return static_cast<int64_t>(networks_.size()); }
@@ -88,7 +86,8 @@ class CleanModel {
   int64_t blocks_ = 1;
   torch::Tensor row_weights_, unit_of_;  // [folds, rows]: of training and trusted rows; where in x
   torch::Tensor x_, start_;
-  std::vector<torch::Tensor> y_;  // of linear maps
+  LinearLoss lower_;  // g of linear maps, side by side
+  torch::Tensor y_;   // theirs
   torch::Device device_;
 };
 

@@ -191,10 +191,11 @@ void CleanSetup::step(const std::string& what) const {
   context_.say("fitting: " + what);
 }
 
-std::shared_ptr<Network> CleanSetup::fit(const WeightedRows& rows, const FitStrengths& strengths) const {
-  const auto network = fit_weighted(inputs_.inputs, given_, rows, fit_options(strengths));
+std::vector<std::shared_ptr<Network>> CleanSetup::fit(const std::vector<WeightedRows>& sets,
+                                                      const FitStrengths& strengths) const {
+  auto networks = fit_weighted(inputs_.inputs, given_, sets, fit_options(strengths));
   if (context_.interrupted()) throw Interrupted{};
-  return network;
+  return networks;
 }
 
 torch::Tensor CleanSetup::out_of_fold(const WeightedRows& rows, const std::vector<int64_t>& folds,

@@ -75,7 +75,8 @@ class CleanSetup : public JobSetup {
 
   // What follows throws Interrupted where that was asked for.
   void step(const std::string& what) const;  ///< says what is fitted next
-  std::shared_ptr<Network> fit(const WeightedRows& rows, const FitStrengths& strengths) const;
+  std::vector<std::shared_ptr<Network>> fit(const std::vector<WeightedRows>& sets,
+                                            const FitStrengths& strengths) const;
   torch::Tensor out_of_fold(const WeightedRows& rows, const std::vector<int64_t>& folds,
                             const FitStrengths& strengths) const;
 

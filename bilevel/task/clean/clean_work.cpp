@@ -14,20 +14,25 @@ namespace {
 
 /// Predicts the rows of a part's fold by classifiers of the part's rows: its training rows by one that knows all trusted
 /// rows, which are few, its trusted rows by one that knows those of the other folds. [fold's training and trusted rows,
-/// classes]. `of_fit`: the share of a fit in the phase.
+/// classes].
 torch::Tensor predict_fold(const Weighing& setup, const CleanPart& part, const torch::Tensor& weights,
-                           const FitStrengths& strengths, double of_fit) {
-  std::vector<torch::Tensor> predicted{torch::zeros({0, setup.classes()}, torch::kFloat64)};
+                           const FitStrengths& strengths) {
+  std::vector<WeightedRows> sets;
+  std::vector<const std::vector<int64_t>*> predicted_by;
   const auto predict_with = [&](const std::vector<int64_t>& trusted, const std::vector<int64_t>& rows) {
     if (rows.empty()) return;
-    WeightedRows fitted;
-    fitted.add(part.train, weights);
-    fitted.add(trusted, static_cast<float>(strengths.trusted));
-    setup.context().phases->stretch(of_fit);
-    predicted.push_back(setup.probabilities(*setup.fit(fitted, strengths), rows));
+    sets.emplace_back();
+    sets.back().add(part.train, weights);
+    sets.back().add(trusted, static_cast<float>(strengths.trusted));
+    predicted_by.push_back(&rows);
   };
   predict_with(setup.trusted(), part.fold_train);
   predict_with(part.trusted, part.fold_trusted);
+  std::vector<torch::Tensor> predicted{torch::zeros({0, setup.classes()}, torch::kFloat64)};
+  if (sets.empty()) return predicted.front();
+  const auto networks = setup.fit(sets, strengths);
+  for (size_t m = 0; m < networks.size(); ++m)
+    predicted.push_back(setup.probabilities(*networks[m], *predicted_by[m]));
   return torch::cat(predicted);
 }
 
@@ -63,7 +68,8 @@ Json answer_of_fold(const Weighing& setup, const Json& request) {
   const double all = cost.weights + 2 * cost.fit;
   setup.context().phases->stretch(cost.weights / all);
   const torch::Tensor weights = setup.last_weights(part, opinion, strengths);
-  return {{"predicted", tensor_json(predict_fold(setup, part, weights, strengths, cost.fit / all))}};
+  setup.context().phases->stretch(2 * cost.fit / all);
+  return {{"predicted", tensor_json(predict_fold(setup, part, weights, strengths))}};
 }
 
 /// What a part comes to, but for the baselines.
@@ -77,12 +83,12 @@ Json answer_of_part(Weighing& setup, const Part& work) {
   if (request.contains("even")) {
     const CleanPart& part = setup.parts()[request.at("even").get<size_t>()];
     const torch::Tensor ones = torch::ones({static_cast<int64_t>(part.train.size())});
-    return {{"predicted", tensor_json(predict_fold(setup, part, ones, strengths, 0.5))}};
+    return {{"predicted", tensor_json(predict_fold(setup, part, ones, strengths))}};
   }
   WeightedRows all;
   all.add(setup.unrepeated(), tensor_from(request.at("weights")));
   all.add(setup.trusted(), static_cast<float>(strengths.trusted));
-  return {{"model", tensors_json(tensors_of(*setup.fit(all, strengths)))}};
+  return {{"model", tensors_json(tensors_of(*setup.fit({all}, strengths).front()))}};
 }
 
 }  // namespace

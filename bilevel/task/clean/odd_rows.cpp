@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
@@ -24,25 +25,33 @@ double quantile_of(std::vector<double> values, double share) {
   return *at;
 }
 
-/// Takes a row's distances to all rows; its own is left out.
+/// Takes a row's distances to all rows; its own is left out. Of equal distances the first row's counts.
 class Collector {
  public:
-  explicit Collector(int64_t rows) : distances_(static_cast<size_t>(rows)) {}
+  explicit Collector(int64_t rows) : rows_(rows) {}
 
   void take(int64_t row, const float* distance, NearestRows& nearest) {
-    for (size_t i = 0; i < distances_.size(); ++i) distances_[i] = {distance[i], static_cast<int64_t>(i)};
-    distances_[static_cast<size_t>(row)].first = std::numeric_limits<float>::infinity();
-    const auto end = distances_.begin() + kNeighbours;
-    std::partial_sort(distances_.begin(), end, distances_.end());
+    nearest_.fill({std::numeric_limits<float>::infinity(), -1});
+    for (int64_t i = 0; i < rows_; ++i) {
+      if (distance[i] < nearest_.back().first && i != row) insert({distance[i], i});
+    }
     double sum = 0;
-    for (auto at = distances_.begin(); at != end; ++at) sum += at->first;
-    nearest.distance.push_back(distances_[0].first);
-    nearest.row.push_back(distances_[0].second);
+    for (const auto& [apart, other] : nearest_) sum += apart;
+    nearest.distance.push_back(nearest_.front().first);
+    nearest.row.push_back(nearest_.front().second);
     nearest.mean.push_back(sum / kNeighbours);
   }
 
  private:
-  std::vector<std::pair<float, int64_t>> distances_;
+  using Neighbour = std::pair<float, int64_t>;
+  void insert(Neighbour next) {
+    for (Neighbour& known : nearest_) {
+      if (next < known) std::swap(next, known);
+    }
+  }
+
+  int64_t rows_;
+  std::array<Neighbour, kNeighbours> nearest_;
 };
 
 NearestRows nearest_dense(const torch::Tensor& rows) {
@@ -67,14 +76,17 @@ class UnitRows {
     const auto* indices = batch[0].const_data_ptr<int64_t>();
     const auto* values = batch[1].const_data_ptr<float>();
     const auto* offsets = batch[2].const_data_ptr<int64_t>();
+    std::unordered_map<int64_t, int32_t> numbers;  // of columns, in the order in which they occur
     for (int64_t row = 0; row < rows; ++row) {
       double square = 0;
       for (int64_t k = offsets[row]; k < offsets[row + 1]; ++k) square += double{values[k]} * values[k];
       const double scale = square > 0 ? 1 / std::sqrt(square) : 0;
       for (int64_t k = offsets[row]; k < offsets[row + 1]; ++k) {
         const auto value = static_cast<float>(values[k] * scale);
-        own_.emplace_back(indices[k], value);
-        columns_[indices[k]].emplace_back(row, value);
+        own_.emplace_back(numbers.try_emplace(indices[k], static_cast<int32_t>(numbers.size())).first->second,
+                          value);
+        if (columns_.size() < numbers.size()) columns_.emplace_back();
+        columns_[static_cast<size_t>(own_.back().first)].emplace_back(static_cast<int32_t>(row), value);
       }
       ends_.push_back(own_.size());
     }
@@ -82,7 +94,7 @@ class UnitRows {
 
   double work() const {
     double sum = 0;
-    for (const auto& [index, entries] : columns_)
+    for (const std::vector<Entry>& entries : columns_)
       sum += static_cast<double>(entries.size()) * static_cast<double>(entries.size());
     return sum;
   }
@@ -95,7 +107,7 @@ class UnitRows {
       std::ranges::fill(distances, 1.0F);
       for (size_t k = row == 0 ? 0 : ends_[static_cast<size_t>(row) - 1]; k < ends_[static_cast<size_t>(row)];
            ++k) {
-        for (const auto& [other, value] : columns_.at(own_[k].first))
+        for (const auto& [other, value] : columns_[static_cast<size_t>(own_[k].first)])
           distances[static_cast<size_t>(other)] -= own_[k].second * value;
       }
       for (float& distance : distances) distance = std::max(0.0F, distance);
@@ -105,10 +117,12 @@ class UnitRows {
   }
 
  private:
+  using Entry = std::pair<int32_t, float>;  // column or row, value: eight bytes
+
   int64_t rows_;
-  std::vector<std::pair<int64_t, float>> own_;  // index, value
-  std::vector<size_t> ends_;                    // of each row in own_
-  std::unordered_map<int64_t, std::vector<std::pair<int64_t, float>>> columns_;
+  std::vector<Entry> own_;
+  std::vector<size_t> ends_;  // of each row in own_
+  std::vector<std::vector<Entry>> columns_;
 };
 
 }  // namespace

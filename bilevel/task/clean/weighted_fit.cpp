@@ -20,7 +20,7 @@
 namespace bilevel {
 namespace {
 
-constexpr int64_t kIterations = 60;  // of a linear fit, at most
+constexpr int64_t kFitEvaluations = 100;  // of a linear fit, at most
 
 void advance(const WeightedFitOptions& o, int64_t done, int64_t all) {
   if (o.advance) o.advance(static_cast<double>(done) / static_cast<double>(all));
@@ -35,18 +35,31 @@ torch::Tensor objective(Network& network, const Batch& b, const torch::Tensor& w
          strength * squared_norm(penalized_parameters(network));
 }
 
-void solve(Network& network, const FittedInputs& inputs, const torch::Tensor& classes, const Batch& all,
-           const torch::Tensor& w, const WeightedFitOptions& options) {
-  const int64_t count = options.network.outputs, width = inputs.shape.width;
-  LinearLoss loss = classifier_loss(inputs.inputs, width, classes, count, options.block_of);
+/// All rows of some sets, each once, in their order.
+std::vector<int64_t> rows_of(const std::vector<WeightedRows>& sets) {
+  std::set<int64_t> rows;
+  for (const WeightedRows& of : sets) rows.insert(of.rows.begin(), of.rows.end());
+  return {rows.begin(), rows.end()};
+}
+
+using Networks = std::vector<std::shared_ptr<Network>>;
+
+/// @param w [sets, all rows]
+void solve(const Networks& networks, const FittedInputs& inputs, const torch::Tensor& classes,
+           const Batch& all, const torch::Tensor& w, const WeightedFitOptions& options) {
+  const int64_t count = options.network.outputs;
+  LinearLoss loss =
+      classifier_loss(inputs.inputs, inputs.shape.width, classes, count, options.block_of, w.size(0));
   loss.row_weights = w;
   const auto go_on = [&](int64_t evaluations) {
-    advance(options, std::min(evaluations, kIterations), kIterations);
+    advance(options, std::min(evaluations, kFitEvaluations), kFitEvaluations);
     return !stopped(options);
   };
-  set_classifier(network, fit_linear(loss, all, log_strengths(options.l2, all.size(), count),
-                                     torch::zeros({classifier_size(width, count)}),
-                                     {.iterations = kIterations, .go_on = go_on}));
+  const torch::Tensor y =
+      fit_linear(loss, all, log_strengths(options.l2, all.size(), count), torch::zeros({loss.size()}),
+                 {.evaluations = kFitEvaluations, .go_on = go_on});
+  for (size_t m = 0; m < networks.size(); ++m)
+    set_classifier(*networks[m], loss.model_of(y, static_cast<int64_t>(m)));
 }
 
 void train(Network& network, const BatchSource& source, const torch::Tensor& w, double strength,
@@ -82,25 +95,39 @@ void WeightedRows::add(const std::vector<int64_t>& more, const torch::Tensor& of
   weights.insert(weights.end(), w, w + more.size());
 }
 
-std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
-                                      const WeightedRows& rows, const WeightedFitOptions& o) {
-  std::shared_ptr<Network> network = seeded_network(o.network, inputs.shape, o.seed, o.device);
-  network->train();
-  torch::Tensor weights = torch::zeros({inputs.inputs.rows()});
-  weights.index_copy_(0, torch::tensor(rows.rows, torch::kInt64), torch::tensor(rows.weights));
-  const BatchSource source(data_set(inputs.inputs, classes), rows.rows, {.batch_size = o.batch_size});
-  if (network->is_linear_map())
-    solve(*network, inputs, classes, source.all(), weights, o);
-  else
-    train(*network, source, weights.to(o.device), o.l2.front() / 2 / static_cast<double>(rows.rows.size()),
-          o);
-  return network;
+Networks fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
+                      const std::vector<WeightedRows>& sets, const WeightedFitOptions& o) {
+  Networks networks;
+  torch::Tensor weights = torch::zeros({static_cast<int64_t>(sets.size()), inputs.inputs.rows()});
+  for (size_t m = 0; m < sets.size(); ++m) {
+    networks.push_back(seeded_network(o.network, inputs.shape, o.seed, o.device));
+    networks.back()->train();
+    weights[static_cast<int64_t>(m)].index_copy_(0, torch::tensor(sets[m].rows, torch::kInt64),
+                                                 torch::tensor(sets[m].weights));
+  }
+  const auto data = data_set(inputs.inputs, classes);
+  if (networks.front()->is_linear_map()) {
+    solve(networks, inputs, classes, Batch(data, rows_of(sets)), weights, o);
+    return networks;
+  }
+  WeightedFitOptions of_one = o;
+  for (size_t m = 0; m < sets.size() && !stopped(o); ++m) {
+    if (o.advance)
+      of_one.advance = [&](double share) {
+        o.advance((static_cast<double>(m) + share) / static_cast<double>(sets.size()));
+      };
+    const auto& rows = sets[m].rows;
+    train(*networks[m], BatchSource(data, rows, {.batch_size = o.batch_size}),
+          weights[static_cast<int64_t>(m)].to(o.device), o.l2.front() / 2 / static_cast<double>(rows.size()),
+          of_one);
+  }
+  return networks;
 }
 
 double weighted_fit_cost(const WeightedFitOptions& o, const Network& network, const Inputs& inputs,
                          int64_t rows) {
   if (network.is_linear_map())  // all rows at once
-    return derivatives_cost(kIterations, rows, network, inputs);
+    return derivatives_cost(kFitEvaluations, rows, network, inputs);
   const int64_t batch = std::min(o.batch_size, rows);
   return derivatives_cost(o.epochs * static_cast<double>(rows) / static_cast<double>(batch), batch, network,
                           inputs);
@@ -111,27 +138,26 @@ torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& class
   torch::Tensor result =
       torch::zeros({static_cast<int64_t>(rows.rows.size()), options.network.outputs}, torch::kFloat64);
   const std::set<int64_t> numbers(fold_of.begin(), fold_of.end());
-  const auto all = static_cast<double>(numbers.size());
-  double done = 0;
-  WeightedFitOptions of_fold = options;
-  if (options.advance) of_fold.advance = [&](double share) { options.advance((done + share) / all); };
+  std::vector<WeightedRows> others;
+  std::vector<std::vector<int64_t>> held, held_at;
   for (const int64_t fold : numbers) {
-    if (stopped(options)) break;
-    WeightedRows others;
-    std::vector<int64_t> held, held_at;
+    others.emplace_back();
+    held.emplace_back();
+    held_at.emplace_back();
     for (size_t i = 0; i < rows.rows.size(); ++i) {
       if (fold_of[i] == fold) {
-        held.push_back(rows.rows[i]);
-        held_at.push_back(static_cast<int64_t>(i));
+        held.back().push_back(rows.rows[i]);
+        held_at.back().push_back(static_cast<int64_t>(i));
       } else {
-        others.rows.push_back(rows.rows[i]);
-        others.weights.push_back(rows.weights[i]);
+        others.back().rows.push_back(rows.rows[i]);
+        others.back().weights.push_back(rows.weights[i]);
       }
     }
-    const std::shared_ptr<Network> network = fit_weighted(inputs, classes, others, of_fold);
-    ++done;
-    result.index_copy_(0, torch::tensor(held_at, torch::kInt64),
-                       probabilities_of(*network, inputs.inputs, held, options.device));
+  }
+  const Networks networks = fit_weighted(inputs, classes, others, options);
+  for (size_t k = 0; k < networks.size() && !stopped(options); ++k) {
+    result.index_copy_(0, torch::tensor(held_at[k], torch::kInt64),
+                       probabilities_of(*networks[k], inputs.inputs, held[k], options.device));
   }
   return result;
 }

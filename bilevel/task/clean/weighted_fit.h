@@ -38,12 +38,17 @@ struct WeightedFitOptions {
   std::function<void(double share)> advance = nullptr;  ///< called now and then with the share that is done
 };
 
-/// Minimizes  sum_i w_i loss_i(y) + kappa/2 |y|^2  over a classifier's parameters (see CleanModel). Linear encoders are solved (see
-/// `fit_linear`) on the CPU; the others are trained with Adam on shuffled batches, with a step size that falls to zero on a cosine.
-/// Deterministic.
+/// Minimizes  sum_i w_i loss_i(y) + kappa/2 |y|^2  over a classifier's parameters (see CleanModel), for each of several sets of rows.
+/// Linear encoders are solved (see `fit_linear`) on the CPU, side by side; the others are trained with Adam on shuffled batches, with a
+/// step size that falls to zero on a cosine. Deterministic.
 /// @param classes int64 [all rows]
-std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
-                                      const WeightedRows& rows, const WeightedFitOptions& options);
+std::vector<std::shared_ptr<Network>> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
+                                                   const std::vector<WeightedRows>& sets,
+                                                   const WeightedFitOptions& options);
+inline std::shared_ptr<Network> fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
+                                             const WeightedRows& rows, const WeightedFitOptions& options) {
+  return fit_weighted(inputs, classes, std::vector{rows}, options).front();
+}
 
 /// About what a fit of such a network to so many rows costs.
 double weighted_fit_cost(const WeightedFitOptions& options, const Network& network, const Inputs& inputs,

@@ -44,13 +44,18 @@ struct Boosted {
 };
 
 /// Fits trees with `fit_gradient_boosting`: as many rounds as give the validation rows the highest score. Parts of more rows than
-/// `rows_in_memory`: evenly chosen ones, with a note. Advances the phase at hand; throws
+/// `rows_in_memory`: evenly chosen ones, with a note; as many rounds as are affordable. Advances the phase at hand; throws
 /// Interrupted.
 /// @param classes int64 [all rows], of `count`
 /// @param score of the scores of rows and their classes, higher is better
 Boosted boost(JobSetup& setup, const FittedInputs& read, const torch::Tensor& classes, int64_t count,
               const BoostedParts& rows,
               const std::function<double(const torch::Tensor& scores, const torch::Tensor& classes)>& score);
+
+/// The most rounds that are worth their time, 50 to 1000, and a step size that is as much larger, 0.1 to 0.3: a round grows a tree for
+/// each class (of two, one), whose cost rises with the columns that it may split and with the entries. Fewer than 1000 where so
+/// many would take longer than about a minute on one core.
+GradientBoostingOptions affordable_boosting(const FittedInputs& read, int64_t rows, int64_t classes);
 
 /// float64 [rows, classes] of such scores.
 torch::Tensor boosted_probabilities(const torch::Tensor& scores);

@@ -21,5 +21,22 @@ TEST(BoostedProbabilities, FitByTheMeanLogLoss) {
               1e-12);
 }
 
+TEST(AffordableBoosting, IsThatOfSmallTablesAsItWas) {
+  const auto of = [](int64_t rows, int64_t width, int64_t classes) {
+    return affordable_boosting(
+        {Inputs::dense(torch::zeros({rows, width})), {.kind = InputKind::dense, .width = width}}, rows,
+        classes);
+  };
+  const GradientBoostingOptions table = of(20000, 20, 2), images = of(2000, 784, 10),
+                                halved = of(1000, 2500, 2);
+  EXPECT_EQ(table.most_rounds, 1000);
+  EXPECT_EQ(table.step_size, 0.1);
+  EXPECT_EQ(images.step_size, 0.3);
+  EXPECT_GE(images.most_rounds, 50);
+  EXPECT_LT(images.most_rounds, 200);
+  // Rounds times step size stay, as far as the step size may rise.
+  EXPECT_NEAR(static_cast<double>(halved.most_rounds) * halved.step_size, 100, 0.2);
+}
+
 }  // namespace boosting_test
 }  // namespace bilevel

@@ -14,13 +14,13 @@ torch::ScalarType default_dtype() { return c10::get_default_dtype_as_scalartype(
 }  // namespace
 
 LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Tensor& classes, int64_t count,
-                           const torch::Tensor& block_of) {
-  const int64_t outputs = outputs_of(count);
+                           const torch::Tensor& block_of, int64_t models) {
   const torch::Tensor blocks = block_of.defined() ? block_of : torch::zeros({width}, torch::kInt64);
   LinearLoss loss =
       unpenalized_loss(DesignRows(inputs.to(torch::kCPU).matrix(), width, default_dtype()), classes, count);
   loss.weight = RowWeight::exponential;
-  loss.strength_of = torch::cat({blocks.repeat_interleave(outputs), torch::zeros({outputs}, torch::kInt64)});
+  loss.models = models;
+  loss.strength_of = loss.for_each_weight(blocks, 0);
   return loss;
 }
 
@@ -46,8 +46,6 @@ std::vector<double> kappas_of(const torch::Tensor& log_strengths, int64_t rows, 
                                (static_cast<double>(rows) / strength_share(classes));
   return {kappas.const_data_ptr<double>(), kappas.const_data_ptr<double>() + kappas.numel()};
 }
-
-int64_t classifier_size(int64_t width, int64_t classes) { return (width + 1) * outputs_of(classes); }
 
 void set_classifier(Network& network, const torch::Tensor& y) {
   const torch::NoGradGuard no_grad;

@@ -15,11 +15,12 @@ namespace bilevel {
 /// The cross-entropy of W'a + b for all rows of some inputs, with the strengths of x: the weights of input j have exp(x_u) with
 /// u = block_of[j], the biases the first. Of two classes one output is enough, the log odds v'a + c of the second: with W = (-v, v)/2 the
 /// loss is the same and |W|^2 half of |v|^2.
+/// `models` of them stand side by side, on all rows alike until row weights say otherwise.
 /// Computes in LibTorch's default dtype, on the CPU.
 /// @param classes int64 [rows], 0 ... count - 1
 /// @param block_of int64 [width]; undefined: all are of block 0
 LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Tensor& classes, int64_t count,
-                           const torch::Tensor& block_of);
+                           const torch::Tensor& block_of, int64_t models = 1);
 
 /// The x_u at which `classifier_loss`, a mean over `rows` rows, has a penalty of kappa/2 |W|^2 / rows, [blocks]. A kappa below
 /// 1e-6 is taken as that: x is finite.
@@ -31,9 +32,7 @@ std::vector<double> kappas_of(const torch::Tensor& log_strengths, int64_t rows, 
 LinearLoss unpenalized_loss(DesignRows rows, const torch::Tensor& classes, int64_t count);
 double strength_share(int64_t classes);
 
-/// Numbers of y.
-int64_t classifier_size(int64_t width, int64_t classes);
-/// Gives a network that is a linear map the parameters y.
+/// Gives a network that is a linear map the parameters y of one model.
 void set_classifier(Network& network, const torch::Tensor& y);
 
 }  // namespace bilevel

@@ -28,11 +28,6 @@ std::vector<torch::Tensor> scaled(const Inputs& inputs, const torch::Tensor& sca
   return matrix;
 }
 
-torch::Tensor ones_at(const std::vector<int64_t>& rows, torch::Tensor of, int64_t value) {
-  of.index_fill_(0, torch::tensor(rows, torch::kInt64), value);
-  return of;
-}
-
 }  // namespace
 
 void prepare(MixData& data, const std::vector<int64_t>& rows) {
@@ -61,48 +56,47 @@ MixModel::MixModel(std::shared_ptr<const MixData> data, MixPlan plan)
     rows_.insert(rows_.end(), rows.begin(), rows.end());
     strata_.insert(strata_.end(), rows.size(), static_cast<int64_t>(i));
   }
-  lower_ = lower_loss();
-  upper_ = upper_loss();
+  make_losses();
   const auto options = torch::TensorOptions(data_->scale.scalar_type());
   x_ = torch::zeros({sources() + 1}, options).requires_grad_();
-  y_ = torch::zeros({static_cast<int64_t>(plan_.folds.size()) * lower_.model_size()}, options)
-           .requires_grad_();
+  y_ = torch::zeros({upper_.size()}, options).requires_grad_();
 }
 
-MixtureLoss MixModel::lower_loss() const {
-  MixtureLoss loss{.rows = unpenalized_loss(data_->design, data_->targets, plan_.network.outputs)};
-  const int64_t m = sources(), all = data_->design.count();
-  torch::Tensor source_of = torch::full({all}, m, torch::kInt64);
-  source_of.index_copy_(0, torch::tensor(rows_, torch::kInt64), torch::tensor(strata_, torch::kInt64));
-  for (const Fold& fold : plan_.folds) {
-    const torch::Tensor own = ones_at(fold.judged, source_of.clone(), m);
-    const torch::Tensor counts = torch::bincount(own, {}, m + 1).narrow(0, 0, m).to(torch::kFloat64);
-    const torch::Tensor factors = static_cast<double>(rows_.size()) / counts.clamp_min(1);
-    loss.models.push_back({own, factors.to(data_->scale.scalar_type())});
-  }
-  loss.penalty_factors =
-      (data_->scale.square() * strength_share(plan_.network.outputs)).repeat_interleave(loss.rows.outputs);
-  return loss;
-}
-
-MixtureLoss MixModel::upper_loss() const {
-  MixtureLoss loss{.rows = lower_.rows, .weighed = false};
-  const int64_t m = sources();
+// The mean over all rows that are drawn, of which each counts (rows drawn from) / (rows of its source that the model sees) times the
+// source's weight, is the weighted sum of the sources' mean losses.
+void MixModel::make_losses() {
+  const int64_t m = sources(), all = data_->design.count(), models = static_cast<int64_t>(plan_.folds.size());
   const auto options = torch::TensorOptions(data_->scale.scalar_type());
-  for (const Fold& fold : plan_.folds) {
-    const torch::Tensor none = torch::full({data_->design.count()}, m, torch::kInt64);
-    loss.models.push_back({ones_at(fold.judged, none, 0), torch::ones({m}, options)});
+  upper_ = unpenalized_loss(data_->design, data_->targets, plan_.network.outputs);
+  upper_.models = models;
+  lower_ = {.linear = upper_, .sources = m};
+  LinearLoss& linear = lower_.linear;
+  linear.weight = RowWeight::plain;
+  linear.unit_of = torch::full({all}, -1, torch::kInt64);
+  linear.unit_of.index_copy_(0, torch::tensor(rows_, torch::kInt64), torch::tensor(strata_, torch::kInt64));
+  linear.row_weights = torch::zeros({models, all}, options);
+  upper_.row_weights = torch::zeros({models, all}, options);
+  for (int64_t k = 0; k < models; ++k) {
+    const torch::Tensor judged = torch::tensor(plan_.folds[static_cast<size_t>(k)].judged, torch::kInt64);
+    upper_.row_weights[k].index_fill_(0, judged, 1);
+    const torch::Tensor seen = linear.unit_of.index_fill(0, judged, -1);
+    const torch::Tensor counts = torch::bincount(seen + 1, {}, m + 1).narrow(0, 1, m).to(options.dtype());
+    const torch::Tensor factors = static_cast<double>(rows_.size()) / counts.clamp_min(1);
+    linear.row_weights[k].copy_(
+        torch::where(seen >= 0, factors.index_select(0, seen.clamp_min(0)), torch::zeros({1}, options)));
   }
-  return loss;
+  linear.strength_of = linear.for_each_weight(torch::full({data_->shape.width}, m, torch::kInt64), -1);
+  linear.strength_factor =
+      linear.for_each_weight(data_->scale.square() * strength_share(plan_.network.outputs), 0);
 }
 
 Problem MixModel::problem(int64_t batch_size) const {
   const MixModel model = *this;
-  MixtureLoss upper = upper_;
+  LinearLoss upper = upper_;
   upper.centre =
       torch::cat({torch::zeros({sources()}, x_.options().requires_grad(false)),
                   x_.detach().narrow(0, sources(), 1)});  // the strength stays near where it starts
-  upper.prior = 1 / (plan_.spread * plan_.spread * static_cast<double>(judged_.size()));
+  upper.precision = 1 / (plan_.spread * plan_.spread * static_cast<double>(judged_.size()));
   return {
       .upper = {
           .parameters = {{"mixture", x_}},
@@ -141,19 +135,12 @@ torch::Tensor MixModel::weights() const {
 
 double MixModel::strength() const { return std::exp(x_.detach()[sources()].item<double>()); }
 
-void MixModel::minimize(int64_t iterations, const std::function<bool()>& go_on) {
+void MixModel::minimize(int64_t evaluations, const std::function<bool()>& go_on) {
   const torch::NoGradGuard no_grad;
   const Batch rows(data_->set, rows_);
-  LinearFitOptions options{.iterations = iterations};
+  LinearFitOptions options{.evaluations = evaluations};
   if (go_on) options.go_on = [&](int64_t) { return go_on(); };
-  for (size_t k = 0; k < plan_.folds.size(); ++k) {
-    torch::Tensor own = y_of(k);
-    own.copy_(fit_linear(lower_.loss_of(k), rows, lower_.units_of(k, x_.detach()), own, options));
-  }
-}
-
-torch::Tensor MixModel::y_of(size_t k) const {
-  return y_.detach().narrow(0, static_cast<int64_t>(k) * lower_.model_size(), lower_.model_size());
+  set_y(fit_linear(lower_.linear, rows, lower_.units(x_.detach()), y_.detach(), options));
 }
 
 torch::Tensor MixModel::judged_probabilities() const {
@@ -167,9 +154,8 @@ torch::Tensor MixModel::probabilities(const std::vector<int64_t>& rows, size_t m
 }
 
 std::shared_ptr<Network> MixModel::write_network(size_t model) const {
-  torch::Tensor own = y_of(model).clone();
-  own.narrow(0, 0, own.numel() - lower_.rows.outputs)
-      .mul_(data_->scale.repeat_interleave(lower_.rows.outputs));
+  torch::Tensor own = upper_.model_of(y_.detach(), static_cast<int64_t>(model)).clone();
+  own.narrow(0, 0, own.numel() - upper_.outputs).mul_(data_->scale.repeat_interleave(upper_.outputs));
   set_classifier(*network_, own);
   return network_;
 }

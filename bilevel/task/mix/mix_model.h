@@ -73,9 +73,9 @@ class MixModel {
   torch::Tensor weights() const;
   double strength() const;
 
-  /// Moves y to the minimum of g at the present x, by L-BFGS from where it is, model by model.
-  /// @param go_on asked before each evaluation of a model on all rows; false ends the fit where it is
-  void minimize(int64_t iterations, const std::function<bool()>& go_on = nullptr);
+  /// Moves y to the minimum of g at the present x (`fit_linear`), from where it is.
+  /// @param go_on asked before each evaluation on all rows; false ends the fit where it is
+  void minimize(int64_t evaluations, const std::function<bool()>& go_on = nullptr);
   /// Of `judged()`, each row by the model that has not seen it: float64 [rows, classes].
   torch::Tensor judged_probabilities() const;
   /// Of any rows, by one of the models.
@@ -84,17 +84,15 @@ class MixModel {
   std::shared_ptr<Network> write_network(size_t model = 0) const;
 
  private:
-  /// The part of y that is model k's.
-  torch::Tensor y_of(size_t k) const;
-  MixtureLoss lower_loss() const;
-  MixtureLoss upper_loss() const;
+  void make_losses();
   torch::Tensor bounded(const torch::Tensor& x) const;
 
   std::shared_ptr<const MixData> data_;
   MixPlan plan_;
   std::vector<int64_t> rows_, strata_, judged_;  // strata_: the source of each of rows_
   std::shared_ptr<Network> network_;
-  MixtureLoss lower_, upper_;
+  MixtureLoss lower_;
+  LinearLoss upper_;
   torch::Tensor x_, y_;
 };
 

@@ -192,8 +192,8 @@ ClassScores MixSetup::judged(MixModel& model) const {
   return class_scores(model.judged_probabilities(), classes_at(data_->classes, model.judged()));
 }
 
-void MixSetup::minimize(MixModel& model, int64_t iterations) const {
-  model.minimize(iterations, [this] { return !context_.interrupted(); });
+void MixSetup::minimize(MixModel& model, int64_t evaluations) const {
+  model.minimize(evaluations, [this] { return !context_.interrupted(); });
   if (context_.interrupted()) throw Interrupted{};
 }
 

@@ -27,9 +27,9 @@ struct MixOptions : JobOptions {
   void fields(Fields& fields) override;
 };
 
-/// Iterations of a fit, at most: at each strength where learning may start, and at what was learned.
+/// Evaluations of a fit, at most: at each strength where learning may start, and at what was learned.
 struct MixEffort {
-  int64_t start = 8, finish = 60;
+  int64_t start = 24, finish = 60;
 };
 inline constexpr MixEffort kMixEffort;
 inline constexpr int64_t kMixEvaluations = 10;  ///< of a pass
@@ -69,7 +69,7 @@ class MixSetup : public JobSetup {
   ClassScores judged(MixModel& model) const;
 
   /// `MixModel::minimize`. Throws Interrupted.
-  void minimize(MixModel& model, int64_t iterations) const;
+  void minimize(MixModel& model, int64_t evaluations) const;
   /// Fits the weights of y at the present mixture and ever weaker strengths until the loss of the judged rows rises; leaves the
   /// model at the best one. Throws Interrupted.
   void find_strength(MixModel& model, double from = 0, double to = 1) const;
