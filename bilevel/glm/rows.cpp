@@ -157,7 +157,8 @@ void sparse_multiply_columns(const T* values, const int64_t* indices, const int6
   }
 }
 
-template <int count, typename T>
+/// With `squared` of the squares of the rows' numbers.
+template <int count, bool squared, typename T>
 void sparse_add_columns(const T* values, const int64_t* indices, const int64_t* offsets, const RowSpan& rows,
                         const T* r, int64_t k, T* out) {
   for (int64_t i = 0; i < rows.count; ++i, r += k) {
@@ -166,7 +167,8 @@ void sparse_add_columns(const T* values, const int64_t* indices, const int64_t* 
     for (int c = 0; c < count; ++c) factors[c] = r[c];
     for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
       T* to = out + indices[e] * k;
-      for (int c = 0; c < count; ++c) to[c] += values[e] * factors[c];
+      const T value = squared ? values[e] * values[e] : values[e];
+      for (int c = 0; c < count; ++c) to[c] += value * factors[c];
     }
   }
 }
@@ -195,11 +197,11 @@ void sparse_multiply(const T* values, const int64_t* indices, const int64_t* off
   });
 }
 
-template <typename T>
+template <bool squared, typename T>
 void sparse_add_transposed(const T* values, const int64_t* indices, const int64_t* offsets,
                            const RowSpan& rows, const T* r, int64_t k, T* out) {
   by_columns(k, [&](int64_t first, auto count) {
-    sparse_add_columns<count>(values, indices, offsets, rows, r + first, k, out + first);
+    sparse_add_columns<count, squared>(values, indices, offsets, rows, r + first, k, out + first);
   });
 }
 
@@ -304,8 +306,8 @@ void DesignRows::multiply(const RowSpan& rows, const T* w, const T* v, int64_t k
 template <typename T>
 void DesignRows::add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out) const {
   if (sparse()) {
-    return sparse_add_transposed(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
-                                 offsets_.const_data_ptr<int64_t>(), rows, r, k, out);
+    return sparse_add_transposed<false>(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
+                                        offsets_.const_data_ptr<int64_t>(), rows, r, k, out);
   }
   if (k == 1) return add_rows(values_.const_data_ptr<T>(), stride_, rows, r, out);
   const torch::NoGradGuard no_grad;
@@ -313,15 +315,15 @@ void DesignRows::add_transposed(const RowSpan& rows, const T* r, int64_t k, T* o
 }
 
 torch::Tensor DesignRows::weighted_squares(const torch::Tensor& numbers, const torch::Tensor& r) const {
-  DesignRows squares = *this;
   const int64_t k = r.size(1);
   torch::Tensor sums = torch::zeros({width_, k}, r.options());
   if (sparse()) {
-    squares.values_ = values_.square();
     AT_DISPATCH_FLOATING_TYPES(dtype(), "weighted_squares", [&] {
       const auto* at = numbers.const_data_ptr<int64_t>();
-      squares.add_transposed({at, numbers.numel(), at + numbers.numel()}, r.const_data_ptr<scalar_t>(), k,
-                             sums.data_ptr<scalar_t>());
+      sparse_add_transposed<true>(values_.const_data_ptr<scalar_t>(), indices_.const_data_ptr<int64_t>(),
+                                  offsets_.const_data_ptr<int64_t>(),
+                                  {at, numbers.numel(), at + numbers.numel()}, r.const_data_ptr<scalar_t>(),
+                                  k, sums.data_ptr<scalar_t>());
     });
     return sums;
   }
