@@ -88,9 +88,11 @@ void JobSetup::tell_units(const JobOptions& options) {
   if (units_.ungrouped > 0)
     note(
         fmt::format("{} rows have no value of {}: they belong to no group", units_.ungrouped, options.group));
-  for (const auto& [role, count] : units_.repeated) {
+  for (const auto& [roles, count] : units_.repeated) {
+    const auto& [role, first] = roles;
+    const auto known = std::ranges::find(files_.files(), first, &JobFile::role);
     note(fmt::format("{} of {} {} rows hold the same as rows of {} in what is read: they are no new rows",
-                     count, files_.rows_of_role(role).size(), role, options.train));
+                     count, files_.rows_of_role(role).size(), role, known->path));
   }
 }
 

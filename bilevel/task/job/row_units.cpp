@@ -208,17 +208,23 @@ RowUnits row_units(const JobFiles& files, const std::vector<ReadColumn>& columns
   Joined contents(files.rows()), joined(files.rows());
   double pairs = 0;  // of the first file's rows that are the same
   for_each_copied(files, columns, [&](const std::vector<int64_t>& same) {
-    std::map<std::string, int64_t> of_role;
-    int64_t in_first = 0;
+    std::map<const JobFile*, int64_t> of_file;
     for (const int64_t row : same) {
       contents.join(same.front(), row);
-      const JobFile& file = *files.source_of(row).first;
-      ++(&file == &files.files().front() ? in_first : of_role[file.role]);
+      ++of_file[files.source_of(row).first];
     }
-    if (in_first == 0) return;
+    const JobFile* first = nullptr;  // that has them
+    for (const JobFile& file : files.files()) {
+      if (!of_file.contains(&file)) continue;
+      if (first == nullptr)
+        first = &file;
+      else if (file.role != first->role)
+        units.repeated[{file.role, first->role}] += of_file[&file];
+    }
+    if (first != &files.files().front()) return;
+    const int64_t in_first = of_file[first];
     pairs += static_cast<double>(in_first) * static_cast<double>(in_first - 1) / 2;
     units.copies += in_first - 1;
-    for (const auto& [role, count] : of_role) units.repeated[role] += count;
   });
   const auto* table = std::get_if<Table>(&files.files().at(0).file);
   units.content_of = contents.all();

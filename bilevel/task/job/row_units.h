@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bilevel/data/recognize.h"
@@ -26,8 +27,8 @@ struct RowUnits {
   std::vector<int64_t> group_of;    ///< the same by groups alone
   int64_t ungrouped = 0;            ///< rows of the first file that belong to no group
   int64_t copies = 0;               ///< rows of the first file that hold the same as an earlier one of it
-  /// By the role of a later file: its rows that hold the same as some row of the first file.
-  std::map<std::string, int64_t> repeated;
+  /// By the role of a file and that of the first one before it that has them: its rows that hold the same as rows of that.
+  std::map<std::pair<std::string, std::string>, int64_t> repeated;
 };
 
 /// @param columns whose cells are compared; those of LIBSVM files are compared whole, without their labels

@@ -52,7 +52,17 @@ TEST_F(RowUnitsTest, CopiesBetweenFilesAreCounted) {
   const RowUnits units = row_units(files, read({"x"}), "");
   EXPECT_EQ(units.unit_of, (Units{0, 1, 0, 1, 0, 0, 6, 6}));
   EXPECT_EQ(units.copies, 1);
-  EXPECT_EQ(units.repeated, (std::map<std::string, int64_t>{{"test", 3}}));
+  const std::map<std::pair<std::string, std::string>, int64_t> repeated{{{"test", "train"}, 3}};
+  EXPECT_EQ(units.repeated, repeated);
+}
+
+TEST_F(RowUnitsTest, CopiesAreOfTheFirstFileThatHasThem) {
+  add("train", "a.csv", "x,y\n1,a\n");
+  add("trusted", "b.csv", "x,y\n1,a\n9,b\n");
+  add("test", "c.csv", "x,y\n9,a\n9,b\n1,a\n4,a\n");
+  const std::map<std::pair<std::string, std::string>, int64_t> repeated{
+      {{"trusted", "train"}, 1}, {{"test", "trusted"}, 2}, {{"test", "train"}, 1}};
+  EXPECT_EQ(row_units(files, read({"x"}), "").repeated, repeated);
 }
 
 TEST_F(RowUnitsTest, GroupsJoinWhatCopiesJoin) {

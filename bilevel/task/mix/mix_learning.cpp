@@ -89,8 +89,7 @@ std::vector<Part> mix_parts(const MixSetup& setup) {
   std::vector<Part> parts;
   const MixOptions& o = setup.options();
   const std::vector<Fold> folds = setup.folds(setup.target());
-  for (size_t k = 0; o.intervals && k < folds.size(); ++k) {
-    if (setup.folds(folds[k].others).size() < 2) return {};
+  for (size_t k = 0; setup.learns_without_folds() && k < folds.size(); ++k) {
     parts.push_back({.name = fmt::format("fold-{}", k + 1),
                      .shown = fmt::format("learning without fold {} of {}", k + 1, folds.size()),
                      .request = {{"fold", k}},

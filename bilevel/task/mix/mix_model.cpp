@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "bilevel/core/error.h"
@@ -27,6 +28,8 @@ std::vector<torch::Tensor> scaled(const Inputs& inputs, const torch::Tensor& sca
   matrix[1] = matrix[1] * scale.index_select(0, matrix[0]);
   return matrix;
 }
+
+double log_of(double strength) { return std::log(std::max(strength, kLeastStrength)); }
 
 }  // namespace
 
@@ -120,13 +123,13 @@ void MixModel::set_y(const torch::Tensor& flat) { set_from_flat({y_}, flat); }
 
 void MixModel::set(const torch::Tensor& weights, double strength) {
   const torch::Tensor logits = weights.to(torch::kFloat64).clamp_min(kLeastWeight).log();
-  set_x(torch::cat({logits - logits.mean(), torch::full({1}, std::log(strength), torch::kFloat64)})
+  set_x(torch::cat({logits - logits.mean(), torch::full({1}, log_of(strength), torch::kFloat64)})
             .to(x_.scalar_type()));
 }
 
 void MixModel::set_strength(double strength) {
   const torch::NoGradGuard no_grad;
-  x_.narrow(0, sources(), 1).fill_(std::log(strength));
+  x_.narrow(0, sources(), 1).fill_(log_of(strength));
 }
 
 torch::Tensor MixModel::weights() const {

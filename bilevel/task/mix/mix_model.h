@@ -66,7 +66,7 @@ class MixModel {
   std::vector<torch::Tensor> y() const { return {y_}; }
   void set_x(const torch::Tensor& flat);
   void set_y(const torch::Tensor& flat);
-  /// Weights of the sources (positive, in the plan's order; any sum) and the strength.
+  /// Weights of the sources (positive, in the plan's order; any sum) and the strength; below 1e-9 it is taken as that.
   void set(const torch::Tensor& weights, double strength);
   void set_strength(double strength);
   /// p, float64 [sources]; lambda.

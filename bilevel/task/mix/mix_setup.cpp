@@ -97,6 +97,11 @@ MixSetup::MixSetup(MixOptions options, const JobContext& context)
                            rows.size() - target_.size(), data_->sources.size(), test_.size(),
                            describe_classes(labels_)));
   check_rows();
+  if (o_.intervals && !learns_without_folds())
+    note(
+        "the target rows without a fold of them are too few, or too alike, to be cut again: the weights have "
+        "no "
+        "intervals, and no target row is judged by weights that have not seen it");
   const MixModel made = model(all(), target_);
   { Oracles(problem(made), o_.seed); }
   o_.note(made.write_network()->options());
@@ -168,6 +173,11 @@ std::vector<Fold> MixSetup::folds(const std::vector<int64_t>& target) const {
   return cut;
 }
 
+bool MixSetup::learns_without_folds() const {
+  return o_.intervals && std::ranges::none_of(
+                             folds(target_), [&](const Fold& fold) { return folds(fold.others).size() < 2; });
+}
+
 MixModel MixSetup::model(const std::vector<size_t>& sources, const std::vector<int64_t>& target) const {
   MixPlan plan{.sources = sources,
                .folds = folds(target),
@@ -175,7 +185,12 @@ MixModel MixSetup::model(const std::vector<size_t>& sources, const std::vector<i
                .entropy_floor = o_.entropy_floor,
                .network = network_};
   const bool trains = std::ranges::find(sources, data_->sources.size()) != sources.end();
-  if (!trains) plan.folds = {{target, {}}};  // one model for all: no row trains
+  if (!trains) {  // one model for all: no row trains; the judged rows come in the same order
+    Fold one;
+    for (const Fold& fold : plan.folds)
+      one.judged.insert(one.judged.end(), fold.judged.begin(), fold.judged.end());
+    plan.folds = {std::move(one)};
+  }
   return {data_, std::move(plan)};
 }
 

@@ -76,6 +76,8 @@ class MixSetup : public JobSetup {
 
   /// Folds of the target rows for the intervals, fewer where there are few rows; empty where they cannot be cut.
   std::vector<Fold> folds(const std::vector<int64_t>& target) const;
+  /// Whether the weights are learned once more without each fold, for intervals: asked for, and each time there are rows enough.
+  bool learns_without_folds() const;
 
   void prepare_contest() override;
   std::unique_ptr<Attempt> attempt(uint64_t seed) override;

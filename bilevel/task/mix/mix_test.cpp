@@ -118,6 +118,46 @@ TEST_F(Mix, FewTargetRowsTrainAndJudge) {
               result.summary.at("metrics").at("test_calibrated").at("accuracy").get<double>(), 1e-12);
 }
 
+// Every figure of the target rows is of the same rows in the same order, whoever trains on them.
+TEST_F(Mix, DifferencesAreOfTheSameRows) {
+  generate(107, 600, 300, 1500);
+  for (const bool target_trains : {false, true}) {
+    const JobResult result =
+        run(options({{"target_trains", target_trains}}), target_trains ? "with" : "without");
+    const double own = result.summary.at("metrics").at("target").at("accuracy").get<double>();
+    for (const auto& [key, baseline] : result.summary.at("baselines").items())
+      EXPECT_NEAR(baseline.at("difference").get<double>(),
+                  own - baseline.at("target").at("accuracy").get<double>(), 1e-9)
+          << key;
+    const JobResult tested =
+        run(options({{"target_trains", target_trains}, {"test", path("test.csv")}, {"baselines", false}}),
+            target_trains ? "tested" : "tested-without");
+    const Json& metrics = tested.summary.at("metrics");
+    EXPECT_NEAR(metrics.at("target").at("accuracy").get<double>(),
+                metrics.at("test").at("accuracy").get<double>(), 0.1);  // four standard errors of 300 rows
+    EXPECT_LT(metrics.at("test_calibrated").at("loss").get<double>(),
+              metrics.at("test").at("loss").get<double>() + 0.02);
+  }
+}
+
+TEST_F(Mix, TakesNoPenalty) {
+  generate(108, 100, 60, 20);
+  EXPECT_TRUE(run(options({{"l2", 0}, {"baselines", false}, {"intervals", false}})).finished);
+}
+
+// Two kinds of rows make two folds, and one kind cannot be cut again: no intervals, but all else.
+TEST_F(Mix, SaysWhyThereAreNoIntervals) {
+  generate(106, 30, 40, 20);
+  std::string target = "label,x1,x2,x3,x4\n";
+  for (int i = 0; i < 6; ++i) target += i % 2 == 0 ? "yes,1,2,0.5,1\n" : "no,-1,0,0.25,2\n";
+  folder_.write("alike.csv", target);
+  const JobResult result = run(options({{"target", path("alike.csv")}}));
+  EXPECT_CONTAINS(result.summary.at("warnings").dump(), "the weights have no intervals");
+  EXPECT_TRUE(result.summary.at("sources")[0].at("interval").is_null());
+  EXPECT_TRUE(result.summary.at("sources")[0].at("without").is_number());
+  EXPECT_TRUE(result.summary.at("baselines").contains("uniform"));
+}
+
 TEST_F(Mix, EntropyFloor) {
   generate(103, 100, 60, 20);
   const JobResult result = run(options({{"baselines", false}, {"intervals", false}, {"entropy_floor", 1}}));
