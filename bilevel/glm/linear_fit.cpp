@@ -55,11 +55,9 @@ class LinearFit {
         fitting[m] = fitting[m] && share > options_.gradient_tolerance && made_[m] < options_.evaluations;
         forcing[m] = std::min(kMostForcing, std::sqrt(share));
       }
-      if (std::ranges::none_of(fitting, [](bool one) { return one; })) break;
+      if (!is_any(fitting)) break;
       const torch::Tensor step = direction(*point, g, forcing, fitting);
-      move(step, g, fitting);
-      point = at(z_);
-      g = gradient(*point);
+      move(step, fitting, point, g);
     }
     return scale_ * z_;
   }
@@ -78,6 +76,7 @@ class LinearFit {
     point.products(scale_ * v, {}, {&found});
     return found.mul_(scale_);
   }
+  static bool is_any(const std::vector<bool>& of) { return std::ranges::find(of, true) != of.end(); }
   int64_t most_made() const { return *std::ranges::max_element(made_); }
   void count(const std::vector<bool>& of) {
     for (size_t m = 0; m < models_; ++m) made_[m] += of[m] ? 1 : 0;
@@ -87,13 +86,10 @@ class LinearFit {
   torch::Tensor direction(PointDerivatives& point, const torch::Tensor& g, const OfModels& forcing,
                           std::vector<bool> active) {
     const torch::Tensor d = torch::zeros_like(g), r = -g, p = torch::zeros_like(g);
-    OfModels rr = dots(r, r), goal = rr, beta(models_), one(models_);
-    for (size_t m = 0; m < models_; ++m) {
-      goal[m] *= forcing[m] * forcing[m];
-      one[m] = active[m] ? 1 : 0;
-    }
-    add(p, one, r);
-    while (std::ranges::any_of(active, [](bool one_is) { return one_is; })) {
+    OfModels rr = dots(r, r), goal = rr, beta(models_);
+    for (size_t m = 0; m < models_; ++m) goal[m] *= forcing[m] * forcing[m];
+    add(p, {active.begin(), active.end()}, r);
+    while (is_any(active)) {
       const torch::Tensor hp = product(point, p);
       count(active);
       const OfModels curvature = dots(p, hp);
@@ -107,37 +103,38 @@ class LinearFit {
       const OfModels next = dots(r, r);
       for (size_t m = 0; m < models_; ++m) {
         active[m] = active[m] && alpha[m] > 0 && next[m] > goal[m] && made_[m] < options_.evaluations;
-        one[m] = active[m] ? 1 : 0;
         beta[m] = active[m] ? next[m] / rr[m] : 0;
       }
       rr = next;
       multiply(p, beta);
-      add(p, one, r);
+      add(p, {active.begin(), active.end()}, r);
     }
     return d;
   }
 
-  /// Takes the step, or half of it, a quarter, ..., for each model as the slope at its end asks.
-  void move(const torch::Tensor& step, const torch::Tensor& g, std::vector<bool>& fitting) {
+  /// Takes the step, or half of it, a quarter, ..., for each model as the slope at its end asks; `point` and `g` follow.
+  void move(const torch::Tensor& step, std::vector<bool>& fitting, std::unique_ptr<PointDerivatives>& point,
+            torch::Tensor& g) {
     const OfModels slope = dots(g, step);
     std::vector<bool> open = fitting;
-    OfModels length(models_);
-    for (size_t m = 0; m < models_; ++m) length[m] = fitting[m] ? 1 : 0;
-    for (int i = 0; i <= kHalvings; ++i) {
+    OfModels length(fitting.begin(), fitting.end());
+    for (int i = 0; is_any(open) || i == 0; ++i) {
       const torch::Tensor z = z_.clone();
       add(z, length, step);
-      const OfModels end = dots(gradient(*at(z)), step);
+      auto next = at(z);
+      const torch::Tensor found = gradient(*next);
+      const OfModels end = dots(found, step);
       count(open);
-      bool done = true;
       for (size_t m = 0; m < models_; ++m) {
         open[m] = open[m] && !(end[m] <= -kMostRise * slope[m]);
         if (open[m]) length[m] = i < kHalvings ? length[m] / 2 : 0;
-        done = done && !open[m];
       }
-      if (done || i == kHalvings) break;
+      if (is_any(open)) continue;
+      z_ = z;
+      point = std::move(next);
+      g = found;
     }
     for (size_t m = 0; m < models_; ++m) fitting[m] = fitting[m] && length[m] > 0;
-    add(z_, length, step);
   }
 
   // Of numbers [dim y] that belong to models as those of y do:
@@ -191,7 +188,8 @@ class LinearFit {
   const LinearFitOptions& options_;
   const std::unique_ptr<Derivatives> derivatives_;
   const size_t models_;
-  const torch::Tensor scale_, z_;
+  const torch::Tensor scale_;
+  torch::Tensor z_;
   std::vector<int64_t> made_;  // evaluations of each model
 };
 

@@ -89,14 +89,13 @@ void describe(MixSetup& setup, const MixModel& model, const MixModel& whole, con
   const torch::Tensor judged = out_of_fold(answers),
                       classes = classes_at(setup.data().classes, model.judged());
   const bool tests = !setup.test().empty();
-  const bool same_rows = judged.defined() && judged.size(0) == classes.size(0);
   summary["strength"] = model.strength();
   summary["sources"] = sources_json(source_weights(setup, model, answers), answers);
-  summary["metrics"] = {{"target", same_rows ? Json(scores_json(judged, classes)) : Json(nullptr)},
+  summary["metrics"] = {{"target", judged.defined() ? Json(scores_json(judged, classes)) : Json(nullptr)},
                         {"test", nullptr}};
   summary["measured_on"] = tests ? "test" : "target";
-  summary["calibration"] = calibration_of(setup, same_rows ? judged : torch::Tensor(), classes);
-  MixMeasured measured{.own = same_rows ? judged : torch::Tensor(), .classes = classes, .rows = "target"};
+  summary["calibration"] = calibration_of(setup, judged, classes);
+  MixMeasured measured{.own = judged, .classes = classes, .rows = "target"};
   if (tests) {
     const torch::Tensor predicted = whole.probabilities(setup.test());
     measure(setup, predicted, summary);
