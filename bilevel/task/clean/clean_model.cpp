@@ -34,7 +34,8 @@ torch::Tensor members(const std::vector<int64_t>& rows, const torch::Tensor& fol
 std::vector<torch::Tensor> penalized_parameters(const Network& network) {
   std::vector<torch::Tensor> parameters;
   for (const torch::Tensor& parameter : network.parameters()) {
-    if (network.kind_of(parameter) != WeightKind::vectors) parameters.push_back(parameter);
+    const WeightKind kind = network.kind_of(parameter);
+    if (kind != WeightKind::vectors && kind != WeightKind::other) parameters.push_back(parameter);
   }
   return parameters;
 }

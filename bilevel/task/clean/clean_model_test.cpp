@@ -180,8 +180,8 @@ TEST(LinearClassifier, TwoClassesAreASoftmax) {
   const auto network = make_network({.encoder = "linear", .outputs = 2}, data.inputs.shape);
   set_classifier(*network, y);
   const Batch all(data_set(data.inputs.inputs.matrix(), data.classes), range(0, kRows));
-  double squares = 0;
-  for (const torch::Tensor& w : network->parameters()) squares += w.square().sum().item<double>();
+  const std::vector<torch::Tensor> w = network->parameters();  // the weights, the biases
+  const double squares = w[0].square().sum().item<double>() + kBiasShare * w[1].square().sum().item<double>();
   EXPECT_NEAR(loss.value(all, x, y).item<double>(),
               losses_of(*network, all.inputs(), all.targets()).mean().item<double>() + 0.4 * squares / kRows,
               1e-12);

@@ -9,6 +9,7 @@
 
 #include "bilevel/core/streams.h"
 #include "bilevel/task/clean/clean_model.h"
+#include "bilevel/task/job/linear_classifier.h"
 #include "bilevel/task/job/seeded_network.h"
 #include "bilevel/task/job/shared_columns.h"
 
@@ -72,8 +73,7 @@ TEST(WeightedFit, OfALinearModelHasNoGradientLeft) {
   const auto objective = [&](Network& at) {
     const torch::Tensor losses = losses_of(at, data.inputs.inputs.gather(data.rows), data.classes);
     torch::Tensor sum = (torch::tensor(rows.weights) * losses).sum();
-    for (const torch::Tensor& t : at.parameters()) sum = sum + 0.25 * t.square().sum();
-    return sum;
+    return sum + 0.25 * at.parameters()[0].square().sum() + 0.25 * kBiasShare * at.parameters()[1].square().sum();
   };
   const auto gradient_norm = [&](Network& at) {
     double square = 0;
@@ -113,6 +113,18 @@ TEST(WeightedFit, TrainsOtherEncodersAndIsDeterministic) {
   EXPECT_EQ(distance(*first, *second), 0);
   const torch::Tensor logits = logits_of(*first, data.inputs.inputs, data.rows, torch::kCPU);
   EXPECT_GT(logits.argmax(1).eq(data.classes).to(torch::kFloat64).mean().item<double>(), 0.7);
+}
+
+// The residuals of a free intercept's class sum to 0 however strongly the weights are held back.
+TEST(WeightedFit, AnInterceptFollowsARareClass) {
+  Data data = make_data();
+  data.classes = (torch::arange(kRows) < 3).to(torch::kInt64) * 2;  // 3 of class 2, 57 of class 0, none of class 1
+  WeightedFitOptions options = options_of("linear");
+  options.l2 = {100};
+  const auto network = fit_weighted(data.inputs, data.classes, all_of(data), options);
+  const torch::Tensor p = probabilities_of(*network, data.inputs.inputs, data.rows, torch::kCPU).mean(0);
+  EXPECT_NEAR(p[2].item<double>(), 3.0 / kRows, 5e-3);
+  EXPECT_LT(p[1].item<double>(), 1e-2);
 }
 
 // No label of a fold has an influence on the fold's probabilities; those of the others have.

@@ -21,6 +21,8 @@ LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Ten
   loss.weight = RowWeight::exponential;
   loss.models = models;
   loss.strength_of = loss.for_each_weight(blocks, 0);
+  loss.strength_factor =
+      loss.for_each_weight(torch::ones({width}, torch::dtype(default_dtype())), kBiasShare);
   return loss;
 }
 

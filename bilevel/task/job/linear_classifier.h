@@ -13,12 +13,14 @@
 namespace bilevel {
 
 /// The cross-entropy of W'a + b for all rows of some inputs, with the strengths of x: the weights of input j have exp(x_u) with
-/// u = block_of[j], the biases the first. Of two classes one output is enough, the log odds v'a + c of the second: with W = (-v, v)/2 the
-/// loss is the same and |W|^2 half of |v|^2.
+/// u = block_of[j], the biases `kBiasShare` of the first: they are as good as free, and the loss is strongly convex also where a class
+/// has no row. Of two classes one output is enough, the log odds v'a + c of the second: with W = (-v, v)/2 the loss is the same and
+/// |W|^2 half of |v|^2.
 /// `models` of them stand side by side, on all rows alike until row weights say otherwise.
 /// Computes in LibTorch's default dtype, on the CPU.
 /// @param classes int64 [rows], 0 ... count - 1
 /// @param block_of int64 [width]; undefined: all are of block 0
+constexpr double kBiasShare = 1e-3;
 LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Tensor& classes, int64_t count,
                            const torch::Tensor& block_of, int64_t models = 1);
 
