@@ -31,15 +31,6 @@ torch::Tensor members(const std::vector<int64_t>& rows, const torch::Tensor& fol
 
 }  // namespace
 
-std::vector<torch::Tensor> penalized_parameters(const Network& network) {
-  std::vector<torch::Tensor> parameters;
-  for (const torch::Tensor& parameter : network.parameters()) {
-    const WeightKind kind = network.kind_of(parameter);
-    if (kind != WeightKind::vectors && kind != WeightKind::other) parameters.push_back(parameter);
-  }
-  return parameters;
-}
-
 torch::Tensor losses_of(Network& network, const std::vector<torch::Tensor>& inputs,
                         const torch::Tensor& classes, const torch::Tensor& beta) {
   const torch::Tensor logits = network.forward(inputs);
@@ -134,7 +125,9 @@ Problem CleanModel::network_problem(const BatchSource& upper, const BatchSource&
   std::vector<torch::Tensor> penalized;
   ParameterList parameters;
   for (size_t k = 0; k < networks_.size(); ++k) {
-    for (const torch::Tensor& parameter : penalized_parameters(*networks_[k])) penalized.push_back(parameter);
+    const NetworkWeights weights = weights_of(*networks_[k]);
+    penalized.insert(penalized.end(), weights.linear.begin(), weights.linear.end());
+    penalized.insert(penalized.end(), weights.hidden.begin(), weights.hidden.end());
     const ParameterList own = named(*networks_[k]);
     for (size_t i = 0; i < own.size(); ++i)
       parameters.add(fmt::format("without fold {}: {}", k + 1, own.names[i]), own[i]);

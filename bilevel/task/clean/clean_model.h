@@ -44,7 +44,7 @@ struct CleanData {
 /// with y_k the parameters of the classifier without fold k, k(j) the fold of row j, loss the cross-entropy of its softmax, n the rows
 /// of `train` and `trusted` and m those of `upper`; y = (y_1, ..., y_K), g their sum. The last term of f is the logarithm of a normal
 /// prior around the start x_0, with s = sqrt(2): m rows are few, and x stays where they do not say otherwise. The L2 term is over
-/// matrices but token vectors, and of a linear map a thousandth of it over the biases, so its g is strongly convex in y.
+/// matrices but token vectors (`weights_of`), and of a linear map a thousandth of it over the biases, so its g is strongly convex in y.
 ///
 /// Linear maps have derivatives by hand, on the CPU; y then starts at y*(x_0), else at networks that are made from the seed.
 class CleanModel {
@@ -90,9 +90,6 @@ class CleanModel {
   torch::Tensor y_;   // theirs
   torch::Device device_;
 };
-
-/// The parameters that the L2 term of a network is over: matrices but token vectors.
-std::vector<torch::Tensor> penalized_parameters(const Network& network);
 
 /// Cross-entropy of each row, [rows]. @param beta a number that the logits are multiplied by; undefined: 1
 torch::Tensor losses_of(Network& network, const std::vector<torch::Tensor>& inputs,

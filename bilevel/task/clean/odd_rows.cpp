@@ -25,48 +25,57 @@ double quantile_of(std::vector<double> values, double share) {
   return *at;
 }
 
-/// Takes a row's distances to all rows; its own is left out. Of equal distances the first row's counts.
-class Collector {
+/// Of each row the ten nearest that it was shown. Of equal distances the first row's counts.
+class Neighbours {
  public:
-  explicit Collector(int64_t rows) : rows_(rows) {}
+  explicit Neighbours(int64_t rows) : of_(static_cast<size_t>(rows)), farthest_(of_.size(), kInfinity) {
+    for (auto& nearest : of_) nearest.fill({kInfinity, -1});
+  }
 
-  void take(int64_t row, const float* distance, NearestRows& nearest) {
-    nearest_.fill({std::numeric_limits<float>::infinity(), -1});
-    for (int64_t i = 0; i < rows_; ++i) {
-      if (distance[i] < nearest_.back().first && i != row) insert({distance[i], i});
+  void show(int64_t row, int64_t other, float distance) {
+    const auto i = static_cast<size_t>(row);
+    if (distance > farthest_[i]) return;
+    Neighbour next{distance, other};
+    for (Neighbour& known : of_[i]) {
+      if (next < known) std::swap(next, known);
     }
-    double sum = 0;
-    for (const auto& [apart, other] : nearest_) sum += apart;
-    nearest.distance.push_back(nearest_.front().first);
-    nearest.row.push_back(nearest_.front().second);
-    nearest.mean.push_back(sum / kNeighbours);
+    farthest_[i] = of_[i].back().first;
+  }
+
+  NearestRows found() const {
+    NearestRows nearest;
+    for (const auto& of_row : of_) {
+      double sum = 0;
+      for (const auto& [apart, other] : of_row) sum += apart;
+      nearest.distance.push_back(of_row.front().first);
+      nearest.row.push_back(of_row.front().second);
+      nearest.mean.push_back(sum / kNeighbours);
+    }
+    return nearest;
   }
 
  private:
   using Neighbour = std::pair<float, int64_t>;
-  void insert(Neighbour next) {
-    for (Neighbour& known : nearest_) {
-      if (next < known) std::swap(next, known);
-    }
-  }
+  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-  int64_t rows_;
-  std::array<Neighbour, kNeighbours> nearest_;
+  std::vector<std::array<Neighbour, kNeighbours>> of_;
+  std::vector<float> farthest_;  // of the ten
 };
 
 NearestRows nearest_dense(const torch::Tensor& rows) {
   const torch::NoGradGuard no_grad;
   constexpr int64_t kBlock = 256;
   const int64_t count = rows.size(0);
-  NearestRows nearest;
-  Collector collector(count);
+  Neighbours neighbours(count);
   for (int64_t begin = 0; begin < count; begin += kBlock) {
     const int64_t size = std::min(kBlock, count - begin);
     const torch::Tensor distances = torch::cdist(rows.narrow(0, begin, size), rows).contiguous();
-    for (int64_t i = 0; i < size; ++i)
-      collector.take(begin + i, distances.const_data_ptr<float>() + i * count, nearest);
+    const float* distance = distances.const_data_ptr<float>();
+    for (int64_t i = begin; i < begin + size; ++i)
+      for (int64_t other = 0; other < count; ++other, ++distance)
+        if (other != i) neighbours.show(i, other, *distance);
   }
-  return nearest;
+  return neighbours.found();
 }
 
 /// Sparse rows of length 1, by columns too.
@@ -99,21 +108,27 @@ class UnitRows {
     return sum;
   }
 
+  /// Every pair once: a row meets those behind it, whose entries of a column follow its own.
   NearestRows nearest() const {
-    NearestRows nearest;
-    Collector collector(rows_);
+    Neighbours neighbours(rows_);
     std::vector<float> distances(static_cast<size_t>(rows_));
+    std::vector<size_t> behind(columns_.size(), 0);  // where these entries begin
+    size_t k = 0;
     for (int64_t row = 0; row < rows_; ++row) {
       std::ranges::fill(distances, 1.0F);
-      for (size_t k = row == 0 ? 0 : ends_[static_cast<size_t>(row) - 1]; k < ends_[static_cast<size_t>(row)];
-           ++k) {
-        for (const auto& [other, value] : columns_[static_cast<size_t>(own_[k].first)])
-          distances[static_cast<size_t>(other)] -= own_[k].second * value;
+      for (; k < ends_[static_cast<size_t>(row)]; ++k) {
+        const auto& [number, own] = own_[k];
+        const std::vector<Entry>& column = columns_[static_cast<size_t>(number)];
+        for (size_t e = ++behind[static_cast<size_t>(number)]; e < column.size(); ++e)
+          distances[static_cast<size_t>(column[e].first)] -= own * column[e].second;
       }
-      for (float& distance : distances) distance = std::max(0.0F, distance);
-      collector.take(row, distances.data(), nearest);
+      for (int64_t other = row + 1; other < rows_; ++other) {
+        const float distance = std::max(0.0F, distances[static_cast<size_t>(other)]);
+        neighbours.show(row, other, distance);
+        neighbours.show(other, row, distance);
+      }
     }
-    return nearest;
+    return neighbours.found();
   }
 
  private:

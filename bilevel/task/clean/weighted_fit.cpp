@@ -28,11 +28,12 @@ void advance(const WeightedFitOptions& o, int64_t done, int64_t all) {
 
 bool stopped(const WeightedFitOptions& o) { return o.interrupt != nullptr && *o.interrupt; }
 
-/// (sum_i w_i loss_i + kappa/2 |y|^2) / n on a batch, w of all rows.
+/// (sum_i w_i loss_i + kappa/2 |weights|^2) / n on a batch, w of all rows.
 torch::Tensor objective(Network& network, const Batch& b, const torch::Tensor& w, double strength) {
   const torch::Tensor losses = losses_of(network, b.inputs(), b.targets());
+  const NetworkWeights weights = weights_of(network);
   return (w.index_select(0, b.numbers()) * losses).mean() +
-         strength * squared_norm(penalized_parameters(network));
+         strength * (squared_norm(weights.linear) + squared_norm(weights.hidden));
 }
 
 /// All rows of some sets, each once, in their order.
