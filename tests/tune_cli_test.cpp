@@ -151,7 +151,7 @@ TEST_F(TuneCliTest, RefusesImpossibleOptions) {
 
 TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
   const std::string train = folder_.write("a.csv", csv_of(rows_));
-  const Json summary = tuned(columns(train) + Arguments{"--steps", "100"});
+  const Json summary = tuned(columns(train) + Arguments{"--steps", "100", "--tune", "l2-per-feature"});
   for (const char* key :
        {"command", "solver", "encoder", "seed", "steps", "seconds", "training_seconds", "stop_reason",
         "best_step", "metrics", "baselines", "passes", "oracle_calls", "peak_rss_bytes", "out"}) {
@@ -160,6 +160,7 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
   for (const char* part : {"train", "valid", "test"}) {
     EXPECT_GT(summary.at("metrics").at(part).at("accuracy").get<double>(), 0.4) << part;
     EXPECT_LT(summary.at("metrics").at(part).at("loss").get<double>(), std::log(3)) << part;
+    EXPECT_GT(summary.at("metrics").at(part).at("auc").get<double>(), 0.6) << part;
   }
   const double passes = summary.at("passes").get<double>();
   for (const char* name : {"grid", "random"}) {
@@ -196,8 +197,12 @@ TEST_F(TuneCliTest, WritesEverythingThatIsPromised) {
   for (size_t i = 1; i < table.size(); ++i) strengths[table[i][1]] = std::stod(table[i][2]);
   EXPECT_EQ(strengths.size(), 9U);  // the common one, and two features of each column
   EXPECT_NEAR(strengths.at("common"), summary.at("learned").at("common_strength").get<double>(), 1e-6);
-  EXPECT_LT(std::min(strengths.at("a"), strengths.at("a:rank")),
-            std::min(strengths.at("c"), strengths.at("d")));
+  const double told = std::min(strengths.at("a"), strengths.at("a:rank")),
+               nothing = std::min(strengths.at("c"), strengths.at("d"));
+  if (summary.at("settled").at("kept") == "learned")
+    EXPECT_LT(told, nothing);
+  else
+    EXPECT_EQ(told, nothing);
 
   const auto predictions = read_tsv(out() + "/predictions.tsv");
   ASSERT_EQ(Arguments(predictions[0].begin(), predictions[0].begin() + 7),
@@ -267,13 +272,13 @@ TEST_F(TuneCliTest, PredictionsTellTheDifferenceToEveryBaseline) {
   EXPECT_CONTAINS(report, "than the baseline, gradient boosting of trees (XGBoost) on the same features");
 }
 
-// A strength that is far too strong, and one short step from it: the grid finds a better one. What is saved then predicts as the grid
+// A strength that is stronger by far than those that learning still looks at: the grid finds a better one. What is saved then predicts as the grid
 // does, but for the temperature of its calibration, which leaves the order of a row's classes.
 TEST_F(TuneCliTest, KeepBestSavesWhatASearchFound) {
   const std::string train = folder_.write("a.csv", csv_of(rows_));
   refused(columns(train) + Arguments{"--folds", "3", "--keep-best"}, {"keep_best", "one cut only"});
   const Arguments bad =
-      columns(train) + Arguments{"--encoder",         "linear", "--l2",  "100",
+      columns(train) + Arguments{"--encoder",         "linear", "--l2",  "10000",
                                  "--steps",           "1",      "--set", "upper_step_size=1e-9",
                                  "--baseline-passes", "4"};
   const Json plain = tuned(bad);
@@ -343,6 +348,36 @@ TEST_F(TuneCliTest, EveryKindAndEncoderRuns) {
   EXPECT_TRUE(tuned(columns(train) + Arguments{"--baseline-passes", "0"}, "alone").at("baselines").empty());
 }
 
+// Classes of one size, whose weights have nothing to gain: they stay alike, and the common strength is what `l2` learns about.
+TEST_F(TuneCliTest, WhatDoesNotHelpStaysNeutral) {
+  const std::string train = folder_.write("a.csv", csv_of(make_rows(400)));
+  const Arguments alone{"--baseline-passes", "0"};
+  const Json weights = tuned(columns(train) + alone + Arguments{"--tune", "class-weights"}, "weights");
+  const Json& settled = weights.at("settled");
+  EXPECT_TRUE(weights.at("cross_fitted").get<bool>());
+  EXPECT_EQ(settled.at("kept"), "common");
+  EXPECT_GE(settled.at("difference").get<double>() + settled.at("standard_error").get<double>(), 0);
+  for (const char* name : {"low", "middle", "high"})
+    EXPECT_EQ(weights.at("learned").at("class_weights").at(name).get<double>(), 1) << name;
+  const Json common = tuned(columns(train) + alone + Arguments{"--tune", "l2"}, "l2");
+  EXPECT_FALSE(common.contains("settled"));
+  EXPECT_NEAR(weights.at("metrics").at("valid").at("loss").get<double>(),
+              common.at("metrics").at("valid").at("loss").get<double>(), 2e-3);
+}
+
+// Words that mark a class have weaker strengths than words that do not.
+TEST_F(TuneCliTest, EvidenceOfTextsIsLearned) {
+  const std::string train = folder_.write("a.csv", csv_of(make_rows(400)));
+  const Json summary = tuned(text(train) + Arguments{"--baseline-passes", "0"});
+  EXPECT_EQ(summary.at("tune"), "l2-by-evidence");
+  ASSERT_EQ(summary.at("settled").at("kept"), "learned");
+  EXPECT_LT(summary.at("learned").at("slopes").at("occurrence").get<double>(), 0);
+  std::map<std::string, double> strengths;
+  for (const auto& row : read_tsv(out() + "/hyperparameters.tsv"))
+    if (row[0] == "strength") strengths[row[1]] = std::stod(row[2]);
+  for (const char* word : {"glad", "plain", "grey"}) EXPECT_LT(strengths.at(word), strengths.at("word"));
+}
+
 TEST_F(TuneCliTest, OtherSolversRunAndTheProgramSaysWhereTheoryEnds) {
   const std::string train = folder_.write("a.csv", csv_of(rows_));
   for (const char* solver : {"bo-rep", "soba", "stocbio"})
@@ -381,6 +416,7 @@ TEST_F(TuneCliTest, TooFewGroupsToCalibrateOnFoldsAreTold) {
       bilevel_program({"tune", "--train", folder_.write("tied.csv", table), "--label", "y", "--group", "g",
                        "--baseline-passes", "0", "--json", "--quiet", "--out", out()});
   ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_CONTAINS(run.out, "for folds: learned on one cut");  // nor five to learn on
   EXPECT_CONTAINS(run.out, "too few of them (below 40), or of their groups");
   EXPECT_TRUE(Json::parse(run.out).at("calibration").contains("temperature"));
 }

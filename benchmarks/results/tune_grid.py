@@ -20,7 +20,8 @@ SETS = {  # training and validation rows are cut from the first file; the second
 
 
 def words_of(run, files, seed):
-    words = ["tune", "--train", run.data(files[0]), "--seed", seed, "--baseline-passes", "50"]
+    words = ["tune", "--train", run.data(files[0]), "--seed", seed, "--baseline-passes", "50", "--no-cross-fit",
+             "--tune", "l2-per-feature"]
     words += ["--text", "text", "--label", "label"] if "subj" in files[0] else ["--format", "libsvm"]
     if len(files) > 1:
         return [*words, "--test", run.data(files[1]), "--split", "0.8,0.2,0"]

@@ -73,7 +73,8 @@ TEST(WeightedFit, OfALinearModelHasNoGradientLeft) {
   const auto objective = [&](Network& at) {
     const torch::Tensor losses = losses_of(at, data.inputs.inputs.gather(data.rows), data.classes);
     torch::Tensor sum = (torch::tensor(rows.weights) * losses).sum();
-    return sum + 0.25 * at.parameters()[0].square().sum() + 0.25 * kBiasShare * at.parameters()[1].square().sum();
+    return sum + 0.25 * at.parameters()[0].square().sum() +
+           0.25 * kBiasShare * at.parameters()[1].square().sum();
   };
   const auto gradient_norm = [&](Network& at) {
     double square = 0;
@@ -118,7 +119,8 @@ TEST(WeightedFit, TrainsOtherEncodersAndIsDeterministic) {
 // The residuals of a free intercept's class sum to 0 however strongly the weights are held back.
 TEST(WeightedFit, AnInterceptFollowsARareClass) {
   Data data = make_data();
-  data.classes = (torch::arange(kRows) < 3).to(torch::kInt64) * 2;  // 3 of class 2, 57 of class 0, none of class 1
+  data.classes =
+      (torch::arange(kRows) < 3).to(torch::kInt64) * 2;  // 3 of class 2, 57 of class 0, none of class 1
   WeightedFitOptions options = options_of("linear");
   options.l2 = {100};
   const auto network = fit_weighted(data.inputs, data.classes, all_of(data), options);

@@ -274,10 +274,11 @@ Calibration fit_temperature(const torch::Tensor& probabilities, const torch::Ten
           .bias = torch::zeros({probabilities.size(1)}, torch::kFloat64)};
 }
 
-Calibration fit_judged(const torch::Tensor& probabilities, const torch::Tensor& classes, bool by_others) {
+Calibration fit_judged(const torch::Tensor& probabilities, const torch::Tensor& classes, bool by_others,
+                       Given given) {
   const auto fewest = torch::bincount(classes, {}, probabilities.size(1)).min().item<int64_t>();
   if (fewest == 0) return {.bias = torch::zeros({probabilities.size(1)}, torch::kFloat64)};
-  return by_others && fewest >= kFewRows ? fit_curves(probabilities, classes)
+  return by_others && fewest >= kFewRows ? fit_curves(probabilities, classes, given)
                                          : fit_temperature(probabilities, classes);
 }
 

@@ -64,6 +64,7 @@ Calibration fit_temperature(const torch::Tensor& probabilities, const torch::Ten
 /// `fit_curves` where models of others predicted the rows (`by_others`) and each class has `kFewRows` at least, since a curve has two
 /// numbers of its own or more; else `fit_temperature`. Where a class has no row nothing tells of it: a bias of zeros.
 /// @param probabilities float64 [rows, classes] @param classes int64 [rows]
-Calibration fit_judged(const torch::Tensor& probabilities, const torch::Tensor& classes, bool by_others);
+Calibration fit_judged(const torch::Tensor& probabilities, const torch::Tensor& classes, bool by_others,
+                       Given given = Given::order);
 
 }  // namespace bilevel

@@ -129,7 +129,7 @@ Calibration calibrate(TuneSetup& setup, const TuneModel& model, const std::vecto
     setup.note(
         "the probabilities are calibrated, by a temperature, on the validation rows that chose the model of "
         "the search; on new rows they may be too sure");
-  } else if (folds.empty()) {
+  } else if (folds.empty() && !setup.cross_fitted()) {
     setup.note(
         "the probabilities are calibrated, by a temperature, on the validation rows that the hyperparameters "
         "were fitted to: there are "
@@ -153,6 +153,29 @@ void explain(const TuneSetup& setup, TuneModel& model, Json& summary) {
                 summary);
 }
 
+/// What learning came to, into the summary.
+void add_figures(TuneSetup& setup, const TuneModel& model, const Learned& learned, Json& summary) {
+  const auto measured = [&](const torch::Tensor& probabilities, const std::vector<int64_t>& rows) {
+    return scores_json(probabilities, classes_at(setup.data().classes, rows));
+  };
+  const std::vector<int64_t>&train = setup.data().train, &test = setup.test();
+  summary["metrics"] = {{"train", measured(model.probabilities(train), train)},
+                        {"valid", measured(model.held_out(), setup.data().valid)},
+                        {"test", measured(model.probabilities(test), test)}};
+  summary["cross_fitted"] = setup.cross_fitted();
+  if (learned.settled) {
+    summary["settled"] = learned.settled->to_json();
+    if (learned.settled->common) {
+      setup.note(
+          "what was learned is not better on held-out rows than one common strength, by more than one "
+          "standard error: the common strength is kept");
+    }
+  }
+  const Spent& spent = learned.spent;
+  summary["passes"] = spent.all();
+  summary["passes_apart"] = {{"start", spent.start}, {"learn", spent.learn}, {"finish", spent.finish}};
+}
+
 JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   const TuneJobOptions& o = setup.options();
   const JobContext& context = setup.context();
@@ -169,12 +192,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   Json summary = summary_of(context, o, passes);
   summary["tune"] = o.tune;
   summary["best_step"] = learned.outcome->chosen_step;
-  summary["metrics"] = {{"train", setup.scores(model, setup.data().train).to_json()},
-                        {"valid", setup.scores(model, setup.data().valid).to_json()},
-                        {"test", setup.scores(model, setup.test()).to_json()}};
-  const Spent& spent = learned.spent;
-  summary["passes"] = spent.all();
-  summary["passes_apart"] = {{"start", spent.start}, {"learn", spent.learn}, {"finish", spent.finish}};
+  add_figures(setup, model, learned, summary);
   const std::vector<LearnedValue> values = learned_values(setup, model);
   summary["learned"] = learned_json(values);
   Afterwards made;
@@ -192,8 +210,7 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   const Calibration calibration = calibrate(setup, model, made.folds, searched);
   const torch::Tensor test = calibration.apply(model.probabilities(setup.test()));
   summary["calibration"] = calibration.to_json();
-  summary["metrics"]["test_calibrated"] =
-      class_scores(test, classes_at(setup.data().classes, setup.test())).to_json();
+  summary["metrics"]["test_calibrated"] = scores_json(test, classes_at(setup.data().classes, setup.test()));
   context.phases->begin(kReportPhase, "writing the report");
   save_model(context, o, *model.write_network(), setup.features(), {},
              {{"classes", setup.class_names()}, {"calibration", calibration.to_json()}});

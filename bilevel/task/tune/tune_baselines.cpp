@@ -67,7 +67,8 @@ Json boosted_answer(TuneSetup& setup) {
   const TuneData& data = setup.data();
   const torch::Tensor classes = torch::tensor(data.classes, torch::kInt64);
   const auto count = static_cast<int64_t>(setup.class_names().size());
-  const Boosted made = boost(setup, setup.fitted(), classes, count, {data.train, data.valid}, boosted_fit);
+  const auto& [valid, train] = setup.cut_rows();
+  const Boosted made = boost(setup, setup.fitted(), classes, count, {train, valid}, boosted_fit);
   return {{"rounds", made.trees.rounds()},
           {"valid", tensor_json(boosted_probabilities(made.valid))},
           {"test", tensor_json(boosted_probabilities(made.scores(data.inputs, setup.test())))}};
@@ -121,22 +122,20 @@ namespace {
 class BaselineMeasurement {
  public:
   explicit BaselineMeasurement(const TuneSetup& setup, const TuneModel& model)
-      : setup_(setup),
-        valid_(classes_at(setup.data().classes, setup.data().valid)),
-        test_(classes_at(setup.data().classes, setup.test())) {
+      : setup_(setup), test_(classes_at(setup.data().classes, setup.test())) {
     result_.predictions[kLearnedKey] = model.probabilities(setup.test());
   }
 
   /// What a search found; the validation rows prefer the rival.
   void add(const std::string& key, TuneModel& model, const SearchOutcome& found) {
-    const Json nothing{{"loss", nullptr}, {"accuracy", nullptr}};
+    const Json nothing{{"accuracy", nullptr}, {"loss", nullptr}, {"auc", nullptr}};
     Json& entry = result_.summary[key];
     entry = {{"name", key + " search"}, {"valid", nothing}, {"test", nothing}};
     if (found.x.defined()) {  // some point gave a finite loss
       model.set_x(found.x);
       model.set_y(found.y);
       const PairedDifference d =
-          measure(key, model.probabilities(setup_.data().valid), model.probabilities(setup_.test()));
+          measure(key, {setup_.data().valid, model.held_out()}, model.probabilities(setup_.test()));
       entry["strength"] = found.strength;
       if (found.valid_loss < best_)
         result_.rivals = {{key, key + " search, which the validation rows prefer", d}};
@@ -149,8 +148,8 @@ class BaselineMeasurement {
   void add_boosted(const Json& answer) {
     const std::string name = "gradient boosting of trees (XGBoost) on the same features";
     result_.summary[kTreesKey] = {{"name", name}};
-    const PairedDifference d =
-        measure(kTreesKey, tensor_from(answer.at("valid")), tensor_from(answer.at("test")));
+    const PairedDifference d = measure(kTreesKey, {setup_.cut_rows().judged, tensor_from(answer.at("valid"))},
+                                       tensor_from(answer.at("test")));
     result_.summary[kTreesKey]["rounds"] = answer.at("rounds");
     result_.rivals.push_back({kTreesKey, name, d});
   }
@@ -158,19 +157,22 @@ class BaselineMeasurement {
   MeasuredBaselines result() && { return std::move(result_); }
 
  private:
-  PairedDifference measure(const std::string& key, const torch::Tensor& valid, const torch::Tensor& test) {
+  /// `valid`: rows and what is predicted of them.
+  PairedDifference measure(const std::string& key,
+                           const std::pair<std::vector<int64_t>, torch::Tensor>& valid,
+                           const torch::Tensor& test) {
     const PairedDifference d = paired_difference(class_losses(result_.predictions.at(kLearnedKey), test_),
                                                  class_losses(test, test_));
     Json& entry = result_.summary[key];
-    entry["valid"] = class_scores(valid, valid_).to_json();
-    entry["test"] = class_scores(test, test_).to_json();
+    entry["valid"] = scores_json(valid.second, classes_at(setup_.data().classes, valid.first));
+    entry["test"] = scores_json(test, test_);
     entry.update(difference_json(d, /*lower_is_better=*/true));
     result_.predictions[key] = test;
     return d;
   }
 
   const TuneSetup& setup_;
-  torch::Tensor valid_, test_;  // classes
+  torch::Tensor test_;  // classes
   double best_ = std::numeric_limits<double>::infinity();
   MeasuredBaselines result_;
 };

@@ -84,10 +84,16 @@ torch::Tensor TuneModel::log_strengths() const {
 
 torch::Tensor TuneModel::strengths() const {
   const torch::NoGradGuard no_grad;
+  if (parts_) {
+    const bool by_feature =
+        options_.kind == TuneKind::l2_by_evidence || options_.kind == TuneKind::l2_per_feature;
+    return by_feature ? widened(last().strengths(), x_[0].exp().item()) : last().strengths();
+  }
   return log_strengths().to(torch::kCPU, torch::kFloat64).exp();
 }
 
 torch::Tensor TuneModel::used_features() const {
+  if (parts_) return widened(last().used_features(), false);
   return convex_ ? (squares_ > 0).squeeze(1).to(torch::kCPU) : torch::ones({groups_}, torch::kBool);
 }
 
@@ -99,6 +105,7 @@ double TuneModel::smoothing() const {
 torch::Tensor TuneModel::class_weights() const {
   const torch::NoGradGuard no_grad;
   if (options_.kind != TuneKind::class_weights) return torch::ones({classes_}, torch::kFloat64);
+  if (parts_) return last().class_weights();
   const torch::Tensor w = x_.slice(0, 1).to(torch::kCPU, torch::kFloat64).exp();
   return w / w.dot(shares_.to(torch::kCPU, torch::kFloat64));
 }

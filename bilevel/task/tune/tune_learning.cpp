@@ -16,7 +16,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kFinish = 30;  // evaluations of g that make the weights those of the learned strengths
 constexpr int64_t kEvaluations = 10;
 constexpr int64_t kTuneFolds = 4;
 
@@ -44,7 +43,9 @@ Spent expected_passes(const TuneSetup& setup, Solver& method) {
     expected.learn += passes_of({.steps = of_steps(method, setup.default_steps())},
                                 std::min(*o.batch_size, train), setup.upper_rows(), train);
   }
-  if (setup.convex()) return {.start = setup.start_passes(), .learn = expected.learn, .finish = kFinish};
+  if (setup.convex())
+    return {
+        .start = setup.start_passes(), .learn = expected.learn, .finish = settling_passes(o.tune == "l2")};
   return expected;
 }
 
@@ -71,12 +72,14 @@ Learned learn(const TuneSetup& setup, TuneModel& model, const Problem& problem, 
                         static_cast<double>(kEvaluations) * static_cast<double>(model.data().valid.size()) /
                             static_cast<double>(train);
   begin("finish", "training at what was learned", &Spent::finish);
-  if (setup.convex()) learned.spent.finish = minimize_weights(model, kFinish);
+  if (!setup.convex()) return learned;
+  learned.settled = settle(setup, model, learned.strength, learned.spent.finish);
   return learned;
 }
 
 std::vector<Part> folds(const TuneSetup& setup, Solver& method, const Learned& learned) {
   std::vector<Part> parts;
+  if (setup.cross_fitted()) return parts;  // every row is held out already
   if (static_cast<int64_t>(setup.data().valid.size()) < kTuneFolds * kFewRows) return parts;
   const Json steps =
       learned.outcome == nullptr ? Json(setup.default_steps()) : Json(learned.outcome->chosen_step);
@@ -127,9 +130,10 @@ Calibration calibration_of(const TuneSetup& setup, const TuneModel& model, const
   }
   if (answers.empty()) {
     rows = model.data().valid;
-    predicted.push_back(model.probabilities(rows));
+    predicted.push_back(model.held_out());
   }
   const torch::Tensor classes = classes_at(setup.data().classes, rows), p = torch::cat(predicted);
+  if (setup.cross_fitted()) return fit_judged(p, classes, /*by_others=*/true, Given::frequencies);
   return fit_judged(p, classes, /*by_others=*/!answers.empty());
 }
 

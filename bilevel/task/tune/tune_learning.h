@@ -10,7 +10,7 @@
 #include "bilevel/task/job/calibration.h"
 #include "bilevel/task/job/parts.h"
 #include "bilevel/task/job/passes.h"
-#include "bilevel/task/tune/tune_setup.h"
+#include "bilevel/task/tune/tune_settle.h"
 
 namespace bilevel {
 
@@ -32,6 +32,7 @@ struct Learned {
   const PassOutcome* outcome = nullptr;  ///< null when it came to none
   double strength = 0;                   ///< where a convex model started
   Spent spent;
+  std::optional<SettledStrengths> settled;  ///< of a convex model with more to learn than the common strength
 };
 
 /// Those that learning is expected to take.
@@ -40,8 +41,8 @@ Spent expected_passes(const TuneSetup& setup, Solver& method);
 /// Told of each stretch of learning when it begins: its name, what a person reads, and its passes in `Spent`.
 using Stretch = std::function<void(const char* name, const char* shown, double Spent::*passes)>;
 
-/// Trains the weights at the starting strength (convex models), learns hyperparameters and weights together, and trains the weights
-/// at what was learned (convex models); the model then has both.
+/// Trains the weights at the starting strength (convex models), learns hyperparameters and weights together, and settles what is kept
+/// (convex models, `settle`); the model then has it.
 Learned learn(const TuneSetup& setup, TuneModel& model, const Problem& problem, Solver& method,
               LearningPlan plan, Passes& passes, const Stretch& begin);
 

@@ -12,6 +12,7 @@
 #include "bilevel/task/job/passes.h"
 #include "bilevel/task/job/seeded_network.h"
 #include "bilevel/task/tune/tune_derivatives.h"
+#include "bilevel/task/tune/tune_evidence.h"
 
 namespace bilevel {
 namespace {
@@ -33,9 +34,20 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, T
     throw InputError(fmt::format("l2 = {:g}: must be a positive number", options.l2));
   if (!(options.spread > 0) || !std::isfinite(options.spread))
     throw InputError(fmt::format("spread = {:g}: must be a positive number", options.spread));
+  width_ = shape.width;
   convex_ = encoder_registry().at(options.network.encoder).linear;
   network_ = seeded_network(options.network, shape, options.seed, options.device);
-  if (convex_) {
+  const bool folded = !data_->folds.empty() || options.kind == TuneKind::l2_by_evidence;
+  if (folded && !convex_) {
+    throw InputError(fmt::format("{} takes a linear model (encoder linear or bag), not {}",
+                                 data_->folds.empty() ? "tune = l2-by-evidence" : "cross_fit = true",
+                                 options.network.encoder));
+  }
+  targets_ = torch::tensor(data_->classes, torch::kInt64);
+  set_ = data_set(data_->inputs, targets_);
+  if (folded) {
+    make_parts(shape);
+  } else if (convex_) {
     squares_ = quarter_squares(data_->inputs, data_->train, shape.width).unsqueeze(1).to(options.device);
     const auto zeros = [&](const std::vector<int64_t>& size) {
       return torch::zeros(size, torch::device(options.device)).requires_grad_();
@@ -46,8 +58,6 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, T
     lower_ = named(*network_);
   }
   initial_ = flat_y();
-  targets_ = torch::tensor(data_->classes, torch::kInt64);
-  set_ = data_set(data_->inputs, targets_);
 
   std::vector<double> counts(static_cast<size_t>(classes_), 0);
   for (const int64_t row : data_->train)
@@ -55,9 +65,13 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, T
   shares_ = (torch::tensor(counts, torch::kFloat64) / static_cast<double>(data_->train.size()))
                 .to(torch::device(options.device).dtype(torch::get_default_dtype()));
 
-  group_weights(shape);
+  if (folded)
+    groups_ = parts_->back().model.groups_;
+  else
+    group_weights(shape);
   int64_t rest =
       options.kind == TuneKind::l2_per_feature || options.kind == TuneKind::l2_per_class ? groups_ : 0;
+  if (options.kind == TuneKind::l2_by_evidence) rest = kEvidence;
   if (options.kind == TuneKind::label_smoothing) rest = 1;
   if (options.kind == TuneKind::class_weights) rest = classes_;
   centre_ = torch::full({rest}, options.kind == TuneKind::label_smoothing ? kSmoothingCentre : 0.0,
@@ -101,6 +115,7 @@ torch::Tensor TuneModel::logits(const std::vector<torch::Tensor>& inputs) const 
 }
 
 torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
+  if (parts_) return folded_loss(batch, /*upper=*/false);
   const torch::Tensor& classes = batch.targets();
   const torch::Tensor log_p = logits(batch.inputs()).log_softmax(1);
   torch::Tensor loss = picked(log_p, classes);
@@ -122,6 +137,10 @@ torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
   return value;
 }
 
+torch::Tensor TuneModel::judging_loss(const Batch& batch) const {
+  return weighted_mean(picked(logits(batch.inputs()).log_softmax(1), batch.targets()), batch.weights());
+}
+
 double TuneModel::prior_strength() const {
   return 1 / (options_.spread * options_.spread * static_cast<double>(data_->valid.size()));
 }
@@ -140,9 +159,8 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
   Problem problem{.upper = {.parameters = {{"hyperparameters", x_}},
                             .loss =
                                 [model](const Batch& batch) {
-                                  const torch::Tensor log_p = model.logits(batch.inputs()).log_softmax(1);
-                                  return weighted_mean(picked(log_p, batch.targets()), batch.weights()) +
-                                         model.prior();
+                                  if (model.parts_) return model.folded_loss(batch, /*upper=*/true);
+                                  return model.judging_loss(batch) + model.prior();
                                 },
                             .batches = source(data_->valid, upper_batch > 0 ? upper_batch : batch_size),
                             .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
@@ -160,9 +178,13 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
 }
 
 auto TuneModel::own_derivatives() const -> std::pair<MakeDerivatives, MakeDerivatives> {
-  const torch::Tensor& w = lower_[0];
+  if (parts_) return folded_derivatives();
+  return own_derivatives(DesignRows(data_->inputs.matrix(), lower_[0].size(0), lower_[0].scalar_type()));
+}
+
+auto TuneModel::own_derivatives(const DesignRows& design) const
+    -> std::pair<MakeDerivatives, MakeDerivatives> {
   const auto [least, most] = strength_range();
-  const DesignRows design(data_->inputs.matrix(), w.size(0), w.scalar_type());
   const LinearLoss rows{
       .rows = design, .targets = targets_, .loss = RowLoss::softmax, .outputs = classes_, .bias = true};
   TunedLoss loss{.rows = rows,
@@ -174,8 +196,10 @@ auto TuneModel::own_derivatives() const -> std::pair<MakeDerivatives, MakeDeriva
                  .least = std::log(least),
                  .most = std::log(most)};
   TunedLoss upper = loss;
-  upper.centre = centre_;
-  upper.prior = prior_strength();
+  if (!inner_) {
+    upper.centre = centre_;
+    upper.prior = prior_strength();
+  }
   loss.penalized = true;
   loss.smoothed = options_.kind == TuneKind::label_smoothing;
   if (options_.kind == TuneKind::class_weights) loss.class_shares = shares_;
@@ -202,6 +226,7 @@ std::function<std::pair<double, torch::Tensor>()> TuneModel::full_gradient() con
 }
 
 torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {
+  if (parts_) return last().probabilities(rows);
   const auto softmax = [&](const std::vector<torch::Tensor>& inputs) { return logits(inputs); };
   return over_rows(*network_, data_->inputs, rows, options_.device, softmax).to(torch::kFloat64).softmax(1);
 }
@@ -209,6 +234,12 @@ torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {
 std::shared_ptr<Network> TuneModel::write_network() {
   if (!convex_) return network_;
   const torch::NoGradGuard no_grad;
+  if (parts_) {
+    const std::vector<torch::Tensor> made = last().write_network()->parameters(),
+                                     own = network_->parameters();
+    for (size_t i = 0; i < own.size(); ++i) own[i].copy_(own[i].dim() == 2 ? widened(made[i], 0) : made[i]);
+    return network_;
+  }
   for (const auto& parameter : network_->named_parameters()) {
     torch::Tensor target = parameter.value();
     target.copy_(target.dim() == 2 ? scale() * lower_[0] : kBiasScale * lower_[1]);

@@ -11,10 +11,18 @@
 //   l2-per-class    lambda_i = exp(m + d_c), c the class whose output weight i belongs to
 //   label-smoothing lambda_i = exp(m), eps = sigmoid(s)
 //   class-weights   lambda_i = exp(m), w_c = exp(a_c) / sum_k p_k exp(a_k), p_k the share of class k
+//   l2-by-evidence  lambda_i = exp(m + sum_q a_q e_qj), j the feature that weight i multiplies, e_qj what the training rows say of
+//                   it (linear and bag; see tune_evidence.h)
 // The second term of f is the negative logarithm of a normal prior for everything but m, in the units of a mean
 // over n_valid rows: s is the spread that one expects before seeing the validation rows. It is what keeps
 // thousands of strengths from fitting a few hundred rows: a strength that they say little about stays near the
 // common one.
+//
+// With folds (linear and bag) the upper level is cross-fitted: y holds the weights of a model for each fold k, trained on the rows
+// outside of it, and then those of one trained on all rows, which predicts,
+//   lower:  sum_k g_k(x, y_k) + g(x, y_all)
+//   upper:  mean over all rows of l(y_k; row), k the fold of the row, + the prior
+// and n_valid is the number of all rows. What a model sees of the classes, and e, are those of its own training rows.
 //
 // For the encoders `linear` and `bag` the variable y_i stands for the weight w_i = y_i / sqrt(h_j + lambda_i),
 // h_j a quarter of the mean square of feature j over the training rows, and twice the bias: then no curvature
@@ -26,18 +34,20 @@
 #include <string>
 #include <vector>
 
+#include "bilevel/glm/rows.h"
 #include "bilevel/model/network.h"
 #include "bilevel/problem/problem.h"
 #include "bilevel/task/inputs.h"
+#include "bilevel/task/job/job_data.h"
 
 namespace bilevel {
 
-/// l2-per-feature, l2-per-class, l2, label-smoothing, class-weights.
-enum class TuneKind { l2_per_feature, l2_per_class, l2, label_smoothing, class_weights };
+/// l2-by-evidence, l2-per-feature, l2-per-class, l2, label-smoothing, class-weights.
+enum class TuneKind { l2_by_evidence, l2_per_feature, l2_per_class, l2, label_smoothing, class_weights };
 template <>
 struct NamesOf<TuneKind> {
-  static constexpr const char* value[] = {"l2-per-feature", "l2-per-class", "l2", "label-smoothing",
-                                          "class-weights"};
+  static constexpr const char* value[] = {"l2-by-evidence",  "l2-per-feature", "l2-per-class", "l2",
+                                          "label-smoothing", "class-weights"};
 };
 
 struct TuneModelOptions {
@@ -54,14 +64,16 @@ struct TuneData {
   Inputs inputs;
   std::vector<int64_t> classes;  ///< of all rows, from 0
   std::vector<int64_t> train, valid;
+  /// Of a cross-fitted model: where `valid` and `train` are the same rows, each in one fold's `judged`, of two at least.
+  std::vector<Fold> folds = {};
 };
 
 class TuneModel {
   using MakeDerivatives = std::function<std::unique_ptr<Derivatives>()>;
 
  public:
-  /// Throws InputError for options that the network refuses, an unknown kind, and l2-per-feature with token
-  /// vectors that are not trained.
+  /// Throws InputError for options that the network refuses, an unknown kind, l2-per-feature with token
+  /// vectors that are not trained, and l2-by-evidence or folds with an encoder that is not linear.
   TuneModel(const TuneModelOptions& options, const InputShape& shape, TuneData data);
 
   /// Batches are stratified by class, and their rows count with the batch's weights. `upper_batch`: rows of an upper
@@ -113,8 +125,15 @@ class TuneModel {
   std::function<std::pair<double, torch::Tensor>()> full_gradient() const;
   /// g on a batch, with its graph.
   torch::Tensor lower_loss(const Batch& batch) const;
-  /// Probabilities of the classes, float64 [rows, classes] on the CPU, in evaluation mode.
+  /// Probabilities of the classes, float64 [rows, classes] on the CPU, in evaluation mode. Of a cross-fitted model by the one that
+  /// is trained on all rows.
   torch::Tensor probabilities(const std::vector<int64_t>& rows) const;
+  /// Those of the validation rows; of a cross-fitted model each by the one that was trained without its fold.
+  torch::Tensor held_out() const;
+  /// Models that y holds: 1, or one for each fold and one for all rows.
+  int64_t models() const;
+  /// a of l2-by-evidence, float64; else empty.
+  torch::Tensor slopes() const;
 
   /// Writes the weights w that y and x stand for into the model's network, which it returns.
   std::shared_ptr<Network> write_network();
@@ -129,14 +148,30 @@ class TuneModel {
     /// Its own of one value per group, in a shape that broadcasts to the weight's.
     torch::Tensor of(const torch::Tensor& per_group) const;
   };
+  struct Part;
   void group_weights(const InputShape& shape);
+  void make_parts(const InputShape& shape);
+  /// A part's model at an x of this one.
+  TuneModel at(const Part& part, const torch::Tensor& x) const;
+  TuneModel last() const;
+  /// Of the columns that parts read, among all columns.
+  torch::Tensor widened(const torch::Tensor& of_columns, const torch::Scalar& other) const;
+  torch::Tensor folded_loss(const Batch& batch, bool upper) const;
+  /// f without its prior, of one model.
+  torch::Tensor judging_loss(const Batch& batch) const;
+  std::pair<MakeDerivatives, MakeDerivatives> folded_derivatives() const;
+  /// A level's rows of a batch that a part reads, weighted such that the mean over them is its share of the level's.
+  Batch rows_of(const Batch& batch, size_t part, bool upper) const;
+  /// Of the part behind the last judged one.
+  size_t judged() const;
   torch::Tensor log_strengths() const;
   torch::Tensor scale() const;
   torch::Tensor logits(const std::vector<torch::Tensor>& inputs) const;
   double prior_strength() const;  ///< 1 / (s^2 n_valid)
   torch::Tensor prior() const;
-  /// Of f and g, for a linear model on the CPU.
+  /// Of f and g, for a linear model on the CPU; `design`: its rows.
   std::pair<MakeDerivatives, MakeDerivatives> own_derivatives() const;
+  std::pair<MakeDerivatives, MakeDerivatives> own_derivatives(const DesignRows& design) const;
   torch::Tensor bounded(const torch::Tensor& x) const;
 
   TuneModelOptions options_;
@@ -154,6 +189,18 @@ class TuneModel {
   int64_t groups_ = 1;
   torch::Tensor targets_;  // the classes
   std::shared_ptr<const DataSet> set_;
+  std::shared_ptr<const std::vector<Part>> parts_;  // what y is made of; null: one model, of x as it is
+  bool inner_ = false;                              // of a part: the prior is the whole's
+  torch::Tensor columns_;                           // that parts read; undefined: all
+  int64_t width_ = 0;
+  std::vector<int64_t> fold_of_;  // of every row; empty without folds
+};
+
+/// One of the models that y holds, with what its training rows say of the features.
+struct TuneModel::Part {
+  TuneModel model;
+  torch::Tensor
+      evidence;  ///< [3, width]: the strengths of l2-by-evidence are exp(m + a' evidence); undefined: x is the part's
 };
 
 }  // namespace bilevel

@@ -9,6 +9,7 @@
 #include "bilevel/report/escape.h"
 #include "bilevel/task/job/explanation.h"
 #include "bilevel/task/job/job_report.h"
+#include "bilevel/task/tune/tune_evidence.h"
 
 namespace bilevel {
 namespace {
@@ -134,9 +135,11 @@ ReportPage tune_page(const TuneSetup& setup, const std::vector<LearnedValue>& va
   if (summary.contains("not_compared"))
     page.remarks = fmt::format("<p class=\"subtle\">{}</p>\n", text_of(summary.at("not_compared")));
   page.notes = setup.notes();
-  const Json rows{{"training", setup.data().train.size()},
-                  {"validation", setup.data().valid.size()},
-                  {"test", setup.test().size()}};
+  const Json rows = setup.cross_fitted()
+                        ? Json{{"in folds", setup.data().train.size()}, {"test", setup.test().size()}}
+                        : Json{{"training", setup.data().train.size()},
+                               {"validation", setup.data().valid.size()},
+                               {"test", setup.test().size()}};
   page.sections = {{"What learning the regularization brought", scores_markup(summary)},
                    {"Learned values", values_markup(values)},
                    {"What the model looks at", explanation_markup(summary)},
@@ -155,7 +158,7 @@ std::vector<LearnedValue> learned_values(const TuneSetup& setup, const TuneModel
   const auto strength = [&](size_t i) { return strengths[static_cast<int64_t>(i)].item<double>(); };
   const TuneKind kind = value_named<TuneKind>(setup.options().tune, "tune");
   std::vector<std::string> names;
-  if (kind == TuneKind::l2_per_feature) {
+  if (kind == TuneKind::l2_per_feature || kind == TuneKind::l2_by_evidence) {
     names = setup.features().names(setup.data_files().by_file(setup.data().train));
     const torch::Tensor used = model.used_features();
     for (size_t j = 0; j < names.size(); ++j) {
@@ -168,6 +171,9 @@ std::vector<LearnedValue> learned_values(const TuneSetup& setup, const TuneModel
   }
   for (size_t i = 0; i < model.other_groups().size(); ++i)
     values.push_back({"strength", model.other_groups()[i], strength(names.size() + i)});
+  const torch::Tensor slopes = model.slopes();
+  for (int64_t i = 0; i < slopes.numel(); ++i)
+    values.push_back({"slope", kEvidenceNames[i], slopes[i].item<double>()});
   if (kind == TuneKind::label_smoothing) values.push_back({"smoothing", "epsilon", model.smoothing()});
   if (kind == TuneKind::class_weights) {
     const torch::Tensor w = model.class_weights();
@@ -182,6 +188,7 @@ Json learned_json(const std::vector<LearnedValue>& values) {
   for (const LearnedValue& v : values) {
     if (v.kind == "smoothing") learned["smoothing"] = v.value;
     if (v.kind == "class_weight") learned["class_weights"][v.name] = v.value;
+    if (v.kind == "slope") learned["slopes"][v.name] = v.value;
   }
   const auto [least, greatest] = extremes(values, 10);
   for (const auto& [key, list] : {std::pair{"smallest", &least}, {"largest", &greatest}}) {
@@ -192,7 +199,9 @@ Json learned_json(const std::vector<LearnedValue>& values) {
 
 void write_hyperparameters(const std::string& path, std::vector<LearnedValue> values) {
   std::stable_sort(values.begin() + 1, values.end(), [](const LearnedValue& a, const LearnedValue& b) {
-    return a.kind == "strength" && b.kind == "strength" && a.value < b.value;
+    const bool strength = a.kind == "strength";
+    if (strength != (b.kind == "strength")) return strength;
+    return strength && a.value < b.value;
   });
   std::vector<Column> columns{{"kind"}, {"name"}, {"value"}};
   for (const LearnedValue& v : values) {
@@ -254,6 +263,11 @@ std::string tune_text(const TuneSetup& setup, const Json& summary, const std::ve
       text += fmt::format("{} {} ({:.3g})", shown > 1 ? "," : "", shortened(printable(name), 40),
                           value.get<double>());
     }
+  }
+  if (learned.contains("slopes")) {
+    text += "\nlog strength a standard deviation of:";
+    for (const auto& [name, value] : learned.at("slopes").items())
+      text += fmt::format(" {} {:+.3g}", name, value.get<double>());
   }
   if (learned.contains("smoothing"))
     text += fmt::format("\nlabel smoothing {:.3g}", learned.at("smoothing").get<double>());

@@ -24,8 +24,8 @@ double share(const TuneData& data) {
   return static_cast<double>(data.valid.size()) / static_cast<double>(data.train.size());
 }
 
-double valid_loss(const TuneModel& model, const TuneData& data) {
-  return class_scores(model.probabilities(data.valid), classes_at(data.classes, data.valid)).loss;
+double valid_loss(const TuneModel& model) {
+  return class_scores(model.held_out(), classes_at(model.data().classes, model.data().valid)).loss;
 }
 
 /// Passes of one training of a model that is not convex, its measurements included.
@@ -36,8 +36,7 @@ double training_passes(const WeightTraining& t, double train_rows, double valid_
 }
 
 /// Adam from the initial weights; leaves the best weights and returns their validation loss.
-double train_by_steps(TuneModel& model, const TuneData& data, const WeightTraining& t,
-                      const std::function<void(double)>& advance) {
+double train_by_steps(TuneModel& model, const WeightTraining& t, const std::function<void(double)>& advance) {
   model.reset_y();
   Oracles oracles(model.problem(t.batch_size), t.seed);
   LowerRule rule(LowerStep::adam, 1, {}, oracles.y().flat());
@@ -51,7 +50,7 @@ double train_by_steps(TuneModel& model, const TuneData& data, const WeightTraini
               oracles.lower().gradient_in_y(oracles.lower().draw("lower_batches")));
     if ((k + 1) % every != 0 && k + 1 != t.steps) continue;
     advance(static_cast<double>(k + 1) / static_cast<double>(t.steps));
-    const double loss = valid_loss(model, data);
+    const double loss = valid_loss(model);
     if (loss < best) {
       best = loss;
       best_y = model.flat_y();
@@ -149,9 +148,9 @@ SearchOutcome search(TuneModel& model, const TuneData& data, const SearchOptions
       best.passes +=
           minimize_weights(model, std::clamp<int64_t>(evaluations, 1, options.training.evaluations));
       best.passes += share(data);
-      loss = valid_loss(model, data);
+      loss = valid_loss(model);
     } else {
-      loss = train_by_steps(model, data, options.training, [&](double share) { advance(i, share); });
+      loss = train_by_steps(model, options.training, [&](double share) { advance(i, share); });
       best.passes += training_passes(options.training, static_cast<double>(data.train.size()),
                                      static_cast<double>(data.valid.size()));
     }

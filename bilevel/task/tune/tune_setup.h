@@ -16,11 +16,12 @@ inline constexpr double kNetworkStep = 1e-3;  ///< of Adam on the weights of a n
 
 /// The options of `bilevel tune`.
 struct TuneJobOptions : JobOptions {
-  std::string tune;   ///< a `TuneKind`
-  std::string split;  ///< "T,V,S" shares of training, validation and test rows
-  double spread = 2;  ///< see TuneModel
+  std::string tune;              ///< a `TuneKind`
+  std::string split;             ///< "T,V,S" shares of training, validation and test rows
+  std::optional<double> spread;  ///< see TuneModel
   std::optional<int64_t> upper_batch_size;
-  bool keep_best = false;      ///< see `--keep-best`
+  std::optional<bool> cross_fit;  ///< see `--cross-fit`
+  bool keep_best = false;         ///< see `--keep-best`
   double baseline_passes = 1;  ///< of each search, in multiples of those that learning took; 0: no baselines
 
   void fields(Fields& fields) override;
@@ -42,8 +43,8 @@ class TuneSetup : public JobSetup {
   bool convex() const { return encoder_registry().at(o_.encoder).linear; }
 
   /// As it is at first.
-  TuneModel model(uint64_t seed) const { return model(seed, data_.valid); }
-  /// With these of the validation rows alone.
+  TuneModel model(uint64_t seed) const { return made(seed, data_); }
+  /// With these of the validation rows alone; not where it is cross-fitted.
   TuneModel model(uint64_t seed, const std::vector<int64_t>& valid) const;
   Problem problem(const TuneModel& model) const {
     return model.problem(*o_.batch_size, *o_.upper_batch_size);
@@ -55,7 +56,13 @@ class TuneSetup : public JobSetup {
     return class_scores(model.probabilities(rows), classes_at(data_.classes, rows));
   }
   /// On the validation rows of the model.
-  ClassScores valid_scores(const TuneModel& model) const { return scores(model, model.data().valid); }
+  ClassScores valid_scores(const TuneModel& model) const {
+    return class_scores(model.held_out(), classes_at(data_.classes, model.data().valid));
+  }
+  /// Whether all rows but the test rows serve both levels, in folds; `data().train` and `data().valid` are then the same.
+  bool cross_fitted() const { return !data_.folds.empty(); }
+  /// As they are cut: training and validation rows of a model that is not cross-fitted.
+  const Fold& cut_rows() const { return cut_; }
   /// Passes that measuring on the validation rows takes.
   double measurement() const {
     return static_cast<double>(data_.valid.size()) / static_cast<double>(data_.train.size());
@@ -78,12 +85,15 @@ class TuneSetup : public JobSetup {
  private:
   void describe(ContestFacts& facts) const override;
   void cut();
+  void cross_fit();
+  TuneModel made(uint64_t seed, TuneData data) const;
   NetworkOptions resolve_all();
 
   TuneJobOptions o_;
   JobDefaults defaults_;
   ClassLabels labels_;
   TuneData data_;
+  Fold cut_;
   std::vector<int64_t> test_;
   std::shared_ptr<const Features> features_;
   InputShape shape_;
