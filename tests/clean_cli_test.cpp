@@ -612,8 +612,10 @@ TEST_F(CleanCli, AGroupOfWrongLabelsGetsALowWeight) {
   const Outcome run = bilevel_program(
       text("out", {"--weight-per", "group", "--group", "source", "--json", "--no-baselines"}, "60"));
   ASSERT_EQ(run.code, 0) << run.err;
-  const Json weights = Json::parse(run.out).at("learned").at("weights");
+  const Json learned = Json::parse(run.out).at("learned"), weights = learned.at("weights");
   EXPECT_LT(weights.at("odd").get<double>(), 0.5 * weights.at("even").get<double>());
+  const Json intervals = learned.at("weight_intervals");
+  EXPECT_LT(intervals.at("odd").at(1).get<double>(), intervals.at("even").at(0).get<double>());
 }
 
 TEST_F(CleanCli, WithoutTrustedRowsSaysWhatItAssumes) {

@@ -82,8 +82,12 @@ Json learned(const Weighing& setup, const Cleaned& cleaned) {
     result["gain"] = {{"trusted_loss", cleaned.gain.first},
                       {"standard_error", cleaned.gain.second},
                       {"taken", cleaned.takes_learned}};
-  for (size_t u = 0; u < last.of_units.size(); ++u)
+  for (size_t u = 0; u < last.of_units.size(); ++u) {
     result["weights"][setup.unit_names()[u]] = last.of_units[u];
+    if (!cleaned.unit_errors.defined()) continue;
+    const auto [low, high] = cleaned.unit_interval(u);
+    result["weight_intervals"][setup.unit_names()[u]] = {low, high};
+  }
   return result;
 }
 

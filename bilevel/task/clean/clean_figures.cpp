@@ -72,12 +72,16 @@ std::string learned_text(const CleanSetup& setup, const Cleaned& cleaned) {
   const std::vector<double>& weights = cleaned.strengths.of_units;
   if (weights.empty()) return text;
   const auto [least, most] = std::ranges::minmax_element(weights);
+  const bool told = cleaned.unit_errors.defined();
   const auto shown = [&](const auto& at) {
-    return fmt::format("'{}' {:.2g}",
-                       printable(cleaned.unit_names[static_cast<size_t>(at - weights.begin())]), *at);
+    const auto u = static_cast<size_t>(at - weights.begin());
+    std::string weight = fmt::format("'{}' {:.2g}", printable(cleaned.unit_names[u]), *at);
+    if (!told) return weight;
+    const auto [low, high] = cleaned.unit_interval(u);
+    return weight + fmt::format(" ({:.2g} to {:.2g})", low, high);
   };
-  return text + fmt::format("; weights from {} to {} (all in summary.json, without intervals)", shown(least),
-                            shown(most));
+  return text + fmt::format("; weights from {} to {} (all in summary.json{})", shown(least), shown(most),
+                            told ? "" : ", without intervals");
 }
 
 }  // namespace bilevel

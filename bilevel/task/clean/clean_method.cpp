@@ -123,6 +123,7 @@ class Cleaning {
       result_.gain = {answer.at("gain"), answer.at("standard_error")};
       result_.takes_learned = answer.at("taken");
       result_.unit_names = setup_.unit_names();
+      if (answer.contains("unit_errors")) result_.unit_errors = tensor_from(answer.at("unit_errors"));
       return true;
     });
   }
@@ -259,6 +260,11 @@ class Cleaning {
 };
 
 }  // namespace
+
+std::pair<double, double> Cleaned::unit_interval(size_t u) const {
+  const double factor = std::exp(1.96 * unit_errors[static_cast<int64_t>(u)].item<double>());
+  return {strengths.of_units.at(u) / factor, strengths.of_units.at(u) * factor};
+}
 
 torch::Tensor Cleaned::predictions(const CleanSetup& setup, const std::vector<int64_t>& rows) const {
   const torch::Tensor p = setup.probabilities(*model, rows);

@@ -25,6 +25,7 @@ struct Cleaned {
   std::pair<double, double> gain;       ///< `Settled::gain` and its standard error
   bool takes_learned = false;           ///< whether `strengths` are the learned ones
   std::vector<std::string> unit_names;  ///< of `strengths.of_units`
+  torch::Tensor unit_errors;            ///< `Settled::unit_errors`
   std::optional<int64_t> best_step;     ///< of the bilevel run, where there was one
   nlohmann::ordered_json baselines;     ///< null where they are not asked for
   /// How much more of the test rows the cleaned model gets right than each baseline; empty without test file or baselines.
@@ -33,6 +34,8 @@ struct Cleaned {
 
   /// bool [training rows]: labels that are more likely wrong than right.
   torch::Tensor suspicious() const { return judgement.right < 0.5; }
+  /// 95 %, of the weight of unit u; `unit_errors` must be defined.
+  std::pair<double, double> unit_interval(size_t u) const;
   /// By the cleaned model, calibrated where there are trusted rows.
   torch::Tensor predictions(const CleanSetup& setup, const std::vector<int64_t>& rows) const;
 };

@@ -7,6 +7,7 @@
 
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
+#include "bilevel/glm/mixture_loss.h"
 #include "bilevel/task/clean/scaled_loss.h"
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/linear_classifier.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr int kBetaSteps = 60;  // factors of logits from exp(-3) to exp(3)
 constexpr double kBetaStep = 0.05;
+constexpr double kUnitStep = 0.3;     // of log v_u, for differences of losses in float32
 constexpr double kPriorVariance = 2;  // of x: within a factor exp(sqrt(2)) of the start with probability 0.68
 
 /// [folds, rows]: 1 where the row is one of `rows`, and of fold k (`own`) or of another one.
@@ -51,7 +53,7 @@ CleanModel::CleanModel(CleanData data, const NetworkOptions& options, const FitS
                  members(data_.trusted, data_.fold_of, folds, /*own=*/false);
   unit_of_ = torch::full({folds, data_.fold_of.size(0)}, -1, torch::kInt64);
   if (data_.unit_of.defined())
-    unit_of_ = torch::where(data_.unit_of >= 0, data_.unit_of + (blocks_ + 2), unit_of_);
+    unit_of_ = torch::where(data_.unit_of >= 0, data_.unit_of + first_unit(), unit_of_);
   unit_of_.index_fill_(1, torch::tensor(data_.trusted, torch::kInt64), blocks_);
   std::vector<double> others{start.trusted, start.beta};
   others.insert(others.end(), start.of_units.begin(), start.of_units.end());
@@ -96,6 +98,7 @@ Problem CleanModel::linear_problem(const BatchSource& upper, const BatchSource& 
   return {.upper = {.parameters = {{"log strengths", x_}},
                     .loss = [f, x = x_, y = y_](const Batch& b) { return f.value(b, x, y); },
                     .batches = upper,
+                    .project = [model = *this](const torch::Tensor& flat) { return model.bounded(flat); },
                     .derivatives = derivatives_of(f)},
           .lower = {.parameters = {{"classifiers without each fold", y_}},
                     .loss = [g = lower_, x = x_, y = y_](const Batch& b) { return g.value(b, x, y); },
@@ -144,11 +147,21 @@ Problem CleanModel::network_problem(const BatchSource& upper, const BatchSource&
     };
     return sum_over_folds(b, {}, weight_of) + scale * x[0].exp() * squared_norm(penalized);
   };
-  return {.upper = {.parameters = {{"log strengths", x_}}, .loss = f, .batches = upper},
+  return {.upper = {.parameters = {{"log strengths", x_}},
+                    .loss = f,
+                    .batches = upper,
+                    .project = [model = *this](const torch::Tensor& flat) { return model.bounded(flat); }},
           .lower = {.parameters = parameters, .loss = g, .batches = lower},
           .set_twice_differentiable = [networks = networks_](bool on) {
             for (const auto& network : networks) network->set_twice_differentiable(on);
           }};
+}
+
+torch::Tensor CleanModel::bounded(const torch::Tensor& x) const {
+  const int64_t units = x.numel() - first_unit();
+  if (units < 2) return x;
+  return torch::cat(
+      {x.narrow(0, 0, first_unit()), with_entropy(x.narrow(0, first_unit(), units), data_.entropy_floor)});
 }
 
 FitStrengths CleanModel::strengths(const torch::Tensor& x) const {
@@ -193,6 +206,20 @@ torch::Tensor CleanModel::judging_losses(const torch::Tensor& x) const {
     if (!best.defined() || losses.mean().item<double>() < best.mean().item<double>()) best = losses;
   }
   return best;
+}
+
+torch::Tensor CleanModel::standard_errors_of_units(const torch::Tensor& x) const {
+  std::vector<torch::Tensor> slopes;
+  for (int64_t at = first_unit(); at < x.numel(); ++at) {
+    torch::Tensor moved = x.detach().clone();
+    moved[at] += kUnitStep;
+    const torch::Tensor above = judging_losses(moved);
+    moved[at] -= 2 * kUnitStep;
+    slopes.push_back((above - judging_losses(moved)) / (2 * kUnitStep));
+  }
+  const torch::Tensor by_row = torch::stack(slopes);
+  const torch::Tensor prior = torch::eye(by_row.size(0), torch::kFloat64) / kPriorVariance;
+  return torch::linalg_inv(by_row.mm(by_row.t()) + prior).diagonal().sqrt();
 }
 
 }  // namespace bilevel

@@ -35,6 +35,8 @@ struct CleanData {
   torch::Tensor weights;  ///< float32 [folds, rows]: of the training rows, for the classifier without fold k
   torch::Tensor unit_of =
       {};  ///< int64 [folds, rows]: of training rows, or -1; undefined: there are no units
+  double entropy_floor =
+      0;  ///< least entropy of v_u / sum v_u, as a share of the largest, log(number of units)
 };
 
 /// Minimizes over x = (log kappa_b of each block b, log r, log beta, log v_u of each unit u), up to constants,
@@ -67,6 +69,10 @@ class CleanModel {
   /// beta for it. Moves y.
   torch::Tensor judging_losses(const torch::Tensor& x) const;
   const torch::Tensor& start() const { return start_; }
+  /// Standard errors of log v_u at x, all else held, float64 [units]: the inverse of the information in the upper rows, whose losses are
+  /// negative log-likelihoods (sum over them of the outer product of the gradient of `judging_losses`, by central differences), and in the
+  /// prior. Of linear maps. Cost: two solutions a unit, each from the one before. Moves y.
+  torch::Tensor standard_errors_of_units(const torch::Tensor& x) const;
 
   bool linear() const { return networks_.front()->is_linear_map(); }
   /// That of the first fold.
@@ -76,8 +82,11 @@ class CleanModel {
   BatchSource lower_batches(int64_t batch_size) const;
   /// y <- y*(x) of linear maps, from where it is.
   void solve(const torch::Tensor& x, const LinearFitOptions& options = {}) const;
+  /// x with v_u moved to their least entropy.
+  torch::Tensor bounded(const torch::Tensor& x) const;
   Problem linear_problem(const BatchSource& upper, const BatchSource& lower) const;
   Problem network_problem(const BatchSource& upper, const BatchSource& lower) const;
+  int64_t first_unit() const { return blocks_ + 2; }  // in x
   int64_t folds() const { return static_cast<int64_t>(networks_.size()); }
   int64_t rows() const { return static_cast<int64_t>(data_.train.size() + data_.trusted.size()); }
 

@@ -154,6 +154,39 @@ TEST_P(CleanModelOf, SaysWhatItStartsFrom) {
   EXPECT_NEAR(found.of_units.at(1), 0.6, 1e-6);
 }
 
+// The information of one unit alone is the sum of squares of what its losses change by, all else held.
+TEST_P(CleanModelOf, ErrorsOfUnitsComeFromTheLossesOfTheJudges) {
+  const DoubleScope in_float64;
+  const CleanModel model = small_model(GetParam());
+  const torch::Tensor x = model.start(), errors = model.standard_errors_of_units(x);
+  ASSERT_EQ(errors.numel(), 2);
+  constexpr double kStep = 1e-3;
+  std::vector<torch::Tensor> slopes;
+  for (int64_t u = 4; u < 6; ++u) {  // behind two strengths, the trusted rows and beta
+    torch::Tensor above = x.clone(), below = x.clone();
+    above[u] += kStep;
+    below[u] -= kStep;
+    slopes.push_back((model.judging_losses(above) - model.judging_losses(below)) / (2 * kStep));
+  }
+  const double a = slopes[0].dot(slopes[0]).item<double>() + 0.5, b = slopes[0].dot(slopes[1]).item<double>(),
+               c = slopes[1].dot(slopes[1]).item<double>() + 0.5;
+  constexpr double kApart = 0.03;  // what differences over 0.3 miss
+  EXPECT_NEAR(errors[0].item<double>(), std::sqrt(c / (a * c - b * b)), kApart);
+  EXPECT_NEAR(errors[1].item<double>(), std::sqrt(a / (a * c - b * b)), kApart);
+  EXPECT_LT(errors.max().item<double>(), std::sqrt(2.0));  // that of the prior
+}
+
+// Weights of units keep the least entropy that was asked for.
+TEST_P(CleanModelOf, UnitsKeepTheirEntropy) {
+  CleanData data = small_data(GetParam());
+  data.entropy_floor = 1;
+  const CleanModel model(data, {.encoder = "linear", .outputs = GetParam()}, kStart, 1, torch::kCPU);
+  const Problem problem = model.problem(100);
+  const torch::Tensor x = model.start() + 0.1, bounded = problem.upper.project(x);
+  EXPECT_TRUE(torch::equal(bounded.narrow(0, 0, 4), x.narrow(0, 0, 4)));
+  EXPECT_NEAR((bounded[4] - bounded[5]).item<double>(), 0, 1e-6);
+}
+
 INSTANTIATE_TEST_SUITE_P(Classes, CleanModelOf, testing::Values(2, 3));
 
 TEST(CleanModel, NetworksAreJudgedByTheRowsThatTheyDoNotKnow) {

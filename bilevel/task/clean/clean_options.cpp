@@ -28,6 +28,9 @@ void CleanOptions::fields(Fields& f) {
   f.flag("learn", learn, "learn strengths and the weight of trusted rows from the trusted rows")
       .or_else("with trusted rows and a linear encoder");
   f.choice("weight_per", weight_per, "what the bilevel run learns a weight for beside these").as("NAME");
+  f.number("entropy_floor", entropy_floor, {.low = 0, .high = 1},
+           "least entropy of these weights, as a share of that of equal ones")
+      .as("H");
   f.text("group", group,
          "the column with groups of rows: with --weight-per group they have weights, else they stay on one "
          "side of every cut, as equal rows do")

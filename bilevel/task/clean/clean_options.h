@@ -30,6 +30,7 @@ struct NamesOf<CleanedRows> {
 struct CleanOptions : JobOptions {
   std::string trusted;                     ///< file of rows whose labels are right; empty: none
   WeightPer weight_per = WeightPer::none;  ///< what the bilevel run learns a weight for, beside strengths
+  double entropy_floor = 0.1;              ///< of these weights, see CleanData
   double trusted_weight = 2;               ///< what a trusted row counts at first
   std::optional<bool> learn;  ///< make the bilevel run; by default with trusted rows and a linear encoder
   double inject_noise = 0;    ///< share of training labels to be replaced by another class, at random

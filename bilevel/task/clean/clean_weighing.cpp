@@ -18,6 +18,7 @@ namespace {
 
 constexpr double kJudging =
     0.7;  // share of the trusted rows that judge in a contest; the others rank the solvers
+constexpr size_t kMostErrors = 100;  // of weights of units: each takes two fits
 constexpr int64_t kFewTrusted = 10;  // with fewer there is no contest
 
 }  // namespace
@@ -143,7 +144,8 @@ CleanModel Weighing::model(const std::vector<Opinion>& opinions, const std::vect
                  .trusted = trusted(),
                  .upper = judges,
                  .fold_of = torch::tensor(fold_of_, torch::kInt64),
-                 .weights = torch::zeros({kFolds, files_.rows()})};
+                 .weights = torch::zeros({kFolds, files_.rows()}),
+                 .entropy_floor = o_.entropy_floor};
   FitStrengths start = first_strengths();
   if (!unit_names_.empty()) {
     data.unit_of = torch::full({kFolds, files_.rows()}, -1, torch::kInt64);
@@ -209,6 +211,8 @@ Settled Weighing::settle(const CleanModel& model, const torch::Tensor& learned) 
   const bool asked = !model.linear() || !unit_names_.empty();
   settled.taken = asked || settled.gain > settled.standard_error;
   if (!settled.taken) settled.strengths = first_strengths();
+  if (model.linear() && !unit_names_.empty() && unit_names_.size() <= kMostErrors)
+    settled.unit_errors = model.standard_errors_of_units(learned);
   return settled;
 }
 

@@ -43,6 +43,8 @@ struct Settled {
       0;  ///< by how much the mean loss on the trusted rows is lower than at the start, each by the classifier without its fold
   double standard_error = 0;  ///< of that, over the rows
   bool taken = true;          ///< whether `strengths` are the learned ones, not those of the start
+  torch::Tensor unit_errors =
+      {};  ///< standard errors of the logarithms of the units' weights; undefined: there are too many, or none
 };
 
 /// The folds, the opinions and the bilevel run. As a contest the bilevel run, from the opinions; 30 % of the trusted rows then do not

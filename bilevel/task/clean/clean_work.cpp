@@ -56,6 +56,7 @@ Json answer_of_learning(Weighing& setup, const Part& work) {
   answer["gain"] = settled.gain;
   answer["standard_error"] = settled.standard_error;
   answer["taken"] = settled.taken;
+  if (settled.unit_errors.defined()) answer["unit_errors"] = tensor_json(settled.unit_errors);
   return answer;
 }
 
