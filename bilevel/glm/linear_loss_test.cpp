@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 
+#include <limits>
+
 #include "bilevel/core/error.h"
 #include "bilevel/core/flat.h"
 #include "bilevel/core/streams.h"
@@ -138,6 +140,36 @@ std::vector<Form> forms() {
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(All, LinearLossTest, testing::ValuesIn(forms()), name_of_form);
+
+// A run of columns that nearly all sparse rows have is multiplied as a matrix: the products are those of dense rows.
+TEST(SparseRows, WithADenseRunAreTheSameRows) {
+  const DefaultGeneratorScope randomness(4);
+  const int64_t before = 5, run = 70, width = before + run + 6;
+  torch::Tensor dense = rows_of(kRows, width);
+  dense.narrow(1, before, run).copy_(torch::randn({kRows, run}, torch::kFloat64));
+  dense[3].zero_();  // a row without any
+  dense.narrow(1, before + 9, 1).mul_((torch::rand({kRows, 1}) < 0.9).to(torch::kFloat64));
+  const DesignRows sparse(compressed(dense), width, torch::kFloat64), plain({dense}, width, torch::kFloat64);
+  EXPECT_LT(sparse.block(1), std::numeric_limits<int64_t>::max()) << "there is a run";
+  for (const std::vector<int64_t>& rows :
+       {std::vector<int64_t>{3, 4, 5, 6}, std::vector<int64_t>{30, 2, 2, 17, 3}}) {
+    const RowSpan span{rows.data(), static_cast<int64_t>(rows.size()), rows.data() + rows.size()};
+    const torch::Tensor numbers = torch::tensor(rows, torch::kInt64), given = dense.index_select(0, numbers);
+    for (const int64_t k : {1, 3, 11}) {
+      const torch::Tensor w = torch::randn({width, k}, torch::kFloat64),
+                          r = torch::randn({span.count, k}, torch::kFloat64);
+      torch::Tensor out = torch::empty({span.count, k}, torch::kFloat64),
+                    back = torch::ones({width, k}, torch::kFloat64);
+      sparse.multiply(span, w.const_data_ptr<double>(), k, out.data_ptr<double>());
+      expect_close(out, given.mm(w));
+      sparse.add_transposed(span, r.const_data_ptr<double>(), k, back.data_ptr<double>());
+      expect_close(back, 1 + given.t().mm(r));
+      expect_close(sparse.product(numbers, w), given.mm(w));
+      expect_close(sparse.weighted_squares(numbers, r), given.square().t().mm(r));
+      expect_close(plain.weighted_squares(numbers, r), given.square().t().mm(r));
+    }
+  }
+}
 
 // Each model is what it would be alone, and none is moved by another.
 TEST(LinearLossOfModels, IsTheSumOfThem) {

@@ -253,10 +253,37 @@ DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, 
       (indices_.min().item<int64_t>() < 0 || indices_.max().item<int64_t>() >= width)) {
     throw InputError(fmt::format("Sparse indices must be in [0, {}), the width of the model.", width));
   }
+  split();
+}
+
+void DesignRows::split() {
+  constexpr int64_t kLeastRun = 64;   // columns: shorter ones gain little
+  constexpr double kMostRows = 0.75;  // share of the rows that have each of them
+  const torch::Tensor counts = torch::bincount(indices_, {}, width_);
+  const auto* count = counts.const_data_ptr<int64_t>();
+  int64_t longest = 0;
+  for (int64_t j = 0, length = 0; j < width_; ++j) {
+    length = static_cast<double>(count[j]) >= kMostRows * static_cast<double>(count_) ? length + 1 : 0;
+    if (length <= longest) continue;
+    longest = length;
+    first_ = j + 1 - length;
+  }
+  if (longest < kLeastRun) return;
+  const torch::Tensor row = torch::repeat_interleave(torch::arange(count_), offsets_.diff());
+  const torch::Tensor within = (indices_ >= first_).logical_and_(indices_ < first_ + longest);
+  run_ = large_empty({count_, longest}, dtype()).zero_();
+  run_.index_put_({row.masked_select(within), indices_.masked_select(within) - first_},
+                  values_.masked_select(within), /*accumulate=*/true);
+  const torch::Tensor others = within.logical_not();
+  const torch::Tensor before = torch::cat({torch::zeros({1}, torch::kInt64), others.cumsum(0)});
+  offsets_ = before.index_select(0, offsets_);
+  indices_ = indices_.masked_select(others);
+  values_ = values_.masked_select(others);
 }
 
 int64_t DesignRows::block(int64_t k) const {
-  if (sparse()) return std::numeric_limits<int64_t>::max();
+  if (sparse() && !run_.defined()) return std::numeric_limits<int64_t>::max();
+  if (sparse()) return std::max<int64_t>(1, kGatheredBytes / (run_.size(1) * run_.element_size()));
   if (k > 1) return std::max<int64_t>(1, kGatheredBytes / (stride_ * values_.element_size()));
   return std::max<int64_t>(4, kBlockBytes / (stride_ * values_.element_size()) / 4 * 4);
 }
@@ -264,7 +291,7 @@ int64_t DesignRows::block(int64_t k) const {
 int64_t DesignRows::padded(int64_t k) const { return pads(k) ? stride_ : width_; }
 
 torch::Tensor DesignRows::matrix(const RowSpan& rows) const {
-  const torch::Tensor values = values_.narrow(1, 0, width_);
+  const torch::Tensor values = dense();
   int64_t next = 0;
   while (next < rows.count && rows.begin[next] == rows.begin[0] + next) ++next;
   if (next == rows.count && next > 0) return values.narrow(0, rows.begin[0], rows.count);
@@ -281,14 +308,20 @@ torch::Tensor DesignRows::product(const torch::Tensor& numbers, const torch::Ten
   const torch::Tensor entry = torch::arange(row.numel()) + (begin - first).index_select(0, row);
   const torch::Tensor products =
       w.index_select(0, indices_.index_select(0, entry)) * values_.index_select(0, entry).unsqueeze(1);
-  return torch::zeros({numbers.numel(), w.size(1)}, w.options()).index_add(0, row, products);
+  const torch::Tensor sums =
+      torch::zeros({numbers.numel(), w.size(1)}, w.options()).index_add(0, row, products);
+  return run_.defined() ? sums + run_.index_select(0, numbers).mm(w.narrow(0, first_, run_.size(1))) : sums;
 }
 
 template <typename T>
 void DesignRows::multiply(const RowSpan& rows, const T* w, int64_t k, T* out) const {
   if (sparse()) {
-    return sparse_multiply(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
-                           offsets_.const_data_ptr<int64_t>(), rows, w, k, out);
+    sparse_multiply(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
+                    offsets_.const_data_ptr<int64_t>(), rows, w, k, out);
+    if (!run_.defined()) return;
+    const torch::NoGradGuard no_grad;
+    view_of(out, rows.count, k).addmm_(matrix(rows), view_of(w + first_ * k, run_.size(1), k));
+    return;
   }
   if (k == 1) return dots(values_.const_data_ptr<T>(), stride_, rows, w, out);
   const torch::NoGradGuard no_grad;
@@ -306,8 +339,12 @@ void DesignRows::multiply(const RowSpan& rows, const T* w, const T* v, int64_t k
 template <typename T>
 void DesignRows::add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out) const {
   if (sparse()) {
-    return sparse_add_transposed<false>(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
-                                        offsets_.const_data_ptr<int64_t>(), rows, r, k, out);
+    sparse_add_transposed<false>(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
+                                 offsets_.const_data_ptr<int64_t>(), rows, r, k, out);
+    if (!run_.defined()) return;
+    const torch::NoGradGuard no_grad;
+    view_of(out + first_ * k, run_.size(1), k).addmm_(matrix(rows).t(), view_of(r, rows.count, k));
+    return;
   }
   if (k == 1) return add_rows(values_.const_data_ptr<T>(), stride_, rows, r, out);
   const torch::NoGradGuard no_grad;
@@ -325,13 +362,15 @@ torch::Tensor DesignRows::weighted_squares(const torch::Tensor& numbers, const t
                                   {at, numbers.numel(), at + numbers.numel()}, r.const_data_ptr<scalar_t>(),
                                   k, sums.data_ptr<scalar_t>());
     });
-    return sums;
+    if (!run_.defined()) return sums;
   }
-  const int64_t together = std::max<int64_t>(1, kGatheredBytes / (stride_ * values_.element_size()));
+  const torch::Tensor values = dense();
+  torch::Tensor in_dense = sums.narrow(0, sparse() ? first_ : 0, values.size(1));
+  const int64_t together = std::max<int64_t>(1, kGatheredBytes / (values.size(1) * values.element_size()));
   for (int64_t begin = 0; begin < numbers.numel(); begin += together) {
     const int64_t count = std::min(together, numbers.numel() - begin);
-    const torch::Tensor some = values_.index_select(0, numbers.narrow(0, begin, count)).narrow(1, 0, width_);
-    sums.addmm_(some.square().t(), r.narrow(0, begin, count));
+    in_dense.addmm_(values.index_select(0, numbers.narrow(0, begin, count)).square().t(),
+                    r.narrow(0, begin, count));
   }
   return sums;
 }

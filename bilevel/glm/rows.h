@@ -15,13 +15,14 @@ struct RowSpan {
   const int64_t* end;
 };
 
-/// All rows of a data set, dense [n, width] or compressed sparse ones. Cheap to copy: it shares its tensors.
+/// All rows of a data set, dense [n, width] or compressed sparse ones. Cheap to copy: it shares its tensors. A run of columns that nearly all
+/// sparse rows have (the vector of a sentence beside n-grams) is kept as a dense matrix, which LibTorch multiplies.
 class DesignRows {
  public:
   DesignRows() = default;
   /// @param inputs dense {x [n, width]}, or sparse {indices [nnz] int64, values [nnz], offsets [n+1] int64}; on the CPU
   /// @param dtype float32 or float64. The values are copied once where theirs is another, and dense rows also where their
-  /// width is no multiple of 64 bytes.
+  /// width is no multiple of 64 bytes, and sparse ones where they have a dense run.
   /// Throws InputError for inputs of another shape or an index outside of [0, width).
   DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, torch::ScalarType dtype);
 
@@ -59,12 +60,17 @@ class DesignRows {
   torch::Tensor weighted_squares(const torch::Tensor& numbers, const torch::Tensor& r) const;
 
  private:
-  /// Them as a matrix, without a copy where they follow each other.
+  /// Moves the longest run of columns that most rows have into `run_`, if it is long enough.
+  void split();
+  /// What LibTorch multiplies: dense rows, or the dense run of sparse ones.
+  torch::Tensor dense() const { return sparse() ? run_ : values_.narrow(1, 0, width_); }
+  /// Rows of that, without a copy where they follow each other.
   torch::Tensor matrix(const RowSpan& rows) const;
 
   torch::Tensor values_;             // [n, width] or [nnz]
   torch::Tensor indices_, offsets_;  // sparse only
-  int64_t count_ = 0, width_ = 0, stride_ = 0;
+  torch::Tensor run_;                // [n, columns] from first_ on, sparse only; undefined: none
+  int64_t count_ = 0, width_ = 0, stride_ = 0, first_ = 0;
 };
 
 }  // namespace bilevel

@@ -1,7 +1,7 @@
 // The job behind `bilevel clean`: from files to weights, a cleaned model, its figures and a report, in one folder.
 //
 // Options: CleanOptions. A run writes options.json and a checkpoint of the bilevel run, and at the end trace.jsonl,
-// summary.json, weights.tsv, suspicious.tsv, cleaned.<format>, odd_rows.tsv, explain.tsv, model.safetensors, model.json, predictions.tsv (with a test file),
+// summary.json, weights.tsv, suspicious.tsv, cleaned.<format>, odd_rows.tsv, explain.tsv, model.safetensors, model.json, predictions.tsv (with a test file), out_of_fold.tsv (with baselines),
 // weights.svg, loss.svg, report.html. `predict` is `predict_classes`.
 //
 // The method, which docs/clean.md explains:
@@ -143,6 +143,13 @@ void write_files(const CleanSetup& setup, const Cleaned& cleaned, Json& summary)
              number_column("probability", cleaned.judgement.right),
              number_column("suspicious", cleaned.suspicious()), setup.data_files().places(setup.train())[1]});
   write_suspicious(setup, cleaned);
+  if (cleaned.unseen.by_others.defined()) {
+    OtherPredictions others;
+    if (cleaned.unseen.by_trusted.defined()) others["trusted_only"] = cleaned.unseen.by_trusted;
+    write_class_predictions(setup.path("out_of_fold.tsv"), setup.data_files(), setup.train(),
+                            cleaned.unseen.by_others, setup.class_names(), setup.classes_of(setup.train()),
+                            others);
+  }
   const CleanInputs& inputs = setup.inputs();
   const std::shared_ptr<Network> whole =
       inputs.columns ? inputs.columns->widen(*cleaned.model, inputs.shape) : cleaned.model;

@@ -29,7 +29,18 @@ Part baseline_part(const CleanSetup& setup, const std::string& name, const std::
   return {.name = phase.name, .shown = "fitting: baseline, " + shown, .request = request, .cost = phase.cost};
 }
 
+/// Of each training row the probability of its given label.
+torch::Tensor of_given(const CleanSetup& setup, const torch::Tensor& probabilities) {
+  return probabilities.gather(1, setup.classes_of(setup.train()).unsqueeze(1)).squeeze(1);
+}
+
 }  // namespace
+
+UnseenRows CleanBaselines::unseen(const CleanSetup& setup, const std::vector<Json>& first) {
+  UnseenRows unseen{.by_others = tensor_from(first[1].at("of_train"))};
+  if (!setup.trusted().empty()) unseen.by_trusted = tensor_from(first[2].at("of_train"));
+  return unseen;
+}
 
 CleanBaselines::CleanBaselines(CleanSetup& setup) : setup_(setup) {
   const bool tokens = setup.inputs().inputs.inputs.kind() == InputKind::tokens;
@@ -68,10 +79,11 @@ std::vector<Part> CleanBaselines::dropping_parts(const CleanSetup& setup, double
   const auto part = [&](const char* name, const char* shown, const torch::Tensor& score) {
     return baseline_part(setup, name, shown, {{"drop", drop}, {"score", tensor_json(score)}});
   };
-  const torch::Tensor self = tensor_from(first[1].at("score"));
+  const UnseenRows seen_by = unseen(setup, first);
+  const torch::Tensor self = of_given(setup, seen_by.by_others);
   std::vector<Part> parts{part(kDropNames[0], "rows by self-confidence", self)};
   if (setup.trusted().empty()) return parts;
-  const torch::Tensor by_trusted = tensor_from(first[2].at("score"));
+  const torch::Tensor by_trusted = of_given(setup, seen_by.by_trusted);
   parts.push_back(part(kDropNames[1], "rows by the trusted model", by_trusted));
   parts.push_back(part(kDropNames[2], "rows by the product", self * by_trusted));
   return parts;
@@ -100,14 +112,10 @@ Json CleanBaselines::summary(const CleanSetup& setup, const std::vector<Json>& f
 Json CleanBaselines::answer(const Json& request) const {
   const std::string what = request.at("baseline");
   if (what == "all") return {{"measured", fitted(setup_.train())}};
-  if (what == "self") return {{"score", tensor_json(self_confidence())}};
+  if (what == "self") return {{"of_train", tensor_json(predicted_by_others())}};
   if (what == "trusted") return trusted_only();
   if (what == kBoosting) return {{"measured", boosted()}};
   return {{"measured", dropping(request.at("drop"), tensor_from(request.at("score")))}};
-}
-
-torch::Tensor CleanBaselines::of_given(const torch::Tensor& probabilities) const {
-  return probabilities.gather(1, setup_.classes_of(setup_.train()).unsqueeze(1)).squeeze(1);
 }
 
 OtherPredictions CleanBaselines::take_predictions(Json& summary) {
@@ -160,17 +168,17 @@ Json CleanBaselines::trusted_only() const {
   WeightedRows trusted;
   trusted.add(setup_.trusted(), 1);
   const auto network = fit_weighted(inputs(), setup_.given(), trusted, options_);
-  const torch::Tensor score =
-      of_given(probabilities_of(*network, inputs().inputs, setup_.train(), options_.device));
-  return {{"measured", test(*network)}, {"score", tensor_json(score)}};
+  return {{"measured", test(*network)},
+          {"of_train",
+           tensor_json(probabilities_of(*network, inputs().inputs, setup_.train(), options_.device))}};
 }
 
-torch::Tensor CleanBaselines::self_confidence() const {
+torch::Tensor CleanBaselines::predicted_by_others() const {
   const std::vector<int64_t>& train = setup_.train();
   WeightedRows all;
   all.add(train, 1);
-  return of_given(out_of_fold(inputs(), setup_.given(), all,
-                              setup_.folds_of(train, kReferenceFolds, options_.seed), options_));
+  return out_of_fold(inputs(), setup_.given(), all, setup_.folds_of(train, kReferenceFolds, options_.seed),
+                     options_);
 }
 
 Json CleanBaselines::dropping(double drop, const torch::Tensor& score) const {

@@ -10,6 +10,12 @@
 
 namespace bilevel {
 
+/// Probabilities of the training rows by models that have not seen them, float64 [training rows, classes].
+struct UnseenRows {
+  torch::Tensor by_others;   ///< by logistic regression on the rows as given, without the row's fold of five
+  torch::Tensor by_trusted;  ///< by one on the trusted rows; undefined without any
+};
+
 /// L2-regularized logistic regression (softmax for several classes) on the same rows; token encoders are
 /// compared on hashed n-grams, all others on the features they read:
 /// - `noisy_and_trusted`: trained on all of them, as given;
@@ -41,6 +47,9 @@ class CleanBaselines {
                                         const std::vector<nlohmann::ordered_json>& first,
                                         const std::vector<nlohmann::ordered_json>& dropping);
 
+  /// From the answers of the first parts.
+  static UnseenRows unseen(const CleanSetup& setup, const std::vector<nlohmann::ordered_json>& first);
+
   /// Takes the probabilities of the test rows out of the summary; none without a test file.
   static OtherPredictions take_predictions(nlohmann::ordered_json& summary);
 
@@ -49,14 +58,13 @@ class CleanBaselines {
 
  private:
   const FittedInputs& inputs() const { return own_.features ? own_.inputs : setup_.inputs().inputs; }
-  torch::Tensor of_given(const torch::Tensor& probabilities) const;
   /// {"test": null}, or {"test": {accuracy, loss}, "predicted"}. @param predict gives the probabilities of rows
   nlohmann::ordered_json test(
       const std::function<torch::Tensor(const std::vector<int64_t>& rows)>& predict) const;
   nlohmann::ordered_json test(Network& network) const;
   nlohmann::ordered_json fitted(const std::vector<int64_t>& rows) const;
   nlohmann::ordered_json trusted_only() const;
-  torch::Tensor self_confidence() const;
+  torch::Tensor predicted_by_others() const;
   nlohmann::ordered_json dropping(double drop, const torch::Tensor& score) const;
   nlohmann::ordered_json boosted() const;
 

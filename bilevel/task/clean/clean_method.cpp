@@ -162,6 +162,7 @@ class Cleaning {
     answers.erase(answers.begin());
     if (setup_.options().baselines) {
       result_.baselines = CleanBaselines::summary(setup_, baselines_, answers);
+      result_.unseen = CleanBaselines::unseen(setup_, baselines_);
       compare_with_baselines();
     }
   }

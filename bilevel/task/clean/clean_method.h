@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "bilevel/report/intervals.h"
+#include "bilevel/task/clean/clean_baselines.h"
 #include "bilevel/task/clean/clean_weighing.h"
 #include "bilevel/task/clean/label_noise.h"
 #include "bilevel/task/job/parts.h"
@@ -31,6 +32,7 @@ struct Cleaned {
   /// How much more of the test rows the cleaned model gets right than each baseline; empty without test file or baselines.
   std::map<std::string, PairedDifference> differences;
   OtherPredictions baseline_predictions;  ///< of the test rows
+  UnseenRows unseen;                      ///< of the baselines; undefined without any
 
   /// bool [training rows]: labels that are more likely wrong than right.
   torch::Tensor suspicious() const { return judgement.right < 0.5; }

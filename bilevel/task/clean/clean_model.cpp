@@ -63,8 +63,8 @@ CleanModel::CleanModel(CleanData data, const NetworkOptions& options, const FitS
   start_ = x_.clone();
   x_.requires_grad_();
   if (!linear()) return;
-  lower_ = classifier_loss(data_.inputs.inputs, data_.inputs.shape.width, data_.classes, data_.count,
-                           data_.block_of, folds);
+  lower_ = classifier_loss(design_of(data_.inputs.inputs, data_.inputs.shape.width), data_.classes,
+                           data_.count, data_.block_of, folds);
   lower_.row_weights = row_weights_;
   lower_.unit_of = unit_of_;
   y_ = torch::zeros({lower_.size()}).requires_grad_();

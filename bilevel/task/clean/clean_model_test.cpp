@@ -207,8 +207,8 @@ TEST(CleanModel, NetworksAreJudgedByTheRowsThatTheyDoNotKnow) {
 TEST(LinearClassifier, TwoClassesAreASoftmax) {
   const DoubleScope in_float64;
   const CleanData data = small_data(2);
-  const LinearLoss loss =
-      classifier_loss(data.inputs.inputs, kWidth, data.classes, 2, torch::zeros({kWidth}, torch::kInt64));
+  const LinearLoss loss = classifier_loss(design_of(data.inputs.inputs, kWidth), data.classes, 2,
+                                          torch::zeros({kWidth}, torch::kInt64));
   const torch::Tensor x = log_strengths({0.8}, kRows, 2), y = torch::randn({kWidth + 1});
   const auto network = make_network({.encoder = "linear", .outputs = 2}, data.inputs.shape);
   set_classifier(*network, y);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <set>
 
 #include "bilevel/core/parameters.h"
@@ -47,11 +48,16 @@ using Networks = std::vector<std::shared_ptr<Network>>;
 
 /// @param w [sets, all rows]
 void solve(const Networks& networks, const FittedInputs& inputs, const torch::Tensor& classes,
-           const Batch& all, const torch::Tensor& w, const WeightedFitOptions& options) {
+           const std::vector<int64_t>& rows, const torch::Tensor& w, const WeightedFitOptions& options) {
   const int64_t count = options.network.outputs;
-  LinearLoss loss =
-      classifier_loss(inputs.inputs, inputs.shape.width, classes, count, options.block_of, w.size(0));
-  loss.row_weights = w;
+  const torch::Tensor at = torch::tensor(rows, torch::kInt64);
+  const torch::Tensor of_rows = classes.index_select(0, at);
+  LinearLoss loss = classifier_loss(design_of(inputs.inputs, inputs.shape.width, rows), of_rows, count,
+                                    options.block_of, w.size(0));
+  loss.row_weights = w.index_select(1, at);
+  std::vector<int64_t> numbers(rows.size());
+  std::iota(numbers.begin(), numbers.end(), 0);
+  const Batch all(data_set({of_rows}), numbers);
   const auto go_on = [&](int64_t evaluations) {
     advance(options, std::min(evaluations, kFitEvaluations), kFitEvaluations);
     return !stopped(options);
@@ -106,11 +112,11 @@ Networks fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
     weights[static_cast<int64_t>(m)].index_copy_(0, torch::tensor(sets[m].rows, torch::kInt64),
                                                  torch::tensor(sets[m].weights));
   }
-  const auto data = data_set(inputs.inputs, classes);
   if (networks.front()->is_linear_map()) {
-    solve(networks, inputs, classes, Batch(data, rows_of(sets)), weights, o);
+    solve(networks, inputs, classes, rows_of(sets), weights, o);
     return networks;
   }
+  const auto data = data_set(inputs.inputs, classes);
   WeightedFitOptions of_one = o;
   for (size_t m = 0; m < sets.size() && !stopped(o); ++m) {
     if (o.advance)

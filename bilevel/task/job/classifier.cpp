@@ -97,15 +97,22 @@ std::vector<Column> class_columns(const torch::Tensor& probabilities, const std:
   return columns;
 }
 
-void write_test_predictions(const JobContext& context, const JobFiles& files,
-                            const std::vector<int64_t>& rows, const torch::Tensor& probabilities,
-                            const std::vector<std::string>& names, const torch::Tensor& classes,
-                            const OtherPredictions& others) {
+void write_class_predictions(const std::string& path, const JobFiles& files, const std::vector<int64_t>& rows,
+                             const torch::Tensor& probabilities, const std::vector<std::string>& names,
+                             const torch::Tensor& classes, const OtherPredictions& others) {
   std::vector<Column> columns = files.places(rows);
   columns.push_back(label_column(names, classes));
   for (Column& column : class_columns(probabilities, names)) columns.push_back(std::move(column));
   for (const auto& [key, of_other] : others) add_probabilities("p_" + key, of_other, names, columns);
-  write_tsv(context.path("predictions.tsv").string(), columns);
+  write_tsv(path, columns);
+}
+
+void write_test_predictions(const JobContext& context, const JobFiles& files,
+                            const std::vector<int64_t>& rows, const torch::Tensor& probabilities,
+                            const std::vector<std::string>& names, const torch::Tensor& classes,
+                            const OtherPredictions& others) {
+  write_class_predictions(context.path("predictions.tsv").string(), files, rows, probabilities, names,
+                          classes, others);
 }
 
 Json predicted_counts(const torch::Tensor& probabilities, const std::vector<std::string>& names) {

@@ -58,7 +58,11 @@ Column label_column(const std::vector<std::string>& names, const torch::Tensor& 
 /// Probabilities of the test rows by other models, by the key of each: float64 [rows, classes].
 using OtherPredictions = std::map<std::string, torch::Tensor>;
 
-/// Writes predictions.tsv of a job's test rows: file, line, label and `class_columns`, then "p_KEY(NAME)" per class of the others.
+/// Writes predictions of rows as a table: file, line, label and `class_columns`, then "p_KEY(NAME)" per class of the others.
+void write_class_predictions(const std::string& path, const JobFiles& files, const std::vector<int64_t>& rows,
+                             const torch::Tensor& probabilities, const std::vector<std::string>& names,
+                             const torch::Tensor& classes, const OtherPredictions& others = {});
+/// The same into predictions.tsv, of a job's test rows.
 void write_test_predictions(const JobContext& context, const JobFiles& files,
                             const std::vector<int64_t>& rows, const torch::Tensor& probabilities,
                             const std::vector<std::string>& names, const torch::Tensor& classes,

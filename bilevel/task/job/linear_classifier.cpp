@@ -13,11 +13,21 @@ torch::ScalarType default_dtype() { return c10::get_default_dtype_as_scalartype(
 
 }  // namespace
 
-LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Tensor& classes, int64_t count,
+DesignRows design_of(const Inputs& inputs, int64_t width) {
+  return {inputs.to(torch::kCPU).matrix(), width, default_dtype()};
+}
+
+DesignRows design_of(const Inputs& inputs, int64_t width, const std::vector<int64_t>& rows) {
+  std::vector<torch::Tensor> gathered = inputs.gather(rows);
+  for (torch::Tensor& part : gathered) part = part.to(torch::kCPU);
+  return {gathered, width, default_dtype()};
+}
+
+LinearLoss classifier_loss(DesignRows rows, const torch::Tensor& classes, int64_t count,
                            const torch::Tensor& block_of, int64_t models) {
+  const int64_t width = rows.width();
   const torch::Tensor blocks = block_of.defined() ? block_of : torch::zeros({width}, torch::kInt64);
-  LinearLoss loss =
-      unpenalized_loss(DesignRows(inputs.to(torch::kCPU).matrix(), width, default_dtype()), classes, count);
+  LinearLoss loss = unpenalized_loss(std::move(rows), classes, count);
   loss.weight = RowWeight::exponential;
   loss.models = models;
   loss.strength_of = loss.for_each_weight(blocks, 0);

@@ -12,7 +12,7 @@
 
 namespace bilevel {
 
-/// The cross-entropy of W'a + b for all rows of some inputs, with the strengths of x: the weights of input j have exp(x_u) with
+/// The cross-entropy of W'a + b, with the strengths of x: the weights of input j have exp(x_u) with
 /// u = block_of[j], the biases `kBiasShare` of the first: they are as good as free, and the loss is strongly convex also where a class
 /// has no row. Of two classes one output is enough, the log odds v'a + c of the second: with W = (-v, v)/2 the loss is the same and
 /// |W|^2 half of |v|^2.
@@ -21,8 +21,12 @@ namespace bilevel {
 /// @param classes int64 [rows], 0 ... count - 1
 /// @param block_of int64 [width]; undefined: all are of block 0
 constexpr double kBiasShare = 1e-3;
-LinearLoss classifier_loss(const Inputs& inputs, int64_t width, const torch::Tensor& classes, int64_t count,
+LinearLoss classifier_loss(DesignRows rows, const torch::Tensor& classes, int64_t count,
                            const torch::Tensor& block_of, int64_t models = 1);
+/// Inputs as such a loss reads them.
+DesignRows design_of(const Inputs& inputs, int64_t width);
+/// A copy of some of them, which then follow each other: a fit that reads rows many times gathers them once.
+DesignRows design_of(const Inputs& inputs, int64_t width, const std::vector<int64_t>& rows);
 
 /// The x_u at which `classifier_loss`, a mean over `rows` rows, has a penalty of kappa/2 |W|^2 / rows, [blocks]. A kappa below
 /// 1e-6 is taken as that: x is finite.
