@@ -1,7 +1,9 @@
 // `bilevel clean`, run as a person runs it: files in; weights, a model, a report and an exit code out.
 #include <signal.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <random>
 
 #include "bilevel/model/gradient_boosting.h"
@@ -411,6 +413,28 @@ TEST_F(CleanCli, FindsInjectedFlipsAndWritesEverything) {
   const double share = static_cast<double>(flips) / kTrain;
   EXPECT_NEAR(summary.at("estimated_noise").get<double>(), share,
               2 * std::sqrt(share * (1 - share) / kTrain));
+
+  // out_of_fold.tsv: by its probabilities of the given labels the usual methods rank.
+  const auto unseen = read_tsv(path("out/out_of_fold.tsv"));
+  ASSERT_EQ(unseen.size(), kTrain + 1);
+  const std::vector<std::string>& head = unseen[0];
+  ASSERT_EQ(head.size(), 10U) << "file, line, label, predicted, two probabilities of three classes";
+  std::map<std::string, std::vector<double>> minus;
+  for (size_t i = 1; i <= kTrain; ++i) {
+    const auto of_given = [&](const std::string& key) {
+      const auto at = std::ranges::find(head, key + "(" + unseen[i][2] + ")");
+      return std::stod(unseen[i][static_cast<size_t>(at - head.begin())]);
+    };
+    EXPECT_EQ(unseen[i][2], table[i][2]);
+    const double by_others = of_given("p"), by_trusted = of_given("p_trusted_only");
+    minus["self_confidence"].push_back(-by_others);
+    minus["trusted_model"].push_back(-by_trusted);
+    minus["product"].push_back(-by_others * by_trusted);
+  }
+  for (const auto& [name, scores] : minus)
+    EXPECT_NEAR(auc(ScoredRows(scores, flipped)),
+                summary.at("baselines").at(name).at("flips").at("auroc").get<double>(), 1e-9)
+        << name;
 
   for (const char* name : {"report.html", "options.json", "parts/learn/checkpoint.safetensors", "trace.jsonl",
                            "model.json", "model.safetensors", "predictions.tsv"})
