@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <set>
 
 namespace bilevel {
 namespace {
@@ -85,16 +87,28 @@ PairedVerdict verdict_of(const PairedDifference& d, bool lower_is_better) {
   return (d.low > 0) != lower_is_better ? PairedVerdict::better : PairedVerdict::worse;
 }
 
+std::vector<double> by_unit(const std::vector<double>& values, const std::vector<int64_t>& unit_of) {
+  if (unit_of.empty() || values.empty()) return values;
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  std::map<int64_t, double> sums;  // of the values less their mean
+  for (size_t i = 0; i < values.size(); ++i) sums[unit_of.at(i)] += values[i] - mean;
+  const double factor = static_cast<double>(sums.size()) / static_cast<double>(values.size());
+  std::vector<double> result;
+  for (const auto& [unit, sum] : sums) result.push_back(mean + factor * sum);
+  return result;
+}
+
 PairedDifference paired_difference(const std::vector<double>& own, const std::vector<double>& other,
-                                   const std::string& units) {
+                                   const std::string& units, const std::vector<int64_t>& unit_of) {
   constexpr int64_t kFewest = 10;
   std::vector<double> differences;
-  int64_t unlike = 0;
+  std::set<int64_t> differing;
   for (size_t i = 0; i < own.size(); ++i) {
     differences.push_back(own[i] - other.at(i));
-    unlike += differences.back() != 0 ? 1 : 0;
+    if (differences.back() != 0) differing.insert(unit_of.empty() ? static_cast<int64_t>(i) : unit_of.at(i));
   }
-  const MeanInterval mean = mean_interval(differences);
+  const auto unlike = static_cast<int64_t>(differing.size());
+  const MeanInterval mean = mean_interval(by_unit(differences, unit_of));
   if (unlike >= kFewest) return {mean.mean, mean.low, mean.high, ""};
   return {mean.mean, kNoNumber, kNoNumber,
           unlike == 0 ? fmt::format("they differ on none of the {}", units)

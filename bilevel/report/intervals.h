@@ -52,9 +52,15 @@ PairedVerdict verdict_of(const PairedDifference& d, bool lower_is_better = false
 
 /// `mean_interval` of own less other's, of equal length. There is no interval where fewer than ten differ: where rows are right
 /// or wrong, the few that decide are then no normal mean (ten of ten one way have a probability of 0.2 % by chance, five of five
-/// one of 6 %). `units`: what they are the numbers of.
+/// one of 6 %). `units`: what they are the numbers of. `unit_of`: see `by_unit`; then ten units must differ.
 PairedDifference paired_difference(const std::vector<double>& own, const std::vector<double>& other,
-                                   const std::string& units = "rows");
+                                   const std::string& units = "rows",
+                                   const std::vector<int64_t>& unit_of = {});
+
+/// One number for each unit (a group of rows, or rows that are the same), of which the mean is that of the values, and whose spread says how
+/// well it is known when units, not rows, are independent: mean + G/n (sum over the unit of value - mean), G units, n values (the
+/// linearization of a ratio; K.-Y. Liang, S. L. Zeger, Biometrika 1986). @param unit_of of each value; empty: the values themselves
+std::vector<double> by_unit(const std::vector<double>& values, const std::vector<int64_t>& unit_of);
 
 /// `resampled_interval` of the runs' differences; none where all are the same.
 PairedDifference resampled_difference(const std::vector<double>& differences, double test_share);

@@ -91,6 +91,31 @@ TEST(Intervals, DifferencesOnTheSameRows) {
   EXPECT_NEAR(enough.high, 0.4 + half, 1e-9);
 }
 
+// Numbers that repeat within units tell as much as one of each.
+TEST(Intervals, OfUnitsOfRows) {
+  const std::vector<double> of_unit{0.3, -0.1, 0.4, 0.2, 0.9, -0.5, 0.1, 0.35, 0.25, 0.05, 0.6, -0.2};
+  std::vector<double> values, none;
+  std::vector<int64_t> unit_of;
+  for (size_t u = 0; u < of_unit.size(); ++u)
+    for (int copy = 0; copy < 8; ++copy) {
+      values.push_back(of_unit[u]);
+      none.push_back(0);
+      unit_of.push_back(static_cast<int64_t>(100 - u));
+    }
+  const PairedDifference by_row = paired_difference(values, none),
+                         by_unit_of = paired_difference(values, none, "rows", unit_of),
+                         once = paired_difference(of_unit, std::vector<double>(of_unit.size(), 0));
+  EXPECT_NEAR(by_unit_of.difference, once.difference, 1e-12);
+  EXPECT_NEAR(by_unit_of.low, once.low, 1e-12);
+  EXPECT_NEAR(by_unit_of.high, once.high, 1e-12);
+  EXPECT_GT(by_row.low, once.low);
+  // Units of unlike size: the mean is that of the rows.
+  const std::vector<double> uneven = by_unit({1, 2, 3, 6}, {7, 7, 7, 9});
+  EXPECT_NEAR(uneven[0], 3 + 0.5 * (1 + 2 + 3 - 9), 1e-12);
+  EXPECT_NEAR(uneven[1], 3 + 0.5 * (6 - 3), 1e-12);
+  EXPECT_EQ(by_unit({1, 2}, {}), (std::vector<double>{1, 2}));
+}
+
 TEST(Intervals, IntervalOfAMedian) {
   std::vector<double> values;
   for (int i = 0; i < 101; ++i) values.push_back((i * 37) % 101);

@@ -173,7 +173,8 @@ class Cleaning {
     const torch::Tensor classes = setup_.classes_of(setup_.test()),
                         own = class_hits(result_.predictions(setup_, setup_.test()), classes);
     for (const auto& [name, predicted] : result_.baseline_predictions) {
-      const PairedDifference d = paired_difference(own, class_hits(predicted, classes));
+      const PairedDifference d =
+          paired_difference(own, class_hits(predicted, classes), setup_.unit_numbers(setup_.test()));
       result_.baselines[name].update(difference_json(d));
       result_.differences.emplace(name, d);
     }

@@ -44,13 +44,14 @@ torch::Tensor class_losses(const torch::Tensor& probabilities, const torch::Tens
   return -probabilities.gather(1, classes.unsqueeze(1)).squeeze(1).clamp_min(1e-12).log();
 }
 
-PairedDifference paired_difference(const torch::Tensor& own, const torch::Tensor& other) {
+PairedDifference paired_difference(const torch::Tensor& own, const torch::Tensor& other,
+                                   const std::vector<int64_t>& unit_of) {
   const auto list = [](const torch::Tensor& numbers) {
     const torch::Tensor values = numbers.to(torch::kFloat64).contiguous();
     const auto* first = values.const_data_ptr<double>();
     return std::vector<double>(first, first + values.numel());
   };
-  return paired_difference(list(own), list(other));
+  return paired_difference(list(own), list(other), "rows", unit_of);
 }
 
 ClassScores class_scores(const torch::Tensor& probabilities, const torch::Tensor& classes) {

@@ -45,7 +45,8 @@ nlohmann::ordered_json scores_json(const torch::Tensor& probabilities, const tor
 torch::Tensor class_hits(const torch::Tensor& probabilities, const torch::Tensor& classes);
 torch::Tensor class_losses(const torch::Tensor& probabilities, const torch::Tensor& classes);
 /// By how much the entries of `own` exceed those of `other`, on the same rows.
-PairedDifference paired_difference(const torch::Tensor& own, const torch::Tensor& other);
+PairedDifference paired_difference(const torch::Tensor& own, const torch::Tensor& other,
+                                   const std::vector<int64_t>& unit_of = {});
 
 /// int64 [rows] of the given rows' entries.
 torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<int64_t>& rows);

@@ -117,6 +117,13 @@ std::string few_rows(const std::vector<int64_t>& rows, const std::vector<int64_t
 
 }  // namespace
 
+std::vector<int64_t> JobSetup::unit_numbers(const std::vector<int64_t>& rows) const {
+  if (units_.unit_of.empty()) return {};
+  std::vector<int64_t> units;
+  for (const int64_t row : rows) units.push_back(units_.unit_of[static_cast<size_t>(row)]);
+  return units;
+}
+
 void JobSetup::note_few_rows(const RowParts& parts, const std::vector<int64_t>& classes,
                              const std::vector<std::string>& names) {
   std::string found;

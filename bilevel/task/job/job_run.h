@@ -60,6 +60,8 @@ class JobSetup : public Contest {
 
   /// Which rows stay together.
   const RowUnits& units() const { return units_; }
+  /// Of these rows the number of their unit (`RowUnits::unit_of`), for intervals; empty where every row is one of its own.
+  std::vector<int64_t> unit_numbers(const std::vector<int64_t>& rows) const;
 
  protected:
   /// Fills in metrics and traits, and adds to the data.

@@ -145,7 +145,7 @@ Json sources_json(const std::vector<SourceWeight>& weights, const MixAnswers& an
     const SourceWeight& one = weights[i];
     const PairedDifference& d = one.without;
     Json alone = nullptr;
-    const std::string key = one.name == "(target)" ? "target" : fmt::format("source-{}", i + 1);
+    const std::string key = one.name == kTargetName ? "target" : fmt::format("source-{}", i + 1);
     for (const auto& [name, answer] : answers.mixtures) {
       if (name == key) alone = answer.at("target").at("loss");
     }

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -107,36 +106,6 @@ MixSetup::MixSetup(MixOptions options, const JobContext& context)
   o_.note(made.write_network()->options());
 }
 
-/// Rows by what a column of their file says, or by file.
-void MixSetup::take_sources(MixData& data) {
-  std::map<std::string, std::vector<int64_t>> by_name;
-  for (const JobFile& file : files_.files()) {
-    if (!file.role.starts_with("source")) continue;
-    const std::vector<int64_t> rows = files_.rows_of_role(file.role);
-    if (o_.source.empty()) {
-      std::string name = std::filesystem::path(file.path).filename().string();
-      while (by_name.contains(name)) name += "'";
-      by_name[name] = rows;
-      continue;
-    }
-    const auto* table = std::get_if<Table>(&file.file);
-    if (table == nullptr)
-      refuse_option("source", o_.source, fmt::format("{} has no columns by name", file.path));
-    const size_t column = table->column(o_.source);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const std::string name(table->cell(i, column));
-      if (name.empty())
-        fail_at(table->position(i, column),
-                fmt::format("the source (column '{}') is missing: every row must name one", o_.source));
-      by_name[name].push_back(rows[i]);
-    }
-  }
-  for (auto& [name, rows] : by_name) {
-    data.names.push_back(name);
-    data.sources.push_back(std::move(rows));
-  }
-}
-
 void MixSetup::check_rows() const {
   std::vector<int64_t> counts(labels_.names.size());
   for (const int64_t row : target_) ++counts[static_cast<size_t>(labels_.classes[static_cast<size_t>(row)])];
@@ -162,7 +131,7 @@ std::vector<size_t> MixSetup::all() const {
 }
 
 std::string MixSetup::name_of(size_t source) const {
-  return source < data_->names.size() ? data_->names[source] : "(target)";
+  return source < data_->names.size() ? data_->names[source] : kTargetName;
 }
 
 std::vector<Fold> MixSetup::folds(const std::vector<int64_t>& target) const {

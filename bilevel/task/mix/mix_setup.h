@@ -32,7 +32,8 @@ struct MixEffort {
   int64_t start = 24, finish = 60;
 };
 inline constexpr MixEffort kMixEffort;
-inline constexpr int64_t kMixEvaluations = 10;  ///< of a pass
+inline constexpr int64_t kMixEvaluations = 10;          ///< of a pass
+inline constexpr const char* kTargetName = "(target)";  ///< of the target rows among the sources
 
 /// The task, ready to learn. As a contest learning alone, from equal weights and the strength that suits them best; ranked by the
 /// test loss (of the target rows without a test file), tuned by the loss of the target rows, each by a model that has not seen it.

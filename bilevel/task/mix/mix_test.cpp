@@ -194,6 +194,32 @@ TEST_F(Mix, RefusesWhatCannotBeMixed) {
   EXPECT_CONTAINS(refused({{"sources", {path("other.csv")}}}), "other.csv:3:1");
   folder_.write("few.csv", "label,x1,x2,x3,x4\nyes,1,2,3,4\n");
   EXPECT_FALSE(refused({{"target", path("few.csv")}}).empty());
+  folder_.write("target.csv2", "label,source,x1,x2,x3,x4\nyes,(target),1,2,3,4\nno,a,1,2,3,5\n");
+  EXPECT_CONTAINS(refused({{"sources", {path("target.csv2")}}, {"format", "csv"}}),
+                  "target.csv2:2:5: '(target)' names");
+  EXPECT_CONTAINS(refused({{"source", ""}, {"sources", {path("sources.csv"), path("sources.csv")}}}),
+                  "is given twice");
+}
+
+// A source of few rows, and one that is spelled like another, are told.
+TEST_F(Mix, SaysWhichSourcesAreFewOrAlike) {
+  generate(105, 30, 40, 20);
+  const Table table = read_table(path("sources.csv"));
+  const size_t at = table.column("source");
+  std::string text = read_bytes(path("sources.csv"));
+  const std::string first(table.cell(0, at));
+  std::string line = text.substr(text.find('\n') + 1);
+  line = line.substr(0, line.find('\n') + 1);
+  const size_t place = line.find(first);
+  ASSERT_NE(place, std::string::npos);
+  ASSERT_TRUE(first.starts_with('c'));
+  const std::string other = "C" + first.substr(1);
+  folder_.write("more.csv", text + line.substr(0, place) + "C" + line.substr(place + 1));
+  const JobResult result =
+      run(options({{"sources", {path("more.csv")}}, {"baselines", false}, {"intervals", false}}));
+  const std::string warnings = result.summary.at("warnings").dump();
+  EXPECT_CONTAINS(warnings, fmt::format("the sources '{}' and '{}' are spelled nearly alike", other, first));
+  EXPECT_CONTAINS(warnings, fmt::format("a source has few rows, 1 of '{}'", other));
 }
 
 }  // namespace mix_test

@@ -108,9 +108,10 @@ bool keep_best(TuneSetup& setup, TuneModel& model, const TuneBaselines& baseline
       std::ranges::min_element(baselines.found, {}, [](const auto& one) { return one.second.valid_loss; });
   const bool better = best != baselines.found.end() && best->second.valid_loss < own;
   summary["kept"] = {{"model", wanted && better ? best->first : "learned"},
-                     {"why", !wanted  ? "--keep-best was not given"
-                             : better ? "its validation loss is the lowest"
-                                      : "no search has a lower validation loss"}};
+                     {"why", !wanted                   ? "--keep-best was not given"
+                             : baselines.found.empty() ? "nothing was searched (--baseline-passes 0)"
+                             : better                  ? "its validation loss is the lowest"
+                                                       : "no search has a lower validation loss"}};
   if (!better) return false;
   setup.note(fmt::format("{} search has a lower validation loss ({:.4f}) than what was learned ({:.4f}){}",
                          best->first, best->second.valid_loss, own,
@@ -193,8 +194,6 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   summary["tune"] = o.tune;
   summary["best_step"] = learned.outcome->chosen_step;
   add_figures(setup, model, learned, summary);
-  const std::vector<LearnedValue> values = learned_values(setup, model);
-  summary["learned"] = learned_json(values);
   Afterwards made;
   try {
     made = make_parts(setup, parts, *method, model, learned);
@@ -207,6 +206,8 @@ JobResult run_tune(TuneSetup& setup, JobParts& parts) {
   if (const std::string lacks = lacks_boosting(o); !lacks.empty() && o.baseline_passes > 0)
     summary["not_compared"] = lacks;
   const bool searched = keep_best(setup, model, made.baselines, summary);
+  const std::vector<LearnedValue> values = learned_values(setup, model);  // of the model that is saved
+  summary["learned"] = learned_json(values);
   const Calibration calibration = calibrate(setup, model, made.folds, searched);
   const torch::Tensor test = calibration.apply(model.probabilities(setup.test()));
   summary["calibration"] = calibration.to_json();

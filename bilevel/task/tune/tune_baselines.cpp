@@ -161,8 +161,9 @@ class BaselineMeasurement {
   PairedDifference measure(const std::string& key,
                            const std::pair<std::vector<int64_t>, torch::Tensor>& valid,
                            const torch::Tensor& test) {
-    const PairedDifference d = paired_difference(class_losses(result_.predictions.at(kLearnedKey), test_),
-                                                 class_losses(test, test_));
+    const PairedDifference d =
+        paired_difference(class_losses(result_.predictions.at(kLearnedKey), test_), class_losses(test, test_),
+                          setup_.unit_numbers(setup_.test()));
     Json& entry = result_.summary[key];
     entry["valid"] = scores_json(valid.second, classes_at(setup_.data().classes, valid.first));
     entry["test"] = scores_json(test, test_);

@@ -73,7 +73,7 @@ Learned learn(const TuneSetup& setup, TuneModel& model, const Problem& problem, 
                             static_cast<double>(train);
   begin("finish", "training at what was learned", &Spent::finish);
   if (!setup.convex()) return learned;
-  learned.settled = settle(setup, model, learned.strength, learned.spent.finish);
+  learned.settled = settle(setup, model, learned.spent.finish);
   return learned;
 }
 

@@ -69,12 +69,13 @@ std::string scores_markup(const Json& summary) {
   for_each_score(summary, [&](const std::string& name, const auto& number, const auto& passes) {
     scores.push_back({escape_markup(name), metric_text(number("valid", "loss")),
                       metric_text(number("test", "loss")), percent(number("test", "accuracy")),
-                      passes ? grouped(*passes) : std::string(kAbsent)});
+                      metric_text(number("test", "auc")), passes ? grouped(*passes) : std::string(kAbsent)});
   });
   return table_markup({{"regularization", "heading"},
                        {"validation loss", "number"},
                        {"test loss", "number"},
                        {"test accuracy", "number"},
+                       {"test AUC", "number"},
                        {"passes over the data", "number"}},
                       scores) +
          "<p class=\"subtle\">Grid: the best single L2 of a grid; random: the best of random values of all "
@@ -242,11 +243,12 @@ void write_tune_report(const TuneSetup& setup, const std::vector<LearnedValue>& 
 }
 
 std::string tune_text(const TuneSetup& setup, const Json& summary, const std::vector<TuneRival>& rivals) {
-  std::string text = fmt::format("\n{:<24}{:>12}{:>12}{:>15}{:>9}\n", "", "valid loss", "test loss",
-                                 "test accuracy", "passes");
+  std::string text = fmt::format("\n{:<26}{:>11}{:>10}{:>10}{:>9}{:>8}\n", "", "valid loss", "test loss",
+                                 "accuracy", "AUC", "passes");
   for_each_score(summary, [&](const std::string& name, const auto& number, const auto& passes) {
-    text += fmt::format("{:<24}{:>12}{:>12}{:>15}{:>9}\n", name, metric_text(number("valid", "loss")),
+    text += fmt::format("{:<26}{:>11}{:>10}{:>10}{:>9}{:>8}\n", name, metric_text(number("valid", "loss")),
                         metric_text(number("test", "loss")), percent_text(number("test", "accuracy")),
+                        metric_text(number("test", "auc")),
                         passes ? fmt::format("{}", *passes) : std::string(kAbsent));
   });
   text += "\n" + verdict_of_learning(rivals) + "\n";

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "bilevel/report/intervals.h"
 #include "bilevel/task/tune/tune_search.h"
 
 namespace bilevel {
@@ -89,23 +90,41 @@ nlohmann::ordered_json SettledStrengths::to_json() const {
   return {{"kept", common ? "common" : "learned"},
           {"common_strength", strength},
           {"difference", difference},
-          {"standard_error", standard_error}};
+          {"standard_error", standard_error},
+          {"optimism", optimism}};
 }
 
-double settling_passes(bool common) { return (common ? 1 : 2) * (kFirst + 4 * kNext) + kFinish; }
+double settling_passes(bool common) {
+  return (common ? 1 : 2) * (kFirst + 4 * kNext) + (common ? 0 : kFirst) + kFinish;
+}
 
-std::optional<SettledStrengths> settle(const TuneSetup& setup, TuneModel& model, double start,
-                                       double& passes) {
+namespace {
+
+/// Akaike's: each number that was fitted to the held-out rows makes their summed loss lower by about one half, and that of new rows
+/// higher by as much. Not of strengths for each feature, of which the prior leaves few free.
+double optimism(const TuneSetup& setup, const TuneModel& model) {
+  return setup.options().tune == "l2-per-feature" ? 0 : static_cast<double>(model.x().numel() - 1);
+}
+
+}  // namespace
+
+std::optional<SettledStrengths> settle(const TuneSetup& setup, TuneModel& model, double& passes) {
   std::optional<SettledStrengths> settled;
   Tried kept = StrengthSearch(setup, model, model.x().detach().clone(), passes).best();
   if (kept.x.numel() > 1) {
-    const Tried common = StrengthSearch(setup, model, model.neutral(start), passes).best();
-    const torch::Tensor differences = kept.losses - common.losses;
+    passes += setup.start_neutral(model);
+    const Tried common = StrengthSearch(setup, model, model.x().detach().clone(), passes).best();
+    const torch::Tensor apart = (kept.losses - common.losses).contiguous();
+    const auto* first = apart.const_data_ptr<double>();
+    const std::vector<double> differences =
+        by_unit({first, first + apart.numel()}, setup.unit_numbers(model.data().valid));
+    const torch::Tensor of_units = torch::tensor(differences, torch::kFloat64);
+    const auto units = static_cast<double>(of_units.numel());
     settled = SettledStrengths{.strength = std::exp(common.log_strength),
-                               .difference = differences.mean().item<double>(),
-                               .standard_error = differences.std().item<double>() /
-                                                 std::sqrt(static_cast<double>(differences.numel()))};
-    settled->common = !(settled->difference + settled->standard_error < 0);
+                               .difference = of_units.mean().item<double>(),
+                               .standard_error = of_units.std().item<double>() / std::sqrt(units),
+                               .optimism = optimism(setup, model) / units};
+    settled->common = !(settled->difference + settled->optimism + settled->standard_error < 0);
     if (settled->common) kept = common;
   }
   model.set_x(kept.x);

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <map>
 
 #include "bilevel/core/streams.h"
 #include "bilevel/solver/registry.h"
@@ -14,11 +14,6 @@
 namespace bilevel {
 namespace {
 
-// A convex model: where learning may start, from strong to weak, with the evaluations of g spent on each. A rough start
-// matters: at a strength far too weak, weights and hypergradients are slow to converge, and the common strength would
-// wander.
-constexpr double kStarts[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8};
-constexpr int64_t kStart = 7;
 // s where none is given. Of a slope, whose evidence has the standard deviation 1: on 22 tables of KEEL slopes that were freer (about 1)
 // lost on three of a few hundred rows, and such as here on none.
 constexpr double kSlopeSpread = 0.4, kDeviationSpread = 2;
@@ -209,36 +204,6 @@ ProblemTraits TuneSetup::traits(const Problem& problem) const {
 
 std::unique_ptr<Solver> TuneSetup::solver(const std::string& name) const {
   return make_job_solver(name, defaults_of(o_.encoder, name, 0).solver, convex());
-}
-
-double TuneSetup::start_passes() const {
-  return o_.l2 ? 2 * kStart : 0.6 * std::size(kStarts) * static_cast<double>(kStart);
-}
-
-double TuneSetup::start(TuneModel& model, std::optional<double> given) const {
-  const bool told = !given;
-  if (!given) given = o_.l2;
-  const std::vector<double> strengths =
-      given ? std::vector<double>{*given} : std::vector<double>(std::begin(kStarts), std::end(kStarts));
-  const int64_t evaluations = given ? 2 * kStart : kStart;
-  double passes = 0, best = std::numeric_limits<double>::infinity();
-  torch::Tensor x, y;
-  for (const double strength : strengths) {
-    context_.phases->advance(passes / (2 * start_passes()));
-    model.set_x(model.centred(strength));
-    passes += minimize_weights(model, evaluations) + measurement();
-    const double loss = valid_scores(model).loss;
-    // Weights trained briefly at a weak strength look better than they are: being unfinished regularizes too.
-    if (x.defined() && !(loss < best)) break;
-    best = loss;
-    x = model.centred(strength);
-    y = model.flat_y();
-  }
-  model.set_x(x);
-  model.set_y(y);
-  if (told)
-    context_.say(fmt::format("learning starts at the strength {:.0e}", std::exp(x[0].item<double>())));
-  return passes;
 }
 
 namespace {

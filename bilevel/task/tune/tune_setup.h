@@ -78,11 +78,17 @@ class TuneSetup : public JobSetup {
   /// Convex models: trains the weights at weaker and weaker strengths, each from those of the one before, until the
   /// validation loss rises, and leaves the model at the best; or at the one that is given. Returns the passes.
   double start(TuneModel& model, std::optional<double> given = std::nullopt) const;
+  /// The same at neutral hyperparameters, from weights as they were at first, whatever strength the options name.
+  double start_neutral(TuneModel& model) const;
 
   void prepare_contest() override;
   std::unique_ptr<Attempt> attempt(uint64_t seed) override;
 
  private:
+  /// Of strengths, each weaker than the one before, the last at which the validation loss falls.
+  double strongest_of(TuneModel& model, const std::vector<double>& strengths, int64_t evaluations,
+                      torch::Tensor (TuneModel::*x_at)(double) const,
+                      const std::function<void(double)>& advance) const;
   void describe(ContestFacts& facts) const override;
   void cut();
   void cross_fit();
