@@ -18,7 +18,7 @@ namespace {
 
 constexpr double kJudging =
     0.7;  // share of the trusted rows that judge in a contest; the others rank the solvers
-constexpr size_t kMostErrors = 100;  // of weights of units: each takes two fits
+constexpr size_t kMostErrors = 25;   // of weights of units: each takes two fits
 constexpr int64_t kFewTrusted = 10;  // with fewer there is no contest
 
 }  // namespace
