@@ -569,7 +569,9 @@ TEST_P(Jobs, TablesHoldAnyLabel) {
   };
   const Table rows = read_table(file_);
   std::string lines;
+  std::set<std::string> labels;
   for (size_t row = 0; row < rows.rows(); ++row) {
+    labels.insert(odd(std::string(rows.cell(row, 0))));
     lines += Json{{"class", odd(std::string(rows.cell(row, 0)))},
                   {"a", std::stod(std::string(rows.cell(row, 2)))},
                   {"b", std::stod(std::string(rows.cell(row, 3)))}}
@@ -597,7 +599,7 @@ TEST_P(Jobs, TablesHoldAnyLabel) {
     for (const char* column : {"label", "given_label"}) {
       const std::optional<size_t> found = table.find_column(column);
       if (!found) continue;
-      EXPECT_TRUE(table.cell(0, *found) == odd("spam") || table.cell(0, *found) == "news") << entry.path();
+      EXPECT_TRUE(labels.contains(std::string(table.cell(0, *found)))) << entry.path();
     }
   }
 }

@@ -126,7 +126,7 @@ class LinearFit {
       const OfModels end = dots(found, step);
       count(open);
       for (size_t m = 0; m < models_; ++m) {
-        open[m] = open[m] && !(end[m] <= -kMostRise * slope[m]);
+        open[m] = open[m] && i <= kHalvings && !(end[m] <= -kMostRise * slope[m]);  // NaN ends, too
         if (open[m]) length[m] = i < kHalvings ? length[m] / 2 : 0;
       }
       if (is_any(open)) continue;
