@@ -4,7 +4,8 @@ Features are n-grams joined with vectors of all-MiniLM-L6-v2. 300 trusted rows a
 kept, and labels are made wrong here. All rivals read the same features: cleanlab ranks and filters the out-of-fold probabilities that
 the command leaves in out_of_fold.tsv (5 folds, logistic regression on the rows as given), and what it leaves is trained on, with the
 trusted rows, by the same logistic regression. "Confident learning": what `find_label_issues` calls wrong comes first, each part by
-self-confidence. Nothing was chosen on these rows but for SST-2 and TREC, whose texts chose the defaults of `clean`.
+self-confidence. The accuracy of "trusted model" is the better one, on the test rows, of a
+model of the trusted rows alone and of one without the rows that it finds improbable. Nothing was chosen on these rows but for SST-2 and TREC, whose texts chose the defaults of `clean`.
 """
 import math
 import random

@@ -43,9 +43,13 @@ class LinearFit {
         made_(models_) {}
 
   torch::Tensor execute() {
-    const OfModels first = largest(gradient(*at(torch::zeros_like(z_))));
-    auto point = at(z_);
+    auto point = at(torch::zeros_like(z_));
     torch::Tensor g = gradient(*point);
+    const OfModels first = largest(g);
+    if (z_.any().item<bool>()) {
+      point = at(z_);
+      g = gradient(*point);
+    }
     std::vector<bool> fitting(models_, true);
     while (!options_.go_on || options_.go_on(most_made())) {
       const OfModels left = largest(g);

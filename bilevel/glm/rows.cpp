@@ -205,6 +205,11 @@ void sparse_add_transposed(const T* values, const int64_t* indices, const int64_
   });
 }
 
+/// How many of them fit into `kGatheredBytes`, at least 1.
+int64_t gathered_rows(const torch::Tensor& dense) {
+  return std::max<int64_t>(1, kGatheredBytes / (dense.stride(0) * dense.element_size()));
+}
+
 template <typename T>
 torch::Tensor view_of(const T* data, int64_t rows, int64_t columns) {
   return torch::from_blob(const_cast<T*>(data), {rows, columns}, torch::CppTypeToScalarType<T>::value);
@@ -283,8 +288,7 @@ void DesignRows::split() {
 
 int64_t DesignRows::block(int64_t k) const {
   if (sparse() && !run_.defined()) return std::numeric_limits<int64_t>::max();
-  if (sparse()) return std::max<int64_t>(1, kGatheredBytes / (run_.size(1) * run_.element_size()));
-  if (k > 1) return std::max<int64_t>(1, kGatheredBytes / (stride_ * values_.element_size()));
+  if (sparse() || k > 1) return gathered_rows(dense());
   return std::max<int64_t>(4, kBlockBytes / (stride_ * values_.element_size()) / 4 * 4);
 }
 
@@ -366,7 +370,7 @@ torch::Tensor DesignRows::weighted_squares(const torch::Tensor& numbers, const t
   }
   const torch::Tensor values = dense();
   torch::Tensor in_dense = sums.narrow(0, sparse() ? first_ : 0, values.size(1));
-  const int64_t together = std::max<int64_t>(1, kGatheredBytes / (values.size(1) * values.element_size()));
+  const int64_t together = gathered_rows(values);
   for (int64_t begin = 0; begin < numbers.numel(); begin += together) {
     const int64_t count = std::min(together, numbers.numel() - begin);
     in_dense.addmm_(values.index_select(0, numbers.narrow(0, begin, count)).square().t(),

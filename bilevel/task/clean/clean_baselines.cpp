@@ -75,15 +75,14 @@ Phase CleanBaselines::phase(const CleanSetup& setup, const std::string& name) {
 }
 
 std::vector<Part> CleanBaselines::dropping_parts(const CleanSetup& setup, double drop,
-                                                 const std::vector<Json>& first) {
+                                                 const UnseenRows& known) {
   const auto part = [&](const char* name, const char* shown, const torch::Tensor& score) {
     return baseline_part(setup, name, shown, {{"drop", drop}, {"score", tensor_json(score)}});
   };
-  const UnseenRows seen_by = unseen(setup, first);
-  const torch::Tensor self = of_given(setup, seen_by.by_others);
+  const torch::Tensor self = of_given(setup, known.by_others);
   std::vector<Part> parts{part(kDropNames[0], "rows by self-confidence", self)};
   if (setup.trusted().empty()) return parts;
-  const torch::Tensor by_trusted = of_given(setup, seen_by.by_trusted);
+  const torch::Tensor by_trusted = of_given(setup, known.by_trusted);
   parts.push_back(part(kDropNames[1], "rows by the trusted model", by_trusted));
   parts.push_back(part(kDropNames[2], "rows by the product", self * by_trusted));
   return parts;

@@ -35,9 +35,8 @@ class CleanBaselines {
 
   /// The parts that fit rows as they are given, and score them.
   static std::vector<Part> first_parts(const CleanSetup& setup);
-  /// Those that drop the share `drop` of the training rows by the scores in the answers of the first.
-  static std::vector<Part> dropping_parts(const CleanSetup& setup, double drop,
-                                          const std::vector<nlohmann::ordered_json>& first);
+  /// Those that drop the share `drop` of the training rows by how models that have not seen a row score it.
+  static std::vector<Part> dropping_parts(const CleanSetup& setup, double drop, const UnseenRows& known);
   /// The names of those.
   static std::vector<const char*> dropping_names(const CleanSetup& setup);
   /// What a part of the name is, as a phase.

@@ -150,7 +150,8 @@ class Cleaning {
       // With injected noise the usual methods are told its share, which nobody knows in earnest.
       const double drop =
           setup_.flips() ? setup_.flips()->flipped.mean().item<double>() : result_.noise.share;
-      for (Part& part : CleanBaselines::dropping_parts(setup_, drop, baselines_))
+      result_.unseen = CleanBaselines::unseen(setup_, baselines_);
+      for (Part& part : CleanBaselines::dropping_parts(setup_, drop, result_.unseen))
         parts.push_back(std::move(part));
     }
     std::vector<Json> answers;
@@ -162,7 +163,6 @@ class Cleaning {
     answers.erase(answers.begin());
     if (setup_.options().baselines) {
       result_.baselines = CleanBaselines::summary(setup_, baselines_, answers);
-      result_.unseen = CleanBaselines::unseen(setup_, baselines_);
       compare_with_baselines();
     }
   }

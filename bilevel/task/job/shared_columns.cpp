@@ -1,8 +1,19 @@
 #include "bilevel/task/job/shared_columns.h"
 
-#include <numeric>
-
 namespace bilevel {
+
+Inputs narrowed(const Inputs& inputs, const torch::Tensor& columns, int64_t width) {
+  const std::vector<torch::Tensor> matrix = inputs.matrix();
+  const torch::Tensor& indices = matrix[0];
+  torch::Tensor number = torch::full({width}, -1, indices.options());
+  number.index_copy_(0, columns.to(indices.device()), torch::arange(columns.numel(), indices.options()));
+  const torch::Tensor numbered = number.index_select(0, indices), kept = numbered >= 0;
+  const torch::Tensor before = torch::cat({torch::zeros({1}, torch::kInt64), kept.cumsum(0).to(torch::kCPU)});
+  return Inputs::sparse({.indices = numbered.masked_select(kept),
+                         .values = matrix[1].masked_select(kept),
+                         .offsets = before.index_select(0, matrix[2].to(torch::kCPU)),
+                         .width = columns.numel()});
+}
 
 SharedColumns::SharedColumns(const FittedInputs& inputs, const std::vector<int64_t>& rows) {
   const int64_t width = inputs.shape.width;
@@ -11,22 +22,10 @@ SharedColumns::SharedColumns(const FittedInputs& inputs, const std::vector<int64
     columns_ = torch::nonzero(occurs >= least).squeeze(1);
     if (columns_.size(0) > 0) break;
   }
-  new_number_ = torch::full({width}, -1, torch::kInt64);
-  new_number_.index_copy_(0, columns_, torch::arange(columns_.size(0), torch::kInt64));
 }
 
 FittedInputs SharedColumns::apply(const FittedInputs& inputs) const {
-  std::vector<int64_t> rows(static_cast<size_t>(inputs.inputs.rows()));
-  std::iota(rows.begin(), rows.end(), 0);
-  const std::vector<torch::Tensor> all = inputs.inputs.gather(rows);
-  const torch::Tensor number = new_number_.index_select(0, all[0]);
-  const torch::Tensor keep = number >= 0;
-  const torch::Tensor kept = torch::cat({torch::zeros({1}, torch::kInt64), keep.to(torch::kInt64).cumsum(0)});
-  SparseRows narrow{.indices = number.masked_select(keep),
-                    .values = all[1].masked_select(keep),
-                    .offsets = kept.index_select(0, all[2]),
-                    .width = count()};
-  FittedInputs result{Inputs::sparse(std::move(narrow)), inputs.shape};
+  FittedInputs result{narrowed(inputs.inputs, columns_, inputs.shape.width), inputs.shape};
   result.shape.width = count();
   return result;
 }

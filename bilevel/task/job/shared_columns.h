@@ -10,6 +10,9 @@
 
 namespace bilevel {
 
+/// All rows of sparse inputs with these columns only (int64, ascending), numbered anew. @param width of the inputs
+Inputs narrowed(const Inputs& inputs, const torch::Tensor& columns, int64_t width);
+
 /// Hashed n-grams have 2^18 columns, of which a data set uses a part, and half of those in one row only. A column
 /// that one row alone has can tell nothing about any other row: without them a classifier is several times
 /// smaller, and so is everything that a solver keeps for it.
@@ -33,8 +36,7 @@ class SharedColumns {
   int64_t count() const { return columns_.size(0); }
 
  private:
-  torch::Tensor columns_;     // int64, ascending
-  torch::Tensor new_number_;  // int64 [width], -1 for a column that is left out
+  torch::Tensor columns_;  // int64, ascending
 };
 
 }  // namespace bilevel

@@ -1,27 +1,13 @@
 #include "bilevel/task/tune/tune_evidence.h"
 
-#include <algorithm>
-
 #include "bilevel/task/job/classifier.h"
 #include "bilevel/task/job/feature_squares.h"
 
 namespace bilevel {
 namespace {
 
-constexpr size_t kGatheredRows = 65536;       // at a time
 constexpr double kLeastEvidence = 1 / 400.0;  // see feature_evidence
 constexpr double kNoSpread = 1e-6;            // of logarithms: they are the same
-
-/// Calls visit(rows, tensors) with the inputs of at most `kGatheredRows` rows at a time.
-template <typename Visit>
-void each_gathered(const Inputs& inputs, const std::vector<int64_t>& rows, const Visit& visit) {
-  for (size_t first = 0; first < rows.size(); first += kGatheredRows) {
-    const size_t last = std::min(rows.size(), first + kGatheredRows);
-    const std::vector<int64_t> some(rows.begin() + static_cast<int64_t>(first),
-                                    rows.begin() + static_cast<int64_t>(last));
-    visit(some, inputs.gather(some));
-  }
-}
 
 /// Of each feature and class, float64 [width, classes] on the CPU.
 struct ClassSums {

@@ -7,13 +7,11 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/streams.h"
-#include "bilevel/hypergrad/implicit.h"
-#include "bilevel/hypergrad/minimize.h"
-#include "bilevel/linear/cg/cg.h"
 #include "bilevel/solver/adambo/adambo.h"
 #include "bilevel/solver/run.h"
 #include "bilevel/task/tune/tune_search.h"
 #include "tests/own_derivatives.h"
+#include "tests/solved_slope.h"
 #include "tests/unbiased.h"
 
 namespace bilevel {
@@ -82,28 +80,7 @@ TEST_F(TuneModelTest, EveryKindsHypergradientIsTheSlopeOfTheSolvedProblem) {
     Oracles oracles(model.problem(1000), 1);
     const Tensor x = oracles.x().flat().clone();
     const Sample upper = oracles.upper().draw("test"), lower = oracles.lower().draw("test");
-    const auto phi = [&](const Tensor& at) {
-      oracles.x().assign(at);
-      const Minimum minimum = solve_lower(oracles, lower);
-      oracles.y().assign(minimum.y);
-      return oracles.upper().point(upper).value().item<double>();
-    };
-    phi(x);
-    auto [f, g] = oracles.points(upper, lower);
-    EXPECT_LT(g.grad_y().abs().max().item<double>(), 1e-9);
-    const Hypergradient found = implicit_hypergradient(oracles, f, g, [&](const Tensor& b) {
-      return conjugate_gradients(point_hessian(g), b, {.max_iterations = 100, .tolerance = 1e-12});
-    });
-    ASSERT_FALSE(found.linear.failed) << found.linear.message;
-    ASSERT_EQ(found.value.numel(), x.numel());
-    constexpr double h = 1e-4;
-    for (int64_t j = 0; j < x.numel(); ++j) {
-      Tensor step = torch::zeros_like(x);
-      step[j] = h;
-      const double slope = (phi(x + step) - phi(x - step)) / (2 * h);
-      EXPECT_NEAR(found.value[j].item<double>(), slope, 1e-7) << j;  // third derivatives times h^2
-    }
-    EXPECT_GT(found.value.abs().min().item<double>(), 1e-6) << "every hyperparameter matters";
+    expect_slope_of_solved(oracles, x, upper, lower, 100);
   }
 }
 

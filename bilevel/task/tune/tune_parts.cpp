@@ -7,6 +7,7 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/task/job/feature_squares.h"
+#include "bilevel/task/job/shared_columns.h"
 #include "bilevel/task/tune/tune_evidence.h"
 #include "bilevel/task/tune/tune_model.h"
 
@@ -15,24 +16,6 @@ namespace bilevel {
 int64_t TuneModel::models() const { return parts_ ? static_cast<int64_t>(parts_->size()) : 1; }
 
 size_t TuneModel::judged() const { return data_->folds.empty() ? parts_->size() : parts_->size() - 1; }
-
-namespace {
-
-/// The same rows with these columns alone (ascending), numbered anew.
-Inputs narrowed(const Inputs& inputs, const torch::Tensor& columns, int64_t width) {
-  const std::vector<torch::Tensor> matrix = inputs.matrix();
-  const torch::Tensor& indices = matrix[0];
-  torch::Tensor number = torch::full({width}, -1, indices.options());
-  number.index_copy_(0, columns.to(indices.device()), torch::arange(columns.numel(), indices.options()));
-  const torch::Tensor numbered = number.index_select(0, indices), kept = numbered >= 0;
-  const torch::Tensor before = torch::cat({torch::zeros({1}, torch::kInt64), kept.cumsum(0).to(torch::kCPU)});
-  return Inputs::sparse({.indices = numbered.masked_select(kept),
-                         .values = matrix[1].masked_select(kept),
-                         .offsets = before.index_select(0, matrix[2].to(torch::kCPU)),
-                         .width = columns.numel()});
-}
-
-}  // namespace
 
 void TuneModel::make_parts(const InputShape& whole) {
   // What no training row has gets no weight: hashed n-grams leave most of their buckets empty.

@@ -84,6 +84,12 @@ class StrengthSearch {
   std::vector<Tried> tried_;  // from weak to strong
 };
 
+/// Akaike's: each number that was fitted to the held-out rows makes their summed loss lower by about one half, and that of new rows
+/// higher by as much. Not of strengths for each feature, of which the prior leaves few free.
+double optimism(const TuneSetup& setup, const TuneModel& model) {
+  return setup.options().tune == "l2-per-feature" ? 0 : static_cast<double>(model.x().numel() - 1);
+}
+
 }  // namespace
 
 nlohmann::ordered_json SettledStrengths::to_json() const {
@@ -97,16 +103,6 @@ nlohmann::ordered_json SettledStrengths::to_json() const {
 double settling_passes(bool common) {
   return (common ? 1 : 2) * (kFirst + 4 * kNext) + (common ? 0 : kFirst) + kFinish;
 }
-
-namespace {
-
-/// Akaike's: each number that was fitted to the held-out rows makes their summed loss lower by about one half, and that of new rows
-/// higher by as much. Not of strengths for each feature, of which the prior leaves few free.
-double optimism(const TuneSetup& setup, const TuneModel& model) {
-  return setup.options().tune == "l2-per-feature" ? 0 : static_cast<double>(model.x().numel() - 1);
-}
-
-}  // namespace
 
 std::optional<SettledStrengths> settle(const TuneSetup& setup, TuneModel& model, double& passes) {
   std::optional<SettledStrengths> settled;
