@@ -317,10 +317,11 @@ TEST_F(TuneCliTest, EveryKindAndEncoderRuns) {
   const std::string train = folder_.write("a.csv", csv_of(rows_));
   const Arguments few{"--steps", "5", "--baseline-passes", "0.2"};
   const Json classes = tuned(columns(train) + few + Arguments{"--tune", "l2-per-class"}, "per-class");
-  Json strengths = classes.at("learned").at("smallest");
-  EXPECT_EQ(strengths.size(), 2);
-  strengths.update(classes.at("learned").at("largest"));
-  for (const char* name : {"low", "middle", "high"}) EXPECT_GT(strengths.at(name).get<double>(), 0);
+  const std::string learned = read_bytes(path("per-class/hyperparameters.tsv"));
+  for (const std::string name : {"common", "low", "middle", "high"})
+    EXPECT_CONTAINS(learned, "strength\t" + name + "\t");
+  // Equal strengths are not said to be the least and the most.
+  EXPECT_EQ(classes.at("learned").contains("smallest"), classes.at("settled").at("kept") == "learned");
   const Json weights = tuned(columns(train) + few + Arguments{"--tune", "class-weights"}, "weights");
   for (const char* name : {"low", "middle", "high"})
     EXPECT_GT(weights.at("learned").at("class_weights").at(name).get<double>(), 0);
@@ -408,9 +409,9 @@ TEST_F(TuneCliTest, OtherSolversRunAndTheProgramSaysWhereTheoryEnds) {
   const Outcome convex = bilevel_program(command(columns(train), path("convex")));
   EXPECT_EQ(convex.err.find("outside of its theory"), std::string::npos);
   EXPECT_CONTAINS(convex.out, "valid loss");
-  EXPECT_CONTAINS(convex.out, "least regularized: ");
+  EXPECT_CONTAINS(convex.out, "common strength ");
   const std::string page = read_bytes(path("convex/report.html"));
-  const auto numbers = decimals_of(convex.out.substr(0, convex.out.find("least regularized")));
+  const auto numbers = decimals_of(convex.out.substr(0, convex.out.find("log strength")));
   EXPECT_GE(numbers.size(), 4U);  // of the learned line at least, and the common strength
   for (const std::string& number : numbers) EXPECT_CONTAINS(page, number) << "rounded alike";
   EXPECT_CONTAINS(convex.out, "report: " + path("convex") + "/report.html");

@@ -30,19 +30,19 @@ using OfModels = std::vector<double>;
 /// Newton's method in z = y / scale, for models side by side of which none knows of another: each has its own lengths and its own end.
 class LinearFit {
  public:
-  LinearFit(const LinearLoss& loss, const Batch& batch, const torch::Tensor& x, const torch::Tensor& start,
-            const LinearFitOptions& options)
-      : loss_(loss),
+  LinearFit(Derivatives& derivatives, const Batch& batch, const torch::Tensor& x, const torch::Tensor& start,
+            const torch::Tensor& scale, int64_t models, int64_t columns, const LinearFitOptions& options)
+      : derivatives_(derivatives),
         batch_(batch),
         x_(x),
         options_(options),
-        derivatives_(derivatives_of(loss)()),
-        models_(static_cast<size_t>(loss.models)),
-        scale_(scale_of(loss, batch, x)),
+        models_(static_cast<size_t>(models)),
+        columns_(columns),
+        scale_(scale),
         z_(start.detach() / scale_),
         made_(models_) {}
 
-  torch::Tensor execute() {
+  FittedModels execute() {
     auto point = at(torch::zeros_like(z_));
     torch::Tensor g = gradient(*point);
     const OfModels first = largest(g);
@@ -63,12 +63,12 @@ class LinearFit {
       const torch::Tensor step = direction(*point, g, forcing, fitting);
       move(step, fitting, point, g);
     }
-    return scale_ * z_;
+    return {scale_ * z_, most_made()};
   }
 
  private:
   std::unique_ptr<PointDerivatives> at(const torch::Tensor& z) {
-    return derivatives_->at(batch_, x_, scale_ * z);
+    return derivatives_.at(batch_, x_, scale_ * z);
   }
   torch::Tensor gradient(PointDerivatives& point) const {
     const torch::Tensor found = torch::zeros_like(z_);
@@ -146,11 +146,11 @@ class LinearFit {
   /// f(number, model) for each number.
   template <typename F>
   void each(const F& f) const {
-    const int64_t rows = loss_.size() / loss_.columns();
+    const int64_t rows = z_.numel() / (static_cast<int64_t>(models_) * columns_);
     int64_t j = 0;
     for (int64_t row = 0; row < rows; ++row)
       for (size_t m = 0; m < models_; ++m)
-        for (int64_t c = 0; c < loss_.outputs; ++c) f(j++, m);
+        for (int64_t c = 0; c < columns_; ++c) f(j++, m);
   }
   OfModels dots(const torch::Tensor& a, const torch::Tensor& b) const {
     OfModels sums(models_);
@@ -186,12 +186,12 @@ class LinearFit {
     });
   }
 
-  const LinearLoss& loss_;
+  Derivatives& derivatives_;
   const Batch& batch_;
   const torch::Tensor& x_;
   const LinearFitOptions& options_;
-  const std::unique_ptr<Derivatives> derivatives_;
   const size_t models_;
+  const int64_t columns_;
   const torch::Tensor scale_;
   torch::Tensor z_;
   std::vector<int64_t> made_;  // evaluations of each model
@@ -199,9 +199,18 @@ class LinearFit {
 
 }  // namespace
 
+FittedModels fit_models(Derivatives& loss, const Batch& batch, const torch::Tensor& x,
+                        const torch::Tensor& start, const torch::Tensor& scale, int64_t models,
+                        int64_t columns, const LinearFitOptions& options) {
+  return LinearFit(loss, batch, x, start, scale, models, columns, options).execute();
+}
+
 torch::Tensor fit_linear(const LinearLoss& loss, const Batch& batch, const torch::Tensor& x,
                          const torch::Tensor& start, const LinearFitOptions& options) {
-  return LinearFit(loss, batch, x, start, options).execute();
+  const std::unique_ptr<Derivatives> derivatives = derivatives_of(loss)();
+  return fit_models(*derivatives, batch, x, start, scale_of(loss, batch, x), loss.models, loss.outputs,
+                    options)
+      .y;
 }
 
 }  // namespace bilevel

@@ -19,6 +19,19 @@ struct LinearFitOptions {
   std::function<bool(int64_t evaluations)> go_on = nullptr;
 };
 
+/// What a fit of models side by side came to.
+struct FittedModels {
+  torch::Tensor y;          ///< flat
+  int64_t evaluations = 0;  ///< of the model that took most
+};
+
+/// Newton's method as in `fit_linear`, for any loss that is convex in y and a sum over models of which each reads its own numbers of y;
+/// these lie in y as in LinearLoss. @param columns numbers of a model that lie together: its outputs @param scale [dim y]: y over it is
+/// what the loss curves alike in
+FittedModels fit_models(Derivatives& loss, const Batch& batch, const torch::Tensor& x,
+                        const torch::Tensor& start, const torch::Tensor& scale, int64_t models,
+                        int64_t columns, const LinearFitOptions& options = {});
+
 /// argmin over y of a linear loss with weights >= 0 on the rows of `batch` at x, from `start`: flat, in the rows' dtype. Newton's method with
 /// conjugate gradients, which end where they are near enough for the gradient that is left (R. S. Dembo, S. C. Eisenstat, T. Steihaug,
 /// SIAM J. Numer. Anal. 1982), in units of `LinearLoss::curvature_bounds`, and with halved steps where a whole one goes too far.

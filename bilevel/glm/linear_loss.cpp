@@ -52,7 +52,8 @@ class Buffers {
 template <typename T>
 class LinearDerivatives : public Derivatives {
  public:
-  explicit LinearDerivatives(const LinearLoss& of) : loss(checked(of)) {
+  explicit LinearDerivatives(const LinearLoss& of)
+      : loss(checked(of)), pairs(loss.loss == RowLoss::softmax && loss.outputs == 2) {
     if (loss.unit_of.defined()) {
       unit_of = loss.unit_of.const_data_ptr<int64_t>();
       next_units = loss.unit_of.dim() == 2 ? loss.rows.count() : 0;
@@ -101,6 +102,8 @@ class LinearDerivatives : public Derivatives {
   T factor(size_t j) const { return factor_of != nullptr ? factor_of[j] : T{1}; }
 
   const LinearLoss loss;
+  /// A softmax of two outputs is the logistic loss of their difference: rows are multiplied with half of the columns.
+  const bool pairs;
   const int64_t *unit_of = nullptr, *strength_of = nullptr;        // null: none
   const T *targets, *row_weights = nullptr, *factor_of = nullptr;  // null: ones
   const T* centre = nullptr;                                       // null: x has no prior
@@ -143,13 +146,14 @@ class LinearPoint : public PointDerivatives {
   LinearPoint(LinearDerivatives<T>& level, const Batch& batch, const torch::Tensor& x, const torch::Tensor& y)
       : level_(level),
         rows_of_(level.loss.rows),
-        loss_(level.loss.loss),
+        pairs_(level.pairs),
+        loss_(pairs_ ? RowLoss::logistic : level.loss.loss),
         batch_(batch),
         numbers_(batch.rows().data()),
         count_(batch.size()),
         models_(level.loss.models),
-        k_(level.loss.outputs),
-        all_(level.loss.columns()),
+        k_(pairs_ ? 1 : level.loss.outputs),
+        all_(models_ * k_),
         columns_(level.loss.rows.width() * all_),
         at_x_(x.contiguous()),
         at_y_(y.contiguous()),
@@ -169,12 +173,14 @@ class LinearPoint : public PointDerivatives {
     for (int64_t i = 0; i < count_; ++i) check_row(i, x.numel());
     by_models(0, count_, [&](int64_t i, int64_t m, int64_t at) {
       target_[at] = level.targets[numbers_[i]];
+      if (pairs_) target_[at] = 2 * target_[at] - 1;
       share_[at] = weight != nullptr ? static_cast<T>(weight[i]) * share : share;
       if (level.row_weights != nullptr) share_[at] *= level.row_weights[m * level.next_weights + numbers_[i]];
       factor_[at] = share_[at];
       if (const int64_t u = unit(i, m); u >= 0) factor_[at] *= weight_of(x_[u]);
     });
-    column_y_ = column(y_, column_y_);
+    row_y_ = of_rows(y_, differences_);
+    column_y_ = column(row_y_, padded_y_);
   }
   ~LinearPoint() override { buffers_->give(std::move(memory_)); }
 
@@ -202,7 +208,8 @@ class LinearPoint : public PointDerivatives {
     T* in_y = y.out != nullptr ? y.out->data_ptr<T>() : nullptr;
     const bool units = in_x != nullptr && level_.unit_of != nullptr;
     if (units || in_y != nullptr) {
-      T* sum = begin_sum(in_y);
+      T* row_sum = begin_row_sum(in_y);
+      T* sum = begin_sum(row_sum);
       by_blocks([&](int64_t begin, int64_t end) {
         residuals(begin, end);
         if (units) {
@@ -214,10 +221,10 @@ class LinearPoint : public PointDerivatives {
         }
         if (in_y == nullptr) return;
         scale_into(begin, end, scale_y, r_);
-        add_transposed(begin, end, sum, in_y);
+        add_transposed(begin, end, sum, row_sum);
       });
       has_outputs_ = has_residuals_ = true;
-      if (in_y != nullptr) end_sum(sum, scale_y, y_, in_y);
+      if (in_y != nullptr) end_sum(sum, row_sum, scale_y, y_, in_y);
     }
     if (in_x != nullptr) add_strength_products(y_, scale_x / 2, in_x);
     for (int64_t u = 0; in_x != nullptr && level_.centre != nullptr && u < at_x_.numel(); ++u)
@@ -234,10 +241,12 @@ class LinearPoint : public PointDerivatives {
     T* in_y = hvp.out != nullptr ? hvp.out->data_ptr<T>() : nullptr;
     const bool units = in_x != nullptr && level_.unit_of != nullptr;
     if (units || in_y != nullptr) {
-      const T* column_v = column(along, column_v_);
-      T* sum = begin_sum(in_y);
+      const T* row_v = of_rows(along, row_v_);
+      const T* column_v = column(row_v, column_v_);
+      T* row_sum = begin_row_sum(in_y);
+      T* sum = begin_sum(row_sum);
       by_blocks([&](int64_t begin, int64_t end) {
-        outputs_along(begin, end, along, column_v);  // A v
+        outputs_along(begin, end, row_v, column_v);  // A v
         if (units) {
           by_models(begin, end, [&](int64_t i, int64_t m, int64_t at) {
             const int64_t u = unit(i, m);
@@ -249,10 +258,10 @@ class LinearPoint : public PointDerivatives {
         if (in_y == nullptr) return;
         row_curvatures(loss_, h_ + begin * all_, (end - begin) * models_, k_, along_ + begin * all_);
         scale_into(begin, end, scale_y, along_);
-        add_transposed(begin, end, sum, in_y);
+        add_transposed(begin, end, sum, row_sum);
       });
       has_outputs_ = has_residuals_ = true;
-      if (in_y != nullptr) end_sum(sum, scale_y, along, in_y);
+      if (in_y != nullptr) end_sum(sum, row_sum, scale_y, along, in_y);
     }
     if (in_x != nullptr) add_strength_products(along, scale_x, in_x);
   }
@@ -264,18 +273,33 @@ class LinearPoint : public PointDerivatives {
     const auto rounded = [](int64_t n) { return (n + lanes - 1) / lanes * lanes; };
     const int64_t per_row = rounded(count_ * models_), per_output = rounded(count_ * all_);
     const int64_t column = rows_of_.pads(all_) ? rows_of_.padded(all_) : 0;
-    const auto needed = static_cast<size_t>(3 * per_row + 5 * per_output + 3 * column + lanes);
+    const int64_t half = pairs_ ? rounded(row_size()) : 0;
+    const auto needed = static_cast<size_t>(3 * per_row + 5 * per_output + 3 * column + 3 * half + lanes);
     if (memory_.size() < needed) memory_.resize(needed);
     T* at = memory_.data();
     while (reinterpret_cast<uintptr_t>(at) % 64 != 0) ++at;
     for (T** part : {&target_, &share_, &factor_}) at = (*part = at) + per_row;
     for (T** part : {&u_, &r_, &h_, &along_, &scaled_}) at = (*part = at) + per_output;
-    for (T** part : {&column_y_, &column_v_, &sum_}) at = (*part = at) + column;
+    for (T** part : {&padded_y_, &column_v_, &sum_}) at = (*part = at) + column;
+    for (T** part : {&differences_, &row_v_, &row_sum_}) at = (*part = at) + half;
+  }
+
+  /// Of what has the place of y what rows are multiplied with: itself, or the differences of its pairs.
+  const T* of_rows(const T* v, T* differences) const {
+    if (!pairs_) return v;
+    for (int64_t j = 0; j < row_size(); ++j) differences[j] = v[2 * j + 1] - v[2 * j];
+    return differences;
+  }
+  /// Where what the rows make of a derivative in y is summed.
+  T* begin_row_sum(T* out) {
+    if (!pairs_ || out == nullptr) return out;
+    std::fill(row_sum_, row_sum_ + row_size(), T{0});
+    return row_sum_;
   }
 
   /// The part of v that multiplies rows, as `DesignRows` wants it.
-  T* column(const T* v, T* padded) const {
-    if (!rows_of_.pads(all_)) return const_cast<T*>(v);
+  const T* column(const T* v, T* padded) const {
+    if (!rows_of_.pads(all_)) return v;
     std::copy(v, v + columns_, padded);
     std::fill(padded + columns_, padded + rows_of_.padded(all_), T{0});
     return padded;
@@ -286,9 +310,14 @@ class LinearPoint : public PointDerivatives {
     std::fill(sum_, sum_ + rows_of_.padded(all_), T{0});
     return sum_;
   }
-  void end_sum(const T* sum, T scale, const T* v, T* out) const {
-    if (sum != out) finish(sum, strengths_, scale, v, out, columns_);
-    const int64_t rest = sum != out ? columns_ : 0;  // what stands in `out` without its penalty
+  void end_sum(const T* sum, T* row_sum, T scale, const T* v, T* out) const {
+    const bool apart = sum != row_sum, finished = apart && !pairs_;
+    if (apart) finish(sum, finished ? strengths_ : nullptr, scale, v, row_sum, columns_);
+    for (int64_t j = 0; pairs_ && j < row_size(); ++j) {
+      out[2 * j] -= row_sum[j];
+      out[2 * j + 1] += row_sum[j];
+    }
+    const int64_t rest = finished ? columns_ : 0;  // what stands in `out` without its penalty
     for (int64_t j = rest; strengths_ != nullptr && j < size(); ++j) out[j] += scale * strengths_[j] * v[j];
   }
 
@@ -297,15 +326,17 @@ class LinearPoint : public PointDerivatives {
     if (row < 0 || row >= rows_of_.count())
       throw InputError(fmt::format("row {}: a linear loss has {} rows", row, rows_of_.count()));
     const T target = level_.targets[row];
-    if (loss_ == RowLoss::softmax && !(target >= 0 && target < static_cast<T>(k_)))
-      throw InputError(fmt::format("row {}: class {:g} of {}", row, target, k_));
+    const int64_t classes = level_.loss.outputs;
+    if (level_.loss.loss == RowLoss::softmax && !(target >= 0 && target < static_cast<T>(classes)))
+      throw InputError(fmt::format("row {}: class {:g} of {}", row, target, classes));
     for (int64_t m = 0; m < models_; ++m) {
       if (const int64_t u = unit(i, m); u < -1 || u >= size_of_x)
         throw InputError(
             fmt::format("row {}: its weight is number {} of x, which has {}", row, u, size_of_x));
     }
   }
-  int64_t size() const { return columns_ + (level_.loss.bias ? all_ : 0); }
+  int64_t size() const { return level_.loss.size(); }
+  int64_t row_size() const { return columns_ + (level_.loss.bias ? all_ : 0); }
   /// Which number of x weighs row i for model m, -1: none.
   int64_t unit(int64_t i, int64_t m) const {
     return level_.unit_of == nullptr ? -1 : level_.unit_of[m * level_.next_units + numbers_[i]];
@@ -344,7 +375,7 @@ class LinearPoint : public PointDerivatives {
   void outputs(int64_t begin, int64_t end) {
     if (has_outputs_) return;
     rows_of_.multiply(rows(begin, end), column_y_, all_, u_ + begin * all_);
-    add_bias(begin, end, y_, u_);
+    add_bias(begin, end, row_y_, u_);
   }
   void residuals(int64_t begin, int64_t end) {
     outputs(begin, end);
@@ -366,7 +397,7 @@ class LinearPoint : public PointDerivatives {
       rows_of_.multiply(rows(begin, end), column_v, all_, out);
     } else {
       rows_of_.multiply(rows(begin, end), column_y_, column_v, all_, u_ + begin * all_, out);
-      add_bias(begin, end, y_, u_);
+      add_bias(begin, end, row_y_, u_);
     }
     add_bias(begin, end, v, along_);
     residuals_of_outputs(begin, end);
@@ -398,11 +429,13 @@ class LinearPoint : public PointDerivatives {
 
   const LinearDerivatives<T>& level_;
   const DesignRows& rows_of_;
-  const RowLoss loss_;
+  const bool pairs_;
+  const RowLoss loss_;  // of what rows are multiplied with
   const Batch batch_;
   const int64_t* numbers_;
-  const int64_t count_, models_, k_, all_;  // rows; models; outputs of one; of all
-  const int64_t columns_;                   // numbers of W
+  const int64_t count_, models_, k_,
+      all_;                // rows; models; outputs of one; of all (differences where there are pairs)
+  const int64_t columns_;  // numbers of W that rows are multiplied with
   const torch::Tensor at_x_, at_y_;
   const T *x_, *y_;
   const std::shared_ptr<const typename LinearDerivatives<T>::Strengths> kept_;
@@ -412,7 +445,9 @@ class LinearPoint : public PointDerivatives {
   T *target_, *share_, *factor_;  // [rows, models]: t; what a row counts in the mean but for x; with it
   T *u_, *r_, *h_, *along_,
       *scaled_;  // [rows, models, k]: outputs; residuals; curvatures; A v; what is multiplied next
-  T *column_y_, *column_v_, *sum_;  // padded columns
+  const T *row_y_, *column_y_;          // `of_rows` and `column` of y
+  T *differences_, *row_v_, *row_sum_;  // of pairs
+  T *padded_y_, *column_v_, *sum_;      // padded columns
   bool has_outputs_ = false, has_residuals_ = false;
 };
 

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "bilevel/core/error.h"
@@ -82,8 +84,49 @@ struct Variance {
   double degrees = 0;  ///< 2 value^2 / (variance of `value`), from the fourth moments
 };
 
-Variance delong_variance(const ScoredRows& rows, const std::vector<double>& values) {
-  if (rows.positives() < 2 || rows.negatives() < 2) return {kNaN, kNaN};
+/// How many rows of each class there are, or units that have one.
+struct ClassCounts {
+  ClassCounts(const ScoredRows& rows, const std::vector<int64_t>& unit_of)
+      : positives(rows.positives()), negatives(rows.negatives()) {
+    if (unit_of.empty()) return;
+    std::set<int64_t> units[2];
+    for (int64_t row = 0; row < rows.size(); ++row)
+      units[rows.positive(row)].insert(unit_of.at(static_cast<size_t>(row)));
+    positives = static_cast<int64_t>(units[1].size());
+    negatives = static_cast<int64_t>(units[0].size());
+  }
+  int64_t rarer() const { return std::min(positives, negatives); }
+
+  int64_t positives, negatives;
+};
+
+/// The same between units; see auc_estimate.
+Variance variance_between(const ScoredRows& rows, const std::vector<double>& values,
+                          const std::vector<int64_t>& unit_of) {
+  double mean[2] = {0, 0};
+  const double count[2] = {static_cast<double>(rows.negatives()), static_cast<double>(rows.positives())};
+  for (int64_t row = 0; row < rows.size(); ++row)
+    mean[rows.positive(row)] += values[static_cast<size_t>(row)] / count[rows.positive(row)];
+  std::map<int64_t, double> of_units;
+  for (int64_t row = 0; row < rows.size(); ++row) {
+    const bool c = rows.positive(row);
+    of_units[unit_of[static_cast<size_t>(row)]] += (values[static_cast<size_t>(row)] - mean[c]) / count[c];
+  }
+  double squares = 0, fourth = 0;
+  for (const auto& [unit, sum] : of_units) {
+    squares += sum * sum;
+    fourth += std::pow(sum, 4);
+  }
+  const auto units = static_cast<double>(of_units.size());
+  const double value = units / (units - 1) * squares;
+  return {value, 2 * value * value / std::max(0.0, fourth - squares * squares / units)};
+}
+
+Variance delong_variance(const ScoredRows& rows, const std::vector<double>& values,
+                         const std::vector<int64_t>& unit_of) {
+  const ClassCounts counts(rows, unit_of);
+  if (counts.positives < 2 || counts.negatives < 2) return {kNaN, kNaN};
+  if (!unit_of.empty()) return variance_between(rows, values, unit_of);
   Variance result;
   double variance_of_it = 0;
   for (const bool positive : {true, false}) {
@@ -110,9 +153,9 @@ double normal_probability(double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)
 /// The variance that an AUC of normal_probability(z) has, in a model of the scores (see auc_estimate).
 class ModelVariance {
  public:
-  explicit ModelVariance(const ScoredRows& rows)
-      : fewer_(static_cast<double>(std::min(rows.positives(), rows.negatives()))),
-        more_(static_cast<double>(std::max(rows.positives(), rows.negatives()))) {}
+  explicit ModelVariance(const ClassCounts& rows)
+      : fewer_(static_cast<double>(rows.rarer())),
+        more_(static_cast<double>(std::max(rows.positives, rows.negatives))) {}
 
   double operator()(double z) const {
     const double a = normal_probability(std::abs(z)), b = normal_probability(-std::abs(z));
@@ -157,13 +200,17 @@ double boundary(double outside_z, double inside_z, const Predicate& outside) {
 }
 
 /// See auc_difference. Empty: there is an interval.
-std::string why_no_interval(const ScoredRows& first, const ScoredRows& second, double error) {
-  if (std::isnan(error)) return "a class has fewer than two test rows";
+std::string why_no_interval(const ScoredRows& first, const ScoredRows& second,
+                            const std::vector<int64_t>& unit_of, double error) {
+  if (std::isnan(error))
+    return unit_of.empty() ? "a class has fewer than two test rows"
+                           : "the test rows of a class are all of one group, or the same";
   if (error == 0) return "both rank every row alike";
   constexpr double kEnough = 10;  // of the worse model: its error is then that of the difference
-  const auto misranked = [](const ScoredRows& rows) {
+  const auto rarer = static_cast<double>(ClassCounts(first, unit_of).rarer());
+  const auto misranked = [&](const ScoredRows& rows) {
     const double a = auc(rows);
-    return static_cast<double>(std::min(rows.positives(), rows.negatives())) * std::min(a, 1 - a);
+    return rarer * std::min(a, 1 - a);
   };
   const auto [fewer, more] = std::minmax({misranked(first), misranked(second)});
   return fewer < 1 && more < kEnough ? "too few rows of the rarer class are misranked to tell how sure it is"
@@ -233,17 +280,17 @@ double average_precision(const ScoredRows& rows) {
   return sum / static_cast<double>(rows.positives());
 }
 
-AucEstimate auc_estimate(const ScoredRows& rows) {
+AucEstimate auc_estimate(const ScoredRows& rows, const std::vector<int64_t>& unit_of) {
   const double value = auc(rows);
-  const double variance = delong_variance(rows, placements(rows)).value;
+  const double variance = delong_variance(rows, placements(rows), unit_of).value;
   if (rows.ties().size() == 1) return {value, std::sqrt(variance), value, value};
   constexpr double kEnd = 8;  // normal_probability(-8) = 6e-16
-  const ModelVariance model(rows);
+  const ClassCounts counts(rows, unit_of);
+  const ModelVariance model(counts);
   const double z = boundary(-kEnd, kEnd, [&](double at) { return normal_probability(at) < value; });
   double ratio = 1;
   if (!std::isnan(variance) && value > 0 && value < 1) {
-    const double k =
-        static_cast<double>(std::min(rows.positives(), rows.negatives())) * std::min(value, 1 - value);
+    const double k = static_cast<double>(counts.rarer()) * std::min(value, 1 - value);
     ratio = (k * variance / model(z) + 1) / (k + 1);
   }
   const auto outside = [&](double at) {
@@ -253,7 +300,8 @@ AucEstimate auc_estimate(const ScoredRows& rows) {
           value == 1 ? 1 : normal_probability(boundary(kEnd, z, outside))};
 }
 
-AucDifference auc_difference(const ScoredRows& first, const ScoredRows& second) {
+AucDifference auc_difference(const ScoredRows& first, const ScoredRows& second,
+                             const std::vector<int64_t>& unit_of) {
   require_both_classes(first, "A comparison of AUCs");
   if (first.size() != second.size())
     throw InputError("Two score lists of different lengths cannot be compared.");
@@ -265,9 +313,10 @@ AucDifference auc_difference(const ScoredRows& first, const ScoredRows& second) 
   std::vector<double> values = placements(first);
   const std::vector<double> other = placements(second);
   for (size_t row = 0; row < values.size(); ++row) values[row] -= other[row];
-  const Variance variance = delong_variance(first, values);
+  const Variance variance = delong_variance(first, values, unit_of);
   const double error = std::sqrt(variance.value);
-  AucDifference result{auc(first) - auc(second), error, kNaN, kNaN, why_no_interval(first, second, error)};
+  AucDifference result{auc(first) - auc(second), error, kNaN, kNaN,
+                       why_no_interval(first, second, unit_of, error)};
   if (result.has_interval()) {
     const double degrees = std::clamp(variance.degrees, 1.0, static_cast<double>(first.size() - 2));
     const double half = student_t_quantile(0.975, degrees) * error;

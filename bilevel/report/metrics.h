@@ -84,9 +84,14 @@ struct AucEstimate {
 /// Coverage by simulation: docs/results.md#intervals.
 ///
 /// An AUC of exactly 1 (or 0) has k = 0: the interval is one-sided in effect, from V alone. All scores equal: the AUC
-/// is 0.5 whatever the sample, and so are both limits. Rows must be independent. Throws InputError when a class
-/// has no row.
-AucEstimate auc_estimate(const ScoredRows& rows);
+/// is 0.5 whatever the sample, and so are both limits.
+///
+/// @param unit_of of each row, where rows of a unit (a group, rows that are the same) are not independent; empty: each is by itself. The
+/// variance is then that between units, G/(G-1) sum_u (sum over the rows of u of (placement - mean of its class) / rows of its class)^2
+/// with G units (N. A. Obuchowski, Biometrics 53, 1997, as the linearization of one sum), and what is counted in rows above is counted in
+/// units that have a row of the class: without other knowledge a unit tells as much as a row.
+/// Throws InputError when a class has no row.
+AucEstimate auc_estimate(const ScoredRows& rows, const std::vector<int64_t>& unit_of = {});
 
 /// The difference of two AUCs on the same rows.
 struct AucDifference {
@@ -105,9 +110,10 @@ struct AucDifference {
 /// the variance, by the fourth moments). There is no interval where a class has fewer than two rows,
 /// where both rank every row alike (as two perfect models do), and where the better model misranks less than one row
 /// of the rarer class, rows x min(auc, 1 - auc) < 1, and the other fewer than ten: the rows that decide are then too few for any
-/// standard error.
+/// standard error. `unit_of`: see `auc_estimate`.
 /// Throws InputError when the labels differ or a class has no row.
-AucDifference auc_difference(const ScoredRows& first, const ScoredRows& second);
+AucDifference auc_difference(const ScoredRows& first, const ScoredRows& second,
+                             const std::vector<int64_t>& unit_of = {});
 
 /// A point of the ROC curve: the rates when every row with `score >= threshold` is called positive.
 struct RocPoint {

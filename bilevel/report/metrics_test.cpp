@@ -285,6 +285,65 @@ TEST(Metrics, ThePairedIntervalCoversTheDifference) {
   EXPECT_NEAR(covered / static_cast<double>(shown), 0.95, 0.021);
 }
 
+// A unit of eight equal rows tells as much as one of them.
+TEST(Metrics, CopiesOfRowsMakeNoIntervalNarrower) {
+  std::mt19937_64 random(19);
+  const PairedScores drawn(random, 20, 1.8, 1.4, 0.5);
+  constexpr size_t kCopies = 8;
+  std::vector<double> first, second;
+  std::vector<int64_t> labels, unit_of, alone;
+  for (size_t i = 0; i < drawn.labels.size(); ++i) {
+    alone.push_back(static_cast<int64_t>(i));
+    for (size_t c = 0; c < kCopies; ++c) {
+      first.push_back(drawn.first[i]);
+      second.push_back(drawn.second[i]);
+      labels.push_back(drawn.labels[i]);
+      unit_of.push_back(static_cast<int64_t>(i));
+    }
+  }
+  const AucEstimate one = auc_estimate({drawn.first, drawn.labels}, alone),
+                    copied = auc_estimate({first, labels}, unit_of);
+  EXPECT_NEAR(copied.auc, one.auc, 1e-12);
+  EXPECT_NEAR(copied.standard_error, one.standard_error, 1e-12);
+  EXPECT_NEAR(copied.low, one.low, 1e-9);
+  EXPECT_NEAR(copied.high, one.high, 1e-9);
+  const AucDifference d = auc_difference({drawn.first, drawn.labels}, {drawn.second, drawn.labels}, alone),
+                      of_copies = auc_difference({first, labels}, {second, labels}, unit_of);
+  EXPECT_NEAR(of_copies.low, d.low, 1e-9);
+  EXPECT_NEAR(of_copies.high, d.high, 1e-9);
+  // Units of one row: DeLong's, but that n - 1 stands for all rows and not for those of a class (20 and 220).
+  EXPECT_NEAR(one.standard_error, auc_estimate({drawn.first, drawn.labels}).standard_error,
+              0.03 * one.standard_error);
+  EXPECT_LT(auc_estimate({first, labels}).standard_error, 0.4 * one.standard_error);
+}
+
+// Groups of four rows share half of what makes a score; truth and coverage as above.
+TEST(Metrics, TheIntervalOfGroupsCoversTheTruth) {
+  constexpr int kDraws = 1000;
+  constexpr int64_t kGroups = 120, kTogether = 4;
+  const double shift = 1.8124, truth = 0.5 * std::erfc(-shift / 2);  // AUC 0.9
+  std::mt19937_64 random(20);
+  std::normal_distribution<double> normal;
+  int covered = 0, covered_by_rows = 0;
+  for (int draw = 0; draw < kDraws; ++draw) {
+    std::vector<double> scores;
+    std::vector<int64_t> labels, unit_of;
+    for (int64_t g = 0; g < kGroups; ++g) {
+      const double common = normal(random);
+      for (int64_t i = 0; i < kTogether; ++i) {
+        labels.push_back(g % 4 == 0 ? 1 : 0);
+        scores.push_back(std::sqrt(0.5) * (common + normal(random)) + (g % 4 == 0 ? shift : 0));
+        unit_of.push_back(g);
+      }
+    }
+    const auto holds = [&](const AucEstimate& e) { return e.low <= truth && truth <= e.high ? 1 : 0; };
+    covered += holds(auc_estimate({scores, labels}, unit_of));
+    covered_by_rows += holds(auc_estimate({scores, labels}));
+  }
+  EXPECT_NEAR(covered / double{kDraws}, 0.95, 0.0276);  // 4 standard errors
+  EXPECT_LT(covered_by_rows / double{kDraws}, 0.9);
+}
+
 TEST(Metrics, PairedDifferenceByHand) {
   // NumPy: standard error and degrees of freedom, from second and fourth moments of the placements' differences.
   const std::vector<int64_t> labels{1, 1, 0, 1, 0, 0, 1, 0, 0, 0};

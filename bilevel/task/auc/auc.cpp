@@ -34,10 +34,11 @@ Json metrics_json(const ScoredRows& rows, double loss) {
 void measure_baselines(const AucSetup& setup, const AucOutcome& outcome, AucFigures& figures, Json& summary) {
   const AucParts& parts = setup.parts();
   const double own_valid = summary.at("metrics").at("valid").at("auc");
+  const std::vector<int64_t> units = setup.unit_numbers(parts.test);
   for (const AucBaseline& baseline : outcome.baselines) {
     const ScoredRows rows(baseline.scores, setup.labels_of(parts.test));
-    const AucEstimate estimate = auc_estimate(rows);
-    const AucDifference difference = auc_difference(figures.test, rows);
+    const AucEstimate estimate = auc_estimate(rows, units);
+    const AucDifference difference = auc_difference(figures.test, rows, units);
     Json& entry = summary["baselines"][baseline.key];
     const double valid = auc(ScoredRows(baseline.valid, setup.labels_of(parts.valid)));
     entry = {{"name", baseline.name},
@@ -75,7 +76,7 @@ AucFigures measure(AucSetup& setup, const AucOutcome& outcome, Json& summary) {
       {"train", metrics_json(ScoredRows(train_scores, train_labels), model.loss(train_scores, train_labels))},
       {"valid", metrics_json(valid, outcome.valid_loss)},
       {"test", metrics_json(test, model.loss(test_scores, test_labels))}};
-  const AucEstimate estimate = auc_estimate(test);
+  const AucEstimate estimate = auc_estimate(test, setup.unit_numbers(parts.test));
   summary["test_auc_interval"] = {estimate.low, estimate.high};
   if (const std::string unfit = warning_of_scores(test); !unfit.empty()) summary["warnings"].push_back(unfit);
   AucFigures figures{.test = test, .kept = test, .estimate = estimate};

@@ -29,6 +29,16 @@ InjectedFlips inject_noise(std::vector<int64_t>& labels, int64_t rows, int64_t c
   return flips;
 }
 
+void CleanSetup::note_what_is_idle() {
+  if (*o_.learn || (o_.set.empty() && !o_.steps)) return;
+  note(fmt::format("{} of the bilevel run, which is not made {}: the result does not depend on {}",
+                   o_.set.empty() ? "--steps is"
+                   : o_.steps     ? "--set and --steps are"
+                                  : "--set is",
+                   o_.trusted.empty() ? "without --trusted FILE" : "unless --learn asks for it",
+                   o_.set.empty() || !o_.steps ? "it" : "them"));
+}
+
 CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
     : JobSetup(context), o_(std::move(options)) {
   o_.check();
@@ -38,6 +48,7 @@ CleanSetup::CleanSetup(CleanOptions options, const JobContext& context)
        /*whole_groups=*/o_.weight_per != WeightPer::group);
   defaults_ = clean_defaults(o_.encoder, o_.features_from == FeaturesFrom::encoder);
   if (!o_.learn) o_.learn = !o_.trusted.empty() && encoder_registry().at(o_.encoder).linear;
+  note_what_is_idle();
   take_sentence_l2();
   if (!o_.baseline_l2) o_.baseline_l2 = o_.l2.value_or(defaults_.baseline_l2);
   network_ = resolve(o_, defaults_);

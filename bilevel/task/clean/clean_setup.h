@@ -90,6 +90,7 @@ class CleanSetup : public JobSetup {
 
  private:
   /// The strength of sentence vectors, where there are any.
+  void note_what_is_idle();
   void take_sentence_l2();
   void check_classes() const;
   void check_groups() const;

@@ -98,8 +98,18 @@ std::vector<std::vector<int64_t>> JobSetup::cut(const JobOptions& options, const
     }
     return parts;
   }
-  if (units_.unit_of.empty() || !options.group.empty())
-    return stratified_split(rows, classes, shares, generator, names, units_.unit_of);
+  const auto split = [&](const std::vector<int64_t>& unit_of) {
+    try {
+      return stratified_split(rows, classes, shares, generator, names, unit_of);
+    } catch (const InputError& few) {
+      throw InputError(
+          fmt::format("{}: {}; more rows of it help, or files of their own for parts (--valid, "
+                      "--test){}",
+                      options.train, few.what(),
+                      names.size() > 2 ? ", or --min-rows N, which leaves rare classes out" : ""));
+    }
+  };
+  if (units_.unit_of.empty() || !options.group.empty()) return split(units_.unit_of);
   std::string why;
   try {
     auto parts = stratified_split(rows, classes, shares, generator, names, units_.unit_of);
@@ -115,7 +125,7 @@ std::vector<std::vector<int64_t>> JobSetup::cut(const JobOptions& options, const
   } catch (const InputError& few) {
     why = few.what();
   }
-  auto parts = stratified_split(rows, classes, shares, generator, names);
+  auto parts = split({});
   note(fmt::format(
       "{}: equal rows stand on both sides of the cuts, so that the figures of new rows are too good", why));
   return parts;

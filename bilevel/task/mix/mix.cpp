@@ -95,11 +95,15 @@ void describe(MixSetup& setup, const MixModel& model, const MixModel& whole, con
                         {"test", nullptr}};
   summary["measured_on"] = tests ? "test" : "target";
   summary["calibration"] = calibration_of(setup, judged, classes);
-  MixMeasured measured{.own = judged, .classes = classes, .rows = "target"};
+  MixMeasured measured{
+      .own = judged, .classes = classes, .rows = "target", .units = setup.unit_numbers(model.judged())};
   if (tests) {
     const torch::Tensor predicted = whole.probabilities(setup.test());
     measure(setup, predicted, summary);
-    measured = {.own = predicted, .classes = classes_at(setup.data().classes, setup.test()), .rows = "test"};
+    measured = {.own = predicted,
+                .classes = classes_at(setup.data().classes, setup.test()),
+                .rows = "test",
+                .units = setup.unit_numbers(setup.test())};
   }
   baselines = measure_mixtures(setup, answers, measured);
   summary["baselines"] = baselines.summary;

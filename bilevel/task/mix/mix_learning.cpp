@@ -234,7 +234,8 @@ std::vector<SourceWeight> source_weights(const MixSetup& setup, const MixModel& 
       one.high = std::min(1.0, one.weight + margin);
     }
     if (i < answers.without.size())
-      one.without = paired_difference(tensor_from(answers.without[i].at("losses")), own);
+      one.without = paired_difference(tensor_from(answers.without[i].at("losses")), own,
+                                      setup.unit_numbers(learned.judged()));
     found.push_back(one);
   }
   return found;

@@ -117,9 +117,9 @@ MixBaselines measure_mixtures(const MixSetup& setup, const MixAnswers& answers, 
       entry["test"] = scores_json(result.predictions[key], test);
     }
     if (!measured.own.defined()) return;
-    const PairedDifference d =
-        paired_difference(class_hits(measured.own, measured.classes).to(torch::kFloat64),
-                          class_hits(predicted_by(answer, measured), measured.classes).to(torch::kFloat64));
+    const PairedDifference d = paired_difference(
+        class_hits(measured.own, measured.classes).to(torch::kFloat64),
+        class_hits(predicted_by(answer, measured), measured.classes).to(torch::kFloat64), measured.units);
     entry.update(difference_json(d));
     result.rivals.push_back({key, name, d});
   };

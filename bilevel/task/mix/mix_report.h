@@ -26,7 +26,8 @@ struct MixBaselines {
 /// seen it. Classes and probabilities of what was learned; undefined where there are none.
 struct MixMeasured {
   torch::Tensor own, classes;
-  std::string rows;  ///< "test" or "target"
+  std::string rows;              ///< "test" or "target"
+  std::vector<int64_t> units{};  ///< of the rows, see `JobSetup::unit_numbers`
 };
 
 /// Compares with equal weights, weights by size, the target alone and the single source of least loss on the target rows.

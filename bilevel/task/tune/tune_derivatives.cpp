@@ -2,88 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/flat.h"
+#include "bilevel/task/tune/tuned_level.h"
 
 namespace bilevel {
 namespace {
-
-/// What follows from x alone, for weight (j, c) at j k + c.
-template <typename T>
-struct AtX {
-  std::vector<T> x;
-  std::vector<T> scale;     // s = 1 / sqrt(h + lambda)
-  std::vector<T> penalty;   // p = lambda / (h + lambda)
-  std::vector<char> moves;  // of a strength: whether x moves it
-  torch::Tensor class_weights;
-};
-
-template <typename T>
-struct TunedDerivatives : Derivatives {
-  explicit TunedDerivatives(const TunedLoss& of)
-      : loss(of),
-        k(of.rows.outputs),
-        width(of.rows.rows.width()),
-        deviations(of.strengths == StrengthOf::all       ? 0
-                   : of.strengths == StrengthOf::feature ? width
-                                                         : k) {
-    LinearLoss weighted = loss.rows;
-    if (loss.class_shares.defined()) {
-      weighted.unit_of = weighted.targets;
-      weighted.weight = RowWeight::plain;
-    }
-    rows = derivatives_of(weighted)();
-  }
-  std::unique_ptr<PointDerivatives> at(const Batch& batch, const torch::Tensor& x,
-                                       const torch::Tensor& y) override;
-  int64_t least_size_of_x() const {
-    return 1 + deviations + (loss.smoothed ? 1 : 0) + (loss.class_shares.defined() ? k : 0);
-  }
-  /// The strength of weight (j, c).
-  int64_t group(int64_t j, int64_t c) const {
-    return loss.strengths == StrengthOf::feature ? j : loss.strengths == StrengthOf::output ? c : 0;
-  }
-  std::shared_ptr<const AtX<T>> at_x(const torch::Tensor& x);
-
-  const TunedLoss loss;
-  const int64_t k, width, deviations;
-  std::unique_ptr<Derivatives> rows;
-
- private:
-  std::shared_ptr<const AtX<T>> last_;
-};
-
-template <typename T>
-std::shared_ptr<const AtX<T>> TunedDerivatives<T>::at_x(const torch::Tensor& x) {
-  const T* value = x.const_data_ptr<T>();
-  if (last_ && std::equal(value, value + x.numel(), last_->x.begin(), last_->x.end())) return last_;
-  auto made = std::make_shared<AtX<T>>();
-  made->x.assign(value, value + x.numel());
-  std::vector<double> strength;
-  for (int64_t u = 0; u < std::max<int64_t>(deviations, 1); ++u) {
-    const double log_strength = static_cast<double>(value[0] + (deviations > 0 ? value[1 + u] : T{0}));
-    made->moves.push_back(log_strength >= loss.least && log_strength <= loss.most ? 1 : 0);
-    strength.push_back(std::exp(std::clamp(log_strength, loss.least, loss.most)));
-  }
-  const torch::Tensor squares = loss.squares.to(torch::kFloat64).contiguous();
-  const auto* h = squares.const_data_ptr<double>();
-  for (int64_t j = 0; j < width; ++j) {
-    for (int64_t c = 0; c < k; ++c) {
-      const double lambda = strength[static_cast<size_t>(group(j, c))], whole = h[j] + lambda;
-      made->scale.push_back(static_cast<T>(1 / std::sqrt(whole)));
-      made->penalty.push_back(static_cast<T>(lambda / whole));
-    }
-  }
-  if (loss.class_shares.defined()) {
-    const torch::Tensor w = x.slice(0, 1).exp();
-    made->class_weights = w / w.dot(loss.class_shares);
-  }
-  return last_ = made;
-}
 
 template <typename T>
 class TunedPoint : public PointDerivatives {
@@ -91,8 +18,8 @@ class TunedPoint : public PointDerivatives {
   TunedPoint(TunedDerivatives<T>& level, const Batch& batch, const torch::Tensor& x, const torch::Tensor& y)
       : level_(level),
         l_(level.loss),
-        k_(level.k),
-        columns_(level.width * level.k),
+        columns_(level.width * level.models * level.k),
+        biases_(level.models * level.k),
         at_(level.at_x(x)),
         at_y_(y.contiguous()),
         y_(at_y_.const_data_ptr<T>()),
@@ -154,10 +81,10 @@ class TunedPoint : public PointDerivatives {
     return a.dot(b).template item<double>();
   }
   torch::Tensor unit_weights() const {
-    return l_.class_shares.defined() ? at_->class_weights : torch::Tensor(at_y_.narrow(0, 0, 0));
+    return l_.class_shares.defined() ? at_->class_weights.flatten() : torch::Tensor(at_y_.narrow(0, 0, 0));
   }
   torch::Tensor units() const {
-    return l_.class_shares.defined() ? zeros_of(at_->class_weights) : torch::Tensor();
+    return l_.class_shares.defined() ? zeros_of(at_->class_weights.flatten()) : torch::Tensor();
   }
 
   /// What multiplies rows and stands beside them, of what has the place of y.
@@ -166,7 +93,7 @@ class TunedPoint : public PointDerivatives {
     const T* from = flat.const_data_ptr<T>();
     T* to = result.data_ptr<T>();
     for (int64_t i = 0; i < columns_; ++i) to[i] = at_->scale[at(i)] * from[i];
-    for (int64_t c = columns_; c < columns_ + k_; ++c) to[c] = static_cast<T>(l_.bias_scale) * from[c];
+    for (int64_t c = columns_; c < columns_ + biases_; ++c) to[c] = static_cast<T>(l_.bias_scale) * from[c];
     return result;
   }
   /// The gradient of the mean loss in W and the biases, made once; `in_units_` with it.
@@ -187,28 +114,34 @@ class TunedPoint : public PointDerivatives {
       const T penalty = l_.penalized ? at_->penalty[at(i)] * v[i] : 0;
       out[i] += scale * (at_->scale[at(i)] * d[i] + penalty);
     }
-    for (int64_t c = columns_; c < columns_ + k_; ++c) out[c] += scale * static_cast<T>(l_.bias_scale) * d[c];
+    for (int64_t c = columns_; c < columns_ + biases_; ++c)
+      out[c] += scale * static_cast<T>(l_.bias_scale) * d[c];
   }
   /// A derivative in the logarithm of every weight's strength, summed over those that have it in common.
   template <typename F>
   void add_in_strengths(const Into& into, const F& derivative) const {
     std::vector<double> sums(at_->moves.size(), 0);
-    for (int64_t j = 0, i = 0; j < level_.width; ++j)
-      for (int64_t c = 0; c < k_; ++c, ++i)
-        sums[at(level_.group(j, c))] += static_cast<double>(derivative(i));
+    level_.each_weight([&](int64_t i, int64_t j, int64_t m, int64_t c) {
+      sums[at(level_.group(j, m, c))] += static_cast<double>(derivative(i));
+    });
     double all = 0;
     for (size_t u = 0; u < sums.size(); ++u) {
-      if (at_->moves[u] == 0) continue;
+      if (at_->moves[u] == 0) sums[u] = 0;
       all += sums[u];
-      if (level_.deviations > 0) add(into, 1 + static_cast<int64_t>(u), sums[u]);
     }
     add(into, 0, all);
+    if (level_.deviations() == 0) return;
+    torch::Tensor of_deviations = torch::from_blob(sums.data(), {level_.groups()}, torch::kFloat64);
+    if (level_.evidence.defined()) of_deviations = level_.evidence.mv(of_deviations);
+    const auto* in = of_deviations.const_data_ptr<double>();
+    for (int64_t q = 0; q < of_deviations.numel(); ++q) add(into, 1 + q, in[q]);
   }
-  /// Of derivatives d in the weights w_c = exp(a_c) / sum_k p_k exp(a_k), those in a.
+  /// Of derivatives d in the weights w_mc = exp(a_c) / sum_k p_mk exp(a_k), those in a.
   void add_in_class_weights(const Into& into, const torch::Tensor& d) const {
-    const torch::Tensor weighted = at_->class_weights * d;
-    const torch::Tensor in_a = weighted - l_.class_shares * at_->class_weights * weighted.sum();
-    for (int64_t c = 0; c < k_; ++c) add(into, 1 + c, in_a[c].template item<double>());
+    const torch::Tensor weighted = at_->class_weights * d.view_as(at_->class_weights);
+    const torch::Tensor in_a =
+        (weighted - l_.class_shares * at_->class_weights * weighted.sum(1, /*keepdim=*/true)).sum(0);
+    for (int64_t c = 0; c < level_.k; ++c) add(into, 1 + c, in_a[c].template item<double>());
   }
   template <typename F>
   void each_prior(const F& f) const {
@@ -220,29 +153,24 @@ class TunedPoint : public PointDerivatives {
   /// A smoothed loss is the plain one plus eps (u_t - mean of u), which is linear in W and the biases: the gradient of that mean.
   torch::Tensor gradient_in_eps(const Batch& batch) const {
     const Rows& rows = batch.rows();
-    const torch::Tensor weights = batch.weights().defined() ? batch.weights().to(torch::kFloat64).contiguous()
-                                                            : torch::ones({batch.size()}, torch::kFloat64);
-    const torch::Tensor classes = l_.rows.targets.to(torch::kInt64).contiguous();
-    std::vector<T> factors;
+    torch::Tensor counted = l_.rows.weights(batch, {});
+    if (batch.weights().defined()) counted = counted * batch.weights().unsqueeze(1);
+    counted = (counted / static_cast<double>(batch.size())).expand({batch.size(), level_.models});
+    const torch::Tensor member =
+        torch::one_hot(l_.rows.targets.index_select(0, batch.numbers()).to(torch::kInt64), level_.k);
+    const torch::Tensor apart = (member - 1.0 / static_cast<double>(level_.k)).to(w_.scalar_type());
+    const torch::Tensor factors =
+        (counted.unsqueeze(2) * apart.unsqueeze(1)).to(w_.scalar_type()).flatten(1).contiguous();
     const torch::Tensor result = zeros_of(w_);
-    T* out = result.data_ptr<T>();
-    for (int64_t i = 0; i < batch.size(); ++i) {
-      const double share = weights.const_data_ptr<double>()[i] / static_cast<double>(batch.size());
-      const int64_t target = classes.const_data_ptr<int64_t>()[rows[at(i)]];
-      for (int64_t c = 0; c < k_; ++c) {
-        factors.push_back(
-            static_cast<T>(share * ((c == target ? 1.0 : 0.0) - 1.0 / static_cast<double>(k_))));
-        out[columns_ + c] += factors.back();
-      }
-    }
-    l_.rows.rows.add_transposed(RowSpan{rows.data(), batch.size(), rows.data() + rows.size()}, factors.data(),
-                                k_, out);
+    result.narrow(0, columns_, biases_).add_(factors.sum(0));
+    l_.rows.rows.add_transposed(RowSpan{rows.data(), batch.size(), rows.data() + rows.size()},
+                                factors.const_data_ptr<T>(), biases_, result.data_ptr<T>());
     return result;
   }
 
   const TunedDerivatives<T>& level_;
   const TunedLoss& l_;
-  const int64_t k_, columns_;  // classes; numbers of W
+  const int64_t columns_, biases_;  // numbers of W and b
   const std::shared_ptr<const AtX<T>> at_;
   const torch::Tensor at_y_;
   const T* y_;
@@ -253,17 +181,17 @@ class TunedPoint : public PointDerivatives {
   torch::Tensor in_w_, in_units_;  // once asked for
 };
 
+}  // namespace
+
 template <typename T>
 std::unique_ptr<PointDerivatives> TunedDerivatives<T>::at(const Batch& batch, const torch::Tensor& x,
                                                           const torch::Tensor& y) {
-  if (x.numel() < least_size_of_x() || y.numel() != (width + 1) * k) {
+  if (x.numel() < least_size_of_x() || y.numel() != loss.rows.size()) {
     throw InputError(fmt::format("x and y have {} and {} numbers, but this loss takes at least {} and {}",
-                                 x.numel(), y.numel(), least_size_of_x(), (width + 1) * k));
+                                 x.numel(), y.numel(), least_size_of_x(), loss.rows.size()));
   }
   return std::make_unique<TunedPoint<T>>(*this, batch, x.contiguous(), y);
 }
-
-}  // namespace
 
 std::function<std::unique_ptr<Derivatives>()> derivatives_of(const TunedLoss& loss) {
   if (loss.rows.outputs < 2 || !loss.rows.bias)

@@ -8,21 +8,24 @@
 
 namespace bilevel {
 
-/// Which weights have a strength in common.
-enum class StrengthOf { all, feature, output };
+/// Which weights have a strength in common. Of `evidence` those of a feature in one of the models.
+enum class StrengthOf { all, feature, output, evidence };
 
-/// A level of a convex TuneModel, in whose terms it is written: the mean loss of the rows at W = y / sqrt(h + lambda) and the
-/// biases `bias_scale` y, plus what is asked for below. x is m, then deviations, or the logit of eps, or logits of class weights.
+/// A level of a convex TuneModel, in whose terms it is written: the loss of the rows, of models side by side, at W = y / sqrt(h + lambda)
+/// and the biases `bias_scale` y, plus what is asked for below. x is m, then deviations or slopes, or the logit of eps, or logits of class
+/// weights.
 struct TunedLoss {
-  LinearLoss rows;        ///< softmax with biases, without weights and strengths of its own
-  torch::Tensor squares;  ///< h, [width]
+  LinearLoss rows;        ///< softmax with biases, without units and strengths of its own
+  torch::Tensor squares;  ///< h, [width, models]
   double bias_scale = 1;
-  StrengthOf strengths = StrengthOf::all;  ///< but for `all`, x goes on with one deviation each
-  double least = 0, most = 0;              ///< of a strength's logarithm, > or < which it no longer moves
-  bool penalized = false;                  ///< plus 1/2 sum lambda / (h + lambda) y^2
-  torch::Tensor class_shares =
-      {};                 ///< [outputs]: the rows count by learned weights of classes; undefined: all alike
-  bool smoothed = false;  ///< against targets smoothed by eps
+  /// `feature` and `output`: x goes on with one deviation each; `evidence`: with the slopes a, and the deviations are a' evidence.
+  StrengthOf strengths = StrengthOf::all;
+  torch::Tensor evidence = {};  ///< [slopes, width, models]
+  double least = 0, most = 0;   ///< of a strength's logarithm, > or < which it no longer moves
+  bool penalized = false;       ///< plus 1/2 sum lambda / (h + lambda) y^2
+  /// [models, outputs]: the rows count by learned weights of classes, of mean 1 over a model's rows; undefined: all alike
+  torch::Tensor class_shares = {};
+  bool smoothed = false;      ///< against targets smoothed by eps
   torch::Tensor centre = {};  ///< plus prior/2 sum (x - centre)^2 over x behind m; undefined: nothing
   double prior = 0;
 };

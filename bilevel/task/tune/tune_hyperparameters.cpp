@@ -14,7 +14,7 @@ constexpr double kNoSmoothing = -14;  // logit of an eps below 1e-6
 
 }  // namespace
 
-/// Which group of strengths every weight belongs to.
+/// Which group of strengths every weight of a network belongs to.
 void TuneModel::group_weights(const InputShape& shape) {
   const bool by_feature = options_.kind == TuneKind::l2_per_feature,
              by_class = options_.kind == TuneKind::l2_per_class;
@@ -23,7 +23,7 @@ void TuneModel::group_weights(const InputShape& shape) {
   bool found = false;
   for (size_t i = 0; i < lower_.size(); ++i) {
     const torch::Tensor& weight = lower_[i];
-    const WeightKind kind = network_->kind_of(weight);  // direct for every matrix of a linear encoder
+    const WeightKind kind = network_->kind_of(weight);
     if (kind == WeightKind::other || (kind == WeightKind::vectors && !by_feature)) continue;
     const bool direct = kind == WeightKind::direct;
     Penalty penalty{.weight = weight, .first = 0, .count = shared, .dim = 0};
@@ -75,26 +75,35 @@ torch::Tensor TuneModel::random(double low, double high, at::Generator& generato
       torch::cat({std::log(low) + place * std::log(high / low), centre_ + options_.spread * rest}));
 }
 
+/// [groups]; of l2-by-evidence [width, models].
 torch::Tensor TuneModel::log_strengths() const {
-  const torch::Tensor common = x_.narrow(0, 0, 1);
-  const bool grouped = options_.kind == TuneKind::l2_per_feature || options_.kind == TuneKind::l2_per_class;
+  torch::Tensor found = x_.narrow(0, 0, 1);
+  if (evidence_.defined())
+    found = found + torch::tensordot(x_.slice(0, 1), evidence_, {0}, {0});
+  else if (options_.kind == TuneKind::l2_per_feature || options_.kind == TuneKind::l2_per_class)
+    found = found + x_.slice(0, 1);
   const auto [low, high] = strength_range();
-  return (grouped ? common + x_.slice(0, 1) : common).clamp(std::log(low), std::log(high));
+  return found.clamp(std::log(low), std::log(high));
+}
+
+/// lambda of a linear model, in a shape that broadcasts to [width, models, classes].
+torch::Tensor TuneModel::weight_strengths() const {
+  const torch::Tensor strengths = log_strengths().exp();
+  if (evidence_.defined()) return strengths.unsqueeze(2);
+  return options_.kind == TuneKind::l2_per_feature ? strengths.view({-1, 1, 1}) : strengths;
 }
 
 torch::Tensor TuneModel::strengths() const {
   const torch::NoGradGuard no_grad;
-  if (parts_) {
-    const bool by_feature =
-        options_.kind == TuneKind::l2_by_evidence || options_.kind == TuneKind::l2_per_feature;
-    return by_feature ? widened(last().strengths(), x_[0].exp().item()) : last().strengths();
-  }
-  return log_strengths().to(torch::kCPU, torch::kFloat64).exp();
+  const torch::Tensor all = log_strengths().to(torch::kCPU, torch::kFloat64).exp();
+  const torch::Tensor found = evidence_.defined() ? all.select(1, models_ - 1) : all;
+  const bool by_feature = evidence_.defined() || options_.kind == TuneKind::l2_per_feature;
+  return by_feature ? widened(found, x_[0].exp().item()) : found;
 }
 
 torch::Tensor TuneModel::used_features() const {
-  if (parts_) return widened(last().used_features(), false);
-  return convex_ ? (squares_ > 0).squeeze(1).to(torch::kCPU) : torch::ones({groups_}, torch::kBool);
+  if (!convex_) return torch::ones({groups_}, torch::kBool);
+  return widened((squares_.select(1, models_ - 1) > 0).to(torch::kCPU), false);
 }
 
 double TuneModel::smoothing() const {
@@ -105,9 +114,8 @@ double TuneModel::smoothing() const {
 torch::Tensor TuneModel::class_weights() const {
   const torch::NoGradGuard no_grad;
   if (options_.kind != TuneKind::class_weights) return torch::ones({classes_}, torch::kFloat64);
-  if (parts_) return last().class_weights();
   const torch::Tensor w = x_.slice(0, 1).to(torch::kCPU, torch::kFloat64).exp();
-  return w / w.dot(shares_.to(torch::kCPU, torch::kFloat64));
+  return w / w.dot(shares_[models_ - 1].to(torch::kCPU, torch::kFloat64));
 }
 
 }  // namespace bilevel

@@ -8,7 +8,6 @@
 
 #include "bilevel/core/error.h"
 #include "bilevel/model/sparse.h"
-#include "bilevel/task/job/feature_squares.h"
 #include "bilevel/task/job/passes.h"
 #include "bilevel/task/job/seeded_network.h"
 #include "bilevel/task/tune/tune_derivatives.h"
@@ -18,10 +17,10 @@ namespace bilevel {
 namespace {
 
 constexpr double kSmoothingCentre = -4;  // eps = 0.018
-constexpr double kBiasScale = 2;         // 1 / sqrt(1/4), as of a feature that is 1 everywhere
 
+/// Losses [rows, models] from log-probabilities [rows, models, classes].
 torch::Tensor picked(const torch::Tensor& log_p, const torch::Tensor& classes) {
-  return -log_p.gather(1, classes.unsqueeze(1)).squeeze(1);
+  return -log_p.gather(2, classes.view({-1, 1, 1}).expand({-1, log_p.size(1), 1})).squeeze(2);
 }
 
 }  // namespace
@@ -37,38 +36,29 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, T
   width_ = shape.width;
   convex_ = encoder_registry().at(options.network.encoder).linear;
   network_ = seeded_network(options.network, shape, options.seed, options.device);
-  const bool folded = !data_->folds.empty() || options.kind == TuneKind::l2_by_evidence;
-  if (folded && !convex_) {
+  const bool folded = !data_->folds.empty();
+  if ((folded || options.kind == TuneKind::l2_by_evidence) && !convex_) {
     throw InputError(fmt::format("{} takes a linear model (encoder linear or bag), not {}",
-                                 data_->folds.empty() ? "tune = l2-by-evidence" : "cross_fit = true",
+                                 folded ? "cross_fit = true" : "tune = l2-by-evidence",
                                  options.network.encoder));
   }
-  targets_ = torch::tensor(data_->classes, torch::kInt64);
-  set_ = data_set(data_->inputs, targets_);
-  if (folded) {
-    make_parts(shape);
-  } else if (convex_) {
-    squares_ = quarter_squares(data_->inputs, data_->train, shape.width).unsqueeze(1).to(options.device);
-    const auto zeros = [&](const std::vector<int64_t>& size) {
-      return torch::zeros(size, torch::device(options.device)).requires_grad_();
-    };
-    lower_ = {{"weight", zeros({shape.width, classes_})}, {"bias", zeros({classes_})}};
+  models_ = folded ? static_cast<int64_t>(data_->folds.size()) + 1 : 1;
+  if (convex_) {
+    read_rows();
   } else {
     network_->set_twice_differentiable(true);
     lower_ = named(*network_);
+    group_weights(shape);
   }
   initial_ = flat_y();
-
-  std::vector<double> counts(static_cast<size_t>(classes_), 0);
-  for (const int64_t row : data_->train)
-    ++counts.at(static_cast<size_t>(data_->classes.at(static_cast<size_t>(row))));
-  shares_ = (torch::tensor(counts, torch::kFloat64) / static_cast<double>(data_->train.size()))
-                .to(torch::device(options.device).dtype(torch::get_default_dtype()));
-
-  if (folded)
-    groups_ = parts_->back().model.groups_;
-  else
-    group_weights(shape);
+  targets_ = torch::tensor(data_->classes, torch::kInt64);
+  set_ = data_set(data_->inputs, targets_);
+  std::vector<torch::Tensor> shares;
+  for (int64_t m = 0; m < models_; ++m) {
+    const torch::Tensor classes = classes_at(data_->classes, training_rows(m));
+    shares.push_back(torch::bincount(classes, {}, classes_) / static_cast<double>(classes.numel()));
+  }
+  shares_ = torch::stack(shares).to(torch::device(options.device).dtype(torch::get_default_dtype()));
   int64_t rest =
       options.kind == TuneKind::l2_per_feature || options.kind == TuneKind::l2_per_class ? groups_ : 0;
   if (options.kind == TuneKind::l2_by_evidence) rest = kEvidence;
@@ -101,52 +91,60 @@ torch::Tensor TuneModel::Penalty::of(const torch::Tensor& per_group) const {
   return per_group.narrow(0, first, count).view(sizes);
 }
 
-/// w = scale * y, convex only.
-torch::Tensor TuneModel::scale() const {
-  return (squares_ + penalties_[0].of(log_strengths().exp())).rsqrt();
+/// w = scale * y, linear only.
+torch::Tensor TuneModel::scale() const { return (squares_.unsqueeze(2) + weight_strengths()).rsqrt(); }
+
+torch::Tensor TuneModel::logits(const std::vector<torch::Tensor>& inputs, int64_t first,
+                                int64_t count) const {
+  if (!convex_) return network_->forward(inputs).unsqueeze(1);
+  const auto of_models = [&](const torch::Tensor& t, int64_t dim) {
+    return t.narrow(dim, first, count).flatten(dim);
+  };
+  const torch::Tensor weight = of_models(scale() * lower_[0], 1);
+  const torch::Tensor bias = of_models(kBiasScale * lower_[1], 0);
+  const torch::Tensor all = data_->inputs.kind() == InputKind::dense ? torch::addmm(bias, inputs[0], weight)
+                                                                     : sparse_matmul(inputs, weight) + bias;
+  return all.view({-1, count, classes_});
 }
 
-torch::Tensor TuneModel::logits(const std::vector<torch::Tensor>& inputs) const {
-  if (!convex_) return network_->forward(inputs);
-  const torch::Tensor weight = scale() * lower_[0];
-  const torch::Tensor bias = kBiasScale * lower_[1];
-  return data_->inputs.kind() == InputKind::dense ? torch::addmm(bias, inputs[0], weight)
-                                                  : sparse_matmul(inputs, weight) + bias;
+torch::Tensor TuneModel::mean_loss(const torch::Tensor& losses, const Batch& batch,
+                                   const torch::Tensor& counted) const {
+  if (!counted.defined()) return weighted_mean(losses.sum(1), batch.weights());
+  const torch::Tensor of_rows = counted.index_select(1, batch.numbers()).t().to(losses.options());
+  return weighted_mean((losses * of_rows).sum(1), batch.weights());
 }
 
 torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
-  if (parts_) return folded_loss(batch, /*upper=*/false);
   const torch::Tensor& classes = batch.targets();
-  const torch::Tensor log_p = logits(batch.inputs()).log_softmax(1);
-  torch::Tensor loss = picked(log_p, classes);
+  const torch::Tensor log_p = logits(batch.inputs(), 0, models_).log_softmax(2);
+  torch::Tensor losses = picked(log_p, classes);
   if (options_.kind == TuneKind::label_smoothing) {
     const torch::Tensor eps = x_.narrow(0, 1, 1).sigmoid();
-    loss = (1 - eps) * loss - eps * log_p.mean(1);
+    losses = (1 - eps) * losses - eps * log_p.mean(2);
   }
   if (options_.kind == TuneKind::class_weights) {
     const torch::Tensor w = x_.slice(0, 1).exp();
-    loss = (w / w.dot(shares_)).index_select(0, classes) * loss;
+    losses = (w / shares_.mv(w).unsqueeze(1)).index_select(1, classes).t() * losses;
   }
-  torch::Tensor value = weighted_mean(loss, batch.weights());
+  torch::Tensor value = mean_loss(losses, batch, trained_);
+  if (convex_) {
+    const torch::Tensor lambda = weight_strengths();
+    return value + 0.5 * (lambda / (squares_.unsqueeze(2) + lambda) * lower_[0].square()).sum();
+  }
   const torch::Tensor strengths = log_strengths().exp();
-  for (const Penalty& penalty : penalties_) {
-    const torch::Tensor lambda = penalty.of(strengths);
-    const torch::Tensor factor = convex_ ? lambda / (squares_ + lambda) : lambda;
-    value = value + 0.5 * (factor * penalty.weight.square()).sum();
-  }
+  for (const Penalty& penalty : penalties_)
+    value = value + 0.5 * (penalty.of(strengths) * penalty.weight.square()).sum();
   return value;
 }
 
-torch::Tensor TuneModel::judging_loss(const Batch& batch) const {
-  return weighted_mean(picked(logits(batch.inputs()).log_softmax(1), batch.targets()), batch.weights());
+torch::Tensor TuneModel::upper_loss(const Batch& batch) const {
+  const torch::Tensor log_p = logits(batch.inputs(), 0, models_).log_softmax(2);
+  return mean_loss(picked(log_p, batch.targets()), batch, judged_) +
+         prior_strength() / 2 * (x_.slice(0, 1) - centre_).square().sum();
 }
 
 double TuneModel::prior_strength() const {
   return 1 / (options_.spread * options_.spread * static_cast<double>(data_->valid.size()));
-}
-
-torch::Tensor TuneModel::prior() const {
-  return prior_strength() / 2 * (x_.slice(0, 1) - centre_).square().sum();
 }
 
 Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
@@ -157,11 +155,7 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
     return BatchSource(set_, rows, {.batch_size = size}, classes);
   };
   Problem problem{.upper = {.parameters = {{"hyperparameters", x_}},
-                            .loss =
-                                [model](const Batch& batch) {
-                                  if (model.parts_) return model.folded_loss(batch, /*upper=*/true);
-                                  return model.judging_loss(batch) + model.prior();
-                                },
+                            .loss = [model](const Batch& batch) { return model.upper_loss(batch); },
                             .batches = source(data_->valid, upper_batch > 0 ? upper_batch : batch_size),
                             .project = [model](const torch::Tensor& flat) { return model.bounded(flat); }},
                   .lower = {.parameters = lower_,
@@ -172,77 +166,30 @@ Problem TuneModel::problem(int64_t batch_size, int64_t upper_batch) const {
       network->set_twice_differentiable(on);
     };
   } else if (options_.device.is_cpu()) {
-    std::tie(problem.upper.derivatives, problem.lower.derivatives) = own_derivatives();
+    problem.upper.derivatives = derivatives_of(tuned_upper());
+    problem.lower.derivatives = derivatives_of(tuned_lower());
   }
   return problem;
 }
 
-auto TuneModel::own_derivatives() const -> std::pair<MakeDerivatives, MakeDerivatives> {
-  if (parts_) return folded_derivatives();
-  return own_derivatives(DesignRows(data_->inputs.matrix(), lower_[0].size(0), lower_[0].scalar_type()));
-}
-
-auto TuneModel::own_derivatives(const DesignRows& design) const
-    -> std::pair<MakeDerivatives, MakeDerivatives> {
-  const auto [least, most] = strength_range();
-  const LinearLoss rows{
-      .rows = design, .targets = targets_, .loss = RowLoss::softmax, .outputs = classes_, .bias = true};
-  TunedLoss loss{.rows = rows,
-                 .squares = squares_.squeeze(1),
-                 .bias_scale = kBiasScale,
-                 .strengths = options_.kind == TuneKind::l2_per_feature ? StrengthOf::feature
-                              : options_.kind == TuneKind::l2_per_class ? StrengthOf::output
-                                                                        : StrengthOf::all,
-                 .least = std::log(least),
-                 .most = std::log(most)};
-  TunedLoss upper = loss;
-  if (!inner_) {
-    upper.centre = centre_;
-    upper.prior = prior_strength();
-  }
-  loss.penalized = true;
-  loss.smoothed = options_.kind == TuneKind::label_smoothing;
-  if (options_.kind == TuneKind::class_weights) loss.class_shares = shares_;
-  return {derivatives_of(upper), derivatives_of(loss)};
-}
-
-std::function<std::pair<double, torch::Tensor>()> TuneModel::full_gradient() const {
-  const Batch rows = training_batch();
-  if (!convex_ || !options_.device.is_cpu()) {
-    return [this, rows]() -> std::pair<double, torch::Tensor> {
-      const torch::Tensor loss = lower_loss(rows);
-      std::vector<torch::Tensor> parts = torch::autograd::grad({loss}, y());
-      for (torch::Tensor& part : parts) part = part.reshape({-1});
-      return {loss.item<double>(), torch::cat(parts)};
-    };
-  }
-  const std::shared_ptr<Derivatives> own = own_derivatives().second();
-  return [this, rows, own]() -> std::pair<double, torch::Tensor> {
-    const torch::Tensor flat = flat_y(), gradient = torch::zeros_like(flat);
-    const std::unique_ptr<PointDerivatives> point = own->at(rows, x_.detach(), flat);
-    point->gradient({}, {&gradient});
-    return {point->value(), gradient};
-  };
-}
-
 torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows) const {
-  if (parts_) return last().probabilities(rows);
-  const auto softmax = [&](const std::vector<torch::Tensor>& inputs) { return logits(inputs); };
-  return over_rows(*network_, data_->inputs, rows, options_.device, softmax).to(torch::kFloat64).softmax(1);
+  return probabilities(rows, models_ - 1);
+}
+
+torch::Tensor TuneModel::probabilities(const std::vector<int64_t>& rows, int64_t model) const {
+  const auto of_model = [&](const std::vector<torch::Tensor>& inputs) {
+    return logits(inputs, model, 1).squeeze(1);
+  };
+  return over_rows(*network_, data_->inputs, rows, options_.device, of_model).to(torch::kFloat64).softmax(1);
 }
 
 std::shared_ptr<Network> TuneModel::write_network() {
   if (!convex_) return network_;
   const torch::NoGradGuard no_grad;
-  if (parts_) {
-    const std::vector<torch::Tensor> made = last().write_network()->parameters(),
-                                     own = network_->parameters();
-    for (size_t i = 0; i < own.size(); ++i) own[i].copy_(own[i].dim() == 2 ? widened(made[i], 0) : made[i]);
-    return network_;
-  }
   for (const auto& parameter : network_->named_parameters()) {
     torch::Tensor target = parameter.value();
-    target.copy_(target.dim() == 2 ? scale() * lower_[0] : kBiasScale * lower_[1]);
+    target.copy_(target.dim() == 2 ? widened((scale() * lower_[0]).select(1, models_ - 1), 0)
+                                   : kBiasScale * lower_[1][models_ - 1]);
   }
   return network_;
 }

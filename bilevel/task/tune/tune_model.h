@@ -18,8 +18,8 @@
 // thousands of strengths from fitting a few hundred rows: a strength that they say little about stays near the
 // common one.
 //
-// With folds (linear and bag) the upper level is cross-fitted: y holds the weights of a model for each fold k, trained on the rows
-// outside of it, and then those of one trained on all rows, which predicts,
+// With folds (linear and bag) the upper level is cross-fitted: y holds, side by side, the weights of a model for each fold k, trained on
+// the rows outside of it, and those of one trained on all rows, which predicts,
 //   lower:  sum_k g_k(x, y_k) + g(x, y_all)
 //   upper:  mean over all rows of l(y_k; row), k the fold of the row, + the prior
 // and n_valid is the number of all rows. What a model sees of the classes, and e, are those of its own training rows.
@@ -34,13 +34,15 @@
 #include <string>
 #include <vector>
 
-#include "bilevel/glm/rows.h"
+#include "bilevel/glm/linear_loss.h"
 #include "bilevel/model/network.h"
 #include "bilevel/problem/problem.h"
 #include "bilevel/task/inputs.h"
 #include "bilevel/task/job/job_data.h"
 
 namespace bilevel {
+
+struct TunedLoss;
 
 /// l2-by-evidence, l2-per-feature, l2-per-class, l2, label-smoothing, class-weights.
 enum class TuneKind { l2_by_evidence, l2_per_feature, l2_per_class, l2, label_smoothing, class_weights };
@@ -69,8 +71,6 @@ struct TuneData {
 };
 
 class TuneModel {
-  using MakeDerivatives = std::function<std::unique_ptr<Derivatives>()>;
-
  public:
   /// Throws InputError for options that the network refuses, an unknown kind, l2-per-feature with token
   /// vectors that are not trained, and l2-by-evidence or folds with an encoder that is not linear.
@@ -120,9 +120,6 @@ class TuneModel {
 
   /// All training rows as one batch, for `lower_loss`; gathered when its inputs are read.
   Batch training_batch() const { return Batch(set_, data_->train).to(options_.device); }
-  /// g on all training rows and its gradient in y, flat, at the x and y that it finds when it is called. The rows of a linear
-  /// model on the CPU are read where they lie, others gathered once. Valid as long as the model.
-  std::function<std::pair<double, torch::Tensor>()> full_gradient() const;
   /// g on a batch, with its graph.
   torch::Tensor lower_loss(const Batch& batch) const;
   /// Probabilities of the classes, float64 [rows, classes] on the CPU, in evaluation mode. Of a cross-fitted model by the one that
@@ -131,7 +128,9 @@ class TuneModel {
   /// Those of the validation rows; of a cross-fitted model each by the one that was trained without its fold.
   torch::Tensor held_out() const;
   /// Models that y holds: 1, or one for each fold and one for all rows.
-  int64_t models() const;
+  int64_t models() const { return models_; }
+  /// Of g, where a linear model lies on the CPU; else null.
+  std::unique_ptr<Derivatives> lower_derivatives() const;
   /// a of l2-by-evidence, float64; else empty.
   torch::Tensor slopes() const;
 
@@ -140,7 +139,7 @@ class TuneModel {
   const NetworkOptions& network_options() const { return network_->options(); }
 
  private:
-  /// Which strengths a part of y has: `count` groups from `first` on, along its dimension `dim`.
+  /// Which strengths a matrix of a network has: `count` groups from `first` on, along its dimension `dim`.
   struct Penalty {
     torch::Tensor weight;
     int64_t first = 0, count = 1, dim = 0;
@@ -148,59 +147,53 @@ class TuneModel {
     /// Its own of one value per group, in a shape that broadcasts to the weight's.
     torch::Tensor of(const torch::Tensor& per_group) const;
   };
-  struct Part;
   void group_weights(const InputShape& shape);
-  void make_parts(const InputShape& shape);
-  /// A part's model at an x of this one.
-  TuneModel at(const Part& part, const torch::Tensor& x) const;
-  TuneModel last() const;
-  /// Of the columns that parts read, among all columns.
+  /// What linear models read of their rows: columns, squares, evidence, and which rows serve which of them.
+  void read_rows();
+  /// Those that train a model.
+  const std::vector<int64_t>& training_rows(int64_t model) const;
+  /// Of the columns that are read, among all columns.
   torch::Tensor widened(const torch::Tensor& of_columns, const torch::Scalar& other) const;
-  torch::Tensor folded_loss(const Batch& batch, bool upper) const;
-  /// f without its prior, of one model.
-  torch::Tensor judging_loss(const Batch& batch) const;
-  std::pair<MakeDerivatives, MakeDerivatives> folded_derivatives() const;
-  /// A level's rows of a batch that a part reads, weighted such that the mean over them is its share of the level's.
-  Batch rows_of(const Batch& batch, size_t part, bool upper) const;
-  /// Of the part behind the last judged one.
-  size_t judged() const;
   torch::Tensor log_strengths() const;
+  torch::Tensor weight_strengths() const;
   torch::Tensor scale() const;
-  torch::Tensor logits(const std::vector<torch::Tensor>& inputs) const;
+  /// [rows, count, classes] of models from `first` on.
+  torch::Tensor logits(const std::vector<torch::Tensor>& inputs, int64_t first, int64_t count) const;
+  /// Of one model; see `probabilities`.
+  torch::Tensor probabilities(const std::vector<int64_t>& rows, int64_t model) const;
+  torch::Tensor mean_loss(const torch::Tensor& losses, const Batch& batch,
+                          const torch::Tensor& counted) const;
+  torch::Tensor upper_loss(const Batch& batch) const;
   double prior_strength() const;  ///< 1 / (s^2 n_valid)
-  torch::Tensor prior() const;
-  /// Of f and g, for a linear model on the CPU; `design`: its rows.
-  std::pair<MakeDerivatives, MakeDerivatives> own_derivatives() const;
-  std::pair<MakeDerivatives, MakeDerivatives> own_derivatives(const DesignRows& design) const;
+  /// f and g of a linear model.
+  TunedLoss tuned_upper() const;
+  TunedLoss tuned_lower() const;
   torch::Tensor bounded(const torch::Tensor& x) const;
 
   TuneModelOptions options_;
+  /// 1 / sqrt(1/4), as of a feature that is 1 everywhere.
+  static constexpr double kBiasScale = 2;
+
   std::shared_ptr<const TuneData> data_;
   int64_t classes_ = 0;
   bool convex_ = false;
   std::shared_ptr<Network> network_;
   ParameterList lower_;
-  torch::Tensor initial_;     // flat y
-  torch::Tensor x_, centre_;  // centre_ of all but m
-  torch::Tensor shares_;      // of the classes among the training rows
-  torch::Tensor squares_;     // h, [width, 1]; convex only
-  std::vector<Penalty> penalties_;
+  torch::Tensor initial_;           // flat y
+  torch::Tensor x_, centre_;        // centre_ of all but m
+  torch::Tensor shares_;            // [models, classes], among the training rows
+  std::vector<Penalty> penalties_;  // of a network
   std::vector<std::string> other_groups_;
   int64_t groups_ = 1;
   torch::Tensor targets_;  // the classes
   std::shared_ptr<const DataSet> set_;
-  std::shared_ptr<const std::vector<Part>> parts_;  // what y is made of; null: one model, of x as it is
-  bool inner_ = false;                              // of a part: the prior is the whole's
-  torch::Tensor columns_;                           // that parts read; undefined: all
-  int64_t width_ = 0;
-  std::vector<int64_t> fold_of_;  // of every row; empty without folds
-};
-
-/// One of the models that y holds, with what its training rows say of the features.
-struct TuneModel::Part {
-  TuneModel model;
-  torch::Tensor
-      evidence;  ///< [3, width]: the strengths of l2-by-evidence are exp(m + a' evidence); undefined: x is the part's
+  int64_t models_ = 1, width_ = 0;  // the width is that of all columns
+  // Of linear models:
+  DesignRows design_;               // on the CPU
+  torch::Tensor columns_;           // that are read; undefined: all
+  torch::Tensor squares_;           // h, [width, models]
+  torch::Tensor evidence_;          // [3, width, models], of l2-by-evidence
+  torch::Tensor trained_, judged_;  // [models, rows]: what a row counts in g and f; undefined: 1
 };
 
 }  // namespace bilevel

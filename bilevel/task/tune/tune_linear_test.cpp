@@ -14,17 +14,17 @@
 #include "tests/unbiased.h"
 
 namespace bilevel {
-namespace tune_parts_test {
+namespace tune_linear_test {
 
 using torch::Tensor;
 
 constexpr int64_t kRows = 48, kWidth = 5, kClasses = 3, kFolds = 3;
 
 /// Known answers are computed in double precision.
-class TunePartsTest : public testing::Test {
+class TuneLinearTest : public testing::Test {
  protected:
-  TunePartsTest() { torch::set_default_dtype(caffe2::TypeMeta::Make<double>()); }
-  ~TunePartsTest() override { torch::set_default_dtype(caffe2::TypeMeta::Make<float>()); }
+  TuneLinearTest() { torch::set_default_dtype(caffe2::TypeMeta::Make<double>()); }
+  ~TuneLinearTest() override { torch::set_default_dtype(caffe2::TypeMeta::Make<float>()); }
 };
 
 /// Features that occur in some rows, of some classes more than of others; row i is in fold i mod 3.
@@ -71,7 +71,7 @@ Inputs compressed(const Inputs& dense) {
                          .width = kWidth});
 }
 
-TEST_F(TunePartsTest, TheHypergradientIsTheSlopeOfTheCrossFittedLoss) {
+TEST_F(TuneLinearTest, TheHypergradientIsTheSlopeOfTheCrossFittedLoss) {
   const TuneData data = folded_data();
   for (const std::string& kind : names_of<TuneKind>()) {
     SCOPED_TRACE(kind);
@@ -92,7 +92,7 @@ TEST_F(TunePartsTest, TheHypergradientIsTheSlopeOfTheCrossFittedLoss) {
   }
 }
 
-TEST_F(TunePartsTest, OwnDerivativesAreThoseOfAutograd) {
+TEST_F(TuneLinearTest, OwnDerivativesAreThoseOfAutograd) {
   for (const bool folded : {true, false}) {
     for (const bool sparse : {false, true}) {
       for (const std::string& kind : names_of<TuneKind>()) {
@@ -113,7 +113,7 @@ TEST_F(TunePartsTest, OwnDerivativesAreThoseOfAutograd) {
   }
 }
 
-TEST_F(TunePartsTest, BatchesAverageToAllRows) {
+TEST_F(TuneLinearTest, BatchesAverageToAllRows) {
   const TuneData data = folded_data();
   std::vector<int64_t> sizes(kClasses, 0);
   for (const int64_t c : data.classes) ++sizes[static_cast<size_t>(c)];
@@ -126,7 +126,7 @@ TEST_F(TunePartsTest, BatchesAverageToAllRows) {
 }
 
 // Every model is the one that its rows alone give, and the last one predicts. Sparse columns that no row has are left out inside.
-TEST_F(TunePartsTest, TheModelsAreThoseOfTheirRows) {
+TEST_F(TuneLinearTest, TheModelsAreThoseOfTheirRows) {
   for (const bool sparse : {false, true}) {
     SCOPED_TRACE(sparse);
     TuneData data = folded_data();
@@ -135,11 +135,11 @@ TEST_F(TunePartsTest, TheModelsAreThoseOfTheirRows) {
       data.inputs = compressed(data.inputs);
     }
     TuneModel model = model_of("l2", data, 0.02);
-    minimize_weights(model, 500);
+    minimize_weights(model, 500, 1e-9);
     const Tensor held_out = model.held_out();
     const auto alone = [&](const std::vector<int64_t>& train) {
       TuneModel one = model_of("l2", {data.inputs, data.classes, train, data.valid}, 0.02);
-      minimize_weights(one, 500);
+      minimize_weights(one, 500, 1e-9);
       return one;
     };
     constexpr double kNear = 1e-5;  // where gradients are below 1e-7
@@ -167,7 +167,7 @@ TEST_F(TunePartsTest, TheModelsAreThoseOfTheirRows) {
 
 // Eight rows, four of each class. Feature 0 is in all rows, 1 in three of the first class and one of the second, 2 in one of each,
 // 3 in none.
-TEST_F(TunePartsTest, EvidenceIsTheFormula) {
+TEST_F(TuneLinearTest, EvidenceIsTheFormula) {
   const Tensor x = torch::zeros({8, 4});
   x.select(1, 0).fill_(2);
   for (const int64_t row : {0, 1, 2, 4}) x[row][1] = 1;
@@ -204,7 +204,7 @@ TEST_F(TunePartsTest, EvidenceIsTheFormula) {
   EXPECT_LT((feature_evidence(sparse, rows, classes, 4, 2) - found).abs().max().item<double>(), 1e-12);
 }
 
-TEST_F(TunePartsTest, ANetworkIsNotCrossFitted) {
+TEST_F(TuneLinearTest, ANetworkIsNotCrossFitted) {
   const TuneModelOptions options{
       .network = {.encoder = "mlp",
                   .outputs = kClasses,
@@ -218,5 +218,5 @@ TEST_F(TunePartsTest, ANetworkIsNotCrossFitted) {
   EXPECT_THROW(TuneModel(by_evidence, shape, data), InputError);
 }
 
-}  // namespace tune_parts_test
+}  // namespace tune_linear_test
 }  // namespace bilevel
