@@ -18,6 +18,8 @@ namespace {
 // lost on three of a few hundred rows, and such as here on none.
 constexpr double kSlopeSpread = 0.4, kDeviationSpread = 2;
 constexpr int64_t kCrossFolds = 5;  // of a cross-fitted model, as scikit-learn's LogisticRegressionCV has
+// Training rows from which on one cut is made: its validation rows say enough, and six models' outputs of all rows take 200 bytes a row.
+constexpr size_t kOneCutFrom = 1'000'000;
 
 JobDefaults defaults_of(const std::string& encoder, const std::string& solver, int64_t rows) {
   std::map<std::string, nlohmann::json> options{{"schedule", "cosine"}, {"warm_start_steps", 0}};
@@ -94,7 +96,7 @@ void TuneJobOptions::fields(Fields& f) {
   f.flag(
        "cross_fit", cross_fit,
        "linear and bag: learn on all rows but the test rows, each judged by a model trained without its fold")
-      .or_else("true without --valid and --time");
+      .or_else("true without --valid and --time, below a million rows");
   f.flag("keep_best", keep_best, "save what a search found instead where its validation loss is lower");
   f.number("baseline_passes", baseline_passes, kNonNegative,
            "passes of grid and random search, in multiples of those that learning took; 0: no baselines")
@@ -110,7 +112,9 @@ TuneSetup::TuneSetup(TuneJobOptions options, const JobContext& context)
     const bool words = encoder_registry().at(o_.encoder).reads == Reads::words;
     o_.tune = words ? "l2" : convex() ? "l2-by-evidence" : "l2-per-feature";
   }
-  if (!o_.cross_fit) o_.cross_fit = convex() && o_.valid.empty() && o_.time.empty();
+  if (!o_.cross_fit)
+    o_.cross_fit =
+        convex() && o_.valid.empty() && o_.time.empty() && files_.rows_of_role("train").size() < kOneCutFrom;
   if (!o_.spread) o_.spread = o_.tune == "l2-by-evidence" ? kSlopeSpread : kDeviationSpread;
   cut();
   NetworkOptions network = resolve_all();
