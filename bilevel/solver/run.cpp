@@ -37,13 +37,13 @@ void check(const RunOptions& options) {
   if (options.resume && options.checkpoint.empty()) throw InputError("resume needs the path of a checkpoint");
 }
 
-/// A run in progress: what the checkpoint holds.
-class Run {
- public:
-  Run(const Problem& problem, Solver& solver, const RunOptions& options)
-      : solver_(solver), options_(options), oracles_(problem, options.seed) {}
+}  // namespace
 
-  Result execute() {
+/// A run in progress: what the checkpoint holds.
+class SteppedRun::Progress {
+ public:
+  Progress(const Problem& problem, Solver& solver, const RunOptions& options)
+      : solver_(solver), options_(options), oracles_(problem, options.seed) {
     result_.solver = solver_.name();
     result_.options = fields_of(solver_).to_json();
     if (options_.resume) {
@@ -53,7 +53,16 @@ class Run {
     }
     result_.chosen = solver_.chosen();
     last_checkpoint_ = Clock::now();
-    while (!stopped()) step();
+  }
+
+  bool advance() {
+    if (stopped()) return false;
+    step();
+    return true;
+  }
+
+  Result finish() {
+    if (!stopped()) stop_by_caller();
     if (result_.reason != StopReason::nonfinite && result_.reason != StopReason::linear_solve_failed) save();
     result_.steps = step_;
     result_.seconds = seconds();
@@ -95,6 +104,10 @@ class Run {
     return stopped_ = true;
   }
 
+  void stop_by_caller() {
+    stop(StopReason::stopped_by_callback, fmt::format("stopped by the caller after step {}", step_));
+  }
+
   /// The reasons that hold between two steps.
   bool stopped() {
     if (stopped_) return true;
@@ -133,8 +146,7 @@ class Run {
       }
     }
     const bool go_on = !options_.callback || options_.callback(made, oracles_);
-    if (!go_on && !stopped_)
-      stop(StopReason::stopped_by_callback, fmt::format("stopped by the caller after step {}", step_));
+    if (!go_on && !stopped_) stop_by_caller();
     if (step_ % options_.trace_every == 0 || stopped()) result_.trace.push_back(made.row());
     if (!stopped_ && seconds_since(last_checkpoint_) >= options_.checkpoint_seconds) {
       save();
@@ -223,8 +235,6 @@ class Run {
   Clock::time_point start_ = Clock::now(), last_checkpoint_ = start_;
 };
 
-}  // namespace
-
 bool MadeStep::read_with(const torch::Tensor& others) {
   const auto norm = [](const torch::Tensor& t) { return t.defined() ? t.norm() : t; };
   const std::vector<double> found =
@@ -278,9 +288,19 @@ std::string Result::brief() const {
   return fmt::format("{}: {} steps in {:.1f} s{} ({})", solver, steps, seconds, loss, name_of(reason));
 }
 
-Result run(const Problem& problem, Solver& solver, const RunOptions& options) {
+SteppedRun::SteppedRun(const Problem& problem, Solver& solver, const RunOptions& options) {
   check(options);
-  return Run(problem, solver, options).execute();
+  progress_ = std::make_unique<Progress>(problem, solver, options);
+}
+SteppedRun::~SteppedRun() = default;
+bool SteppedRun::step() { return progress_->advance(); }
+Result SteppedRun::finish() { return progress_->finish(); }
+
+Result run(const Problem& problem, Solver& solver, const RunOptions& options) {
+  SteppedRun one(problem, solver, options);
+  while (one.step()) {
+  }
+  return one.finish();
 }
 
 }  // namespace bilevel
