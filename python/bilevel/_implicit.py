@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Union
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from . import _core
 
@@ -27,6 +27,20 @@ def _foreign_leaf(loss: Tensor, known: Sequence[Tensor]) -> Tensor | None:
     return None
 
 
+class _Once(torch.autograd.Function):
+    """Values whose own derivatives are refused."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, *origins: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> Any:
+        raise RuntimeError(
+            "second derivatives of an implicit y*(x) are not known: bilevel.implicit has first ones, so do without create_graph"
+        )
+
+
 class _Implicit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, settings: dict[str, Any], *x: Tensor) -> Any:
@@ -38,7 +52,6 @@ class _Implicit(torch.autograd.Function):
         return ys[0] if isinstance(found, Tensor) else ys
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> Any:
         saved = ctx.saved_tensors
         needed = ctx.needs_input_grad[1:]
@@ -70,8 +83,13 @@ class _Implicit(torch.autograd.Function):
         told = _core.solve_linear(hessian, b, ctx.settings["options"])
         if told["failed"]:
             raise _core.Error(f"the gradient of y*(x) is not known, its linear system was not solved: {told['message']}")
+        if told["message"]:
+            warnings.warn(f"the gradient of y*(x) is not exact: {told['message']}", stacklevel=2)
         found = iter(product(told["z"], wanted))
-        return (None, *[next(found).neg() if x.requires_grad else None for x in xs])
+        gradients = [next(found).neg() if x.requires_grad else None for x in xs]
+        if torch.is_grad_enabled():  # create_graph
+            gradients = [None if g is None else _Once.apply(g, *saved[: ctx.count], *outer) for g in gradients]
+        return (None, *gradients)
 
 
 def implicit(
@@ -86,7 +104,8 @@ def implicit(
     linear: the linear solver: neumann, sgd, cg, cg-normal, fixed-point, exact; options are its own: linear_steps,
         linear_tolerance, linear_step_size, on_failure, damping, ...
 
-    Backward raises bilevel.Error where the linear system could not be solved. Second derivatives are refused (RuntimeError).
+    Backward raises bilevel.Error where the linear system could not be solved, and warns where it was not solved to the end.
+    Second derivatives are refused (RuntimeError).
 
         ridge = bilevel.implicit(fit, lambda strength, w: loss(w) + strength * (w * w).sum())
         validation_loss(ridge(strength)).backward()

@@ -32,38 +32,52 @@ def _made_from(module: Any, base: str, entries: list[dict[str, Any]], first: str
     return text + f"__all__ = {module.__all__!r}\n"
 
 
-def _signature(doc: str, name: str, drop_self: bool = False) -> str:
-    """The arguments and the answer that pybind11 notes in a docstring."""
-    found = re.search(rf"{re.escape(name)}(\(.*\) -> .*)", doc or "")
-    text = found.group(1) if found else "(*args: object) -> object"
-    text = text.replace("bilevel._core.", "").replace("self: object", "self")
-    return re.sub(r"<[^>]*>", "...", re.sub(r"\(self: [\w.]+", "(self", text)) if not drop_self else text
+_PLAINER = {
+    r"bilevel\._core\.": "",
+    r"\(self: [\w.]+": "(self",
+    r"typing\.SupportsFloat \| typing\.SupportsIndex": "float",
+    r"typing\.SupportsInt \| typing\.SupportsIndex": "int",
+    r"\bobject\b": "Any",
+    r"\bdict\b(?!\[)": "dict[str, Any]",
+    r"\blist\b(?!\[)": "list[Any]",
+    r"collections\.abc\.Callable(?!\[)": "collections.abc.Callable[..., Any]",
+    r"<[^>]*>": "...",
+}
+
+
+def _signature(function: Any, name: str) -> str:
+    """The arguments and the answer that pybind11 notes in a docstring; empty where there are none."""
+    found = re.search(rf"{re.escape(name)}(\(.*\) -> .*)", function.__doc__ or "")
+    text = found.group(1) if found else ""
+    for pattern, plainer in _PLAINER.items():
+        text = re.sub(pattern, plainer, text)
+    return text
 
 
 def _core_class(cls: type) -> str:
     bases = [base.__name__ for base in cls.__bases__ if base.__name__ not in ("object", "pybind11_object")]
-    text = f"class {cls.__name__}({', '.join(bases)}):\n" if bases else f"class {cls.__name__}:\n"
     body = ""
     for name, member in vars(cls).items():
         if isinstance(member, property):
-            answer = _signature(member.fget.__doc__, "").partition(" -> ")[2] or "object"
+            answer = _signature(member.fget, "").partition(" -> ")[2]
             body += f"    @property\n    def {name}(self) -> {answer}: ...\n"
-        elif isinstance(member, staticmethod):
-            body += f"    @staticmethod\n    def {name}{_signature(member.__doc__ or '', name)}: ...\n"
-        elif callable(member) and (not name.startswith("_") or name in ("__init__", "__len__")):
-            body += f"    def {name}{_signature(member.__doc__, name)}: ...\n"
-    return text + (body or "    pass\n") + "\n"
+            continue
+        static = isinstance(member, staticmethod)
+        signature = _signature(member.__func__ if static else member, name) if callable(member) else ""
+        if signature and (not name.startswith("_") or name in ("__init__", "__len__")):
+            body += "    @staticmethod\n" * static + f"    def {name}{signature}: ...\n"
+    return f"class {cls.__name__}{'(' + ', '.join(bases) + ')' if bases else ''}:\n{body or '    pass' + chr(10)}\n"
 
 
 def _core_stub() -> str:
-    text = "import collections.abc\nimport typing\nfrom typing import Any\n\nimport torch\n\n"
+    text = "import collections.abc\nfrom typing import Any\n\nimport torch\n\n"
     for name, member in vars(_core).items():
         if name.startswith("__"):
             continue
         if isinstance(member, type):
             text += _core_class(member)
         elif callable(member):
-            text += f"def {name}{_signature(member.__doc__, name)}: ...\n"
+            text += f"def {name}{_signature(member, name)}: ...\n"
         else:
             text += f"{name}: {'int' if isinstance(member, int) else 'Any'}\n"
     return text

@@ -156,8 +156,8 @@ class Implicit(unittest.TestCase):
         strength = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
         out = bilevel.implicit(self.solve, self.loss)(strength).sum()
         (slope,) = torch.autograd.grad(out, strength, create_graph=True)
-        with self.assertRaisesRegex(RuntimeError, "once_differentiable"):
-            slope.backward()
+        with self.assertRaisesRegex(RuntimeError, "second derivatives of an implicit"):
+            (slope + strength).backward()
 
     def test_has_no_silent_zero(self):
         x = torch.ones(3, dtype=torch.float64, requires_grad=True)
@@ -165,7 +165,7 @@ class Implicit(unittest.TestCase):
         with self.assertRaisesRegex(bilevel.Error, "linear system was not solved"):
             flat(x).sum().backward()
         short = bilevel.implicit(self.solve, self.loss, linear_steps=1)
-        with self.assertRaisesRegex(bilevel.Error, "linear system was not solved"):
+        with self.assertWarnsRegex(UserWarning, "not exact: conjugate gradients stopped at"):
             short(torch.zeros((), dtype=torch.float64, requires_grad=True)).sin().sum().backward()
         other = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
         hidden = bilevel.implicit(lambda x: x * 2, lambda x, y: (y - other * x).square().sum())
@@ -173,7 +173,7 @@ class Implicit(unittest.TestCase):
             hidden(x).sum().backward()
 
     def test_tells_mistakes_at_once(self):
-        with self.assertRaisesRegex(bilevel.InputError, "there is no linear solver 'newton'"):
+        with self.assertRaisesRegex(bilevel.InputError, "linear_solver = newton: must be one of"):
             bilevel.implicit(self.solve, self.loss, linear="newton")
         with self.assertRaisesRegex(bilevel.InputError, "steps.*linear_steps"):
             bilevel.implicit(self.solve, self.loss, steps=3)
