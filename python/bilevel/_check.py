@@ -85,9 +85,13 @@ hypergradient.__doc__ = (
 )
 
 
+def _listed(given: Variables) -> list[Tensor]:
+    return [given] if isinstance(given, Tensor) else list(given)
+
+
 def check_hypergradient(
     upper: Callable[..., Tensor], lower: Callable[..., Tensor], x: Variables, y: Variables, candidate: Variables, **options: Any
-) -> Check:
+) -> CandidateCheck:
     """Checks a hypergradient that another library or a formula of yours gave.
 
     upper, lower: f(x, y) and g(x, y), scalars. x, y: a tensor or tensors, copied; y is where the search for y*(x) starts.
@@ -97,14 +101,13 @@ def check_hypergradient(
     """
 
     def leaves(given: Variables) -> tuple[list[Tensor], Any]:
-        single = isinstance(given, Tensor)
-        made = [t.detach().clone().requires_grad_() for t in ([given] if single else given)]
-        return made, made[0] if single else made
+        made = [t.detach().clone().requires_grad_() for t in _listed(given)]
+        return made, made[0] if isinstance(given, Tensor) else made
 
     xs, x_leaf = leaves(x)
     ys, y_leaf = leaves(y)
     problem = Problem(Level(xs, lambda b: upper(x_leaf, y_leaf)), Level(ys, lambda b: lower(x_leaf, y_leaf)))
-    parts = [candidate] if isinstance(candidate, Tensor) else list(candidate)
+    parts = _listed(candidate)
     if [p.shape for p in parts] != [t.shape for t in xs]:
         raise _core.InputError(
             f"candidate has shapes {[tuple(p.shape) for p in parts]}: must be those of x, {[tuple(t.shape) for t in xs]}"

@@ -20,7 +20,7 @@ def _foreign_leaf(loss: Tensor, known: Sequence[Tensor]) -> Tensor | None:
         if node is None or node in seen:
             continue
         seen.add(node)
-        variable = getattr(node, "variable", None)
+        variable: Tensor | None = getattr(node, "variable", None)
         if variable is not None and not any(variable is one for one in known):
             return variable
         waiting += [next_node for next_node, _ in node.next_functions]
@@ -70,7 +70,7 @@ class _Implicit(torch.autograd.Function):
         curved = [slope for slope in slopes if slope.requires_grad]
 
         def product(flat: Tensor, targets: Sequence[Tensor]) -> Any:
-            parts = [p.view_as(y) for p, y in zip(flat.split([y.numel() for y in ys]), ys, strict=True)]
+            parts = [p.view_as(y) for p, y in zip(torch.split(flat, [y.numel() for y in ys]), ys, strict=True)]
             weights = [p for p, slope in zip(parts, slopes, strict=True) if slope.requires_grad]
             if not curved:
                 return [torch.zeros_like(t) for t in targets]
@@ -88,7 +88,7 @@ class _Implicit(torch.autograd.Function):
         found = iter(product(told["z"], wanted))
         gradients = [next(found).neg() if x.requires_grad else None for x in xs]
         if torch.is_grad_enabled():  # create_graph
-            gradients = [None if g is None else _Once.apply(g, *saved[: ctx.count], *outer) for g in gradients]
+            gradients = [None if g is None else _Once.apply(g, *saved[: ctx.count], *outer) for g in gradients]  # type: ignore[no-untyped-call]
         return (None, *gradients)
 
 
@@ -115,6 +115,6 @@ def implicit(
     settings = {"solve": solve, "lower_loss": lower_loss, "options": given}
 
     def differentiable(*x: Union[Tensor, Any]) -> Any:
-        return _Implicit.apply(settings, *x)
+        return _Implicit.apply(settings, *x)  # type: ignore[no-untyped-call]
 
     return differentiable

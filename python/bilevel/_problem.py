@@ -61,7 +61,8 @@ def _source(
         data = data.tensors if len(data.tensors) < 3 else (data.tensors[:-1], data.tensors[-1])
         data = data[0] if len(data) == 1 else data
     if isinstance(data, Tensor) or (isinstance(data, tuple) and collate is None):
-        return _core.Source.of_tensors(*_split(data, "data"), *how)
+        inputs, targets = _split(data, "data")
+        return _core.Source.of_tensors(inputs, targets, *how)
     if isinstance(data, torch.utils.data.DataLoader):
         raise _core.InputError("data is a DataLoader: give its dataset, batch_size and collate, so that rows can be drawn again")
     if not hasattr(data, "__len__"):
@@ -123,7 +124,7 @@ class Level:
     def split(self, flat: Tensor) -> dict[str, Tensor] | list[Tensor]:
         """A flat tensor of the level's size as one tensor for each parameter: by name where they have names."""
         parts = [
-            part.view(p.shape) for part, p in zip(flat.split([p.numel() for p in self.tensors]), self.tensors, strict=True)
+            part.view(p.shape) for part, p in zip(torch.split(flat, [p.numel() for p in self.tensors]), self.tensors, strict=True)
         ]
         return dict(zip(self.names, parts, strict=True)) if self.names else parts
 

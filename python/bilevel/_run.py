@@ -34,7 +34,8 @@ def native_problem(problem: Any) -> _core.Problem:
     if isinstance(problem, Problem):
         return problem._native()
     if callable(getattr(problem, "problem", None)):
-        return problem.problem()
+        made: _core.Problem = problem.problem()
+        return made
     raise _core.InputError(f"problem = {problem!r}: must be a bilevel.Problem")
 
 
@@ -205,6 +206,7 @@ class Iteration:
 
     @property
     def result(self) -> Result:
+        """What the run came to, which ends it."""
         if self._result is None:
             self._result = Result(self._run.finish())
         return self._result
@@ -212,7 +214,7 @@ class Iteration:
     def __enter__(self) -> Iteration:
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: object, *details: object) -> None:
         if kind is None:
             _ = self.result
         else:

@@ -43,7 +43,7 @@ class Solver:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restores what ``state_dict`` told."""
         for name, value in state.items():
-            now = getattr(self, name, None)
+            now = getattr(self, name)
             setattr(self, name, value if isinstance(now, Tensor) else type(now)(value.item()))
 
     def _native(self) -> _core.Solver:
@@ -81,7 +81,7 @@ class RegisteredSolver(Solver):
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.options == other.options  # type: ignore[attr-defined]
+        return isinstance(other, type(self)) and self.options == other.options
 
     def _native(self) -> _core.Solver:
         return _core.Solver.registered(self.registered_name, self.options)
