@@ -23,7 +23,8 @@ die() {
 # package:command: satisfied by the command, wherever it comes from; a package alone: by the package.
 readonly required=(g++:g++ cmake:cmake ninja-build:ninja libcli11-dev nlohmann-json3-dev libcsv-dev zlib1g-dev
   libzstd-dev libutf8proc-dev libgtest-dev)
-readonly optional=(ccache:ccache gnuplot-nox:gnuplot clang-format:clang-format libxgboost0)
+readonly optional=(ccache:ccache gnuplot-nox:gnuplot clang-format:clang-format libxgboost0
+  python3-dev:python3-config)
 
 # Prints the first Python of at least 3.9 that can make a virtual environment.
 find_python() {

@@ -66,7 +66,7 @@ def main() -> None:
         upper=bilevel.Level(encoder, queries, data=train, batch_size=50),
         lower=bilevel.Level({"heads": heads}, shots, data=train, batch_size=50),
     )
-    result = bilevel.run(problem, bilevel.AdamBO(upper_step_size=2e-3), max_steps=200, seed=0)
+    result = bilevel.run(problem, bilevel.AdamBO(upper_step_size=2e-3), max_steps=100, seed=0)
     # [shown]
     print(result)
     after = accuracy(encoder, test)

@@ -52,7 +52,7 @@ def main() -> int:
     )
     plain = bilevel.run(problem, bilevel.SOBA(upper_step_size=1e-12, lower_step_size=0.3), max_steps=300)  # weights stay
     before = accuracy(head, test)
-    result = bilevel.run(problem, bilevel.AdamBO(upper_step_size=0.1, lower_step_size=0.3, neumann_terms=3), max_steps=500)
+    result = bilevel.run(problem, bilevel.AdamBO(upper_step_size=0.2, lower_step_size=0.3, neumann_terms=3), max_steps=250)
     # [shown]
     print(plain, result, sep="\n")
     after = accuracy(head, test)

@@ -1,10 +1,16 @@
 """Problems that several tests use."""
 
+import sys
+from pathlib import Path
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 import bilevel
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
+from own_solver import SOBA as SOBA  # noqa: E402
 
 
 class P1:
@@ -51,25 +57,6 @@ class Ridge:
 
     def values(self):
         return [p.detach().clone() for p in (self.strength, *self.head.parameters())]
-
-
-class SOBA(bilevel.Solver):
-    """The example of docs/python.md: SOBA (Dagreou et al. 2022) with constant step sizes."""
-
-    def __init__(self, upper_step_size, lower_step_size, linear_step_size):
-        self.upper_step_size, self.lower_step_size, self.linear_step_size = upper_step_size, lower_step_size, linear_step_size
-
-    def start(self, oracles, max_steps):
-        self.z = torch.zeros_like(oracles.y.flat())
-
-    def step(self, oracles):
-        upper, lower = oracles.points(oracles.upper.draw("upper_batches"), oracles.lower.draw("lower_batches"))
-        loss, slope = upper.value, lower.grad_y()
-        hypergradient, residual = oracles.hypergradient_and_residual(upper, lower, self.z)
-        oracles.y.add(slope, -self.lower_step_size)
-        self.z = self.z.add(residual, alpha=-self.linear_step_size)
-        oracles.upper.move(hypergradient, -self.upper_step_size)
-        return bilevel.StepReport(loss, hypergradient, residual.norm())
 
 
 def equal(a, b):
