@@ -85,16 +85,19 @@ class SteppedRun::Progress {
     save();
   }
 
-  /// On a sample that follows from the seed alone.
+  /// On a sample that follows from the seed alone, or on the first batches of an iterator.
   Objectives objectives() {
-    const auto sample = [&](const std::string& name, const Level& level) {
+    const auto sample = [&](const std::string& name, const Level& level, std::optional<Sample>& kept) {
+      if (kept) return *kept;
       at::Generator generator =
           at::make_generator<at::CPUGeneratorImpl>(derive_seed(options_.seed, name + ".objectives"));
-      return Sample{Sampler(level.batches, generator).next().to(oracles_.x().flat().device()), 0};
+      Sample one{Sampler(level.batches, generator).next().to(oracles_.x().flat().device()), 0};
+      if (!level.batches.draws_again()) kept = one;
+      return one;
     };
     const Problem& problem = oracles_.problem();
-    const auto [upper, lower] =
-        oracles_.losses(sample("upper", problem.upper), sample("lower", problem.lower));
+    const auto [upper, lower] = oracles_.losses(sample("upper", problem.upper, kept_upper_),
+                                                sample("lower", problem.lower, kept_lower_));
     return {upper, lower};
   }
 
@@ -229,6 +232,7 @@ class SteppedRun::Progress {
   const RunOptions& options_;
   Oracles oracles_;
   Result result_;
+  std::optional<Sample> kept_upper_, kept_lower_;  // of data that cannot be drawn again
   int64_t step_ = 0;
   bool stopped_ = false;
   double earlier_seconds_ = 0;

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Union
 
 import torch
@@ -51,6 +52,16 @@ def _split(found: Any, who: str) -> tuple[list[Tensor], Tensor | None]:
     return inputs, targets
 
 
+def _batches(data: Iterable[Any]) -> Iterator[tuple[list[Tensor], Tensor | None]]:
+    """The batches of an iterable, over and over; of an iterator once."""
+    while True:
+        count = 0
+        for count, batch in enumerate(data, 1):
+            yield _split(batch, "the iterator")
+        if count == 0 or iter(data) is data:
+            raise _core.InputError("the iterator of a level's data has ended: give more batches, or an iterable that starts again")
+
+
 def _source(
     data: Any, batch_size: int | None, with_replacement: bool, strata: Sequence[int], collate: Callable[[list[Any]], Any] | None
 ) -> _core.Source:
@@ -63,12 +74,12 @@ def _source(
     if isinstance(data, Tensor) or (isinstance(data, tuple) and collate is None):
         inputs, targets = _split(data, "data")
         return _core.Source.of_tensors(inputs, targets, *how)
-    if isinstance(data, torch.utils.data.DataLoader):
-        raise _core.InputError("data is a DataLoader: give its dataset, batch_size and collate, so that rows can be drawn again")
+    if not hasattr(data, "gather") and hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
+        return _core.Source.of_iterator(functools.partial(next, _batches(data)))
     if not hasattr(data, "__len__"):
         raise _core.InputError(
-            f"data is {type(data).__name__}, which has no length: must be tensors, a Dataset, or an object with __len__ and "
-            "gather(rows), so that rows can be drawn again"
+            f"data is {type(data).__name__}: must be tensors, a Dataset, an object with __len__ and gather(rows), or an iterable "
+            "of batches"
         )
     if hasattr(data, "gather"):
         return _core.Source.of_rows(len(data), lambda rows: _split(data.gather(rows), "gather"), *how)
@@ -86,7 +97,9 @@ class Level:
     loss: f or g on a batch, a scalar tensor.
     feature_loss: in place of loss beside ``Problem(encode=...)``: (features, batch) -> scalar.
     data: a tensor [rows, ...]; (inputs, targets), where inputs may be a tuple of tensors; a torch ``Dataset``, whose items
-        ``collate`` joins; an object with ``__len__`` and ``gather(rows)``, rows int64 [n]; None: the loss reads no batch.
+        ``collate`` joins; an object with ``__len__`` and ``gather(rows)``, rows int64 [n]; None: the loss reads no batch. An
+        iterable of batches, such as a DataLoader, serves too, but cannot go back: no checkpoints, no ``check``, no solver that
+        needs fixed samples, and ``batch_size`` to ``collate`` say nothing.
     batch_size: rows a batch; more than there are means all rows; None: always all rows.
     with_replacement: False: batches go through a random permutation, then a fresh one; True: independent uniform draws.
     strata: a class number for each row, from 0: batches then hold the classes in proportion (see ``Batch.weights``).

@@ -52,14 +52,19 @@ std::shared_ptr<const DataSet> data_set_of(const py::function& gather) {
   return data;
 }
 
+/// 0, 1, ..., count - 1.
+Rows counted(int64_t count) {
+  Rows rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
+}
+
 BatchSource source(std::shared_ptr<const DataSet> data, int64_t count,
                    const std::optional<int64_t>& batch_size, bool with_replacement,
                    const std::vector<int64_t>& strata) {
-  Rows rows(static_cast<size_t>(count));
-  std::iota(rows.begin(), rows.end(), 0);
   return {
       std::move(data),
-      std::move(rows),
+      counted(count),
       {.batch_size = batch_size.value_or(std::max<int64_t>(count, 1)), .with_replacement = with_replacement},
       strata};
 }
@@ -122,6 +127,15 @@ void bind_problem(py::module_& m) {
                      bool with_replacement, const std::vector<int64_t>& strata) {
                     if (count < 1) throw InputError("data without rows: a level needs at least one");
                     return source(data_set_of(gather), count, batch_size, with_replacement, strata);
+                  })
+      .def_static("of_iterator",
+                  [](const py::function& next) {
+                    return BatchSource([held = Held(next)] {
+                      const py::gil_scoped_acquire lock;
+                      auto [inputs, targets] = (*held)().cast<Gathered>();
+                      const int64_t count = inputs.at(0).dim() < 1 ? 1 : inputs[0].size(0);
+                      return Batch(std::move(inputs), targets.value_or(torch::Tensor()), counted(count));
+                    });
                   })
       .def_static("nothing", &no_data);
   m.attr("default_batch_size") = SamplingOptions().batch_size;

@@ -1,6 +1,7 @@
 """Levels and their data; solvers and their options; a solver in Python."""
 
 import copy
+import os
 import pickle
 import unittest
 
@@ -83,8 +84,7 @@ class Data(unittest.TestCase):
         for data, message in (
             ((inputs, targets[:-1]), "must share their first dimension"),
             ((inputs, [1, 2]), "data gave tuple: must be a tensor"),
-            (iter([inputs]), "has no length"),
-            (torch.utils.data.DataLoader([1]), "give its dataset"),
+            (3, "data is int: must be tensors"),
             ([{"a": 1}], "collate gave dict: must be"),
             ([], "data without rows"),
         ):
@@ -96,6 +96,31 @@ class Data(unittest.TestCase):
             trace_of(short)
         with self.assertRaisesRegex(bilevel.InputError, "its data set has none"):
             trace_of(inputs)
+
+    def test_of_iterators_come_once(self):
+        inputs, targets = rows(seed=1)
+        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, targets), batch_size=20)
+        ridge, read = Ridge(), []
+        plain = ridge.problem.lower.loss
+        loss = lambda b: read.append(b.inputs) or plain(b)  # noqa: E731
+        level = bilevel.Level(ridge.head, loss, data=loader)
+        problem = bilevel.Problem(ridge.problem.upper, level)
+        result = bilevel.run(problem, bilevel.SOBA(lower_step_size=0.1), max_steps=5)
+        self.assertTrue(result.usable)
+        self.assertEqual({len(one) for one in read}, {20})
+        self.assertTrue(torch.equal(read[-1], read[1]), "the objective at the end is on the batch of that at the start")
+        self.assertTrue(torch.equal(read[2], inputs[40:]))
+        for refused in (
+            lambda: bilevel.run(problem, bilevel.SABA(), max_steps=1),
+            lambda: bilevel.check(problem),
+            lambda: bilevel.hypergradient(problem),
+            lambda: bilevel.run(problem, bilevel.SOBA(), max_steps=1, checkpoint=os.devnull),
+        ):
+            with self.assertRaisesRegex(bilevel.InputError, "come from an iterator, which cannot go back"):
+                refused()
+        level = bilevel.Level(ridge.head, loss, data=iter([(inputs, targets)] * 4))
+        with self.assertRaisesRegex(bilevel.InputError, "has ended"):
+            bilevel.run(bilevel.Problem(ridge.problem.upper, level), bilevel.SOBA(lower_step_size=0.1), max_steps=5)
 
     def test_several_inputs_are_a_tuple(self):
         inputs, targets = rows()
