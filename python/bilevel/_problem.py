@@ -41,10 +41,11 @@ def squared_norm(parameters: Parameters) -> Tensor:
 
 def _split(found: Any, who: str) -> tuple[list[Tensor], Tensor | None]:
     """What a batch is made of, from tensors as data sets give them: inputs, (inputs, targets), ((a, b), targets)."""
-    inputs, targets = (found, None) if not isinstance(found, (tuple, list)) else (found if len(found) == 2 else (None, None))
+    inputs, targets = found, None
+    if isinstance(found, (tuple, list)):
+        inputs, targets = found if len(found) == 2 else (None, None)
     inputs = list(inputs) if isinstance(inputs, (tuple, list)) else [inputs]
-    wrong = [t for t in inputs if not isinstance(t, Tensor)] + ([] if targets is None or isinstance(targets, Tensor) else [targets])
-    if wrong:
+    if not all(isinstance(t, Tensor) for t in inputs) or not isinstance(targets, (Tensor, type(None))):
         raise _core.InputError(
             f"{who} gave {type(found).__name__}: must be a tensor, (inputs, targets) or ((input, input, ...), targets), all "
             "tensors with one entry a row (a collate of your own can make them)"

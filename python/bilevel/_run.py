@@ -45,7 +45,7 @@ class Result:
     stop_reason: "converged", "max_steps", "max_seconds", "stopped_by_callback", "interrupted", "nonfinite" or
         "linear_solve_failed"; message says it in a sentence.
     steps, seconds: done, earlier parts of a resumed run included.
-    start, end: {"upper", "lower"}, both objectives on one fixed sample; NaN or None where a number was not finite.
+    start, end: {"upper", "lower"}, both objectives on one fixed sample; NaN where a number was not finite.
     usable: whether the run did not fail and both objectives are finite at its end.
     options, chosen: the solver's options, and what its automatic ones became.
     oracle_calls: by purpose and kind.

@@ -1,11 +1,12 @@
 """Runs: the program's trajectories, exceptions, interrupts, checkpoints, threads, memory, what is left afterwards."""
 
+import contextlib
 import copy
 import gc
+import importlib.util
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,30 @@ class Loops(unittest.TestCase):
         self.assertEqual(list(result.trace["step"]), [2, 4, 6])
         self.assertEqual(list(result.trace["hvp"]), [2, 4, 6])
         self.assertIn("soba: 6 steps", repr(result))
+
+
+    @unittest.skipUnless(importlib.util.find_spec("matplotlib"), "matplotlib is not installed")
+    def test_a_run_has_a_picture(self):
+        import matplotlib
+
+        matplotlib.use("agg")
+        figure = bilevel.run(Ridge().problem, bilevel.SOBA(), max_steps=6).plot()
+        self.assertEqual([list(a.lines[0].get_xdata()) for a in figure.axes], [[1, 2, 3, 4, 5, 6]] * 2)
+
+    @unittest.skipUnless(importlib.util.find_spec("tqdm"), "tqdm is not installed")
+    def test_a_run_has_a_bar(self):
+        shown = io.StringIO()
+        with contextlib.redirect_stderr(shown):
+            bilevel.run(Ridge().problem, bilevel.SOBA(), max_steps=6, progress=True)
+        self.assertIn("6/6", shown.getvalue())
+        self.assertIn("upper_loss=", shown.getvalue())
+
+    def test_a_run_records_graphs_where_its_caller_does_not(self):
+        a, b = Ridge(), Ridge()
+        bilevel.run(a.problem, bilevel.AdamBO(), max_steps=3)
+        with torch.no_grad():
+            bilevel.run(b.problem, bilevel.AdamBO(), max_steps=3)
+        self.assertTrue(equal(a.values(), b.values()))
 
 
 class Exceptions(unittest.TestCase):
@@ -232,7 +257,7 @@ class Afterwards(unittest.TestCase):
         code = (
             "import sys, torch; torch.set_num_threads(1); sys.path.insert(0, sys.argv[1])\n"
             "import bilevel; from support import Ridge\n"
-            "page, sizes = 4096, {}\n"
+            "import os; page, sizes = os.sysconf('SC_PAGE_SIZE'), {}\n"
             "def look(r):\n"
             "    if r.step in (2000, 10000): sizes[r.step] = int(open('/proc/self/statm').read().split()[1]) * page\n"
             "bilevel.run(Ridge().problem, bilevel.SOBA(), max_steps=10000, callback=look, trace_every=100)\n"
