@@ -1,5 +1,6 @@
-// AdamBO steps on deep AUC with an LSTM, for benchmarks/python_step.py, which makes the same in Python: prints milliseconds of
-// processor time a step. Argument: steps.
+// AdamBO steps on deep AUC with an rnn, for benchmarks/python_step.py, which makes the same in Python: prints milliseconds of
+// processor time a step. Arguments: steps, and
+// "told" where the constant lower Hessian is told.
 #include <torch/torch.h>
 
 #include <cstdio>
@@ -18,29 +19,30 @@ int main(int argc, char** argv) {
   torch::manual_seed(0);
   const Tensor inputs = torch::randn({2000, 20, 50}),
                labels = (torch::rand({2000}) < kShare).to(torch::kFloat32);
-  torch::nn::LSTM lstm(torch::nn::LSTMOptions(50, 256).batch_first(true));
+  torch::nn::RNN rnn(torch::nn::RNNOptions(50, 256).batch_first(true));
   torch::nn::Linear head(256, 1);
   const Tensor a = torch::zeros({1}).requires_grad_(), b = torch::zeros({1}).requires_grad_(),
                alpha = torch::zeros({1}).requires_grad_();
   const bilevel::Loss loss = [&](const bilevel::Batch& batch) {
-    const Tensor scores = head(std::get<0>(lstm(batch.input())).mean(1)).squeeze(1),
+    const Tensor scores = head(std::get<0>(rnn(batch.input())).mean(1)).squeeze(1),
                  positive = batch.targets();
     const Tensor spread =
         (1 - kShare) * (scores - a).pow(2) * positive + kShare * (scores - b).pow(2) * (1 - positive);
     const Tensor gap = kShare * scores * (1 - positive) - (1 - kShare) * scores * positive;
     return (spread + 2 * alpha * gap).mean() + (2 * alpha - alpha.pow(2)).squeeze() * kShare * (1 - kShare);
   };
-  bilevel::ParameterList upper(lstm->parameters());
+  bilevel::ParameterList upper(rnn->parameters());
   for (const Tensor& one : head->parameters()) upper.push_back(one);
   upper.push_back(a);
   upper.push_back(b);
-  const bilevel::Problem problem{
+  bilevel::Problem problem{
       .upper = {.parameters = upper, .loss = loss, .batches = bilevel::shuffled({inputs}, labels)},
       .lower = {.parameters = {alpha},
                 .loss = [&](const bilevel::Batch& batch) { return -loss(batch); },
                 .batches = bilevel::shuffled({inputs}, labels)}};
+  if (argc > 2) problem.lower_hessian = [](const Tensor& v) { return 2 * kShare * (1 - kShare) * v; };
   bilevel::AdamBO solver(
-      {.upper_step_size = 1e-3, .lower_step_size = 0.1, .neumann_step_size = 1, .neumann_terms = 3});
+      {.upper_step_size = 1e-3, .lower_step_size = 0.1, .neumann_step_size = 1, .neumann_terms = 10});
   std::clock_t begin = 0;
   bilevel::RunOptions options{.max_steps = steps + 5};
   options.callback = [&](const bilevel::MadeStep& made, bilevel::Oracles&) {
