@@ -229,7 +229,7 @@ class SteppedRun::Progress {
   }
 
   Solver& solver_;
-  const RunOptions& options_;
+  const RunOptions options_;
   Oracles oracles_;
   Result result_;
   std::optional<Sample> kept_upper_, kept_lower_;  // of data that cannot be drawn again

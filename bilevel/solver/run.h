@@ -146,7 +146,7 @@ struct Result {
 /// A run whose steps its caller asks for; `run` is the loop over one. Its end gives every tensor storage of its own.
 class SteppedRun {
  public:
-  /// What comes before step 1, or the checkpoint to continue from. All three must outlive the run. Throws as `run` does.
+  /// What comes before step 1, or the checkpoint to continue from. The solver must outlive the run. Throws as `run` does.
   SteppedRun(const Problem& problem, Solver& solver, const RunOptions& options = {});
   ~SteppedRun();
   SteppedRun(const SteppedRun&) = delete;
