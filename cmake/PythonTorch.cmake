@@ -7,4 +7,11 @@ if(NOT python_torch)
   message(FATAL_ERROR "This Python (${Python3_EXECUTABLE}) has no torch, against which bilevel is built. Install torch first, "
     "and let pip build with it: pip install --no-build-isolation .")
 endif()
+if(NOT LibTorch_API_INCLUDE_DIR MATCHES "^${python_torch}/")  # what an earlier build for another interpreter has found
+  get_cmake_property(found CACHE_VARIABLES)
+  list(FILTER found INCLUDE REGEX "^LibTorch_")
+  foreach(variable IN LISTS found)
+    unset(${variable} CACHE)
+  endforeach()
+endif()
 list(PREPEND CMAKE_PREFIX_PATH "${python_torch}")

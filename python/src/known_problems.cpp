@@ -9,6 +9,7 @@ void bind_known_problems(py::module_& m) {
       .def(py::init([](const std::string& name, const py::dict& options, uint64_t seed) {
         std::unique_ptr<KnownProblem> made = make_known_problem(name);
         fields_of(*made).from_json(from_python(options));
+        const py::gil_scoped_release others;
         made->build(seed);
         return made;
       }))

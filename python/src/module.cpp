@@ -86,11 +86,13 @@ namespace {
 /// Errors of the library as Python's: a caller's mistake is a ValueError, trouble with a file an OSError. An exception of a
 /// Python function that autograd called comes out as it is.
 void translate_errors(py::module_& m) {
-  static py::object error = py::exception<Error>(m, "Error", PyExc_RuntimeError);
-  static py::object input_error =
-      py::exception<InputError>(m, "InputError", py::make_tuple(error, py::handle(PyExc_ValueError)).ptr());
-  static py::object file_error =
-      py::exception<FileError>(m, "FileError", py::make_tuple(error, py::handle(PyExc_OSError)).ptr());
+  // Never dropped: the interpreter ends before the module's statics do.
+  static const py::handle error = py::exception<Error>(m, "Error", PyExc_RuntimeError).release();
+  const auto also = [&m](const char* name, PyObject* base) {
+    return py::exception<Error>(m, name, py::make_tuple(error, py::handle(base)).ptr()).release();
+  };
+  static const py::handle input_error = also("InputError", PyExc_ValueError);
+  static const py::handle file_error = also("FileError", PyExc_OSError);
   py::register_exception_translator([](std::exception_ptr thrown) {
     try {
       std::rethrow_exception(thrown);
