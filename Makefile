@@ -36,7 +36,8 @@ test: setup
 	@cmake --build build -j $(jobs)
 	@ctest --test-dir build -j $(jobs) --output-on-failure
 
-python: setup
+python:
+	@cmake/setup.sh packages
 	@cmake/python.sh
 
 encoder:

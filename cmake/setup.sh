@@ -3,6 +3,7 @@
 # "release" in build/. What is there already is left alone, so that a second call needs neither network nor root and
 # takes a fraction of a second.
 #
+#   packages           as the argument: only the Debian packages
 #   CMAKE_PREFIX_PATH  where to look first, as CMake has it; a LibTorch found there is used instead of an own one
 #   CMAKE_ARGS         further arguments for the configuration, such as -DBILEVEL_WARNINGS_AS_ERRORS=ON
 set -euo pipefail
@@ -130,5 +131,6 @@ configure() {
 }
 
 install_packages
+if [[ ${1:-} == packages ]]; then exit; fi
 find_libtorch
 configure
