@@ -1,4 +1,4 @@
-"""docs/python.md shows code that the examples run."""
+"""The pages show code that the examples run."""
 
 import re
 import textwrap
@@ -8,16 +8,29 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-class Page(unittest.TestCase):
-    def test_shows_the_code_of_the_examples(self):
-        blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.S)
-        self.assertGreater(len(blocks), 4)
-        shown = set()
-        for example in (ROOT / "python/examples").glob("*.py"):
-            parts = re.split(r"^ *# \[shown\]\n", example.read_text(), flags=re.M)[1::2]
-            shown |= {textwrap.dedent(part).strip() for part in parts}
-        for block in blocks:
-            self.assertIn(block.strip(), shown)
+def blocks(page):
+    return [block.strip() for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)]
+
+
+def parts(folder, *marks):
+    """What stands between two lines of a mark, without its indentation."""
+    return [
+        textwrap.dedent(part).strip()
+        for script in sorted((ROOT / folder).glob("*.py"))
+        for mark in marks
+        for part in re.split(rf"^ *# \[{mark}\]\n", script.read_text(), flags=re.M)[1::2]
+    ]
+
+
+class Pages(unittest.TestCase):
+    def test_show_the_code_of_the_examples(self):
+        shown = parts("python/examples", "shown")
+        self.assertGreater(len(blocks("docs/python.md")), 4)
+        for block in blocks("docs/python.md"):
+            self.assertIn(block, shown)
+
+    def test_show_the_code_of_both_libraries(self):
+        self.assertEqual(sorted(blocks("docs/coming-from.md")), sorted(parts("python/coming_from", "theirs", "ours")))
 
 
 if __name__ == "__main__":
