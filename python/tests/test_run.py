@@ -175,6 +175,7 @@ class Exceptions(unittest.TestCase):
     def test_ctrl_c_ends_after_the_step(self):
         code = (
             "import os, signal, sys, bilevel; sys.path.insert(0, sys.argv[1]); from support import Ridge\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs start with it ignored
             "press = lambda r: os.kill(os.getpid(), signal.SIGINT) if r.step == 5 else None\n"
             "result = bilevel.run(Ridge().problem, bilevel.SOBA(), callback=press)\n"
             "print(result.stop_reason, result.steps, signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
