@@ -3,6 +3,7 @@
 # "release" in build/. What is there already is left alone, so that a second call needs neither network nor root and
 # takes a fraction of a second.
 #
+#   packages           as the argument: only the Debian packages
 #   CMAKE_PREFIX_PATH  where to look first, as CMake has it; a LibTorch found there is used instead of an own one
 #   CMAKE_ARGS         further arguments for the configuration, such as -DBILEVEL_WARNINGS_AS_ERRORS=ON
 set -euo pipefail
@@ -23,7 +24,8 @@ die() {
 # package:command: satisfied by the command, wherever it comes from; a package alone: by the package.
 readonly required=(g++:g++ cmake:cmake ninja-build:ninja libcli11-dev nlohmann-json3-dev libcsv-dev zlib1g-dev
   libzstd-dev libutf8proc-dev libgtest-dev)
-readonly optional=(ccache:ccache gnuplot-nox:gnuplot clang-format:clang-format libxgboost0)
+readonly optional=(ccache:ccache gnuplot-nox:gnuplot clang-format:clang-format libxgboost0
+  python3-dev:python3-config)
 
 # Prints the first Python of at least 3.9 that can make a virtual environment.
 find_python() {
@@ -129,5 +131,6 @@ configure() {
 }
 
 install_packages
+if [[ ${1:-} == packages ]]; then exit; fi
 find_libtorch
 configure

@@ -143,9 +143,9 @@ LossPoint::LossPoint(LevelOracle& level, const Sample& sample, torch::Tensor los
       y_version_(level.oracles_.y().version()) {}
 
 torch::Tensor LossPoint::value() const {
-  return own_ ? at::detail::scalar_tensor_static(own_->value(), level_->variable_.flat().scalar_type(),
-                                                 torch::kCPU)
-              : loss_.detach();
+  if (!own_) return loss_.detach();
+  if (alive_.expired()) throw std::logic_error("a point was used after its oracles had ended");
+  return at::detail::scalar_tensor_static(own_->value(), level_->variable_.flat().scalar_type(), torch::kCPU);
 }
 
 void LossPoint::check_fresh() const {

@@ -78,7 +78,24 @@ BatchSource::BatchSource(std::shared_ptr<const DataSet> data, Rows items, const 
   for (size_t k = 0; k < classes.size(); ++k) drawn->weights.push_back(in_proportion[k] / drawn->shares[k]);
 }
 
+BatchSource::BatchSource(std::function<Batch()> next)
+    : next_(std::move(next)), data_(std::make_shared<DataSet>()), batch_size_(1), with_replacement_(true) {
+  const auto drawn = std::make_shared<Drawn>();
+  drawn->items = {0};
+  drawn_ = drawn;
+}
+
+void BatchSource::check_draws_again() const {
+  if (!draws_again()) {
+    throw InputError(
+        "the batches come from an iterator, which cannot go back: fixed samples, sums over all rows and "
+        "checkpoints need data "
+        "with rows");
+  }
+}
+
 std::vector<Rows> BatchSource::slots(at::Generator& generator) const {
+  check_draws_again();
   const auto count = static_cast<size_t>((size() + batch_size_ - 1) / batch_size_);
   if (count == 1) return {items()};
   std::vector<Rows> slots(count);
@@ -99,6 +116,7 @@ Sampler::Sampler(BatchSource source, at::Generator generator)
     : source_(std::move(source)), generator_(std::move(generator)), strata_(source_.strata()) {}
 
 Batch Sampler::next() {
+  if (source_.next_) return source_.next_();
   if (source_.full_batch()) return source_.all();
   Rows items;
   items.reserve(static_cast<size_t>(source_.batch_size_));
@@ -171,6 +189,7 @@ void Sampler::draw(size_t k, int64_t count, Rows& items) {
 }
 
 void Sampler::state(State& state) {
+  source_.check_draws_again();
   for (size_t k = 0; k < strata_.size(); ++k) {
     state.scope("stratum" + std::to_string(k), [&](State& inner) {
       Stratum& stratum = strata_[k];

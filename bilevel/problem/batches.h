@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -41,7 +42,13 @@ class BatchSource {
   BatchSource(std::shared_ptr<const DataSet> data, Rows items, const SamplingOptions& options,
               const std::vector<int64_t>& strata = {}, Batch::RowsOf rows_of = nullptr);
 
+  /// Batches that somebody else makes, one after the other, for data without rows that could be drawn again: whatever needs
+  /// all of them, fixed slots or a checkpoint throws InputError. `next` serves every consumer; it throws where there is no more.
+  explicit BatchSource(std::function<Batch()> next);
+
   explicit operator bool() const { return static_cast<bool>(data_); }
+  /// False for batches that somebody else makes.
+  bool draws_again() const { return next_ == nullptr; }
   const std::shared_ptr<const DataSet>& data() const { return data_; }
   /// Items that are drawn from; items in one batch.
   int64_t size() const { return static_cast<int64_t>(items().size()); }
@@ -55,11 +62,14 @@ class BatchSource {
   /// All items as one batch, in their order; the batch of given items.
   Batch all() const { return gather(items()); }
   Batch gather(Rows items, torch::Tensor weights = {}) const {
+    check_draws_again();
     return Batch(data_, std::move(items), rows_of_, std::move(weights));
   }
 
  private:
   friend class Sampler;
+  void check_draws_again() const;
+  std::function<Batch()> next_;
   std::shared_ptr<const DataSet> data_;
   Batch::RowsOf rows_of_;
   /// What copies share: millions of rows are kept once.

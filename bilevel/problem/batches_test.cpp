@@ -531,5 +531,23 @@ TEST(SamplerState, ThatOfOtherDataIsRefused) {
                   "come from 9 rows, this problem's from 5");
 }
 
+TEST(BatchSource, OfSomebodyElsesBatchesGoesOnButNotBack) {
+  int made = 0;
+  const BatchSource source([&made] { return Batch({torch::full({2}, ++made)}, {}, {0, 1}); });
+  EXPECT_TRUE(source);
+  EXPECT_FALSE(source.draws_again());
+  EXPECT_FALSE(source.full_batch());
+  Sampler one(source, generator(1)), other(source, generator(1));
+  EXPECT_EQ(one.next().input()[0].item<int>(), 1);
+  EXPECT_EQ(other.next().input()[0].item<int>(), 2);
+  at::Generator any = generator(2);
+  State state;
+  for (const std::function<void()>& refused : std::vector<std::function<void()>>{
+           [&] { source.all(); }, [&] { source.slots(any); }, [&] { one.state(state); }}) {
+    EXPECT_CONTAINS(message_of<InputError>(refused), "come from an iterator, which cannot go back");
+  }
+  EXPECT_EQ(one.next().input()[0].item<int>(), 3);
+}
+
 }  // namespace batches_test
 }  // namespace bilevel

@@ -37,13 +37,13 @@ void check(const RunOptions& options) {
   if (options.resume && options.checkpoint.empty()) throw InputError("resume needs the path of a checkpoint");
 }
 
-/// A run in progress: what the checkpoint holds.
-class Run {
- public:
-  Run(const Problem& problem, Solver& solver, const RunOptions& options)
-      : solver_(solver), options_(options), oracles_(problem, options.seed) {}
+}  // namespace
 
-  Result execute() {
+/// A run in progress: what the checkpoint holds.
+class SteppedRun::Progress {
+ public:
+  Progress(const Problem& problem, Solver& solver, const RunOptions& options)
+      : solver_(solver), options_(options), oracles_(problem, options.seed) {
     result_.solver = solver_.name();
     result_.options = fields_of(solver_).to_json();
     if (options_.resume) {
@@ -53,7 +53,16 @@ class Run {
     }
     result_.chosen = solver_.chosen();
     last_checkpoint_ = Clock::now();
-    while (!stopped()) step();
+  }
+
+  bool advance() {
+    if (stopped()) return false;
+    step();
+    return true;
+  }
+
+  Result finish() {
+    if (!stopped()) stop_by_caller();
     if (result_.reason != StopReason::nonfinite && result_.reason != StopReason::linear_solve_failed) save();
     result_.steps = step_;
     result_.seconds = seconds();
@@ -76,16 +85,19 @@ class Run {
     save();
   }
 
-  /// On a sample that follows from the seed alone.
+  /// On a sample that follows from the seed alone, or on the first batches of an iterator.
   Objectives objectives() {
-    const auto sample = [&](const std::string& name, const Level& level) {
+    const auto sample = [&](const std::string& name, const Level& level, std::optional<Sample>& kept) {
+      if (kept) return *kept;
       at::Generator generator =
           at::make_generator<at::CPUGeneratorImpl>(derive_seed(options_.seed, name + ".objectives"));
-      return Sample{Sampler(level.batches, generator).next().to(oracles_.x().flat().device()), 0};
+      Sample one{Sampler(level.batches, generator).next().to(oracles_.x().flat().device()), 0};
+      if (!level.batches.draws_again()) kept = one;
+      return one;
     };
     const Problem& problem = oracles_.problem();
-    const auto [upper, lower] =
-        oracles_.losses(sample("upper", problem.upper), sample("lower", problem.lower));
+    const auto [upper, lower] = oracles_.losses(sample("upper", problem.upper, kept_upper_),
+                                                sample("lower", problem.lower, kept_lower_));
     return {upper, lower};
   }
 
@@ -93,6 +105,10 @@ class Run {
     result_.reason = reason;
     result_.message = std::move(message);
     return stopped_ = true;
+  }
+
+  void stop_by_caller() {
+    stop(StopReason::stopped_by_callback, fmt::format("stopped by the caller after step {}", step_));
   }
 
   /// The reasons that hold between two steps.
@@ -133,8 +149,7 @@ class Run {
       }
     }
     const bool go_on = !options_.callback || options_.callback(made, oracles_);
-    if (!go_on && !stopped_)
-      stop(StopReason::stopped_by_callback, fmt::format("stopped by the caller after step {}", step_));
+    if (!go_on && !stopped_) stop_by_caller();
     if (step_ % options_.trace_every == 0 || stopped()) result_.trace.push_back(made.row());
     if (!stopped_ && seconds_since(last_checkpoint_) >= options_.checkpoint_seconds) {
       save();
@@ -214,16 +229,15 @@ class Run {
   }
 
   Solver& solver_;
-  const RunOptions& options_;
+  const RunOptions options_;
   Oracles oracles_;
   Result result_;
+  std::optional<Sample> kept_upper_, kept_lower_;  // of data that cannot be drawn again
   int64_t step_ = 0;
   bool stopped_ = false;
   double earlier_seconds_ = 0;
   Clock::time_point start_ = Clock::now(), last_checkpoint_ = start_;
 };
-
-}  // namespace
 
 bool MadeStep::read_with(const torch::Tensor& others) {
   const auto norm = [](const torch::Tensor& t) { return t.defined() ? t.norm() : t; };
@@ -278,9 +292,19 @@ std::string Result::brief() const {
   return fmt::format("{}: {} steps in {:.1f} s{} ({})", solver, steps, seconds, loss, name_of(reason));
 }
 
-Result run(const Problem& problem, Solver& solver, const RunOptions& options) {
+SteppedRun::SteppedRun(const Problem& problem, Solver& solver, const RunOptions& options) {
   check(options);
-  return Run(problem, solver, options).execute();
+  progress_ = std::make_unique<Progress>(problem, solver, options);
+}
+SteppedRun::~SteppedRun() = default;
+bool SteppedRun::step() { return progress_->advance(); }
+Result SteppedRun::finish() { return progress_->finish(); }
+
+Result run(const Problem& problem, Solver& solver, const RunOptions& options) {
+  SteppedRun one(problem, solver, options);
+  while (one.step()) {
+  }
+  return one.finish();
 }
 
 }  // namespace bilevel

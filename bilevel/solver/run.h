@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -140,6 +141,25 @@ struct Result {
   /// "adambo: 2000 steps in 3.1 s, upper loss 0.123 (max_steps)".
   std::string brief() const;
   std::string solver;
+};
+
+/// A run whose steps its caller asks for; `run` is the loop over one. Its end gives every tensor storage of its own.
+class SteppedRun {
+ public:
+  /// What comes before step 1, or the checkpoint to continue from. The solver must outlive the run. Throws as `run` does.
+  SteppedRun(const Problem& problem, Solver& solver, const RunOptions& options = {});
+  ~SteppedRun();
+  SteppedRun(const SteppedRun&) = delete;
+  SteppedRun& operator=(const SteppedRun&) = delete;
+
+  /// Makes a step; false, without one, where the run has ended.
+  bool step();
+  /// Ends the run (as a callback does, if nothing else has ended it) and tells what it came to. Call it once.
+  Result finish();
+
+ private:
+  class Progress;
+  std::unique_ptr<Progress> progress_;
 };
 
 /// Minimizes the problem with the solver from the parameters' present values, which it changes in place; afterwards

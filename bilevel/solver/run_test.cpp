@@ -690,6 +690,39 @@ TEST(Run, TheSameSolverObjectStartsAfresh) {
   EXPECT_TRUE(torch::equal(second.x, first.x));
 }
 
+TEST(SteppedRun, IsARunWhoseCallerAsksForTheSteps) {
+  const Ridge whole, stepped;
+  AdamBO solver(quick());
+  const Result expected = run(whole.problem(), solver, {.max_steps = 4});
+  const Problem problem = stepped.problem();
+  SteppedRun steps(problem, solver, {.max_steps = 4});
+  int64_t made = 0;
+  while (steps.step()) ++made;
+  EXPECT_EQ(made, 4);
+  EXPECT_FALSE(steps.step());
+  const Result found = steps.finish();
+  expect_same_trace(found.trace, expected.trace);
+  EXPECT_EQ(found.reason, StopReason::max_steps);
+  EXPECT_EQ(found.end.upper, expected.end.upper);
+}
+
+TEST(SteppedRun, EndsWhereItsCallerEndsIt) {
+  const TemporaryFolder folder;
+  const Ridge ridge;
+  AdamBO solver(quick());
+  const Problem problem = ridge.problem();
+  const RunOptions options{.max_steps = 4, .checkpoint = folder / "c"};
+  Result found;
+  {
+    SteppedRun steps(problem, solver, options);
+    EXPECT_TRUE(steps.step());
+    found = steps.finish();
+  }
+  EXPECT_EQ(found.reason, StopReason::stopped_by_callback);
+  EXPECT_EQ(found.steps, 1);
+  EXPECT_EQ(saved_step(folder / "c"), 1);
+}
+
 TEST(Run, AnExceptionOfTheCallersPassesThrough) {
   const Ridge ridge;
   AdamBO solver(quick());
