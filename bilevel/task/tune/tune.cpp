@@ -130,7 +130,7 @@ Calibration calibrate(TuneSetup& setup, const TuneModel& model, const std::vecto
     setup.note(
         "the probabilities are calibrated, by a temperature, on the validation rows that chose the model of "
         "the search; on new rows they may be too sure");
-  } else if (folds.empty() && !setup.cross_fitted()) {
+  } else if (folds.empty() && !setup.cross_fitted() && !setup.validates_plenty()) {
     setup.note(
         "the probabilities are calibrated, by a temperature, on the validation rows that the hyperparameters "
         "were fitted to: there are "

@@ -79,7 +79,7 @@ Learned learn(const TuneSetup& setup, TuneModel& model, const Problem& problem, 
 
 std::vector<Part> folds(const TuneSetup& setup, Solver& method, const Learned& learned) {
   std::vector<Part> parts;
-  if (setup.cross_fitted()) return parts;  // every row is held out already
+  if (setup.cross_fitted() || setup.validates_plenty()) return parts;  // every row is as good as held out
   if (static_cast<int64_t>(setup.data().valid.size()) < kTuneFolds * kFewRows) return parts;
   const Json steps =
       learned.outcome == nullptr ? Json(setup.default_steps()) : Json(learned.outcome->chosen_step);
@@ -134,7 +134,7 @@ Calibration calibration_of(const TuneSetup& setup, const TuneModel& model, const
   }
   const torch::Tensor classes = classes_at(setup.data().classes, rows), p = torch::cat(predicted);
   if (setup.cross_fitted()) return fit_judged(p, classes, /*by_others=*/true, Given::frequencies);
-  return fit_judged(p, classes, /*by_others=*/!answers.empty());
+  return fit_judged(p, classes, /*by_others=*/!answers.empty() || setup.validates_plenty());
 }
 
 }  // namespace bilevel

@@ -61,6 +61,8 @@ class TuneSetup : public JobSetup {
   }
   /// Whether all rows but the test rows serve both levels, in folds; `data().train` and `data().valid` are then the same.
   bool cross_fitted() const { return !data_.folds.empty(); }
+  /// Whether the validation rows are so many for each number that is learned on them that it cannot fit them too well.
+  bool validates_plenty() const;
   /// As they are cut: training and validation rows of a model that is not cross-fitted.
   const Fold& cut_rows() const { return cut_; }
   /// Passes that measuring on the validation rows takes.
