@@ -49,6 +49,7 @@ class PythonRun {
   /// What it came to; gives the modules their tensors back.
   Result finish() {
     const at::AutoGradMode recording(true);
+    if (!run_) throw std::logic_error("the run was given up, and came to nothing");
     Result result = run_->finish();
     end();
     return result;

@@ -70,6 +70,12 @@ class Loops(unittest.TestCase):
         self.assertEqual((steps.result.steps, steps.result.stop_reason), (3, "stopped_by_callback"))
         self.assertEqual(ridge.head.bias.untyped_storage().nbytes(), 2 * 8)
 
+    def test_a_loop_that_failed_came_to_nothing(self):
+        with self.assertRaises(KeyError), bilevel.iterate(Ridge().problem, bilevel.SOBA(), max_steps=9) as steps:
+            raise KeyError
+        with self.assertRaisesRegex(RuntimeError, "the run was given up"):
+            _ = steps.result
+
     def test_a_loop_given_up_gives_tensors_back(self):
         ridge = Ridge()
         for _ in bilevel.iterate(ridge.problem, bilevel.SOBA(), max_steps=9):
