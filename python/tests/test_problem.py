@@ -118,6 +118,13 @@ class Data(unittest.TestCase):
         ):
             with self.assertRaisesRegex(bilevel.InputError, "come from an iterator, which cannot go back"):
                 refused()
+
+        class Endless(torch.utils.data.IterableDataset):
+            def __iter__(self):
+                return iter([(inputs, targets)])
+
+        bilevel.run(bilevel.Problem(ridge.problem.upper, bilevel.Level(ridge.head, loss, data=Endless())), bilevel.SOBA(), max_steps=2)
+        self.assertEqual(len(read[-1]), 60)
         level = bilevel.Level(ridge.head, loss, data=iter([(inputs, targets)] * 4))
         with self.assertRaisesRegex(bilevel.InputError, "has ended"):
             bilevel.run(bilevel.Problem(ridge.problem.upper, level), bilevel.SOBA(lower_step_size=0.1), max_steps=5)
