@@ -65,29 +65,30 @@ def _batches(data: Iterable[Any]) -> Iterator[tuple[list[Tensor], Tensor | None]
 
 def _source(
     data: Any, batch_size: int | None, with_replacement: bool, strata: Sequence[int], collate: Callable[[list[Any]], Any] | None
-) -> _core.Source:
+) -> Callable[[], _core.Source]:
+    """Makes the batches of `data` for C++: anew for every call, so that no reference to `data` is kept where Python's garbage
+    collector does not see it."""
+    make, how = _core.Source, (batch_size, with_replacement, list(strata))
     if data is None:
-        return _core.Source.nothing()
-    how = (batch_size, with_replacement, list(strata))
+        return make.nothing
     if isinstance(data, torch.utils.data.TensorDataset) and collate is None:
         data = data.tensors if len(data.tensors) < 3 else (data.tensors[:-1], data.tensors[-1])
         data = data[0] if len(data) == 1 else data
     if isinstance(data, Tensor) or (isinstance(data, tuple) and collate is None):
         inputs, targets = _split(data, "data")
-        return _core.Source.of_tensors(inputs, targets, *how)
-    if not hasattr(data, "gather") and hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
-        return _core.Source.of_iterator(functools.partial(next, _batches(data)))
+        return functools.partial(make.of_tensors, inputs, targets, *how)
+    if hasattr(data, "gather") and hasattr(data, "__len__"):
+        return lambda: make.of_rows(len(data), lambda rows: _split(data.gather(rows), "gather"), *how)
+    once = isinstance(data, torch.utils.data.IterableDataset) or not hasattr(data, "__getitem__")
+    if hasattr(data, "__iter__") and once:
+        return functools.partial(make.of_iterator, functools.partial(next, _batches(data)))
     if not hasattr(data, "__len__"):
         raise _core.InputError(
             f"data is {type(data).__name__}: must be tensors, a Dataset, an object with __len__ and gather(rows), or an iterable "
             "of batches"
         )
-    if hasattr(data, "gather"):
-        return _core.Source.of_rows(len(data), lambda rows: _split(data.gather(rows), "gather"), *how)
     join = collate or torch.utils.data.default_collate
-    return _core.Source.of_rows(
-        len(data), lambda rows: _split(join([data[i] for i in rows.tolist()]), "collate"), *how
-    )
+    return lambda: make.of_rows(len(data), lambda rows: _split(join([data[i] for i in rows.tolist()]), "collate"), *how)
 
 
 class Level:
@@ -128,12 +129,13 @@ class Level:
         self.names, self.tensors = _named(parameters)
         self.loss = loss
         self.feature_loss = feature_loss
-        self.source = _source(data, batch_size, with_replacement, strata, collate)
+        self._source = _source(data, batch_size, with_replacement, strata, collate)
+        self._source()  # tells mistakes
         self.project = project
 
     def _native(self, name: str) -> _core.Level:
         project = dict(self.project) if isinstance(self.project, Mapping) else self.project
-        return _core.Level(name, self.names, self.tensors, self.loss, self.feature_loss, self.source, project)
+        return _core.Level(name, self.names, self.tensors, self.loss, self.feature_loss, self._source(), project)
 
     def split(self, flat: Tensor) -> dict[str, Tensor] | list[Tensor]:
         """A flat tensor of the level's size as one tensor for each parameter: by name where they have names."""

@@ -43,6 +43,9 @@ class Held {
 /// The tensor that a callable answered. Throws InputError, naming the callable, for anything else.
 torch::Tensor tensor_from(const py::object& answer, const std::string& who);
 
+/// `found` without graph, contiguous. Throws InputError, naming `who`, unless its shape, dtype and device are those of `like`.
+torch::Tensor alike(const torch::Tensor& found, const torch::Tensor& like, const std::string& who);
+
 /// A C++ function that asks a Python one for a tensor; empty for None. `who` names it in messages.
 template <typename... Arguments>
 std::function<torch::Tensor(Arguments...)> tensor_function(const py::object& callable,

@@ -1,6 +1,8 @@
 // bilevel._core: the library for the Python package around it.
 #include <torch/csrc/Exceptions.h>
 
+#include <sstream>
+
 #include "bilevel/core/error.h"
 #include "bind.h"
 
@@ -12,6 +14,19 @@ torch::Tensor tensor_from(const py::object& answer, const std::string& who) {
                      ": must be a tensor");
   }
   return THPVariable_Unpack(answer.ptr());
+}
+
+torch::Tensor alike(const torch::Tensor& found, const torch::Tensor& like, const std::string& who) {
+  if (found.sizes() != like.sizes() || found.scalar_type() != like.scalar_type() ||
+      found.device() != like.device()) {
+    const auto words = [](const torch::Tensor& t) {
+      std::ostringstream text;
+      text << t.sizes() << " of " << t.dtype() << " on " << t.device();
+      return text.str();
+    };
+    throw InputError(who + " has shape " + words(found) + ": must have " + words(like));
+  }
+  return found.detach().contiguous();
 }
 
 py::object to_python(const Json& json) {

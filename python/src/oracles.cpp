@@ -22,6 +22,14 @@ struct VariableView {
   Parameters* operator->() const { return &level->variable(); }
 };
 
+/// A point, with the oracles that it is of.
+struct PointView {
+  OraclesView oracles;
+  LossPoint point;
+
+  torch::Tensor vector(const torch::Tensor& v) const { return alike(v, oracles->y().flat(), "v"); }
+};
+
 }  // namespace
 
 void bind_oracles(py::module_& m) {
@@ -29,15 +37,24 @@ void bind_oracles(py::module_& m) {
       .def_readonly("batch", &Sample::batch)
       .def_readonly("model_seed", &Sample::model_seed);
 
-  py::class_<LossPoint>(
+  py::class_<PointView>(
       m, "Point",
       "A loss on a sample at the present (x, y): one forward pass, whose graph its derivatives share. "
       "RuntimeError after x or y has moved or the run has ended.")
-      .def_property_readonly("value", &LossPoint::value, "The loss, a scalar without graph.")
-      .def("grad_y", &LossPoint::grad_y, Release(), "Its gradient in y, flat [dim y].")
-      .def("grad_x", &LossPoint::grad_x, Release(), "Its gradient in x, flat [dim x].")
-      .def("hvp", &LossPoint::hvp, py::arg("v"), Release(), "(d2L/dy2) v, flat [dim y].")
-      .def("cross_vjp", &LossPoint::cross_vjp, py::arg("v"), Release(), "(d2L/dxdy) v, flat [dim x].");
+      .def_property_readonly(
+          "value", [](const PointView& at) { return at.point.value(); }, "The loss, a scalar without graph.")
+      .def(
+          "grad_y", [](PointView& at) { return at.point.grad_y(); }, Release(),
+          "Its gradient in y, flat [dim y].")
+      .def(
+          "grad_x", [](PointView& at) { return at.point.grad_x(); }, Release(),
+          "Its gradient in x, flat [dim x].")
+      .def(
+          "hvp", [](PointView& at, const torch::Tensor& v) { return at.point.hvp(at.vector(v)); },
+          py::arg("v"), Release(), "(d2L/dy2) v, flat [dim y].")
+      .def(
+          "cross_vjp", [](PointView& at, const torch::Tensor& v) { return at.point.cross_vjp(at.vector(v)); },
+          py::arg("v"), Release(), "(d2L/dxdy) v, flat [dim x].");
 
   py::class_<VariableView>(
       m, "Variable", "A level's variable as one flat tensor, of which the modules' parameters are views.")
@@ -46,12 +63,15 @@ void bind_oracles(py::module_& m) {
           "A copy of its values, flat [dim].")
       .def("__len__", [](const VariableView& v) { return v->size(); })
       .def(
-          "assign", [](const VariableView& v, const torch::Tensor& values) { v->assign(values); },
+          "assign",
+          [](const VariableView& v, const torch::Tensor& values) {
+            v->assign(alike(values, v->flat(), "values"));
+          },
           py::arg("values"), "variable <- values, flat [dim].")
       .def(
           "add",
           [](const VariableView& v, const torch::Tensor& direction, double scale) {
-            v->add(direction, scale);
+            v->add(alike(direction, v->flat(), "direction"), scale);
           },
           py::arg("direction"), py::arg("scale") = 1.0, "variable <- variable + scale * direction.");
 
@@ -71,7 +91,8 @@ void bind_oracles(py::module_& m) {
       .def(
           "point",
           [](const LevelView& level, const Sample& sample, bool lower_only) {
-            return level->point(sample, lower_only ? Graph::lower_only : Graph::both);
+            return PointView{level.oracles,
+                             level->point(sample, lower_only ? Graph::lower_only : Graph::both)};
           },
           py::arg("sample"), py::arg("lower_only") = false, Release(),
           "One forward pass; with lower_only none through x is recorded, and the point has no derivative in "
@@ -90,7 +111,7 @@ void bind_oracles(py::module_& m) {
       .def(
           "move",
           [](const LevelView& level, const torch::Tensor& direction, double scale) {
-            level->move(direction, scale);
+            level->move(alike(direction, level->variable().flat(), "direction"), scale);
           },
           py::arg("direction"), py::arg("scale") = 1.0, Release(),
           "variable <- variable + scale * direction, then the projection: the only way in which a solver may "
@@ -119,21 +140,23 @@ void bind_oracles(py::module_& m) {
       .def(
           "points",
           [](const OraclesView& o, const Sample& upper, const Sample& lower) {
-            return o->points(upper, lower);
+            auto [first, second] = o->points(upper, lower);
+            return std::make_pair(PointView{o, std::move(first)}, PointView{o, std::move(second)});
           },
           py::arg("upper"), py::arg("lower"), Release(),
           "A point of each level; with an encoder the two batches are encoded together.")
       .def(
           "hypergradient",
-          [](const OraclesView& o, LossPoint& upper, LossPoint& lower, const torch::Tensor& z) {
-            return o->hypergradient(upper, lower, z);
+          [](const OraclesView& o, PointView& upper, PointView& lower, const torch::Tensor& z) {
+            return o->hypergradient(upper.point, lower.point, alike(z, o->y().flat(), "z"));
           },
           py::arg("upper"), py::arg("lower"), py::arg("z"), Release(),
           "grad_x F - (d2G/dxdy) z from one backward pass, flat [dim x]. Frees the graphs of both points.")
       .def(
           "hypergradient_and_residual",
-          [](const OraclesView& o, LossPoint& upper, LossPoint& lower, const torch::Tensor& z) {
-            const LinearStep step = o->hypergradient_and_residual(upper, lower, z);
+          [](const OraclesView& o, PointView& upper, PointView& lower, const torch::Tensor& z) {
+            const LinearStep step =
+                o->hypergradient_and_residual(upper.point, lower.point, alike(z, o->y().flat(), "z"));
             return std::make_pair(step.hypergradient, step.residual);
           },
           py::arg("upper"), py::arg("lower"), py::arg("z"), Release(),

@@ -75,6 +75,14 @@ py::object inputs_of(const Batch& batch) {
   return py::tuple(py::cast(inputs));
 }
 
+/// A function of a flat tensor whose answers are like it.
+std::function<torch::Tensor(const torch::Tensor&)> alike_function(const py::object& callable,
+                                                                  const std::string& who) {
+  const auto answer = tensor_function<const torch::Tensor&>(callable, who);
+  if (!answer) return nullptr;
+  return [answer, who](const torch::Tensor& flat) { return alike(answer(flat), flat, who); };
+}
+
 Level level(const std::string& name, const std::vector<std::string>& names,
             const std::vector<torch::Tensor>& tensors, const py::object& loss, const py::object& feature_loss,
             const BatchSource& batches, const py::object& project) {
@@ -88,7 +96,7 @@ Level level(const std::string& name, const std::vector<std::string>& names,
     made.project = each(made.parameters,
                         project.attr("items")().cast<std::vector<std::pair<std::string, Projection>>>());
   } else {
-    made.project = tensor_function<const torch::Tensor&>(project, "project");
+    made.project = alike_function(project, "what project gave");
   }
   return made;
 }
@@ -144,11 +152,10 @@ void bind_problem(py::module_& m) {
   py::class_<Problem>(m, "Problem")
       .def(py::init([](const Level& upper, const Level& lower, const py::object& encode,
                        const py::object& lower_hessian) {
-        return Problem{
-            .upper = upper,
-            .lower = lower,
-            .encode = tensor_function<const Batch&>(encode, "encode"),
-            .lower_hessian = tensor_function<const torch::Tensor&>(lower_hessian, "lower_hessian")};
+        return Problem{.upper = upper,
+                       .lower = lower,
+                       .encode = tensor_function<const Batch&>(encode, "encode"),
+                       .lower_hessian = alike_function(lower_hessian, "what lower_hessian gave")};
       }));
 
   m.def("box", &box, py::arg("low"), py::arg("high"),

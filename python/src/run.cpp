@@ -17,8 +17,8 @@ class PythonRun {
     options_.callback = [this, watch = Held(callback)](const MadeStep& made, Oracles&) {
       const py::gil_scoped_acquire lock;
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      row_ = made.row();
-      return (*watch).is_none() || !(*watch)(row_).is(py::bool_(false));
+      if (stepping_) row_ = made.row();
+      return (*watch).is_none() || !(*watch)(made.row()).is(py::bool_(false));
     };
   }
   ~PythonRun() {
@@ -37,6 +37,7 @@ class PythonRun {
   std::optional<TraceRow> step() {
     if (!run_) return std::nullopt;
     const at::AutoGradMode recording(true);
+    stepping_ = true;
     row_ = {};
     return run_->step() ? std::optional(row_) : std::nullopt;
   }
@@ -49,6 +50,7 @@ class PythonRun {
   /// What it came to; gives the modules their tensors back.
   Result finish() {
     const at::AutoGradMode recording(true);
+    if (!run_) throw std::logic_error("the run was given up, and came to nothing");
     Result result = run_->finish();
     end();
     return result;
@@ -64,6 +66,7 @@ class PythonRun {
   SolverHandle solver_;
   RunOptions options_;
   std::atomic<bool> interrupt_ = false;
+  bool stepping_ = false;  // the rows are asked for
   TraceRow row_;
   std::unique_ptr<SteppedRun> run_;
 };

@@ -118,6 +118,13 @@ class Data(unittest.TestCase):
         ):
             with self.assertRaisesRegex(bilevel.InputError, "come from an iterator, which cannot go back"):
                 refused()
+
+        class Endless(torch.utils.data.IterableDataset):
+            def __iter__(self):
+                return iter([(inputs, targets)])
+
+        bilevel.run(bilevel.Problem(ridge.problem.upper, bilevel.Level(ridge.head, loss, data=Endless())), bilevel.SOBA(), max_steps=2)
+        self.assertEqual(len(read[-1]), 60)
         level = bilevel.Level(ridge.head, loss, data=iter([(inputs, targets)] * 4))
         with self.assertRaisesRegex(bilevel.InputError, "has ended"):
             bilevel.run(bilevel.Problem(ridge.problem.upper, level), bilevel.SOBA(lower_step_size=0.1), max_steps=5)
@@ -229,6 +236,10 @@ class Sets(unittest.TestCase):
                 self.assertTrue(holds(p1.x.detach()), p1.x)
         with self.assertRaisesRegex(bilevel.InputError, "low"):
             bilevel.box(1, 0)
+        p1 = P1()
+        level = bilevel.Level({"x": p1.x}, p1.problem.upper.loss, project=lambda flat: flat[:2])
+        with self.assertRaisesRegex(bilevel.InputError, r"what project gave has shape \[2\] of double on cpu: must have \[4\]"):
+            bilevel.run(bilevel.Problem(level, p1.problem.lower), bilevel.SOBA(), max_steps=1)
 
 
 class Solvers(unittest.TestCase):
@@ -274,6 +285,28 @@ class Solvers(unittest.TestCase):
         for use in (lambda o, p: p.grad_x(), lambda o, p: o.upper.all(), lambda o, p: o.x.flat()):
             with self.assertRaisesRegex(RuntimeError, "had ended"):
                 use(*kept[-1])
+
+    def test_written_in_python_are_told_wrong_vectors(self):
+        class Wrong:
+            def step(self, oracles):
+                upper, lower = oracles.points(oracles.upper.draw("upper_batches"), oracles.lower.draw("lower_batches"))
+                short, single = oracles.y.flat()[:3], oracles.y.flat().float()
+                for use, name in (
+                    (lambda: lower.hvp(short), "v"),
+                    (lambda: lower.cross_vjp(single), "v"),
+                    (lambda: oracles.hypergradient(upper, lower, short), "z"),
+                    (lambda: oracles.y.add(short), "direction"),
+                    (lambda: oracles.y.assign(single), "values"),
+                    (lambda: oracles.upper.move(short), "direction"),
+                ):
+                    with self_.assertRaisesRegex(bilevel.InputError, rf"^{name} has shape \[\d+\] of .*: must have \[\d+\]"):
+                        use()
+                told.append(True)
+                return bilevel.StepReport(upper.value, oracles.x.flat())
+
+        self_, told = self, []
+        bilevel.run(Ridge().problem, Wrong(), max_steps=1)
+        self.assertTrue(told)
 
     def test_written_in_python_are_told_their_mistakes(self):
         class Forgets:

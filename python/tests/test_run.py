@@ -70,6 +70,12 @@ class Loops(unittest.TestCase):
         self.assertEqual((steps.result.steps, steps.result.stop_reason), (3, "stopped_by_callback"))
         self.assertEqual(ridge.head.bias.untyped_storage().nbytes(), 2 * 8)
 
+    def test_a_loop_that_failed_came_to_nothing(self):
+        with self.assertRaises(KeyError), bilevel.iterate(Ridge().problem, bilevel.SOBA(), max_steps=9) as steps:
+            raise KeyError
+        with self.assertRaisesRegex(RuntimeError, "the run was given up"):
+            _ = steps.result
+
     def test_a_loop_given_up_gives_tensors_back(self):
         ridge = Ridge()
         for _ in bilevel.iterate(ridge.problem, bilevel.SOBA(), max_steps=9):
@@ -225,20 +231,26 @@ class Afterwards(unittest.TestCase):
         self.assertGreater(bilevel.run(ridge.problem, bilevel.AdamBO(), max_steps=3).steps, 0)
 
     def test_nothing_keeps_a_module_alive(self):
+        class Rows:
+            def __len__(self):
+                return 60
+
+            def gather(self, numbers):
+                return rows()[0][numbers]
+
         def use():
             head, strength = nn.Linear(5, 1, dtype=torch.float64), torch.ones((), dtype=torch.float64, requires_grad=True)
             loss = lambda b: head(b.inputs).square().mean() + strength.square()  # noqa: E731
             penalized = lambda b: loss(b) + strength.exp() * bilevel.squared_norm(head)  # noqa: E731
-            problem = bilevel.Problem(
-                bilevel.Level(strength, loss, data=rows()[0]), bilevel.Level(head, penalized, data=rows()[0])
-            )
+            data = Rows()
+            problem = bilevel.Problem(bilevel.Level(strength, loss, data=data), bilevel.Level(head, penalized, data=rows()[0]))
             bilevel.run(problem, bilevel.AdamBO(), max_steps=3)
             bilevel.run(problem, SOBA(0.01, 0.1, 0.1), max_steps=3)
             for _ in bilevel.iterate(problem, bilevel.SOBA(), max_steps=2):
                 pass
             bilevel.hypergradient(problem)
             bilevel.check(problem, points=0, starts=0)
-            head.problem = problem if cyclic else None
+            head.problem = data.problem = problem if cyclic else None
             return weakref.ref(head)
 
         for cyclic in (False, True):
