@@ -11,7 +11,7 @@ export OMP_NUM_THREADS=1 PYTHONPATH=
 mkdir -p build
 if [[ ! -f $venv/complete || $(< "$venv/complete") != "$torch" ]]; then
   python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "$torch" numpy 'scikit-build-core>=0.10' ninja mypy
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "$torch" numpy scikit-learn 'scikit-build-core>=0.10' ninja mypy
   printf '%s\n' "$torch" > "$venv/complete"
 fi
 PATH=$venv/bin:$PATH "$venv/bin/pip" install --quiet --no-build-isolation --no-deps --force-reinstall .

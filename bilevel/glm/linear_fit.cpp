@@ -12,8 +12,8 @@ namespace {
 // Relative residual of a Newton direction, at most; it falls with the gradient. On SST-2 a fit takes as long with .25.
 constexpr double kMostForcing = 0.5;
 // A step ends where the loss still falls, or rises by no more than this share of what it fell by at its start. (The loss is convex, so
-// where it still falls it is lower than at the start.)
-constexpr double kMostRise = 0.5;
+// where it still falls it is lower than at the start. With .5, steps from where it hardly curves went ever further.)
+constexpr double kMostRise = 0.1;
 constexpr int kHalvings = 30;  // of a step
 
 /// What y is divided by, so that the loss curves about alike along every number of it.
@@ -175,7 +175,9 @@ class LinearFit {
       auto* out = to.data_ptr<scalar_t>();
       const auto* v = from.const_data_ptr<scalar_t>();
       const std::vector<scalar_t> by(factor.begin(), factor.end());
-      each([&](int64_t j, size_t m) { out[j] += by[m] * v[j]; });
+      each([&](int64_t j, size_t m) {
+        if (by[m] != 0) out[j] += by[m] * v[j];  // what is not finite stays where it is
+      });
     });
   }
   void multiply(const torch::Tensor& to, const OfModels& factor) const {

@@ -47,6 +47,37 @@ TEST(LinearFit, EndsWhereTheGradientIsZeroFromAnyStart) {
   EXPECT_TRUE(torch::equal(zero, torch::zeros_like(zero))) << "the start stays as it is";
 }
 
+// Where one class has nearly all the weight, rows of the others lie far on one side and curve the loss so little that Newton's step leads
+// far beyond: of whole steps that end where the loss rises half as fast as it fell none was ever right again.
+TEST(LinearFit, ComesBackFromWhereTheLossHardlyCurves) {
+  const DefaultGeneratorScope randomness(5);
+  constexpr int64_t kRows = 60;
+  const torch::Tensor classes = torch::arange(kRows) % 3;
+  const torch::Tensor rows = torch::one_hot(classes, 3).to(torch::kFloat32) + 0.3 * torch::randn({kRows, 3});
+  Rows all(kRows);
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i);
+  const Batch batch(data_set({classes}), all);
+  const auto fitted = [&](std::vector<float> of_class, double strength, const torch::Tensor& start) {
+    LinearLoss loss{.rows = DesignRows({rows}, 3, torch::kFloat32),
+                    .targets = classes,
+                    .loss = RowLoss::softmax,
+                    .outputs = 3,
+                    .bias = true,
+                    .row_weights = torch::tensor(of_class).index_select(0, classes)};
+    loss.strength_of = torch::cat({torch::zeros({9}, torch::kInt64), torch::full({3}, -1, torch::kInt64)});
+    return fit_linear(loss, batch, torch::full({1}, std::log(strength)), start, {.evaluations = 200});
+  };
+  const torch::Tensor zero = torch::zeros({12});
+  torch::Tensor y = zero;
+  for (const std::vector<float>& weights : {std::vector<float>{0.04F, 0.06F, 2.9F},
+                                            {0.2F, 2.3F, 0.5F},
+                                            {1.9F, 0.6F, 0.5F},
+                                            {2.99F, 0.005F, 0.005F}})
+    y = fitted(weights, 10, y);
+  const std::vector<float> even{1, 1, 1};
+  EXPECT_LT((fitted(even, 0.1, y) - fitted(even, 0.1, zero)).slice(0, 0, 9).abs().max().item<double>(), 0.02);
+}
+
 TEST(LinearFit, EndsWhereItIsToldTo) {
   const Fitted of = softmax_of(40);
   int64_t last = -1;

@@ -35,7 +35,12 @@ nlohmann::json optional_json(const fs::path& path) {
 std::map<std::string, torch::Tensor> weights_of(const std::string& folder) {
   const fs::path path = fs::path(folder) / "model.safetensors";
   if (!fs::exists(path)) throw InputError(fmt::format("{}: there is no model.safetensors", folder));
-  return load_safetensors(path.string()).tensors;
+  std::map<std::string, torch::Tensor> tensors = load_safetensors(path.string()).tensors;
+  for (const auto& [name, tensor] : tensors) {
+    if (tensor.is_floating_point() && !tensor.isfinite().all().item<bool>())
+      throw InputError(fmt::format("tensor {} holds NaN or infinity: the file is damaged", name));
+  }
+  return tensors;
 }
 
 Bert bert_of(const std::string& folder, const torch::Device& device) {

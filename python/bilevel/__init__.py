@@ -51,3 +51,12 @@ __all__ = [
     "weighted_mean", "__version__",
 ]  # fmt: skip
 __all__ += solvers.__all__
+
+
+def __getattr__(name: str) -> object:
+    """The estimators, whose import takes scikit-learn."""
+    if name in ("AUCClassifier", "LabelCleaner", "RegularizedClassifier"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module 'bilevel' has no attribute {name!r}")

@@ -115,10 +115,12 @@ void write_files(MixSetup& setup, const MixModel& whole, const MixBaselines& bas
              {{"classes", setup.class_names()}, {"calibration", summary.at("calibration")}});
   if (const auto& test = setup.test(); !test.empty()) {
     torch::Tensor predicted = whole.probabilities(test);
+    OtherPredictions others = baselines.predictions;
+    others["learned"] = predicted;
     if (!summary.at("calibration").is_null())
       predicted = Calibration::from_json(summary.at("calibration")).apply(predicted);
     write_test_predictions(setup.context(), setup.data_files(), test, predicted, setup.class_names(),
-                           classes_at(setup.data().classes, test), baselines.predictions);
+                           classes_at(setup.data().classes, test), others);
   }
   write_sources(setup.path("sources.tsv"), summary.at("sources"));
   const std::vector<int64_t> rows = training_rows(setup);

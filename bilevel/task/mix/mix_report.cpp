@@ -241,10 +241,18 @@ std::string mix_text(const MixSetup& setup, const Json& summary, const MixBaseli
   }
   if (sources.size() > kShown) text += fmt::format("and {} more in sources.tsv\n", sources.size() - kShown);
   const std::string rows = summary.at("measured_on");
-  if (const Json& measured = summary.at("metrics").at(rows); !measured.is_null())
-    text += fmt::format("\n{} accuracy {}, L2 strength {:.3g}\n", rows,
-                        percent_text(measured.at("accuracy").get<double>()),
-                        summary.at("strength").get<double>());
+  if (const Json& measured = summary.at("metrics").at(rows); !measured.is_null()) {
+    const std::string own = percent_text(measured.at("accuracy").get<double>());
+    std::string calibrated;
+    if (summary.at("metrics").contains("test_calibrated"))
+      calibrated = percent_text(summary.at("metrics").at("test_calibrated").at("accuracy").get<double>());
+    text += fmt::format(
+        "\n{} accuracy {}{}, L2 strength {:.3g}\n", rows, own,
+        calibrated.empty() || calibrated == own
+            ? ""
+            : fmt::format(" ({} by the calibrated probabilities, which predict goes by)", calibrated),
+        summary.at("strength").get<double>());
+  }
   text += verdict_of_mixing(baselines, rows) + "\n";
   return text + fmt::format("\nreport: {}/report.html\n", setup.context().out);
 }

@@ -114,8 +114,14 @@ class TunedPoint : public PointDerivatives {
       const T penalty = l_.penalized ? at_->penalty[at(i)] * v[i] : 0;
       out[i] += scale * (at_->scale[at(i)] * d[i] + penalty);
     }
-    for (int64_t c = columns_; c < columns_ + biases_; ++c)
-      out[c] += scale * static_cast<T>(l_.bias_scale) * d[c];
+    // A shift of all biases of a model changes no probability, so that their derivatives sum to zero, but for rounding: along that
+    // direction nothing would hold it back.
+    for (int64_t first = columns_; first < columns_ + biases_; first += level_.k) {
+      T mean = 0;
+      for (int64_t c = first; c < first + level_.k; ++c) mean += d[c] / static_cast<T>(level_.k);
+      for (int64_t c = first; c < first + level_.k; ++c)
+        out[c] += scale * static_cast<T>(l_.bias_scale) * (d[c] - mean);
+    }
   }
   /// A derivative in the logarithm of every weight's strength, summed over those that have it in common.
   template <typename F>

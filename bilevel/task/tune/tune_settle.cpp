@@ -12,9 +12,9 @@
 namespace bilevel {
 namespace {
 
-constexpr int64_t kFirst = 60;     // evaluations of g at the first strength of a search
-constexpr int64_t kNext = 30;      // at the next ones, from the weights of a neighbour
-constexpr int64_t kFinish = 60;    // at what is kept
+constexpr int64_t kFirst = 200;    // evaluations of g at the first strength of a search, at most
+constexpr int64_t kNext = 100;     // at the next ones, from the weights of a neighbour
+constexpr int64_t kFinish = 500;   // at what is kept: its weights shall be those of its strength
 constexpr int64_t kMostSteps = 6;  // a factor of 1000
 const double kStep = std::log(10.0) / 2;
 
@@ -101,7 +101,8 @@ nlohmann::ordered_json SettledStrengths::to_json() const {
 }
 
 double settling_passes(bool common) {
-  return (common ? 1 : 2) * (kFirst + 4 * kNext) + (common ? 0 : kFirst) + kFinish;
+  constexpr double kUsed = 0.4;  // of what it may take, on tables and texts
+  return kUsed * static_cast<double>((common ? 1 : 2) * (kFirst + 4 * kNext) + (common ? 0 : kFirst));
 }
 
 std::optional<SettledStrengths> settle(const TuneSetup& setup, TuneModel& model, double& passes) {
