@@ -19,9 +19,10 @@ void TuneModel::read_rows() {
   const auto of_x = torch::device(options_.device).dtype(torch::get_default_dtype());
   torch::Tensor squares = quarter_squares(data_->inputs, data_->train, width_);
   int64_t width = width_;
-  if (data_->inputs.kind() == InputKind::sparse) {
+  const torch::Tensor used = (squares > 0).nonzero().squeeze(1);
+  if (data_->inputs.kind() == InputKind::sparse && used.numel() < width) {
     // What no training row has gets no weight: hashed n-grams leave most of their buckets empty.
-    columns_ = (squares > 0).nonzero().squeeze(1);
+    columns_ = used;
     width = columns_.numel();
     TuneData read = *data_;
     read.inputs = narrowed(read.inputs, columns_, width_);
