@@ -333,7 +333,7 @@ class AUCClassifier(_Job):
     def decision_function(self, X: Any) -> numpy.ndarray:
         """Scores less the threshold of best F1 on the validation rows [rows]: above 0 for what is predicted positive."""
         scores = numpy.array([float(row["score"]) for row in self._predicted(X)])
-        threshold: float = self.summary_["threshold"]["value"]
+        threshold = float(f"{self.summary_['threshold']['value']:.9g}")  # as scores are written: that of a row
         return scores - math.nextafter(threshold, -math.inf)
 
     def predict_proba(self, X: Any) -> numpy.ndarray:
