@@ -76,9 +76,6 @@ class _Rows:
             self.kind, self.sparse = "sparse", X
             self.columns = [[]] * width
         else:
-            infinite = numpy.isinf(X)
-            if infinite.any():
-                raise ValueError(f"X contains infinity, in row {int(numpy.argwhere(infinite)[0][0])}")
             self.columns = [[_number(v) for v in column] for column in X.T.tolist()]
 
     @property
@@ -176,10 +173,9 @@ class _Job(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         tags.input_tags.string = True
-        tags.non_deterministic = False
         return tags
 
-    def _more_files(self, folder: str, rows: _Rows, **more: Any) -> dict[str, Any]:
+    def _more_files(self, folder: str, **more: Any) -> dict[str, Any]:
         """Options of further files, which are written."""
         return {}
 
@@ -187,7 +183,7 @@ class _Job(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return {}
 
     def _labels(self, y: Any) -> list[str]:
-        known = {label: str(label) for label in self.classes_.tolist()}
+        known = dict(zip(self.classes_.tolist(), self._spelled, strict=True))
         try:
             return [known[label] for label in numpy.asarray(y).tolist()]
         except KeyError as error:
@@ -203,7 +199,9 @@ class _Job(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = numpy.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"{type(self).__name__} needs two classes, but y has one class: {self.classes_[0]!r}")
-        if len({str(c) for c in self.classes_.tolist()}) < len(self.classes_):
+        # LIBSVM files have numbers for labels.
+        self._spelled = [str(i if rows.kind == "sparse" else c) for i, c in enumerate(self.classes_.tolist())]
+        if len(set(self._spelled)) < len(self.classes_):
             raise _core.InputError("two classes are spelled alike")
         self._label = "label"
         while self._label in rows.header():
@@ -216,7 +214,7 @@ class _Job(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 options["label"] = self._label
             if rows.suffix() == ".csv":
                 options["header"] = True
-            options |= self._job_options() | self._more_files(folder, rows, **more) | (self.options or {})
+            options |= self._job_options() | self._more_files(folder, **more) | (self.options or {})
             with open(given, "w", encoding="utf-8") as file:
                 json.dump({"command": self._job, "options": options}, file)
             _call([self._job, "--options", given, "--out", out, "--quiet"])
@@ -276,13 +274,16 @@ class _Job(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> numpy.ndarray:
         """Calibrated probabilities [rows, classes], in the order of ``classes_``."""
         found = self._predicted(X)
-        return numpy.array([[float(row[f"p({c})"]) for c in self.classes_.tolist()] for row in found])
+        return numpy.array([[float(row[f"p({c})"]) for c in self._spelled] for row in found])
 
     def predict(self, X: Any) -> numpy.ndarray:
         """The class that the program names for each row."""
         found = self._predicted(X)
-        known = {str(c): c for c in self.classes_.tolist()}
-        return numpy.array([known[row["predicted"]] for row in found], dtype=self.classes_.dtype)
+        return self._classes([row["predicted"] for row in found])
+
+    def _classes(self, spelled: Sequence[str]) -> numpy.ndarray:
+        place = {name: i for i, name in enumerate(self._spelled)}
+        return numpy.asarray(self.classes_)[[place[name] for name in spelled]]
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Writes the run's page: figures, verdict against the baselines, plots, options."""
@@ -328,7 +329,7 @@ class AUCClassifier(_Job):
     def _job_options(self) -> dict[str, Any]:
         if len(self.classes_) > 2:
             raise ValueError(f"Only binary classification is supported. The type of the target is multiclass: {len(self.classes_)} classes")
-        return {"positive": str(self.classes_.tolist()[1])}
+        return {"positive": self._spelled[1]}
 
     def decision_function(self, X: Any) -> numpy.ndarray:
         """Scores less the threshold of best F1 on the validation rows [rows]: above 0 for what is predicted positive."""
@@ -339,14 +340,13 @@ class AUCClassifier(_Job):
     def predict_proba(self, X: Any) -> numpy.ndarray:
         """Calibrated probabilities [rows, 2]."""
         found = self._predicted(X)
-        positive = numpy.array([float(row[f"p({self.classes_.tolist()[1]})"]) for row in found])
+        positive = numpy.array([float(row[f"p({self._spelled[1]})"]) for row in found])
         return numpy.stack([1 - positive, positive], 1)
 
     def predict(self, X: Any) -> numpy.ndarray:
         """The class by the threshold of best F1 on the validation rows."""
         found = self._predicted(X)
-        positive = str(self.classes_.tolist()[1])
-        return numpy.asarray(self.classes_)[[int(row["predicted"] == positive) for row in found]]
+        return numpy.asarray(self.classes_)[[int(row["predicted"] == self._spelled[1]) for row in found]]
 
 
 class _OfSeveralClasses(_Job):
@@ -371,7 +371,7 @@ class LabelCleaner(_OfSeveralClasses):
         self._fit(X, y, trusted=trusted)
         return self
 
-    def _more_files(self, folder: str, rows: _Rows, **more: Any) -> dict[str, Any]:
+    def _more_files(self, folder: str, **more: Any) -> dict[str, Any]:
         if more["trusted"] is None:
             return {}
         X, y = more["trusted"]
@@ -383,11 +383,10 @@ class LabelCleaner(_OfSeveralClasses):
 
     def _read_results(self, out: str) -> None:
         rows = _read(os.path.join(out, "weights.tsv"))
-        known = {str(c): c for c in self.classes_.tolist()}
         self.weights_ = numpy.array([float(row["weight"]) for row in rows])
         self.label_quality_ = numpy.array([float(row["probability"]) for row in rows])
         self.label_issues_ = numpy.array([row["suspicious"] == "1" for row in rows])
-        self.suggested_ = numpy.array([known[row["suggested_label"]] for row in rows], dtype=self.classes_.dtype)
+        self.suggested_ = self._classes([row["suggested_label"] for row in rows])
 
     def find_label_issues(self, X: Any, y: Any, trusted: tuple[Any, Any] | None = None) -> Any:
         """Fits, and tells of each row is_label_issue, label_quality, given_label and predicted_label: a pandas DataFrame where pandas is

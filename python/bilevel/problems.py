@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from . import _core
-from ._options import document, signature
+from ._options import registered_class
 
 __all__: "list[str]" = []
 
@@ -46,26 +46,8 @@ class KnownProblem:
         return self._known.solution()
 
 
-def _problem_class(entry: "dict[str, Any]") -> type:
-    def __init__(self: KnownProblem, seed: int = 0, **options: Any) -> None:
-        KnownProblem.__init__(self, seed, **options)
-
-    __init__.__signature__ = signature(  # type: ignore[attr-defined]
-        [{"name": "seed", "default": 0}, *entry["fields"]], self=True
-    )
-    return type(
-        entry["name"].replace("-", "_"),
-        (KnownProblem,),
-        {
-            "__doc__": document(entry["summary"], entry["fields"]),
-            "__init__": __init__,
-            "__module__": __name__,
-            "registered_name": entry["name"],
-        },
-    )
-
-
 for _entry in _core.known_problems():
-    _class = _problem_class(_entry)
-    globals()[_class.__name__] = _class
-    __all__.append(_class.__name__)
+    _name = _entry["name"].replace("-", "_")
+    _fields = [{"name": "seed", "default": 0}, *_entry["fields"]]
+    globals()[_name] = registered_class(_name, KnownProblem, _entry, _fields, __name__)
+    __all__.append(_name)

@@ -3,29 +3,12 @@
 from typing import Any
 
 from . import _core
-from ._options import document, signature
+from ._options import registered_class
 from ._solver import RegisteredSolver
 
 __all__: "list[str]" = []
 
 
-def _solver_class(entry: "dict[str, Any]") -> type:
-    def __init__(self: RegisteredSolver, **options: Any) -> None:
-        RegisteredSolver.__init__(self, **options)
-
-    __init__.__signature__ = signature(entry["fields"], self=True)  # type: ignore[attr-defined]
-    return type(
-        entry["class"],
-        (RegisteredSolver,),
-        {
-            "__doc__": document(entry["summary"], entry["fields"]),
-            "__init__": __init__,
-            "__module__": __name__,
-            "registered_name": entry["name"],
-        },
-    )
-
-
 for _entry in _core.solvers():
-    globals()[_entry["class"]] = _solver_class(_entry)
+    globals()[_entry["class"]] = registered_class(_entry["class"], RegisteredSolver, _entry, _entry["fields"], __name__)
     __all__.append(_entry["class"])

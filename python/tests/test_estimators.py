@@ -129,6 +129,17 @@ class Estimators(unittest.TestCase):
         sparse = AUCClassifier(options=QUICK).fit(scipy.sparse.csr_matrix(X), self.y)
         self.assertAlmostEqual(dense.score(X, self.y), sparse.score(scipy.sparse.csr_matrix(X), self.y), delta=0.02)
 
+    def test_sparse_rows_have_any_labels(self):
+        names = numpy.where(self.y == 1, "is benign", "is not")
+        rows = scipy.sparse.csr_matrix(self.X)
+        for estimator in (
+            AUCClassifier(options=QUICK),
+            RegularizedClassifier(options={"baseline_passes": 0}),
+            LabelCleaner(options={"baselines": False}),
+        ):
+            with self.subTest(type(estimator).__name__):
+                self.assertGreater(estimator.fit(rows, names).score(rows, names), 0.9)
+
     def test_pickles_and_clones(self):
         fitted = AUCClassifier(options=QUICK, seed=5).fit(self.X, self.y)
         again = pickle.loads(pickle.dumps(fitted))
