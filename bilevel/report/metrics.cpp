@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <numeric>
 #include <set>
 #include <utility>
@@ -107,17 +106,19 @@ Variance variance_between(const ScoredRows& rows, const std::vector<double>& val
   const double count[2] = {static_cast<double>(rows.negatives()), static_cast<double>(rows.positives())};
   for (int64_t row = 0; row < rows.size(); ++row)
     mean[rows.positive(row)] += values[static_cast<size_t>(row)] / count[rows.positive(row)];
-  std::map<int64_t, double> of_units;
+  std::vector<double> shares;  // of the rows in what the estimate is off by; their sum is 0
   for (int64_t row = 0; row < rows.size(); ++row) {
     const bool c = rows.positive(row);
-    of_units[unit_of[static_cast<size_t>(row)]] += (values[static_cast<size_t>(row)] - mean[c]) / count[c];
+    shares.push_back((values[static_cast<size_t>(row)] - mean[c]) / count[c]);
   }
+  const std::vector<double> of_units = by_unit(shares, unit_of);
+  const auto units = static_cast<double>(of_units.size());
   double squares = 0, fourth = 0;
-  for (const auto& [unit, sum] : of_units) {
+  for (const double of_unit : of_units) {
+    const double sum = of_unit * static_cast<double>(rows.size()) / units;
     squares += sum * sum;
     fourth += std::pow(sum, 4);
   }
-  const auto units = static_cast<double>(of_units.size());
   const double value = units / (units - 1) * squares;
   return {value, 2 * value * value / std::max(0.0, fourth - squares * squares / units)};
 }
