@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -110,12 +111,34 @@ std::vector<Unit> in_turn(std::vector<Unit> units, at::Generator& generator) {
   return ordered;
 }
 
+using Counts = std::map<int64_t, int64_t>;  // rows by class
+
 /// The class of most of a unit's rows; of several the smallest.
-int64_t class_of(const Unit& unit, const std::vector<int64_t>& rows, const std::vector<int64_t>& labels) {
-  if (unit.size() == 1) return labels.at(static_cast<size_t>(rows[unit[0]]));
-  std::map<int64_t, int64_t> counts;
-  for (const Place i : unit) ++counts[labels.at(static_cast<size_t>(rows[i]))];
-  return std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
+int64_t most_frequent(const Counts& of_unit, const Counts&) {
+  return std::ranges::max_element(of_unit, {}, [](const auto& entry) { return entry.second; })->first;
+}
+
+/// Of the classes of a unit that which the fewest of all rows have.
+int64_t rarest(const Counts& of_unit, const Counts& of_all) {
+  return std::ranges::min_element(of_unit, {}, [&](const auto& entry) { return of_all.at(entry.first); })
+      ->first;
+}
+
+/// The first class, by number, that a part has no row of; none where every part has all.
+std::optional<int64_t> absent_class(const Counts& of_all, const std::vector<std::vector<int64_t>>& parts,
+                                    const std::vector<int64_t>& labels) {
+  std::optional<int64_t> absent;
+  for (const std::vector<int64_t>& part : parts) {
+    Counts of_part = of_all;
+    for (const int64_t row : part) of_part.erase(labels.at(static_cast<size_t>(row)));
+    if (!of_part.empty()) absent = std::min(absent.value_or(of_part.begin()->first), of_part.begin()->first);
+  }
+  return absent;
+}
+
+std::string named(int64_t label, const std::vector<std::string>& names) {
+  return label < static_cast<int64_t>(names.size()) ? "'" + names[static_cast<size_t>(label)] + "'"
+                                                    : std::to_string(label);
 }
 
 /// Divides the units of a class.
@@ -173,27 +196,44 @@ std::vector<std::vector<int64_t>> stratified_split(
     const std::vector<int64_t>& rows, const std::vector<int64_t>& labels, const std::vector<double>& shares,
     at::Generator& generator, const std::vector<std::string>& names, const std::vector<int64_t>& unit_of) {
   check_shares(shares);
-  std::map<int64_t, std::vector<Unit>> classes;
-  Units all = units_of(rows, unit_of);
-  for (const Unit& unit : all.all) classes[class_of(unit, rows, labels)].push_back(unit);
-  std::vector<Unit>().swap(all.all);
-  std::vector<size_t> part_of(rows.size());
-  for (auto& [label, units] : classes) {
-    if (units.size() < shares.size()) {
-      throw InputError(fmt::format("class {} has only {} row{}{}, too few for a split into {} parts",
-                                   label < static_cast<int64_t>(names.size())
-                                       ? "'" + names[static_cast<size_t>(label)] + "'"
-                                       : std::to_string(label),
-                                   units.size(), units.size() == 1 ? "" : "s",
-                                   unit_of.empty() ? "" : " that need not stay together", shares.size()));
+  Counts of_all;
+  for (const int64_t row : rows) ++of_all[labels.at(static_cast<size_t>(row))];
+  const auto split_by = [&](int64_t (*class_of)(const Counts& of_unit, const Counts& of_all)) {
+    std::map<int64_t, std::vector<Unit>> classes;
+    Units all = units_of(rows, unit_of);
+    const auto label_of = [&](Place i) { return labels[static_cast<size_t>(rows[i])]; };
+    for (const Unit& unit : all.all) {
+      Counts of_unit;
+      if (unit.size() > 1)
+        for (const Place i : unit) ++of_unit[label_of(i)];
+      classes[unit.size() == 1 ? label_of(unit[0]) : class_of(of_unit, of_all)].push_back(unit);
     }
-    const std::vector<std::vector<Unit>> parts = divide(in_turn(std::move(units), generator), shares);
-    for (size_t part = 0; part < parts.size(); ++part) {
-      for (const Unit& unit : parts[part])
-        for (const Place i : unit) part_of[i] = part;
+    std::vector<Unit>().swap(all.all);
+    std::vector<size_t> part_of(rows.size());
+    for (auto& [label, units] : classes) {
+      if (units.size() < shares.size()) {
+        throw InputError(fmt::format("class {} has only {} row{}{}, too few for a split into {} parts",
+                                     named(label, names), units.size(), units.size() == 1 ? "" : "s",
+                                     unit_of.empty() ? "" : " that need not stay together", shares.size()));
+      }
+      const std::vector<std::vector<Unit>> parts = divide(in_turn(std::move(units), generator), shares);
+      for (size_t part = 0; part < parts.size(); ++part) {
+        for (const Unit& unit : parts[part])
+          for (const Place i : unit) part_of[i] = part;
+      }
     }
+    return collected(rows, part_of, shares.size());
+  };
+  std::vector<std::vector<int64_t>> parts = split_by(most_frequent);
+  if (unit_of.empty() || !absent_class(of_all, parts, labels)) return parts;
+  parts = split_by(rarest);
+  if (const std::optional<int64_t> absent = absent_class(of_all, parts, labels)) {
+    throw InputError(
+        fmt::format("class {} has {} rows, which stay together with so many others that not every one of {} "
+                    "parts gets one",
+                    named(*absent, names), of_all[*absent], shares.size()));
   }
-  return collected(rows, part_of, shares.size());
+  return parts;
 }
 
 std::vector<int64_t> draw_folds(const std::vector<int64_t>& rows, int64_t folds, at::Generator& generator,

@@ -14,11 +14,11 @@ namespace bilevel {
 /// @param labels class of each row number (not of each element of `rows`).
 /// @param shares positive, with sum 1.
 /// @param names of the classes, for messages; may be empty.
-/// @param unit_of of each row number: rows with one number stay together (a unit counts for the class of most of its
-/// rows); empty: every row by itself.
+/// @param unit_of of each row number: rows with one number stay together; empty: every row by itself. A unit counts for the class of
+/// most of its rows; for the rarest of its classes where a part would otherwise lack one.
 /// Per class the counts are exact up to rounding (largest remainder, ties to the earlier part) where every row is by itself,
-/// and otherwise as near as units, the largest placed first, come to that; every part gets at least one unit of each class
-/// that occurs. InputError for impossible shares, or when a class has fewer units than there are parts.
+/// and otherwise as near as units, the largest placed first, come to that; every part gets at least one row of each class
+/// that occurs. InputError for impossible shares, and where there are too few units for that.
 std::vector<std::vector<int64_t>> stratified_split(const std::vector<int64_t>& rows,
                                                    const std::vector<int64_t>& labels,
                                                    const std::vector<double>& shares,

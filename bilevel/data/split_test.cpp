@@ -181,6 +181,29 @@ TEST(Split, EveryPartGetsEveryClass) {
             "class 1 has only 3 rows, too few for a split into 4 parts");
 }
 
+TEST(Split, EveryPartGetsEveryClassOfUnits) {
+  // Groups of five, with one row of class 1 in some.
+  at::Generator generator = seeded(1);
+  std::vector<int64_t> grouped(100), group_of(100), labels(100);
+  std::iota(grouped.begin(), grouped.end(), 0);
+  for (size_t i = 0; i < 100; ++i) {
+    group_of[i] = static_cast<int64_t>(i / 5);
+    labels[i] = i % 5 == 0 && i >= 75 ? 1 : 0;
+  }
+  const auto parts = stratified_split(grouped, labels, {0.2, 0.2, 0.2, 0.2, 0.2}, generator, {}, group_of);
+  EXPECT_TRUE(whole(parts, group_of));
+  for (const auto& part : parts) {
+    EXPECT_EQ(part.size(), 20u);
+    EXPECT_EQ(std::ranges::count_if(part, [&](int64_t row) { return labels[static_cast<size_t>(row)] == 1; }),
+              1);
+  }
+  for (size_t i = 90; i < 100; ++i) labels[i] = 0;  // three groups are left
+  EXPECT_EQ(input_error([&] {
+              stratified_split(grouped, labels, {0.2, 0.2, 0.2, 0.2, 0.2}, generator, {}, group_of);
+            }),
+            "class 1 has only 3 rows that need not stay together, too few for a split into 5 parts");
+}
+
 TEST(Split, RefusesImpossibleShares) {
   const Data data = make(100, 2);
   at::Generator generator = seeded(1);

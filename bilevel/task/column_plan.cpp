@@ -179,25 +179,18 @@ class ColumnPlanner {
   void look_for_label() {
     if (!label_) return;
     for (const size_t i : plan_.indices(ColumnUse::feature)) {
-      const bool listed = std::ranges::count(listed_, i) > 0;
+      if (std::ranges::count(listed_, i) > 0) continue;
       RecognizedColumn& column = plan_.columns[i].column;
-      if (listed || column.distinct > 1000) continue;
-      const Telling told = telling(table_, i, *label_);
-      if (told == Telling::nothing) continue;
-      if (told == Telling::values) {
-        column.doubt += fmt::format(
-            "{}each of its {} values goes with one label, in every row; if it is known only when the label "
-            "is, "
-            "leave it out (--drop '{}')",
-            column.doubt.empty() ? "" : "; ", column.distinct, column.name);
-        continue;
+      const Telling told = telling(table_, i, column, *label_);
+      if (told.is_label) {
+        throw InputError(fmt::format(
+            "{}: column '{}' is the label in other words: {}; leave it out (--drop '{}'), or name "
+            "all columns that are features (--features)",
+            table_.path(), column.name, told.how, column.name));
       }
-      throw InputError(
-          fmt::format("{}: column '{}' is the label in other words: each of its values goes with one label, "
-                      "in every row ('{}' with '{}'); "
-                      "leave it out (--drop '{}'), or name all columns that are features (--features)",
-                      table_.path(), column.name, trimmed(table_.cell(0, i)),
-                      trimmed(table_.cell(0, *label_)), column.name));
+      if (told.how.empty()) continue;
+      column.doubt += fmt::format("{}{}; if it is known only when the label is, leave it out (--drop '{}')",
+                                  column.doubt.empty() ? "" : "; ", told.how, column.name);
     }
   }
 

@@ -52,8 +52,9 @@ struct ColumnPlan {
 /// - identifiers, constants, empty and nested columns are left out;
 /// - where there is one text and no other feature, it is read as the text; a text beside other features is left out where
 ///   its cells have fewer than `kLongText` words; InputError for others and for several texts, which names the flags.
-/// A doubt is noted of a feature each of whose values goes with one label, where that is no chance. InputError for unknown
-/// columns, contradictions, and a feature that is not named and is the label in other words (one value a label).
+/// A doubt is noted of a feature each of whose values goes with one label, or a threshold of which tells the label, where that is no
+/// chance. InputError for unknown columns, contradictions, and a feature that is not named and is the label in other words (one value
+/// a label, or filled in the rows of one label alone).
 ColumnPlan plan_columns(const Table& table, const ColumnChoice& choice);
 
 }  // namespace bilevel

@@ -124,6 +124,41 @@ TEST_F(ColumnPlanTest, AColumnThatIsTheLabelIsRefused) {
   EXPECT_EQ(names(plan(text, {.drop = {"copy"}, .label = "y"}), ColumnUse::feature), (Names{"x"}));
 }
 
+TEST_F(ColumnPlanTest, AColumnThatIsFilledForOneLabelIsTheLabel) {
+  const auto text = [](int first_kept) {  // left: a day for those who left, from some row on
+    std::string rows = "x,left,y\n";
+    for (int i = 0; i < 40; ++i)
+      rows += std::to_string(i * 7 % 40) + ".5," +
+              (i % 3 == 0 || i < first_kept ? "2024-01-" + std::to_string(10 + i % 17)
+               : i % 2 == 0                 ? ""
+                                            : "NA") +
+              "," + (i % 3 == 0 ? "yes" : "no") + "\n";
+    return rows;
+  };
+  EXPECT_EQ(
+      input_error([&] { plan(text(0), {.label = "y"}); }),
+      "a.csv: column 'left' is the label in other words: it is filled in the rows of one label alone, and "
+      "in all of them; leave it out (--drop 'left'), or name all columns that are features (--features)");
+  EXPECT_EQ(names(plan(text(2), {.label = "y"}), ColumnUse::feature), (Names{"x", "left"}));
+}
+
+TEST_F(ColumnPlanTest, AThresholdThatTellsTheLabelIsDoubted) {
+  const auto text = [](int wrong) {
+    std::string rows = "x,score,y\n";
+    for (int i = 0; i < 40; ++i)
+      rows += std::to_string(i * 7 % 40) + ".5," + std::to_string(i * 11 % 40) + ".25," +
+              ((i * 11 % 40 > 27) != (i == wrong) ? "yes" : "no") + "\n";
+    return rows;
+  };
+  const ColumnPlan found = plan(text(-1), {.label = "y"});
+  EXPECT_EQ(
+      found.columns[1].column.doubt,
+      "all rows up to 27.25 have one label and all from 28.25 on the other; if it is known only when the "
+      "label is, leave it out (--drop 'score')");
+  EXPECT_EQ(found.columns[0].column.doubt, "");
+  EXPECT_EQ(plan(text(5), {.label = "y"}).columns[1].column.doubt, "");
+}
+
 TEST_F(ColumnPlanTest, NothingToRead) {
   std::string text = "id,k,y\n";
   for (int i = 0; i < 30; ++i) text += std::to_string(i) + ",7," + (i % 2 == 0 ? "a" : "b") + "\n";

@@ -1,36 +1,58 @@
 #include "bilevel/task/telling_column.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-#include <string>
+#include <functional>
+#include <limits>
+#include <map>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
+#include "bilevel/core/number.h"
 #include "bilevel/data/class_key.h"
 
 namespace bilevel {
+namespace {
 
-Telling telling(const Table& table, size_t column, size_t label) {
-  if (table.rows() < 20) return Telling::nothing;
+constexpr size_t kLeastRows = 20, kMostValues = 1000;
+constexpr double kNoChance = -14;  // the logarithm of a probability
+
+using RowCounts = std::unordered_map<std::string, double>;
+
+/// The logarithm of the probability of one among all orders of the labels.
+double log_chance_of_order(const RowCounts& rows_of_label, size_t rows) {
+  double log_orders = std::lgamma(static_cast<double>(rows) + 1);
+  for (const auto& [label, count] : rows_of_label) log_orders -= std::lgamma(count + 1);
+  return -log_orders;
+}
+
+/// How values and labels go together.
+enum class Together {
+  by_chance,
+  values,  ///< each value goes with one label
+  both     ///< and each label with one value
+};
+
+Together together(const Table& table, size_t label, const std::function<std::string(size_t row)>& value_of) {
   std::unordered_map<std::string, std::string> label_of;
   std::unordered_map<std::string, std::unordered_set<std::string>> values_of;
-  std::unordered_map<std::string, double> rows_of_value, rows_of_label;
+  RowCounts rows_of_value, rows_of_label;
   for (size_t row = 0; row < table.rows(); ++row) {
-    const std::string value = class_key(table.cell(row, column)), own = class_key(table.cell(row, label));
-    if (value.empty() || own.empty()) return Telling::nothing;
-    if (label_of.try_emplace(value, own).first->second != own) return Telling::nothing;
+    const std::string value = value_of(row), own = class_key(table.cell(row, label));
+    if (own.empty() || label_of.try_emplace(value, own).first->second != own) return Together::by_chance;
+    if (label_of.size() > kMostValues) return Together::by_chance;
     values_of[own].insert(value);
     ++rows_of_value[value];
     ++rows_of_label[own];
   }
-  if (values_of.size() < 2) return Telling::nothing;
-  const bool both =
-      std::ranges::all_of(values_of, [](const auto& entry) { return entry.second.size() == 1; });
-  constexpr double kNoChance = -14;  // the logarithm of a probability
-  if (both) {                        // as the one among all orders of the labels
-    double log_orders = std::lgamma(static_cast<double>(table.rows()) + 1);
-    for (const auto& [own, count] : rows_of_label) log_orders -= std::lgamma(count + 1);
-    return -log_orders < kNoChance ? Telling::both : Telling::nothing;
+  if (values_of.size() < 2) return Together::by_chance;
+  if (std::ranges::all_of(values_of, [](const auto& entry) { return entry.second.size() == 1; })) {
+    return log_chance_of_order(rows_of_label, table.rows()) < kNoChance ? Together::both
+                                                                        : Together::by_chance;
   }
   // The probability that labels drawn by their shares are pure in every value.
   double log_chance = 0;
@@ -40,7 +62,59 @@ Telling telling(const Table& table, size_t column, size_t label) {
       pure += std::pow(count / static_cast<double>(table.rows()), rows);
     log_chance += std::log(pure);
   }
-  return log_chance < kNoChance ? Telling::values : Telling::nothing;
+  return log_chance < kNoChance ? Together::values : Together::by_chance;
+}
+
+/// The ends of the gap in a column of numbers below which all rows have one of two labels and above which all have the other; none
+/// where a number is missing.
+std::optional<std::pair<double, double>> gap_between_labels(const Table& table, size_t column,
+                                                            const NumberNotation& notation, size_t label) {
+  struct Values {
+    double least = std::numeric_limits<double>::infinity(), most = -least;
+  };
+  std::map<std::string, Values> of_label;
+  RowCounts rows_of_label;
+  for (size_t row = 0; row < table.rows(); ++row) {
+    const Number number = table.number(row, column, notation);
+    if (number.kind != CellKind::number) return std::nullopt;
+    const std::string own = class_key(table.cell(row, label));
+    Values& values = of_label[own];
+    values.least = std::min(values.least, number.value);
+    values.most = std::max(values.most, number.value);
+    ++rows_of_label[own];
+    const Values &a = of_label.begin()->second, &b = of_label.rbegin()->second;
+    if (of_label.size() > 2 || (of_label.size() == 2 && a.least <= b.most && b.least <= a.most))
+      return std::nullopt;
+  }
+  if (of_label.size() < 2 || log_chance_of_order(rows_of_label, table.rows()) > kNoChance)
+    return std::nullopt;
+  const Values &a = of_label.begin()->second, &b = of_label.rbegin()->second;
+  return a.most < b.least ? std::pair{a.most, b.least} : std::pair{b.most, a.least};
+}
+
+}  // namespace
+
+Telling telling(const Table& table, size_t column, const RecognizedColumn& recognized, size_t label) {
+  if (table.rows() < kLeastRows) return {};
+  const auto filled = [&](size_t row) { return is_missing_mark(table.cell(row, column)) ? "" : "filled"; };
+  if (together(table, label, filled) == Together::both)
+    return {.is_label = true, .how = "it is filled in the rows of one label alone, and in all of them"};
+  switch (together(table, label, [&](size_t row) { return class_key(table.cell(row, column)); })) {
+    case Together::both:
+      return {.is_label = true,
+              .how = fmt::format("each of its values goes with one label, in every row ('{}' with '{}')",
+                                 trimmed(table.cell(0, column)), trimmed(table.cell(0, label)))};
+    case Together::values:
+      return {
+          .how = fmt::format("each of its {} values goes with one label, in every row", recognized.distinct)};
+    case Together::by_chance:
+      break;
+  }
+  if (recognized.reading.as != CellReading::number) return {};
+  const auto gap = gap_between_labels(table, column, recognized.reading.notation, label);
+  if (!gap) return {};
+  return {.how = fmt::format("all rows up to {:.6g} have one label and all from {:.6g} on the other",
+                             gap->first, gap->second)};
 }
 
 }  // namespace bilevel

@@ -24,7 +24,7 @@ std::string Describer::words_of_features() const {
   for (size_t c = 0; c < d_.columns.size(); ++c) {
     const DescribedColumn& column = d_.columns[c];
     if (column.name == d_.label) continue;
-    if (!feeds(c) || telling(table, c, table.column(d_.label)) == Telling::both) {
+    if (!feeds(c) || telling(table, c, recognized_[c], table.column(d_.label)).is_label) {
       every = false;
       continue;
     }
