@@ -19,10 +19,11 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-std::vector<JobEntry> measured_jobs() {
+/// @param of_classes those whose folds hold classes, not rows
+std::vector<JobEntry> measured_jobs(bool of_classes) {
   std::vector<JobEntry> found;
   for (const JobEntry& entry : job_registry()) {
-    if (entry.measure) found.push_back(entry);
+    if (entry.measure && entry.make()->options().holds_out_classes() == of_classes) found.push_back(entry);
   }
   return found;
 }
@@ -191,19 +192,64 @@ TEST_P(CrossValidated, RefusesWhatCannotBe) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, CrossValidated, testing::ValuesIn(measured_jobs()),
+INSTANTIATE_TEST_SUITE_P(Registry, CrossValidated, testing::ValuesIn(measured_jobs(/*of_classes=*/false)),
                          [](const auto& entry) { return entry.param.name; });
 
-TEST(CrossValidation, IsRefusedWhereTasksAreOfClasses) {
-  const JobEntry& meta = job_registry().at("meta");
-  const std::unique_ptr<Job> job = meta.make();
-  const Fields fields = fields_of(*job);
-  fields.set("data", "rows.csv");
-  fields.set("folds", 5);
-  TemporaryFolder folder;
-  EXPECT_CONTAINS(message_of<InputError>([&] { start_job(meta, *job, folder.path("no")); }),
-                  "folds = 5: bilevel meta is not cross-validated");
+using CrossValidatedTasks = CrossValidated;
+
+// The classes of a fold are in no other, and in none of its run's training and validation tasks.
+TEST_P(CrossValidatedTasks, TestsEveryClassOnceARepeat) {
+  const nlohmann::json options{{"folds", 2}, {"repeats", 2}, {"baselines", "untrained"}, {"steps", 2}};
+  const Json ended =
+      in_a_copy([&] { return start_job(GetParam(), *job(options), path("out"), {}, /*jobs=*/2); });
+  ASSERT_EQ(ended.at("finished"), true) << ended;
+  std::map<int, std::multiset<std::string>> tested;  // by repeat
+  std::vector<double> values;
+  for (const int repeat : {1, 2}) {
+    for (const int fold : {1, 2}) {
+      const Json run =
+          Json::parse(read_bytes(path(fmt::format("out/folds/{}-{}/summary.json", repeat, fold))));
+      std::multiset<std::string> all;
+      for (const char* part : {"train", "valid", "test"}) {
+        for (const std::string name : run.at("parts").at(part)) all.insert(name);
+      }
+      EXPECT_EQ(all.size(), 8U);
+      EXPECT_EQ(std::set<std::string>(all.begin(), all.end()).size(), 8U);
+      EXPECT_EQ(run.at("parts").at("test").size(), 4U);
+      for (const std::string name : run.at("parts").at("test")) tested[repeat].insert(name);
+      values.push_back(run.at("metrics").at("test").at("accuracy"));
+    }
+    EXPECT_EQ(std::set<std::string>(tested[repeat].begin(), tested[repeat].end()).size(), 8U);
+  }
+  const Json summary = Json::parse(read_bytes(path("out/summary.json")));
+  EXPECT_NEAR(summary.at("cross_validation").at("mean"), (values[0] + values[1] + values[2] + values[3]) / 4,
+              1e-12);
+  EXPECT_TRUE(summary.at("verdict").contains("untrained"));
+  const Table episodes = read_table(path("out/episodes.tsv"));
+  EXPECT_EQ(episodes.names(),
+            (std::vector<std::string>{"repeat", "fold", "episode", "accuracy", "untrained"}));
+  EXPECT_EQ(episodes.rows(), 4U * 5);
+  // The model of all classes adapts as any other does.
+  PredictRequest request;
+  request.model = path("out");
+  request.input = request.shots = file_;
+  request.out = path("p.tsv");
+  EXPECT_EQ(predict(request).summary.at("rows"), 160);
 }
+
+TEST_P(CrossValidatedTasks, RefusesWhatCannotBe) {
+  const auto refusal = [&](const nlohmann::json& options) {
+    return message_of<InputError>([&] { start_job(GetParam(), *job(options), path("no")); });
+  };
+  EXPECT_CONTAINS(refusal({{"folds", 9}}), "folds = 9: there are 8 to deal");
+  EXPECT_CONTAINS(refusal({{"folds", 2}, {"test_classes", "spam,ham"}}),
+                  "folds = 2: goes with no --test-classes: each fold in turn holds the test classes");
+  EXPECT_CONTAINS(refusal({{"folds", 2}, {"test", file_}}), "folds = 2: goes with no --test");
+  EXPECT_CONTAINS(refusal({{"folds", 8}}), "ways = 2: the test part has 1 class, fewer than a task needs");
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, CrossValidatedTasks, testing::ValuesIn(measured_jobs(/*of_classes=*/true)),
+                         [](const auto& entry) { return entry.param.name; });
 
 TEST(CrossValidation, SumsUpRuns) {
   std::vector<FoldRun> runs;

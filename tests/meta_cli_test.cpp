@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <random>
+#include <sstream>
 
 #include "tests/process.h"
 
@@ -117,7 +118,11 @@ TEST_F(MetaTest, WritesEverythingThatIsPromised) {
   EXPECT_EQ(summary.at("command"), "meta");
   EXPECT_EQ(summary, Json::parse(read_bytes(out() + "/summary.json")));
   const std::string episodes = read_bytes(out() + "/episodes.tsv");
-  EXPECT_TRUE(episodes.starts_with("episode\taccuracy\n1\t"));
+  EXPECT_TRUE(episodes.starts_with("episode\taccuracy\tuntrained\tanil\tmaml\n1\t"));
+  std::istringstream lines(episodes.substr(episodes.find('\n')));
+  double of_anil = 0, skipped = 0, accuracy = 0;
+  while (lines >> skipped >> skipped >> skipped >> accuracy >> skipped) of_anil += accuracy / 100;
+  EXPECT_NEAR(of_anil, summary.at("baselines").at("anil").at("accuracy").get<double>(), 1e-6);
   EXPECT_EQ(std::count(episodes.begin(), episodes.end(), '\n'), 101);
   const Outcome again = bilevel_program({"meta", "--resume", out(), "--json"});
   EXPECT_EQ(again.code, 0);

@@ -110,6 +110,12 @@ void write_file_atomically(const std::string& path, std::string_view bytes) {
 }
 
 void write_file_atomically(const std::string& path, const std::vector<std::string_view>& parts) {
+  write_file_atomically(path, [&](const TextSink& take) {
+    for (const std::string_view part : parts) take(part);
+  });
+}
+
+void write_file_atomically(const std::string& path, const std::function<void(const TextSink&)>& produce) {
   if (path.empty()) throw FileError("Cannot write a file without a name.");
   std::error_code error;
   fs::path target = path;
@@ -118,7 +124,7 @@ void write_file_atomically(const std::string& path, const std::vector<std::strin
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     Descriptor descriptor(open_file(path, O_WRONLY));
     if (descriptor.get() < 0) fail(path, "cannot open for writing", errno);
-    for (const std::string_view part : parts) write_all(descriptor.get(), part, path);
+    produce([&](std::string_view part) { write_all(descriptor.get(), part, path); });
     if (descriptor.close() != 0) fail(path, "cannot write", errno);
     return;
   }
@@ -138,7 +144,7 @@ void write_file_atomically(const std::string& path, const std::vector<std::strin
     if (::stat(target.c_str(), &old) == 0 && ::fchmod(created, old.st_mode & 07777) != 0) {
       fail(path, "cannot keep the file's mode", errno);
     }
-    for (const std::string_view part : parts) write_all(created, part, path);
+    produce([&](std::string_view part) { write_all(created, part, path); });
     if (::fsync(created) != 0) fail(path, "cannot sync", errno);
     if (descriptor.close() != 0) fail(path, "cannot write", errno);
     if (::rename(temporary.c_str(), target.c_str()) != 0) fail(path, "cannot rename to it", errno);

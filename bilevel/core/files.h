@@ -18,6 +18,11 @@ void write_file_atomically(const std::string& path, std::string_view bytes);
 /// The same for the concatenation of `parts`, without joining them in memory.
 void write_file_atomically(const std::string& path, const std::vector<std::string_view>& parts);
 
+/// Where text goes piece by piece.
+using TextSink = std::function<void(std::string_view)>;
+/// The same for what `produce` hands over.
+void write_file_atomically(const std::string& path, const std::function<void(const TextSink&)>& produce);
+
 /// The whole content of a file. Throws InputError when there is no such file or it is a folder, FileError
 /// when it cannot be read.
 std::string read_file(const std::string& path);

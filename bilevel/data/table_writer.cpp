@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <stdexcept>
 
@@ -12,28 +13,70 @@
 namespace bilevel {
 namespace {
 
-std::string in_quotes(const std::string& cell) {
+std::string in_quotes(std::string_view cell) {
   std::string quoted = "\"";
   for (const char c : cell) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
   return quoted + '"';
 }
 
-/// The lines of the table, and the first of them alone.
-std::pair<std::string, std::string> lines_of(const std::vector<Column>& columns, bool quoted) {
-  std::string text, header;
-  for (size_t row = 0; row <= columns.front().cells.size(); ++row) {
-    for (size_t c = 0; c < columns.size(); ++c) {
-      const std::string& cell = row == 0 ? columns[c].name : columns[c].cells.at(row - 1);
-      if (c > 0) text += '\t';
-      text += quoted ? in_quotes(cell) : cell;
-    }
-    if (row == 0) header = text;
-    text += '\n';
+/// A line; row 0 is the header.
+std::string line_of(const std::vector<Column>& columns, size_t row, bool quoted) {
+  std::string text;
+  for (size_t c = 0; c < columns.size(); ++c) {
+    const std::string_view cell = row == 0 ? columns[c].name : columns[c].cells[row - 1];
+    if (c > 0) text += '\t';
+    if (quoted)
+      text += in_quotes(cell);
+    else
+      text += cell;
   }
-  return {text, header};
+  return text;
+}
+
+bool breaks_lines(std::string_view cell) { return cell.find_first_of("\t\r\n") != std::string_view::npos; }
+
+bool needs_quotes(const std::vector<Column>& columns) {
+  for (const Column& column : columns) {
+    if (breaks_lines(column.name)) return true;
+    for (size_t row = 0; row < column.cells.size(); ++row) {
+      if (breaks_lines(column.cells[row])) return true;
+    }
+  }
+  return is_quoted_tsv(line_of(columns, 0, false));
+}
+
+/// In pieces.
+void write_lines(const std::vector<Column>& columns, const TextSink& take) {
+  constexpr size_t kPiece = size_t{1} << 18;  // bytes
+  if (columns.front().name.find_first_of("\r\n") != std::string::npos)
+    throw std::logic_error("the first column's name has a line end");
+  for (const Column& column : columns) {
+    if (column.cells.size() != columns.front().cells.size())
+      throw std::logic_error(fmt::format("the column '{}' has another number of rows", column.name));
+  }
+  const bool quoted = needs_quotes(columns);
+  std::string piece;
+  for (size_t row = 0; row <= columns.front().cells.size(); ++row) {
+    piece += line_of(columns, row, quoted) + '\n';
+    if (piece.size() < kPiece) continue;
+    take(piece);
+    piece.clear();
+  }
+  take(piece);
 }
 
 }  // namespace
+
+ColumnCells::ColumnCells(const ColumnCells& other) {
+  bytes_.append({other.bytes_.data(), other.bytes_.size()});
+  ends_.append({other.ends_.data(), other.ends_.size()});
+}
+
+void ColumnCells::resize(size_t size, std::string_view value) {
+  bytes_.resize(size == 0 ? 0 : size < ends_.size() ? ends_[size - 1] : bytes_.size());
+  ends_.resize(std::min(size, ends_.size()));
+  while (ends_.size() < size) push_back(value);
+}
 
 Column number_column(const std::string& name, const torch::Tensor& values, int digits) {
   Column column{name};
@@ -61,24 +104,13 @@ void name_apart(std::vector<Column>& others, const std::vector<Column>& ours) {
 }
 
 std::string tsv_of(const std::vector<Column>& columns) {
-  const auto breaks = [](const std::string& cell) {
-    return cell.find_first_of("\t\r\n") != std::string::npos;
-  };
-  if (columns.front().name.find_first_of("\r\n") != std::string::npos)
-    throw std::logic_error("the first column's name has a line end");
-  bool quoted = false;
-  for (const Column& column : columns) {
-    if (column.cells.size() != columns.front().cells.size())
-      throw std::logic_error(fmt::format("the column '{}' has another number of rows", column.name));
-    quoted = quoted || breaks(column.name);
-    for (const std::string& cell : column.cells) quoted = quoted || breaks(cell);
-  }
-  const auto [text, header] = lines_of(columns, quoted);
-  return quoted || !is_quoted_tsv(header) ? text : lines_of(columns, true).first;
+  std::string text;
+  write_lines(columns, [&](std::string_view piece) { text += piece; });
+  return text;
 }
 
 void write_tsv(const std::string& path, const std::vector<Column>& columns) {
-  write_file_atomically(path, tsv_of(columns));
+  write_file_atomically(path, [&](const TextSink& take) { write_lines(columns, take); });
 }
 
 }  // namespace bilevel

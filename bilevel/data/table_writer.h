@@ -3,15 +3,53 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "bilevel/core/large_array.h"
 
 namespace bilevel {
 
-/// A column of a table that is to be written. Cells may hold anything that a file may: UTF-8 without NUL.
+/// ColumnCells of a column, which may be more than the memory holds (see `LargeMemory`).
+class ColumnCells {
+ public:
+  ColumnCells() = default;
+  ColumnCells(std::initializer_list<std::string_view> cells) {
+    for (const std::string_view cell : cells) push_back(cell);
+  }
+  ColumnCells(const ColumnCells& other);
+  ColumnCells& operator=(const ColumnCells& other) { return *this = ColumnCells(other); }
+  ColumnCells(ColumnCells&&) = default;
+  ColumnCells& operator=(ColumnCells&&) = default;
+
+  void push_back(std::string_view cell) {
+    bytes_.append(cell);
+    ends_.push_back(bytes_.size());
+  }
+  /// ColumnCells that are new hold `value`.
+  void resize(size_t size, std::string_view value = {});
+  size_t size() const { return ends_.size(); }
+  bool operator==(const ColumnCells& other) const {
+    return std::ranges::equal(bytes_, other.bytes_) && std::ranges::equal(ends_, other.ends_);
+  }
+  /// Valid until a cell is added.
+  std::string_view operator[](size_t i) const {
+    const size_t begin = i == 0 ? 0 : ends_[i - 1];
+    return {bytes_.data() + begin, ends_[i] - begin};
+  }
+
+ private:
+  LargeArray<char> bytes_;
+  LargeArray<size_t> ends_;  // of each cell in them
+};
+
+/// A column of a table that is to be written. ColumnCells may hold anything that a file may: UTF-8 without NUL.
 struct Column {
   std::string name;
-  std::vector<std::string> cells = {};
+  ColumnCells cells = {};
 };
 
 /// The entries of a tensor [rows], floating-point ones with `digits` significant digits.

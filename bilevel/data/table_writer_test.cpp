@@ -32,10 +32,10 @@ TEST(TableWriter, OrdinaryCellsAreNotQuoted) {
 
 TEST(TableWriter, NumbersHaveTheirDigits) {
   const Column column = number_column("x", torch::tensor({1.0 / 3, 1e-12, 2.0}, torch::kFloat64));
-  EXPECT_EQ(column.cells, (std::vector<std::string>{"0.333333333", "1e-12", "2"}));
+  EXPECT_EQ(column.cells, ColumnCells({"0.333333333", "1e-12", "2"}));
   EXPECT_EQ(number_column("x", torch::tensor({1.0 / 3}, torch::kFloat64), 2).cells[0], "0.33");
-  EXPECT_EQ(number_column("x", torch::tensor({true, false})).cells, (std::vector<std::string>{"1", "0"}));
-  EXPECT_EQ(row_column(3).cells, (std::vector<std::string>{"1", "2", "3"}));
+  EXPECT_EQ(number_column("x", torch::tensor({true, false})).cells, ColumnCells({"1", "0"}));
+  EXPECT_EQ(row_column(3).cells, ColumnCells({"1", "2", "3"}));
 }
 
 TEST(TableWriter, EveryCellComesBack) {

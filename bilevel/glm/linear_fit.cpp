@@ -47,6 +47,7 @@ class LinearFit {
     torch::Tensor g = gradient(*point);
     const OfModels first = largest(g);
     if (z_.any().item<bool>()) {
+      point.reset();  // two at a time would take twice the memory
       point = at(z_);
       g = gradient(*point);
     }
@@ -116,7 +117,8 @@ class LinearFit {
     return d;
   }
 
-  /// Takes the step, or half of it, a quarter, ..., for each model as the slope at its end asks; `point` and `g` follow.
+  /// Takes the step, or half of it, a quarter, ..., for each model as the slope at its end asks; `point` and `g` follow. (The point is
+  /// given up before the next is made: two would take twice the memory.)
   void move(const torch::Tensor& step, std::vector<bool>& fitting, std::unique_ptr<PointDerivatives>& point,
             torch::Tensor& g) {
     const OfModels slope = dots(g, step);
@@ -125,8 +127,9 @@ class LinearFit {
     for (int i = 0; is_any(open) || i == 0; ++i) {
       const torch::Tensor z = z_.clone();
       add(z, length, step);
-      auto next = at(z);
-      const torch::Tensor found = gradient(*next);
+      point.reset();
+      point = at(z);
+      const torch::Tensor found = gradient(*point);
       const OfModels end = dots(found, step);
       count(open);
       for (size_t m = 0; m < models_; ++m) {
@@ -135,7 +138,6 @@ class LinearFit {
       }
       if (is_any(open)) continue;
       z_ = z;
-      point = std::move(next);
       g = found;
     }
     for (size_t m = 0; m < models_; ++m) fitting[m] = fitting[m] && length[m] > 0;

@@ -287,7 +287,7 @@ void DesignRows::split() {
 }
 
 int64_t DesignRows::block(int64_t k) const {
-  if (sparse() && !run_.defined()) return std::numeric_limits<int64_t>::max();
+  if (in_place()) return std::numeric_limits<int64_t>::max();
   if (sparse() || k > 1) return gathered_rows(dense());
   return std::max<int64_t>(4, kBlockBytes / (stride_ * values_.element_size()) / 4 * 4);
 }

@@ -31,6 +31,8 @@ class DesignRows {
   int64_t count() const { return count_; }
   bool sparse() const { return offsets_.defined(); }
   torch::ScalarType dtype() const { return values_.scalar_type(); }
+  /// Whether rows in any order are multiplied where they lie; LibTorch takes copies of rows that do not follow each other.
+  bool in_place() const { return sparse() && !run_.defined(); }
 
   /// A W [rows, k] with its graph in W; `numbers` int64 [rows].
   torch::Tensor product(const torch::Tensor& numbers, const torch::Tensor& w) const;

@@ -18,8 +18,7 @@ std::vector<Column> own_cells(const DataFile& file, const std::vector<int64_t>& 
     for (size_t c = 0; c < table->columns(); ++c) {
       if (c == label) continue;
       columns.push_back({table->names()[c]});
-      for (const int64_t row : rows)
-        columns.back().cells.emplace_back(table->cell(static_cast<size_t>(row), c));
+      for (const int64_t row : rows) columns.back().cells.push_back(table->cell(static_cast<size_t>(row), c));
     }
     return columns;
   }
@@ -67,23 +66,23 @@ nlohmann::ordered_json write_cleaned(const CleanSetup& setup, const Cleaned& cle
   const Format format = format_of(file.path, o.read.table().format);
   if (format == Format::idx) return nullptr;
   const torch::Tensor given = setup.classes_of(setup.train()), suspicious = cleaned.suspicious();
-  std::vector<RowEdit> edits(setup.train().size());
   int64_t changed = 0, left_out = 0;
-  for (size_t i = 0; i < edits.size(); ++i) {
-    const auto at = static_cast<int64_t>(i);
-    const bool suspect = suspicious[at].item<bool>();
+  const auto edit = [&](size_t row) -> RowEdit {
+    const auto at = static_cast<int64_t>(row);
+    const bool suspect = suspicious.const_data_ptr<bool>()[at];
     if (suspect && o.cleaned == CleanedRows::drop) {
-      edits[i].left_out = true;
       ++left_out;
-      continue;
+      return {.left_out = true};
     }
-    const auto own = (suspect ? cleaned.judgement.suggested : given)[at].item<int64_t>();
-    if (own == setup.read_classes()[i]) continue;
-    edits[i].label = setup.name_of(own);
+    const auto own = (suspect ? cleaned.judgement.suggested : given).const_data_ptr<int64_t>()[at];
+    if (own == setup.read_classes()[row]) return {};
     ++changed;
-  }
+    return {.label = setup.name_of(own)};
+  };
   const std::string name = fmt::format("cleaned.{}", name_of(format));
-  write_file_atomically(setup.path(name), edited_text(file.file, o.label, o.read.table(), edits));
+  write_file_atomically(setup.path(name), [&](const TextSink& take) {
+    edit_file(file.file, o.label, o.read.table(), edit, take);
+  });
   return {{"file", name}, {"labels_changed", changed}, {"rows_left_out", left_out}};
 }
 

@@ -112,7 +112,7 @@ class CleanPage {
   }
   /// Where the row begins in the training file.
   std::string line(int64_t i) const {
-    return setup_.data_files().places({setup_.train()[static_cast<size_t>(i)]})[1].cells[0];
+    return std::string(setup_.data_files().places({setup_.train()[static_cast<size_t>(i)]})[1].cells[0]);
   }
   double right(int64_t i) const { return cleaned_.judgement.right[i].item<double>(); }
   bool is_suspicious(int64_t i) const { return right(i) < 0.5; }

@@ -74,17 +74,18 @@ const std::string& path_of(const DataFile& file) {
 
 }  // namespace
 
-std::string edited_text(const DataFile& file, const std::string& label, const TableOptions& read,
-                        const std::vector<RowEdit>& edits) {
+void edit_file(const DataFile& file, const std::string& label, const TableOptions& read,
+               const std::function<RowEdit(size_t row)>& edit_of, const TextSink& take) {
   const std::string& path = path_of(file);
   const Format format = format_of(path, read.format);
   const auto* table = std::get_if<Table>(&file);
   const size_t column = table != nullptr ? table->column(label) : 0;
   const auto line_of = [&](size_t row) { return position_of(file, static_cast<int64_t>(row)).line; };
-  std::string result, text;    // text: of a row, from its first line on
+  const auto rows = static_cast<size_t>(rows_of(file));
+  std::string text;            // of a row, from its first line on
   std::vector<size_t> begins;  // of its lines in it
   const auto end_row = [&](size_t row) {
-    const RowEdit& edit = edits[row];
+    const RowEdit edit = edit_of(row);
     if (!edit.label.empty()) {
       const Position at =
           table != nullptr ? table->position(row, column) : std::get<SparseTable>(file).position(row);
@@ -93,25 +94,24 @@ std::string edited_text(const DataFile& file, const std::string& label, const Ta
                     begins[static_cast<size_t>(at.line - line_of(row))] + static_cast<size_t>(at.column - 1),
                     old, edit.label, format, table != nullptr ? table->delimiter() : '\0');
     }
-    if (!edit.left_out) result += text;
+    if (!edit.left_out) take(text);
     text.clear();
     begins.clear();
   };
   size_t next = 0;  // the row whose first line has not come yet
   for (LineReader lines(path, read.encoding); lines.next();) {
-    if (next < edits.size() && lines.number() == line_of(next)) {
+    if (next < rows && lines.number() == line_of(next)) {
       if (next > 0) end_row(next - 1);
       ++next;
     }
     if (next == 0) {
-      result += lines.raw();  // a header, comments
+      take(lines.raw());  // a header, comments
       continue;
     }
     begins.push_back(text.size());
     text += lines.raw();
   }
   if (next > 0) end_row(next - 1);
-  return result;
 }
 
 }  // namespace bilevel

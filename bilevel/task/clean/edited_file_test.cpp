@@ -7,7 +7,16 @@
 namespace bilevel {
 namespace {
 
-/// The file with these edits.
+/// The text of a file with these edits.
+std::string edited_text(const DataFile& file, const std::string& label, const TableOptions& read,
+                        const std::vector<RowEdit>& edits) {
+  std::string text;
+  edit_file(
+      file, label, read, [&](size_t row) { return edits.at(row); },
+      [&](std::string_view part) { text += part; });
+  return text;
+}
+
 std::string edited(const std::string& name, const std::string& content, const std::vector<RowEdit>& edits,
                    const std::string& label = "y") {
   const TemporaryFolder folder;

@@ -193,7 +193,7 @@ Json write_odd_rows(const CleanSetup& setup) {
   const std::vector<Column> lines = setup.data_files().places(setup.train());
   for (const auto& [row, other, apart] : odd.near_duplicates) {
     rows.push_back(row);
-    kind.cells.emplace_back("near-duplicate");
+    kind.cells.push_back("near-duplicate");
     labels.cells.push_back(label(row));
     distance.cells.push_back(fmt::format("{:.4g}", apart));
     other_line.cells.push_back(lines[1].cells[static_cast<size_t>(other)]);
@@ -202,11 +202,11 @@ Json write_odd_rows(const CleanSetup& setup) {
   }
   for (const int64_t row : odd.outliers) {
     rows.push_back(row);
-    kind.cells.emplace_back("outlier");
+    kind.cells.push_back("outlier");
     labels.cells.push_back(label(row));
     distance.cells.push_back(fmt::format("{:.4g}", nearest->mean[static_cast<size_t>(row)]));
-    other_line.cells.emplace_back();
-    other_label.cells.emplace_back();
+    other_line.cells.push_back("");
+    other_label.cells.push_back("");
   }
   std::vector<Column> columns = setup.data_files().places(rows);
   columns.insert(columns.begin(), kind);

@@ -7,6 +7,7 @@
 #include <numbers>
 #include <numeric>
 #include <set>
+#include <span>
 
 #include "bilevel/core/parameters.h"
 #include "bilevel/core/streams.h"
@@ -22,6 +23,9 @@ namespace bilevel {
 namespace {
 
 constexpr int64_t kFitEvaluations = 100;  // of a linear fit, at most
+// Rows of all models that are fitted side by side: each keeps 32 bytes and more an output. So many that a row of n-grams is read once
+// for all models up to a million rows or so.
+constexpr int64_t kRowsTogether = int64_t{1} << 23;
 
 void advance(const WeightedFitOptions& o, int64_t done, int64_t all) {
   if (o.advance) o.advance(static_cast<double>(done) / static_cast<double>(all));
@@ -38,26 +42,46 @@ torch::Tensor objective(Network& network, const Batch& b, const torch::Tensor& w
 }
 
 /// All rows of some sets, each once, in their order.
-std::vector<int64_t> rows_of(const std::vector<WeightedRows>& sets) {
-  std::set<int64_t> rows;
-  for (const WeightedRows& of : sets) rows.insert(of.rows.begin(), of.rows.end());
-  return {rows.begin(), rows.end()};
+std::vector<int64_t> rows_of(std::span<const WeightedRows> sets, int64_t all) {
+  std::vector<bool> of_a_set(static_cast<size_t>(all));
+  for (const WeightedRows& of : sets)
+    for (const int64_t row : of.rows) of_a_set[static_cast<size_t>(row)] = true;
+  std::vector<int64_t> rows;
+  for (int64_t row = 0; row < all; ++row) {
+    if (of_a_set[static_cast<size_t>(row)]) rows.push_back(row);
+  }
+  return rows;
+}
+
+/// What each of all rows counts in some sets: [sets, all].
+torch::Tensor weights_of(std::span<const WeightedRows> sets, int64_t all) {
+  torch::Tensor weights = torch::zeros({static_cast<int64_t>(sets.size()), all});
+  for (size_t m = 0; m < sets.size(); ++m)
+    weights[static_cast<int64_t>(m)].index_copy_(0, torch::tensor(sets[m].rows, torch::kInt64),
+                                                 torch::tensor(sets[m].weights));
+  return weights;
 }
 
 using Networks = std::vector<std::shared_ptr<Network>>;
 
-/// @param w [sets, all rows]
-void solve(const Networks& networks, const FittedInputs& inputs, const torch::Tensor& classes,
-           const std::vector<int64_t>& rows, const torch::Tensor& w, const WeightedFitOptions& options) {
+/// @param w [networks, all rows]
+void solve(std::span<const std::shared_ptr<Network>> networks, const FittedInputs& inputs,
+           const torch::Tensor& classes, const std::vector<int64_t>& rows, const torch::Tensor& w,
+           const WeightedFitOptions& options) {
   const int64_t count = options.network.outputs;
-  const torch::Tensor at = torch::tensor(rows, torch::kInt64);
-  const torch::Tensor of_rows = classes.index_select(0, at);
-  LinearLoss loss = classifier_loss(design_of(inputs.inputs, inputs.shape.width, rows), of_rows, count,
-                                    options.block_of, w.size(0));
-  loss.row_weights = w.index_select(1, at);
-  std::vector<int64_t> numbers(rows.size());
-  std::iota(numbers.begin(), numbers.end(), 0);
-  const Batch all(data_set({of_rows}), numbers);
+  DesignRows design = design_of(inputs.inputs, inputs.shape.width);
+  torch::Tensor targets = classes, weights = w;
+  std::vector<int64_t> numbers = rows;
+  if (!design.in_place()) {
+    const torch::Tensor at = torch::tensor(rows, torch::kInt64);
+    design = design_of(inputs.inputs, inputs.shape.width, rows);
+    targets = classes.index_select(0, at);
+    weights = w.index_select(1, at);
+    std::iota(numbers.begin(), numbers.end(), 0);
+  }
+  LinearLoss loss = classifier_loss(std::move(design), targets, count, options.block_of, w.size(0));
+  loss.row_weights = weights;
+  const Batch all(data_set({targets}), numbers);
   const auto go_on = [&](int64_t evaluations) {
     advance(options, std::min(evaluations, kFitEvaluations), kFitEvaluations);
     return !stopped(options);
@@ -105,28 +129,32 @@ void WeightedRows::add(const std::vector<int64_t>& more, const torch::Tensor& of
 Networks fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
                       const std::vector<WeightedRows>& sets, const WeightedFitOptions& o) {
   Networks networks;
-  torch::Tensor weights = torch::zeros({static_cast<int64_t>(sets.size()), inputs.inputs.rows()});
   for (size_t m = 0; m < sets.size(); ++m) {
     networks.push_back(seeded_network(o.network, inputs.shape, o.seed, o.device));
     networks.back()->train();
-    weights[static_cast<int64_t>(m)].index_copy_(0, torch::tensor(sets[m].rows, torch::kInt64),
-                                                 torch::tensor(sets[m].weights));
   }
-  if (networks.front()->is_linear_map()) {
-    solve(networks, inputs, classes, rows_of(sets), weights, o);
-    return networks;
-  }
-  const auto data = data_set(inputs.inputs, classes);
-  WeightedFitOptions of_one = o;
-  for (size_t m = 0; m < sets.size() && !stopped(o); ++m) {
+  const bool linear = networks.front()->is_linear_map();
+  const auto data = linear ? nullptr : data_set(inputs.inputs, classes);
+  const auto together =
+      linear ? static_cast<size_t>(std::max<int64_t>(1, kRowsTogether / inputs.inputs.rows())) : 1;
+  WeightedFitOptions of_some = o;
+  for (size_t begin = 0; begin < sets.size() && !stopped(o); begin += together) {
+    const size_t count = std::min(together, sets.size() - begin);
     if (o.advance)
-      of_one.advance = [&](double share) {
-        o.advance((static_cast<double>(m) + share) / static_cast<double>(sets.size()));
+      of_some.advance = [&](double share) {
+        o.advance((static_cast<double>(begin) + share * static_cast<double>(count)) /
+                  static_cast<double>(sets.size()));
       };
-    const auto& rows = sets[m].rows;
-    train(*networks[m], BatchSource(data, rows, {.batch_size = o.batch_size}),
-          weights[static_cast<int64_t>(m)].to(o.device), o.l2.front() / 2 / static_cast<double>(rows.size()),
-          of_one);
+    const std::span some(sets.data() + begin, count);
+    const torch::Tensor weights = weights_of(some, inputs.inputs.rows());
+    if (linear) {
+      solve({networks.data() + begin, count}, inputs, classes, rows_of(some, weights.size(1)), weights,
+            of_some);
+      continue;
+    }
+    const std::vector<int64_t>& rows = some[0].rows;
+    train(*networks[begin], BatchSource(data, rows, {.batch_size = o.batch_size}), weights[0].to(o.device),
+          o.l2.front() / 2 / static_cast<double>(rows.size()), of_some);
   }
   return networks;
 }

@@ -73,8 +73,9 @@ torch::Tensor classes_at(const std::vector<int64_t>& classes, const std::vector<
 
 Column label_column(const std::vector<std::string>& names, const torch::Tensor& classes) {
   Column column{"label"};
-  for (int64_t i = 0; i < classes.numel(); ++i)
-    column.cells.push_back(names[static_cast<size_t>(classes[i].item<int64_t>())]);
+  const torch::Tensor numbers = classes.contiguous();
+  for (int64_t i = 0; i < numbers.numel(); ++i)
+    column.cells.push_back(names[static_cast<size_t>(numbers.const_data_ptr<int64_t>()[i])]);
   return column;
 }
 

@@ -24,9 +24,8 @@ constexpr const char *kAllRows = "all", *kRunNumber = "run";  // number: see `Jo
 
 /// Files of a run that belong to it alone, and not to the model that it leaves.
 bool belongs_to_run(const fs::path& file) {
-  static const std::set<std::string> kOwn{
-      ".lock",       "checkpoint.safetensors", "options.json", "predictions.tsv",
-      "report.html", "summary.json",           "trace.jsonl"};
+  static const std::set<std::string> kOwn{".lock",       "checkpoint.safetensors", "options.json",
+                                          "report.html", "summary.json",           "trace.jsonl"};
   return kOwn.contains(file.filename().string()) || file.extension() == ".svg";
 }
 
@@ -38,7 +37,7 @@ class StackedTables {
     for (size_t c = 0; c < table.columns(); ++c) {
       Column& to = column(table.names()[c]);
       to.cells.resize(rows_);
-      for (size_t row = 0; row < table.rows(); ++row) to.cells.emplace_back(table.cell(row, c));
+      for (size_t row = 0; row < table.rows(); ++row) to.cells.push_back(table.cell(row, c));
     }
     rows_ += table.rows();
   }
@@ -215,14 +214,14 @@ class CrossValidation {
                       fs::copy_options::overwrite_existing);
       }
     }
-    StackedTables predictions;
+    StackedTables tested;
     for (int64_t number = 1; number <= runs_; ++number) {
       const TableOptions as_written{.format = Format::tsv, .header = true, .delimiter = '\t'};
-      predictions.add(
-          read_table((folder_of(number) / "predictions.tsv").string(), as_written),
+      tested.add(
+          read_table((folder_of(number) / entry_.tested).string(), as_written),
           {{"repeat", fmt::format("{}", repeat_of(number))}, {"fold", fmt::format("{}", fold_of(number))}});
     }
-    write_tsv(context_.path("predictions.tsv").string(), std::move(predictions).columns());
+    write_tsv(context_.path(entry_.tested).string(), std::move(tested).columns());
     Json summary = summary_of_context();
     for (const char* key : {"solver", "encoder", "stop_reason", "solver_options", "chosen_step_sizes"})
       summary[key] = of_all_.at(key);

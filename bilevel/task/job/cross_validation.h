@@ -23,10 +23,10 @@ nlohmann::ordered_json cross_validated(const std::vector<FoldRun>& runs, int64_t
                                        const JobMeasure& measure);
 
 /// Deals the rows of the training file into `folds` folds, `repeats` times: at random, with the same share of every class
-/// (`JobOptions::strata`), rows that stay together in cuts in one. Each fold in turn holds the test rows of an ordinary run of the job
+/// (`JobOptions::strata`; or with classes of its own, `JobOptions::holds_out_classes`), rows that stay together in cuts in one. Each fold in turn holds the test rows of an ordinary run of the job
 /// on the other rows, in the folder folds/REPEAT-FOLD; runs are parts of the work, made side by side (`JobParts`), each with one
 /// of its own at a time. One more run, on all rows, leaves the model and what is made of it in the folder; its test rows have
-/// trained, and its figures are thrown away. Writes predictions.tsv (those of all runs, behind repeat and fold), report.html and
+/// trained, and its figures are thrown away. Writes the table `JobEntry::tested` (of all runs, behind repeat and fold), report.html and
 /// summary.json, which has `cross_validated`. Resumed, goes on with the runs that had begun. Throws as the job's run does.
 JobResult cross_validate(const JobEntry& entry, Job& job, const JobContext& context);
 

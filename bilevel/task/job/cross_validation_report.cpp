@@ -47,9 +47,9 @@ std::string runs_text(const Json& validated) {
 std::string meaning_text(const Json& validated) {
   const auto folds = validated.at("folds").get<int64_t>();
   return fmt::format(
-      "The intervals are for models of {}/{} of the rows each, which share training rows (corrected t "
+      "The intervals are for models of {}/{} of the data each, which share training rows (corrected t "
       "interval of Nadeau and Bengio). "
-      "The model that is saved was trained on all rows; no rows are left to measure it on.",
+      "The model that is saved was trained on all; no rows are left to measure it on.",
       folds - 1, folds);
 }
 

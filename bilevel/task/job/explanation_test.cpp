@@ -145,7 +145,7 @@ TEST(Explainer, TellsTheStrongestOfEachRow) {
   const Column column =
       explanation_column(explainer, Inputs::dense(dense_rows()), {"a", "b", "c", ""}, {0, 0}, 2);
   EXPECT_EQ(column.name, "contributions");
-  EXPECT_EQ(column.cells, (std::vector<std::string>{"a (+1), b (-1)", "c (-9), a (+2)"}));
+  EXPECT_EQ(column.cells, ColumnCells({"a (+1), b (-1)", "c (-9), a (+2)"}));
 }
 
 TEST(ExplainModel, WritesAFileAndASection) {

@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <map>
 #include <numeric>
 #include <stdexcept>
 
 #include "bilevel/core/error.h"
 #include "bilevel/core/number.h"
 #include "bilevel/core/streams.h"
-#include "bilevel/data/class_key.h"
 
 namespace bilevel {
 
@@ -66,87 +64,6 @@ void JobFiles::add(const std::vector<std::pair<std::string, std::string>>& files
   }
   settle_spellings(options);
   if (options.min_rows) leave_out_rare(options.label, *options.min_rows);
-}
-
-/// Labels of the first file that differ in spelling alone are refused or become the most frequent of them, in all files.
-void JobFiles::settle_spellings(const JobOptions& options) {
-  if (options.label_spelling == LabelSpelling::keep || options.label.empty()) return;
-  struct Spelling {
-    int64_t rows = 0;
-    size_t first = 0;  // row
-  };
-  std::map<std::string, std::string> usual;  // spelling key -> what the first file has most
-  for (JobFile& file : files_) {
-    auto* table = std::get_if<Table>(&file.file);
-    const std::optional<size_t> column = table == nullptr ? std::nullopt : table->find_column(options.label);
-    if (!column) continue;
-    std::map<std::string, std::map<std::string, Spelling>> found;  // key -> spellings
-    for (size_t row = 0; row < table->rows(); ++row) {
-      const std::string text(trimmed(table->cell(row, *column)));
-      Spelling& spelling = found[spelling_key(text)][text];
-      if (spelling.rows++ == 0) spelling.first = row;
-    }
-    for (const auto& [key, spellings] : found) {
-      if (&file == &files_.front()) {
-        const auto most =
-            std::ranges::max_element(spellings, {}, [](const auto& one) { return one.second.rows; });
-        usual.emplace(key, most->first);
-      }
-      const auto known = usual.find(key);
-      for (const auto& [text, spelling] : spellings) {
-        if (known == usual.end() || class_key(text) == class_key(known->second)) continue;
-        if (options.label_spelling == LabelSpelling::merge) {
-          file.respelled.emplace(text, known->second);
-        } else {
-          fail_at(
-              table->position(spelling.first, *column),
-              fmt::format(
-                  "the label '{}' ({} row{}) differs from '{}' of {} in case, blanks or Unicode form alone; "
-                  "--label-spelling merge takes them as one class, --label-spelling keep as two",
-                  text, spelling.rows, spelling.rows == 1 ? "" : "s", known->second, files_[0].path));
-        }
-      }
-    }
-    if (!file.respelled.empty()) file.respelled_rows = table->replace(*column, file.respelled);
-  }
-}
-
-/// Which classes are small, the first file alone says.
-void JobFiles::leave_out_rare(const std::string& label, int64_t least) {
-  ClassIndex index;  // of the first file's classes
-  std::vector<int64_t> counts;
-  int64_t offset = 0;
-  for (JobFile& file : files_) {
-    const ClassLabels labels = std::visit(
-        [&]<typename File>(const File& read) {
-          if constexpr (std::is_same_v<File, Table>)
-            return read_classes(read, read.column(label), /*least=*/1);
-          else
-            return read_classes(read, /*least=*/1);
-        },
-        file.file);
-    if (&file == &files_.front()) {
-      index = ClassIndex(labels.names);
-      counts = labels.counts;
-    }
-    std::map<std::string, int64_t> rare;
-    std::vector<size_t> kept;
-    for (size_t row = 0; row < labels.classes.size(); ++row) {
-      const std::string& name = labels.names[static_cast<size_t>(labels.classes[row])];
-      const std::optional<int64_t> known = index.find_loosely(name);
-      if (known && counts[static_cast<size_t>(*known)] < least)
-        ++rare[name];
-      else
-        kept.push_back(row);
-    }
-    if (kept.empty())
-      fail_at({file.path},
-              fmt::format("min_rows = {}: every class has fewer rows in {}", least, files_[0].path));
-    if (!rare.empty()) std::visit([&](auto& read) { read.keep_rows(kept); }, file.file);
-    file.rare.assign(rare.begin(), rare.end());
-    file.offset = offset;
-    offset += rows_of(file.file);
-  }
 }
 
 void JobFiles::plan(JobOptions& o, ColumnChoice own) {
@@ -225,30 +142,6 @@ std::vector<std::string> JobFiles::paths(const JobOptions& options) const {
       paths.push_back(std::move(path));
   }
   return paths;
-}
-
-ClassLabels JobFiles::classes(const std::string& label) const {
-  ClassLabels all;
-  for (const JobFile& file : files_) {
-    const bool first = &file == &files_.front();
-    const std::string origin = files_.front().path;
-    ClassLabels labels;
-    if (const auto* sparse = std::get_if<SparseTable>(&file.file)) {
-      labels = first ? read_classes(*sparse) : read_classes(*sparse, all.names, origin);
-    } else {
-      const Table& table = std::get<Table>(file.file);
-      if (label.empty()) throw InputError("--label COL is missing: which column holds the class?");
-      const size_t column = table.column(label);
-      labels = first ? read_classes(table, column) : read_classes(table, column, all.names, origin);
-    }
-    if (first) {
-      all = std::move(labels);
-      continue;
-    }
-    all.classes.insert(all.classes.end(), labels.classes.begin(), labels.classes.end());
-    for (size_t i = 0; i < all.counts.size(); ++i) all.counts[i] += labels.counts[i];
-  }
-  return all;
 }
 
 std::vector<FileRows> JobFiles::by_file(const std::vector<int64_t>& rows) const {

@@ -54,7 +54,8 @@ class JobFiles {
   const JobFile& add(const std::string& role, const std::string& path, const TableOptions& options);
 
   /// Of a last file that is the first one once more: leaves it these rows (ascending), and the first all others.
-  void hold_out(const std::vector<int64_t>& rows);
+  /// @param of_other_classes whether the rows may be of classes that no other row has
+  void hold_out(const std::vector<int64_t>& rows, bool of_other_classes = false);
   /// Decides how the columns of the first file are read, and takes a text that it finds into the options; nothing for a file
   /// without named columns. `own`: a job's own texts and columns that are no features. Throws as `plan_columns` does.
   void plan(JobOptions& options, ColumnChoice own);
@@ -78,8 +79,8 @@ class JobFiles {
   /// Of everything that is read: the files, and the options' word vectors and sentence encoder.
   std::vector<std::string> paths(const JobOptions& options) const;
 
-  /// The classes of all rows. Those of the first file are all there are: InputError for a label of a later
-  /// file that the first lacks, and as `read_classes` does. `label` may be empty for LIBSVM files.
+  /// The classes of all rows. Those of the first file are all there are, but for held-out rows of others: InputError for a label of a
+  /// later file that the first lacks, and as `read_classes` does. `label` may be empty for LIBSVM files.
   ClassLabels classes(const std::string& label) const;
 
   /// Features fitted on the given rows, and the inputs they make of all rows. `seed` draws the vectors of
@@ -95,6 +96,7 @@ class JobFiles {
   void leave_out_rare(const std::string& label, int64_t least);
 
   std::vector<JobFile> files_;
+  bool other_classes_ = false;  // of the last file, see `hold_out`
   std::optional<ColumnPlan> plan_;
   std::optional<SentenceFeatures> sentences_;
 };

@@ -80,6 +80,7 @@ struct JobEntry {
   bool linear = false;               ///< it takes linear encoders only
   bool in_parts = false;             ///< some of its work can be done side by side (`JobInParts`)
   std::optional<JobMeasure> measure = std::nullopt;  ///< none: its runs are not cross-validated
+  const char* tested = "predictions.tsv";  ///< the table of a run with a line for each that was tested
   /// What `data describe` suggests for a file with classes: flags behind those of file and columns (" --ways 5"), and why;
   /// nothing where the job does not fit.
   std::function<std::optional<Suggestion>(const DataDescription&)> suggest = nullptr;

@@ -124,6 +124,8 @@ struct JobOptions {
   int64_t steps_for(int64_t rows, int64_t rows_a_step) const;
   /// The classes whose shares are the same in every fold, of the first file's rows at least.
   virtual ClassLabels strata(const JobFiles& files) const;
+  /// Whether each of these classes lies in one fold as a whole: the test rows are then of classes that are not trained on.
+  virtual bool holds_out_classes() const { return false; }
   double seconds_allowed() const { return max_seconds.value_or(std::numeric_limits<double>::infinity()); }
   torch::Device torch_device() const;
 

@@ -69,7 +69,7 @@ void PredictedRows::keep(const std::vector<std::string>& columns) {
   for (const size_t index : indices) {
     Column column{table->names()[index]};
     if (std::ranges::any_of(kept_, [&](const Column& other) { return other.name == column.name; })) continue;
-    for (size_t row = 0; row < table->rows(); ++row) column.cells.emplace_back(table->cell(row, index));
+    for (size_t row = 0; row < table->rows(); ++row) column.cells.push_back(table->cell(row, index));
     kept_.push_back(std::move(column));
   }
 }

@@ -10,7 +10,8 @@
 
 namespace bilevel {
 
-/// All rows of sparse inputs with these columns only (int64, ascending), numbered anew. @param width of the inputs
+/// All rows of sparse inputs with these columns only (int64, ascending), numbered anew; all columns are shared, not copied. @param width
+/// of the inputs
 Inputs narrowed(const Inputs& inputs, const torch::Tensor& columns, int64_t width);
 
 /// Hashed n-grams have 2^18 columns, of which a data set uses a part, and half of those in one row only. A column
@@ -18,7 +19,7 @@ Inputs narrowed(const Inputs& inputs, const torch::Tensor& columns, int64_t widt
 /// smaller, and so is everything that a solver keeps for it.
 class SharedColumns {
  public:
-  /// Of the given rows; all columns that occur where none is shared. `inputs` must be sparse.
+  /// Of the given rows; all columns that occur where none is shared. `inputs` must be sparse, on the host.
   SharedColumns(const FittedInputs& inputs, const std::vector<int64_t>& rows);
 
   /// All rows of `inputs` with these columns only, numbered anew.

@@ -3,7 +3,7 @@
 // Options: MetaJobOptions. A run trains an encoder on tasks of the training part, chooses the step by the accuracy on
 // validation tasks, and measures it on test tasks beside the baselines. It writes options.json and a checkpoint before step
 // 1, and at the end trace.jsonl, summary.json, model.safetensors, model.json, episodes.tsv (the accuracy of every test
-// task), accuracy.svg, loss.svg, report.html.
+// task, and of each baseline there), accuracy.svg, loss.svg, report.html.
 //
 // `predict` adapts the saved encoder to the labelled rows of `shots` (any number of classes and rows; with a shared head, the
 // classes it was trained on) and classifies the rows of `input`. It writes, tab-separated: row (from 1), predicted, one
@@ -33,6 +33,19 @@ constexpr int64_t kMostMetaParts = 5;  // at a time: the training and four basel
 constexpr const char* kUncalibrated =
     "the probabilities of 'predict --shots' are not calibrated: they order the classes of a row, but are not "
     "the share of rows that are right";
+
+/// What each test task came to, with the model and with each baseline: the paired intervals of the verdict follow from it.
+void write_episodes(const MetaSetup& setup, const TaskAccuracy& test, const Json& baselines) {
+  Column numbers = row_column(static_cast<int64_t>(test.of_task.size()));
+  numbers.name = "episode";
+  const auto accuracies = [](const std::string& name, const std::vector<double>& of_task) {
+    return number_column(name, torch::tensor(of_task, torch::kFloat64), 6);
+  };
+  std::vector<Column> columns{std::move(numbers), accuracies("accuracy", test.of_task)};
+  for (const auto& [name, measured] : baselines.items())
+    columns.push_back(accuracies(name, measured.at("of_task").get<std::vector<double>>()));
+  write_tsv(setup.path("episodes.tsv"), columns);
+}
 
 /// The tasks, the classes or domains of the parts, and the head, into the summary.
 void describe(const MetaSetup& setup, const MetaModel& model, Json& summary) {
@@ -162,6 +175,7 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   Json summary = summary_of(context, o, passes);
   summary["best_step"] = made.chosen->chosen_step;
   summary["metrics"] = {{"valid", accuracy_json(made.valid)}, {"test", accuracy_json(made.test)}};
+  write_episodes(setup, made.test, made.baselines);
   const std::optional<MetaRival> rival = compare_with_baselines(made.test, made.baselines);
   summary["baselines"] = made.baselines;
   summary["verdict"] = verdicts_of(made.baselines);
@@ -170,10 +184,6 @@ JobResult run_meta(MetaSetup& setup, JobParts& parts) {
   summary["notes"] = Json::array({about_intervals(setup), kUncalibrated});  // of every run: no warnings
   note_absent_baselines(setup, summary);
   save(setup, *model);
-  Column numbers = row_column(static_cast<int64_t>(made.test.of_task.size()));
-  numbers.name = "episode";
-  write_tsv(setup.path("episodes.tsv"),
-            {numbers, number_column("accuracy", torch::tensor(made.test.of_task, torch::kFloat64), 6)});
   note_time(context, summary);
   write_meta_report(setup, summary, rival);
   return finished(context, passes, summary, meta_text(setup, summary, rival));
@@ -273,6 +283,8 @@ JobEntry meta_entry() {
       .predict = predict_meta,
       .predicts_from_shots = true,
       .in_parts = true,
+      .measure = JobMeasure{"/metrics/test/accuracy", "accuracy on test tasks"},
+      .tested = "episodes.tsv",
       .suggest = suggest_meta};
 }
 

@@ -1,6 +1,12 @@
 #include "bilevel/task/meta/meta_options.h"
 
+#include "bilevel/task/job/job_data.h"
+
 namespace bilevel {
+
+ClassLabels MetaJobOptions::strata(const JobFiles& files) const {
+  return files.classes(domain.empty() ? label : domain);
+}
 
 void MetaJobOptions::fields(Fields& f) {
   const char* tasks = "Tasks";

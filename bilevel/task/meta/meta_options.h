@@ -32,6 +32,10 @@ struct MetaJobOptions : JobOptions {
     sentence_layers = 1;  // the one whose distances the encoder was trained for, which few shots rest on
   }
   void fields(Fields& fields) override;
+  ClassLabels strata(const JobFiles& files) const override;  ///< the domains, or the classes
+  bool holds_out_classes() const override { return true; }
+  /// Whether `test` has the classes of the training file; the test file of a fold has others.
+  bool tests_file() const { return !test.empty() && !fold; }
 };
 
 }  // namespace bilevel

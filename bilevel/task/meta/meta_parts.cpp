@@ -45,7 +45,7 @@ class Division {
   }
 
   MetaParts divide() {
-    if (!o_.test.empty()) {
+    if (o_.tests_file()) {
       by_rows();
     } else if (o_.valid.empty()) {
       // Before classes are counted: what no division can mend. Lists may leave small classes out.
@@ -111,7 +111,15 @@ class Division {
   void by_lists() {
     const bool by_domain = !domains_.empty();
     parts_.units = by_domain ? "domains" : "classes";
-    const std::vector<std::string> units = by_domain ? distinct(domains_) : parts_.classes;
+    const auto unit_of = [&](int64_t row) {
+      const auto at = static_cast<size_t>(row);
+      return by_domain ? domains_[at] : parts_.classes[static_cast<size_t>(parts_.labels[at])];
+    };
+    const std::vector<int64_t> divided = files_.rows_of_role("train");  // all, or those that no fold holds
+    std::set<std::string> of_rows;
+    for (const int64_t row : divided) of_rows.insert(unit_of(row));
+    std::vector<std::string> units(of_rows.begin(), of_rows.end());
+    if (!by_domain && !o_.fold) units = parts_.classes;
     std::map<std::string, std::string> owner;  // unit -> part
     const auto take = [&](const std::string& list, const std::string& field) {
       if (list.empty()) return;
@@ -140,25 +148,17 @@ class Division {
         owner[open[static_cast<size_t>(order[static_cast<int64_t>(i)].item<int64_t>())]] = field;
       }
     };
-    fill(o_.test_classes, "test_classes");
+    if (!o_.fold) fill(o_.test_classes, "test_classes");
     fill(o_.valid_classes, "valid_classes");
     fill(o_.train_classes, "train_classes");
 
     std::map<std::string, std::vector<int64_t>> rows;
-    for (size_t row = 0; row < parts_.labels.size(); ++row) {
-      const std::string& unit =
-          by_domain ? domains_[row] : parts_.classes[static_cast<size_t>(parts_.labels[row])];
-      const auto found = owner.find(unit);
-      if (found != owner.end()) rows[found->second].push_back(static_cast<int64_t>(row));
+    for (const int64_t row : divided) {
+      if (const auto part = owner.find(unit_of(row)); part != owner.end()) rows[part->second].push_back(row);
     }
     parts_.train = groups(rows["train_classes"]);
     parts_.valid = groups(rows["valid_classes"]);
-    parts_.test = groups(rows["test_classes"]);
-  }
-
-  static std::vector<std::string> distinct(const std::vector<std::string>& values) {
-    const std::set<std::string> names(values.begin(), values.end());
-    return {names.begin(), names.end()};
+    parts_.test = groups(o_.fold ? files_.rows_of_role("test") : rows["test_classes"]);
   }
 
   const MetaJobOptions& o_;

@@ -26,6 +26,7 @@ struct MetaParts {
 /// - domains, with `domain`: every domain belongs to one part, the classes of a task are the labels of one domain;
 /// - rows, with a test file of its own: all parts have all classes (and domains); validation rows, without a file of
 ///   their own, are a tenth of the training file's different texts (rows that share a text stay together).
+/// A fold holds test rows of classes (domains) of their own.
 /// The lists of the options name classes or domains. A part without list: for testing and validation each a fifth of
 /// what the other lists leave (enough classes for a task), drawn from the seed; for training the rest.
 /// Throws InputError for an unknown or missing column, an unknown name, overlapping lists, lists beside a test file,

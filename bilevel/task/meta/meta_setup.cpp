@@ -58,11 +58,12 @@ MetaSetup::MetaSetup(MetaJobOptions options, const JobContext& context)
 
 void MetaSetup::check_options() {
   o_.check();
-  if (o_.folds) {
-    refuse_option("folds", fmt::format("{}", *o_.folds),
-                  "bilevel meta is not cross-validated: its tasks are drawn from classes, and what is asked "
-                  "is how it does on "
-                  "classes that are not trained on; give --test-classes, another --seed for each run");
+  for (const auto& [list, flag] : {std::pair{&o_.train_classes, "train-classes"},
+                                   {&o_.valid_classes, "valid-classes"},
+                                   {&o_.test_classes, "test-classes"}}) {
+    if (o_.folds && !list->empty())
+      refuse_option("folds", fmt::format("{}", *o_.folds),
+                    fmt::format("goes with no --{}: each fold in turn holds the test classes", flag));
   }
   if (!o_.pair.empty() && o_.text.empty())
     throw InputError("--pair names the second text, but --text names no first");
@@ -89,7 +90,7 @@ void MetaSetup::check_encoder() {
 }
 
 void MetaSetup::divide() {
-  const bool all_classes = !o_.domain.empty() || !o_.test.empty();
+  const bool all_classes = !o_.domain.empty() || o_.tests_file();
   if (!o_.ways) o_.ways = all_classes ? static_cast<int64_t>(files_.classes(o_.label).names.size()) : 5;
   defaults_.l2 = o_.head == HeadKind::shared ? 1e-3 : head_l2(*o_.ways * o_.shots);
   defaults_.batch_size = o_.meta_batch;  // of tasks
@@ -170,7 +171,7 @@ Evaluation MetaSetup::evaluate(const MetaModel& model) const {
   const TaskAccuracy valid = accuracy(model, valid_, o_.valid_episodes);
   return {.score = valid.mean,
           .standard_error = valid.standard_error,
-          .of_unit = o_.test.empty() ? valid.of_unit : std::vector<double>{},  // else nothing new is met
+          .of_unit = o_.tests_file() ? std::vector<double>{} : valid.of_unit,  // none: nothing new is met
           .fields = {{"valid_accuracy", valid.mean}, {"valid_interval", interval_json(valid)}}};
 }
 
