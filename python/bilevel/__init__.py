@@ -8,6 +8,8 @@
     result = bilevel.run(problem, bilevel.AdamBO(upper_step_size=1e-3), max_steps=2000, seed=7)
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from . import _build
@@ -53,10 +55,20 @@ __all__ = [
 __all__ += solvers.__all__
 
 
-def __getattr__(name: str) -> object:
-    """The estimators, whose import takes scikit-learn."""
-    if name in ("AUCClassifier", "LabelCleaner", "RegularizedClassifier"):
-        from . import estimators
+if TYPE_CHECKING:
+    from .estimators import (
+        AUCClassifier as AUCClassifier,
+        FewShotClassifier as FewShotClassifier,
+        LabelCleaner as LabelCleaner,
+        RegularizedClassifier as RegularizedClassifier,
+        SourceMixer as SourceMixer,
+    )
+else:
 
-        return getattr(estimators, name)
-    raise AttributeError(f"module 'bilevel' has no attribute {name!r}")
+    def __getattr__(name):
+        """The estimators, whose import takes scikit-learn."""
+        if name in ("AUCClassifier", "FewShotClassifier", "LabelCleaner", "RegularizedClassifier", "SourceMixer"):
+            from . import estimators
+
+            return getattr(estimators, name)
+        raise AttributeError(f"module 'bilevel' has no attribute {name!r}")
