@@ -2,7 +2,7 @@
 # nproc answers OMP_NUM_THREADS where that is set, which is for the programs.
 jobs := $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
 
-.PHONY: help setup build run test python encoder format docs-tables results results-stale clean
+.PHONY: help setup build run test python notebooks encoder format docs-tables results results-stale clean
 
 # Of `make results`: a Python (some tables need numpy and scikit-learn), tables (none: all), the folder of the data sets.
 PYTHON ?= python3
@@ -14,6 +14,7 @@ help:
 	@echo 'make test         build everything and run all tests'
 	@echo 'make build        build the program: build/bilevel'
 	@echo 'make python       install the Python module into an environment of its own, build/python-venv, and test it there'
+	@echo 'make notebooks    write the Python examples as notebooks into build/notebooks'
 	@echo 'make encoder      fetch the sentence encoder of tests and benchmarks into build/encoder/minilm'
 	@echo 'make docs-tables  write the options of solvers and jobs into their pages'
 	@echo 'make results TABLES="NAME ..." DATA=FOLDER  make tables of docs/results.md again (CONTRIBUTING.md)'
@@ -39,6 +40,9 @@ test: setup
 python:
 	@cmake/setup.sh packages
 	@cmake/python.sh
+
+notebooks:
+	@python3 cmake/notebooks.py build/notebooks
 
 encoder:
 	@cmake/encoder.sh

@@ -1,7 +1,7 @@
 """Data hyper-cleaning on MNIST: a weight for every training row, half of whose labels are wrong, learned on 1,000 checked rows.
 
-Takes the folder of the four IDX files (train-images-idx3-ubyte.gz, ...), else BILEVEL_DATA/mnist or ../shared/data/mnist; exit
-code 77 where there are none."""
+Takes the four IDX files (train-images-idx3-ubyte.gz, ...) in the folder mnist of BILEVEL_DATA, else of ../shared/data; exit code 77 where
+there are none."""
 
 import gzip
 import os
@@ -27,12 +27,11 @@ def accuracy(head: nn.Linear, data: tuple[Tensor, Tensor]) -> float:
     return float((head(data[0]).argmax(1) == data[1]).float().mean())
 
 
-def main() -> int:
-    default = Path(os.environ.get("BILEVEL_DATA", "../shared/data")) / "mnist"
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+def main() -> None:
+    folder = Path(os.environ.get("BILEVEL_DATA", "../shared/data")) / "mnist"
     if not folder.is_dir():
         print(f"skipped: there is no folder {folder} with MNIST's IDX files")
-        return 77
+        sys.exit(77)
     torch.manual_seed(0)
     images, labels = read(folder, "train", 5000)
     train, checked, test = images[:4000], (images[4000:], labels[4000:]), read(folder, "t10k", 10000)
@@ -61,8 +60,7 @@ def main() -> int:
     print(f"test accuracy: {after:.3f} with learned weights, {before:.3f} with equal ones")
     print(f"of {int(doubted.sum())} rows that are doubted {precision:.3f} have a wrong label; {recall:.3f} of the wrong ones are found")
     assert after > before and precision > 0.8
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
