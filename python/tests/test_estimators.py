@@ -347,6 +347,11 @@ class Mixing(MoreThanRowsAndLabels):
             for year, name in zip([2020, 2021, 2022, 2023], ["like", "mine", "noise", "other"]):
                 self.assertAlmostEqual(found.weights_[year], expected.weights_[name], delta=1e-5)
             self.assertEqual(found.intervals_[2020], None)
+        odd = {"mine": "ours", "like": " a/b\t", "noise": "target", "other": "(mine)"}
+        for X in (self.X, scipy.sparse.csr_matrix(self.X)):
+            found = SourceMixer(options=self.QUICK).fit(X, self.y, sources=[odd[name] for name in self.names], target="ours")
+            for name, weight in expected.weights_.items():
+                self.assertAlmostEqual(found.weights_[odd[name]], weight, delta=1e-5)
 
     def test_tables_and_texts(self):
         try:

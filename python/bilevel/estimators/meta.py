@@ -16,7 +16,7 @@ class FewShotClassifier(OfSeveralClasses):
 
     ``fit`` learns it from classes (or domains) with plenty of rows and measures it on some that it keeps apart; ``adapt`` gives the
     classifier of new classes. Without ``adapt``, ``predict`` tells the classes of ``fit``. The head is solved in every ``predict``, from
-    the rows that were adapted to (else those of ``fit``). Its probabilities are not calibrated.
+    the rows that were adapted to (else those of ``fit``), which the estimator keeps. Its probabilities are not calibrated.
     """
 
     _job = "meta"

@@ -35,10 +35,10 @@ class SourceMixer(OfSeveralClasses):
         sources, target = column_or_1d(more["sources"]).tolist(), more["target"]
         check_consistent_length(range(rows.count), sources)
         if target not in sources or len(set(sources)) < 2:
-            raise _core.InputError(f"target = {target!r}: must be one of several sources; there are {sorted(set(sources))}")
+            raise _core.InputError(f"target = {target!r}: must be one of several sources; there are {sorted(set(sources), key=str)}")
         own = [name == target for name in sources]
-        options: dict[str, Any] = {"target": rows.write(folder, "target", {self._label: labels}, own)}
-        if rows.kind == "sparse":  # a file is a source
+        options: dict[str, Any] = {"target": rows.write(folder, "(target)", {self._label: labels}, own)}
+        if rows.kind == "sparse":  # a file is a source; no quoted name is that of the target's file
             self._sources = {quote(str(name), "") + rows.suffix(): name for name in sources if name != target}
             options["sources"] = [
                 rows.write(folder, file.removesuffix(rows.suffix()), {self._label: labels}, [name == one for one in sources])
