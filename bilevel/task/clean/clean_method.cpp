@@ -73,7 +73,7 @@ class Cleaning {
 
   /// What was predicted of the rows of fold k, into those of all rows.
   void put(size_t k, const Json& answer, torch::Tensor& of_all) const {
-    const CleanPart& part = setup_.parts()[k];
+    const CleanPart part = setup_.part(k);
     std::vector<int64_t> rows = part.fold_train;
     rows.insert(rows.end(), part.fold_trusted.begin(), part.fold_trusted.end());
     of_all.index_copy_(0, torch::tensor(rows, torch::kInt64), tensor_from(answer.at("predicted")));

@@ -86,9 +86,7 @@ class CleanPage {
     text += none_suspicious() ? "\nno label is more likely wrong than right; the least certain:\n"
                               : "\nthe most suspicious rows:\n";
     for (const int64_t i : most_suspicious(8)) {
-      const std::string rather = is_suspicious(i) ? fmt::format("rather '{}'", printable(suggested(i)))
-                                                  : fmt::format("right with probability {:.2f}", right(i));
-      text += fmt::format("  line {}: '{}', {}  {}\n", line(i), printable(given(i)), rather,
+      text += fmt::format("  line {}: '{}', {}  {}\n", line(i), printable(given(i)), opinion_on(i),
                           shortened(printable(text_of_row(i)), 80));
     }
     const std::string& out = setup_.context().out;
@@ -116,6 +114,11 @@ class CleanPage {
   }
   double right(int64_t i) const { return cleaned_.judgement.right[i].item<double>(); }
   bool is_suspicious(int64_t i) const { return right(i) < 0.5; }
+  std::string opinion_on(int64_t i) const {
+    if (!is_suspicious(i)) return fmt::format("right with probability {:.2f}", right(i));
+    if (suggested(i) == given(i)) return "though no other label is likelier";  // of three classes or more
+    return fmt::format("rather '{}'", printable(suggested(i)));
+  }
   /// Whether labels that were made wrong on purpose were found; empty where there are none.
   std::string flips_text() const {
     const Json flips = at(summary_, "/metrics/flips");

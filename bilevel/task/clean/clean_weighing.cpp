@@ -25,7 +25,7 @@ constexpr int64_t kFewTrusted = 10;  // with fewer there is no contest
 
 Weighing::Weighing(CleanOptions options, const JobContext& context)
     : CleanSetup(std::move(options), context) {
-  make_parts();
+  deal_folds();
   name_units();
   measured_ = seeded_network(network(o_.encoder), inputs().inputs.shape, o_.seed, torch::kCPU);
   if (o_.weight_per != WeightPer::none && !learns()) {
@@ -43,28 +43,33 @@ Weighing::Weighing(CleanOptions options, const JobContext& context)
       "and the share of wrong labels are not calibrated");
 }
 
-void Weighing::make_parts() {
+void Weighing::deal_folds() {
   fold_of_.resize(static_cast<size_t>(files_.rows()), kFolds);
   for (const auto& [rows, seed] :
        {std::pair{&train(), o_.seed}, std::pair{&trusted(), derive_seed(o_.seed, "trusted")}}) {
     const std::vector<int64_t> folds = folds_of(*rows, kFolds, seed);
-    for (size_t i = 0; i < rows->size(); ++i) fold_of_[static_cast<size_t>((*rows)[i])] = folds[i];
+    for (size_t i = 0; i < rows->size(); ++i)
+      fold_of_[static_cast<size_t>((*rows)[i])] = static_cast<int8_t>(folds[i]);
   }
-  for (int64_t k = 0; k < kFolds; ++k) {
-    CleanPart part;
-    for (const int64_t row : unrepeated()) {
-      if (fold_of(row) != k) part.train.push_back(row);
-    }
-    for (const int64_t row : train()) {
-      if (fold_of(row) == k) part.fold_train.push_back(row);
-    }
-    if (part.train.empty()) {
+  for (size_t k = 0; k < static_cast<size_t>(kFolds); ++k) {
+    if (part(k).train.empty())
       throw InputError(
           fmt::format("{}: too few training rows; those that look like trusted rows do not train", o_.train));
-    }
-    for (const int64_t row : trusted()) (fold_of(row) == k ? part.fold_trusted : part.trusted).push_back(row);
-    parts_.push_back(std::move(part));
   }
+}
+
+CleanPart Weighing::part(size_t k) const {
+  const auto in_fold = [&](int64_t row) { return fold_of(row) == static_cast<int64_t>(k); };
+  CleanPart part;
+  part.train.reserve(unrepeated().size());
+  for (const int64_t row : unrepeated()) {
+    if (!in_fold(row)) part.train.push_back(row);
+  }
+  for (const int64_t row : train()) {
+    if (in_fold(row)) part.fold_train.push_back(row);
+  }
+  for (const int64_t row : trusted()) (in_fold(row) ? part.fold_trusted : part.trusted).push_back(row);
+  return part;
 }
 
 torch::Tensor Weighing::predict_within(const CleanPart& part, const torch::Tensor& weights,
@@ -87,12 +92,13 @@ torch::Tensor Weighing::weights_within(const CleanPart& part, const torch::Tenso
 
 Opinion Weighing::opinion(const CleanPart& part) const {
   const auto count = static_cast<int64_t>(part.train.size());
-  Opinion opinion{.weights = torch::ones({count}, torch::kFloat64), .predicted = {}};
+  Opinion opinion{.weights = torch::ones({count}), .predicted = torch::empty({0}, torch::kInt64)};
   for (int64_t round = 0; round < kOpinionRounds; ++round) {
     context_.phases->stretch(1.0 / kOpinionRounds);
     const torch::Tensor probabilities = predict_within(part, opinion.weights, first_strengths());
-    opinion.weights = weights_within(part, probabilities);
-    opinion.predicted = probabilities.narrow(0, 0, count).argmax(1);
+    opinion.weights = weights_within(part, probabilities).to(torch::kFloat32);
+    if (o_.weight_per == WeightPer::class_pair)
+      opinion.predicted = probabilities.narrow(0, 0, count).argmax(1);
   }
   return opinion;
 }
@@ -143,7 +149,7 @@ CleanModel Weighing::model(const std::vector<Opinion>& opinions, const std::vect
                  .train = unrepeated(),
                  .trusted = trusted(),
                  .upper = judges,
-                 .fold_of = torch::tensor(fold_of_, torch::kInt64),
+                 .fold_of = torch::tensor(fold_of_, torch::kInt8).to(torch::kInt64),
                  .weights = torch::zeros({kFolds, files_.rows()}),
                  .entropy_floor = o_.entropy_floor};
   FitStrengths start = first_strengths();
@@ -151,14 +157,14 @@ CleanModel Weighing::model(const std::vector<Opinion>& opinions, const std::vect
     data.unit_of = torch::full({kFolds, files_.rows()}, -1, torch::kInt64);
     start.of_units.assign(unit_names_.size(), 1);
   }
-  for (size_t k = 0; k < parts_.size(); ++k) {
-    const torch::Tensor rows = torch::tensor(parts_[k].train, torch::kInt64);
+  for (size_t k = 0; k < static_cast<size_t>(kFolds); ++k) {
+    const std::vector<int64_t> train = part(k).train;
+    const torch::Tensor rows = torch::tensor(train, torch::kInt64);
     // With units their weights take the place of the rows' own.
     data.weights[static_cast<int64_t>(k)].index_copy_(
-        0, rows, unit_names_.empty() ? opinions[k].weights.to(torch::kFloat32) : torch::ones({rows.size(0)}));
+        0, rows, unit_names_.empty() ? opinions[k].weights : torch::ones({rows.size(0)}));
     if (data.unit_of.defined())
-      data.unit_of[static_cast<int64_t>(k)].index_copy_(0, rows,
-                                                        units_of(parts_[k].train, opinions[k].predicted));
+      data.unit_of[static_cast<int64_t>(k)].index_copy_(0, rows, units_of(train, opinions[k].predicted));
   }
   return {std::move(data), network(o_.encoder), start, seed, o_.torch_device()};
 }
@@ -264,7 +270,7 @@ void Weighing::prepare_contest() {
         .push_back(trusted()[static_cast<size_t>(at[k])]);
   std::ranges::sort(judges_);
   std::ranges::sort(held_);
-  for (const CleanPart& part : parts_) opinions_.push_back(opinion(part));
+  for (size_t k = 0; k < static_cast<size_t>(kFolds); ++k) opinions_.push_back(opinion(part(k)));
 }
 
 std::unique_ptr<Attempt> Weighing::attempt(uint64_t seed) {

@@ -32,8 +32,9 @@ struct CleanPart {
 
 /// What a part says of its training rows before anything is learned.
 struct Opinion {
-  torch::Tensor weights;    ///< float64 [train]
-  torch::Tensor predicted;  ///< int64 [train]: the class by classifiers that have not seen the row
+  torch::Tensor weights;  ///< float32 [train]
+  torch::Tensor
+      predicted;  ///< int64 [train]: the class by classifiers that have not seen the row; [0] where no unit is made of it
 };
 
 /// What comes of the bilevel run: what was learned, where it is better than its start on the rows that judge.
@@ -53,7 +54,8 @@ class Weighing : public CleanSetup {
  public:
   Weighing(CleanOptions options, const JobContext& context);
 
-  const std::vector<CleanPart>& parts() const { return parts_; }
+  /// All rows but those of fold k. Cost: a pass over the rows; it is not kept.
+  CleanPart part(size_t k) const;
   /// Of the groups or class pairs that have a weight; none without.
   const std::vector<std::string>& unit_names() const { return unit_names_; }
   /// Whether there is a bilevel run: it needs trusted rows.
@@ -95,7 +97,7 @@ class Weighing : public CleanSetup {
 
  private:
   void describe(ContestFacts& facts) const override;
-  void make_parts();
+  void deal_folds();
   void name_units();
   int64_t fold_of(int64_t row) const { return fold_of_[static_cast<size_t>(row)]; }
   /// int64 [rows]: the unit of each.
@@ -103,8 +105,7 @@ class Weighing : public CleanSetup {
   std::string group_of(int64_t row) const;
   bool linear() const { return encoder_registry().at(o_.encoder).linear; }
 
-  std::vector<int64_t> fold_of_;  // of each row of any file; kFolds: in none
-  std::vector<CleanPart> parts_;
+  std::vector<int8_t> fold_of_;  // of each row of any file; kFolds: in none
   std::vector<std::string> unit_names_;
   std::shared_ptr<const Network> measured_;  // a classifier, for costs
   // Of the contest:

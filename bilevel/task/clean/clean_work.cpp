@@ -62,7 +62,7 @@ Json answer_of_learning(Weighing& setup, const Part& work) {
 
 /// With weights that come from classifiers of a part, those that predict its fold; see `clean_labels`.
 Json answer_of_fold(const Weighing& setup, const Json& request) {
-  const CleanPart& part = setup.parts()[request.at("fold").get<size_t>()];
+  const CleanPart part = setup.part(request.at("fold").get<size_t>());
   const Opinion opinion = opinion_from(request.at("opinion"));
   const FitStrengths strengths = strengths_from(request.at("strengths"));
   const CleanCosts cost = setup.costs();
@@ -77,12 +77,12 @@ Json answer_of_fold(const Weighing& setup, const Json& request) {
 Json answer_of_part(Weighing& setup, const Part& work) {
   const Json& request = work.request;
   if (request.contains("opinion_on"))
-    return to_json(setup.opinion(setup.parts()[request.at("opinion_on").get<size_t>()]));
+    return to_json(setup.opinion(setup.part(request.at("opinion_on").get<size_t>())));
   if (request.contains("opinions")) return answer_of_learning(setup, work);
   if (request.contains("fold")) return answer_of_fold(setup, request);
   const FitStrengths strengths = strengths_from(request.at("strengths"));
   if (request.contains("even")) {
-    const CleanPart& part = setup.parts()[request.at("even").get<size_t>()];
+    const CleanPart part = setup.part(request.at("even").get<size_t>());
     const torch::Tensor ones = torch::ones({static_cast<int64_t>(part.train.size())});
     return {{"predicted", tensor_json(predict_fold(setup, part, ones, strengths))}};
   }

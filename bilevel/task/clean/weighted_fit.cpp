@@ -27,6 +27,9 @@ constexpr int64_t kFitEvaluations = 100;  // of a linear fit, at most
 // for all models up to a million rows or so.
 constexpr int64_t kRowsTogether = int64_t{1} << 23;
 
+/// How many sets of so many rows are fitted side by side.
+size_t sets_together(int64_t rows) { return static_cast<size_t>(std::max<int64_t>(1, kRowsTogether / rows)); }
+
 void advance(const WeightedFitOptions& o, int64_t done, int64_t all) {
   if (o.advance) o.advance(static_cast<double>(done) / static_cast<double>(all));
 }
@@ -135,8 +138,7 @@ Networks fit_weighted(const FittedInputs& inputs, const torch::Tensor& classes,
   }
   const bool linear = networks.front()->is_linear_map();
   const auto data = linear ? nullptr : data_set(inputs.inputs, classes);
-  const auto together =
-      linear ? static_cast<size_t>(std::max<int64_t>(1, kRowsTogether / inputs.inputs.rows())) : 1;
+  const size_t together = linear ? sets_together(inputs.inputs.rows()) : 1;
   WeightedFitOptions of_some = o;
   for (size_t begin = 0; begin < sets.size() && !stopped(o); begin += together) {
     const size_t count = std::min(together, sets.size() - begin);
@@ -172,27 +174,36 @@ torch::Tensor out_of_fold(const FittedInputs& inputs, const torch::Tensor& class
                           const std::vector<int64_t>& fold_of, const WeightedFitOptions& options) {
   torch::Tensor result =
       torch::zeros({static_cast<int64_t>(rows.rows.size()), options.network.outputs}, torch::kFloat64);
-  const std::set<int64_t> numbers(fold_of.begin(), fold_of.end());
-  std::vector<WeightedRows> others;
-  std::vector<std::vector<int64_t>> held, held_at;
-  for (const int64_t fold : numbers) {
-    others.emplace_back();
-    held.emplace_back();
-    held_at.emplace_back();
+  const std::set<int64_t> found(fold_of.begin(), fold_of.end());
+  const std::vector<int64_t> folds(found.begin(), found.end());
+  WeightedFitOptions of_some = options;
+  for (size_t begin = 0, count = 0; begin < folds.size() && !stopped(options); begin += count) {
+    count = std::min(sets_together(inputs.inputs.rows()), folds.size() - begin);
+    if (options.advance)
+      of_some.advance = [&](double share) {
+        options.advance((static_cast<double>(begin) + share * static_cast<double>(count)) /
+                        static_cast<double>(folds.size()));
+      };
+    std::vector<WeightedRows> others(count);
     for (size_t i = 0; i < rows.rows.size(); ++i) {
-      if (fold_of[i] == fold) {
-        held.back().push_back(rows.rows[i]);
-        held_at.back().push_back(static_cast<int64_t>(i));
-      } else {
-        others.back().rows.push_back(rows.rows[i]);
-        others.back().weights.push_back(rows.weights[i]);
+      for (size_t k = 0; k < count; ++k) {
+        if (fold_of[i] == folds[begin + k]) continue;
+        others[k].rows.push_back(rows.rows[i]);
+        others[k].weights.push_back(rows.weights[i]);
       }
     }
-  }
-  const Networks networks = fit_weighted(inputs, classes, others, options);
-  for (size_t k = 0; k < networks.size() && !stopped(options); ++k) {
-    result.index_copy_(0, torch::tensor(held_at[k], torch::kInt64),
-                       probabilities_of(*networks[k], inputs.inputs, held[k], options.device));
+    const Networks networks = fit_weighted(inputs, classes, others, of_some);
+    others.clear();
+    for (size_t k = 0; k < count && !stopped(options); ++k) {
+      std::vector<int64_t> held, held_at;
+      for (size_t i = 0; i < rows.rows.size(); ++i) {
+        if (fold_of[i] != folds[begin + k]) continue;
+        held.push_back(rows.rows[i]);
+        held_at.push_back(static_cast<int64_t>(i));
+      }
+      result.index_copy_(0, torch::tensor(held_at, torch::kInt64),
+                         probabilities_of(*networks[k], inputs.inputs, held, options.device));
+    }
   }
   return result;
 }

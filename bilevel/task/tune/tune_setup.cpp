@@ -21,8 +21,8 @@ constexpr double kSlopeSpread = 0.4, kDeviationSpread = 2;
 constexpr int64_t kCrossFolds = 5;  // of a cross-fitted model, as scikit-learn's LogisticRegressionCV has
 // Training rows from which on one cut is made: its validation rows say enough, and six models' outputs of all rows take 200 bytes a row.
 constexpr size_t kOneCutFrom = 1'000'000;
-constexpr int64_t kMostUpper =
-    65'536;  // rows of an upper batch: its noise is then below that of the lower batches
+// Rows of a batch, of either level: with as many a step's noise is far below what the strengths leave to choose, and more take time alone.
+constexpr int64_t kMostRows = 65'536;
 // Validation rows for each learned number from which on it fits them by less than 1e-4 of a loss too well (Akaike: 1/2 over the rows).
 constexpr double kPlenty = 25'000;
 
@@ -36,7 +36,7 @@ JobDefaults defaults_of(const std::string& encoder, const std::string& solver, i
     // The hypergradient of a log-strength shrinks with the strength: a long memory of its square would stall x.
     if (adaptive) options["second_moment_weight"] = 0.1;
     return {.l2 = 1e-3,
-            .batch_size = std::max<int64_t>(64, rows / 16),
+            .batch_size = std::clamp<int64_t>(rows / 16, 64, kMostRows),
             .steps = 40,
             .threads = 1,
             .solver = options};
@@ -199,7 +199,7 @@ NetworkOptions TuneSetup::resolve_all() {
   if (!o_.upper_batch_size && (o_.batch_size || !convex()))
     o_.upper_batch_size = o_.batch_size.value_or(defaults_.batch_size);
   if (!o_.upper_batch_size)
-    o_.upper_batch_size = std::min(kMostUpper, static_cast<int64_t>(data_.valid.size()));
+    o_.upper_batch_size = std::min(kMostRows, static_cast<int64_t>(data_.valid.size()));
   const std::optional<double> l2 = o_.l2;
   NetworkOptions network = resolve(o_, defaults_);
   if (convex()) o_.l2 = l2;  // none: found in `start`
