@@ -8,6 +8,7 @@
 
 #include "bilevel/core/streams.h"
 #include "bilevel/task/clean/clean_setup.h"
+#include "bilevel/task/clean/noise_likelihood.h"
 #include "tests/support.h"
 
 namespace bilevel {
@@ -298,6 +299,13 @@ TEST(InjectNoise, HitsTheShareAndSpreadsOverTheOtherClasses) {
   std::vector<int64_t> other(kRows + 10, 3);
   inject_noise(other, kRows, kClasses, 0.4, 12);
   EXPECT_NE(other, labels);
+}
+
+TEST(LabelNoise, IsEstimatedFromAMillionRowsAtMost) {
+  const torch::Tensor few = torch::arange(1'000'000);
+  EXPECT_TRUE(torch::equal(NoiseLikelihood::some_of(few), few));
+  EXPECT_TRUE(
+      torch::equal(NoiseLikelihood::some_of(torch::arange(2'000'001)), torch::arange(0, 2'000'001, 3)));
 }
 
 }  // namespace label_noise_test
