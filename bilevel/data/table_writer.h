@@ -13,7 +13,7 @@
 
 namespace bilevel {
 
-/// ColumnCells of a column, which may be more than the memory holds (see `LargeMemory`).
+/// The cells of a column, which may be more than the memory holds (see `LargeMemory`).
 class ColumnCells {
  public:
   ColumnCells() = default;
@@ -29,7 +29,7 @@ class ColumnCells {
     bytes_.append(cell);
     ends_.push_back(bytes_.size());
   }
-  /// ColumnCells that are new hold `value`.
+  /// Cells that are new hold `value`.
   void resize(size_t size, std::string_view value = {});
   size_t size() const { return ends_.size(); }
   bool operator==(const ColumnCells& other) const {
@@ -46,7 +46,7 @@ class ColumnCells {
   LargeArray<size_t> ends_;  // of each cell in them
 };
 
-/// A column of a table that is to be written. ColumnCells may hold anything that a file may: UTF-8 without NUL.
+/// A column of a table that is to be written. Cells may hold anything that a file may: UTF-8 without NUL.
 struct Column {
   std::string name;
   ColumnCells cells = {};
