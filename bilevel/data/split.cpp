@@ -113,9 +113,12 @@ std::vector<Unit> in_turn(std::vector<Unit> units, at::Generator& generator) {
 
 using Counts = std::map<int64_t, int64_t>;  // rows by class
 
-/// The class of most of a unit's rows; of several the smallest.
-int64_t most_frequent(const Counts& of_unit, const Counts&) {
-  return std::ranges::max_element(of_unit, {}, [](const auto& entry) { return entry.second; })->first;
+/// Of the classes of a unit that of whose rows it holds the largest share; of several the smallest.
+int64_t most_of(const Counts& of_unit, const Counts& of_all) {
+  const auto share = [&](const auto& entry) {
+    return static_cast<double>(entry.second) / static_cast<double>(of_all.at(entry.first));
+  };
+  return std::ranges::max_element(of_unit, {}, share)->first;
 }
 
 /// Of the classes of a unit that which the fewest of all rows have.
@@ -198,9 +201,9 @@ std::vector<std::vector<int64_t>> stratified_split(
   check_shares(shares);
   Counts of_all;
   for (const int64_t row : rows) ++of_all[labels.at(static_cast<size_t>(row))];
-  const auto split_by = [&](int64_t (*class_of)(const Counts& of_unit, const Counts& of_all)) {
+  Units all = units_of(rows, unit_of);
+  const auto by_class = [&](int64_t (*class_of)(const Counts& of_unit, const Counts& of_all)) {
     std::map<int64_t, std::vector<Unit>> classes;
-    Units all = units_of(rows, unit_of);
     const auto label_of = [&](Place i) { return labels[static_cast<size_t>(rows[i])]; };
     for (const Unit& unit : all.all) {
       Counts of_unit;
@@ -208,26 +211,34 @@ std::vector<std::vector<int64_t>> stratified_split(
         for (const Place i : unit) ++of_unit[label_of(i)];
       classes[unit.size() == 1 ? label_of(unit[0]) : class_of(of_unit, of_all)].push_back(unit);
     }
-    std::vector<Unit>().swap(all.all);
-    std::vector<size_t> part_of(rows.size());
-    for (auto& [label, units] : classes) {
-      if (units.size() < shares.size()) {
-        throw InputError(fmt::format("class {} has only {} row{}{}, too few for a split into {} parts",
-                                     named(label, names), units.size(), units.size() == 1 ? "" : "s",
-                                     unit_of.empty() ? "" : " that need not stay together", shares.size()));
-      }
-      const std::vector<std::vector<Unit>> parts = divide(in_turn(std::move(units), generator), shares);
-      for (size_t part = 0; part < parts.size(); ++part) {
-        for (const Unit& unit : parts[part])
-          for (const Place i : unit) part_of[i] = part;
-      }
-    }
-    return collected(rows, part_of, shares.size());
+    return classes;
   };
-  std::vector<std::vector<int64_t>> parts = split_by(most_frequent);
-  if (unit_of.empty() || !absent_class(of_all, parts, labels)) return parts;
-  parts = split_by(rarest);
-  if (const std::optional<int64_t> absent = absent_class(of_all, parts, labels)) {
+  const auto too_few = [&](const auto& classes) {
+    return std::ranges::find_if(classes,
+                                [&](const auto& entry) { return entry.second.size() < shares.size(); });
+  };
+  std::map<int64_t, std::vector<Unit>> classes = by_class(most_of);
+  if (too_few(classes) != classes.end() && !unit_of.empty()) {
+    std::map<int64_t, std::vector<Unit>> other = by_class(rarest);
+    if (too_few(other) == other.end()) classes = std::move(other);
+  }
+  if (const auto few = too_few(classes); few != classes.end()) {
+    throw InputError(
+        fmt::format("class {} has only {} row{}{}, too few for a split into {} parts",
+                    named(few->first, names), few->second.size(), few->second.size() == 1 ? "" : "s",
+                    unit_of.empty() ? "" : " or groups of rows that stay together", shares.size()));
+  }
+  std::vector<Unit>().swap(all.all);
+  std::vector<size_t> part_of(rows.size());
+  for (auto& [label, units] : classes) {
+    const std::vector<std::vector<Unit>> parts = divide(in_turn(std::move(units), generator), shares);
+    for (size_t part = 0; part < parts.size(); ++part) {
+      for (const Unit& unit : parts[part])
+        for (const Place i : unit) part_of[i] = part;
+    }
+  }
+  std::vector<std::vector<int64_t>> parts = collected(rows, part_of, shares.size());
+  if (const auto absent = unit_of.empty() ? std::nullopt : absent_class(of_all, parts, labels)) {
     throw InputError(
         fmt::format("class {} has {} rows, which stay together with so many others that not every one of {} "
                     "parts gets one",

@@ -14,8 +14,8 @@ namespace bilevel {
 /// @param labels class of each row number (not of each element of `rows`).
 /// @param shares positive, with sum 1.
 /// @param names of the classes, for messages; may be empty.
-/// @param unit_of of each row number: rows with one number stay together; empty: every row by itself. A unit counts for the class of
-/// most of its rows; for the rarest of its classes where a part would otherwise lack one.
+/// @param unit_of of each row number: rows with one number stay together; empty: every row by itself. A unit counts for
+/// that of its classes of which it holds the largest share of the rows; for the rarest, where too few units would count for a class.
 /// Per class the counts are exact up to rounding (largest remainder, ties to the earlier part) where every row is by itself,
 /// and otherwise as near as units, the largest placed first, come to that; every part gets at least one row of each class
 /// that occurs. InputError for impossible shares, and where there are too few units for that.

@@ -118,7 +118,7 @@ TEST(Split, GivesEveryPartAUnitOfEachClass) {
   EXPECT_CONTAINS(message_of<InputError>([&] {
                     stratified_split(rows, labels, {0.8, 0.1, 0.1}, generator, {"ham"}, two);
                   }),
-                  "class 'ham' has only 2 rows that need not stay together");
+                  "class 'ham' has only 2 rows or groups of rows that stay together");
 }
 
 TEST(Folds, AreOfEqualSizeAndKeepUnitsWhole) {
@@ -197,11 +197,18 @@ TEST(Split, EveryPartGetsEveryClassOfUnits) {
     EXPECT_EQ(std::ranges::count_if(part, [&](int64_t row) { return labels[static_cast<size_t>(row)] == 1; }),
               1);
   }
-  for (size_t i = 90; i < 100; ++i) labels[i] = 0;  // three groups are left
+  // One of each five rows is of class 1, and one group is of nothing else.
+  for (size_t i = 0; i < 100; ++i) labels[i] = i % 5 == 0 || i < 5 ? 1 : 0;
+  for (const auto& part : stratified_split(grouped, labels, {0.5, 0.5}, generator, {}, group_of)) {
+    EXPECT_GE(std::ranges::count_if(part, [&](int64_t row) { return labels[static_cast<size_t>(row)] == 1; }),
+              10);
+  }
+  // Three groups have some.
+  for (size_t i = 0; i < 100; ++i) labels[i] = i % 5 == 0 && i >= 75 && i < 90 ? 1 : 0;
   EXPECT_EQ(input_error([&] {
               stratified_split(grouped, labels, {0.2, 0.2, 0.2, 0.2, 0.2}, generator, {}, group_of);
             }),
-            "class 1 has only 3 rows that need not stay together, too few for a split into 5 parts");
+            "class 1 has only 3 rows or groups of rows that stay together, too few for a split into 5 parts");
 }
 
 TEST(Split, RefusesImpossibleShares) {

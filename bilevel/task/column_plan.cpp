@@ -181,7 +181,7 @@ class ColumnPlanner {
     for (const size_t i : plan_.indices(ColumnUse::feature)) {
       if (std::ranges::count(listed_, i) > 0) continue;
       RecognizedColumn& column = plan_.columns[i].column;
-      const Telling told = telling(table_, i, column, *label_);
+      const Telling told = telling(table_, i, column, *label_, choice_.positive);
       if (told.is_label) {
         throw InputError(fmt::format(
             "{}: column '{}' is the label in other words: {}; leave it out (--drop '{}'), or name "

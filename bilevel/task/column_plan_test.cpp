@@ -142,12 +142,28 @@ TEST_F(ColumnPlanTest, AColumnThatIsFilledForOneLabelIsTheLabel) {
   EXPECT_EQ(names(plan(text(2), {.label = "y"}), ColumnUse::feature), (Names{"x", "left"}));
 }
 
+TEST_F(ColumnPlanTest, WhatTellsThePositiveLabelTellsTheLabel) {
+  std::string text = "x,flag,y\n";
+  for (int i = 0; i < 60; ++i)
+    text += std::to_string(i * 7 % 60) + ".5," + (i % 3 == 0 ? "1" : "0") + "," +
+            (i % 3 == 0   ? "a"
+             : i % 3 == 1 ? "b"
+                          : "c") +
+            "\n";
+  EXPECT_EQ(plan(text, {.label = "y"}).columns[1].column.doubt, "");
+  EXPECT_NE(input_error([&] {
+              plan(text, {.label = "y", .positive = "a"});
+            }).find("'flag' is the label in other words"),
+            std::string::npos);
+  EXPECT_EQ(plan(text, {.label = "y", .positive = "b"}).columns[1].column.doubt, "");
+}
+
 TEST_F(ColumnPlanTest, AThresholdThatTellsTheLabelIsDoubted) {
   const auto text = [](int wrong) {
     std::string rows = "x,score,y\n";
     for (int i = 0; i < 40; ++i)
-      rows += std::to_string(i * 7 % 40) + ".5," + std::to_string(i * 11 % 40) + ".25," +
-              ((i * 11 % 40 > 27) != (i == wrong) ? "yes" : "no") + "\n";
+      rows += std::to_string(i * 7 % 40) + ".5," + (i == 11 ? "" : std::to_string(i * 11 % 40) + ".25") +
+              "," + ((i * 11 % 40 > 27) != (i == wrong) ? "yes" : "no") + "\n";
     return rows;
   };
   const ColumnPlan found = plan(text(-1), {.label = "y"});

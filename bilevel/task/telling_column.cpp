@@ -21,6 +21,7 @@ namespace {
 constexpr size_t kLeastRows = 20, kMostValues = 1000;
 constexpr double kNoChance = -14;  // the logarithm of a probability
 
+using CellText = std::function<std::string(size_t row)>;
 using RowCounts = std::unordered_map<std::string, double>;
 
 /// The logarithm of the probability of one among all orders of the labels.
@@ -37,12 +38,12 @@ enum class Together {
   both     ///< and each label with one value
 };
 
-Together together(const Table& table, size_t label, const std::function<std::string(size_t row)>& value_of) {
+Together together(const Table& table, const CellText& label_of_row, const CellText& value_of) {
   std::unordered_map<std::string, std::string> label_of;
   std::unordered_map<std::string, std::unordered_set<std::string>> values_of;
   RowCounts rows_of_value, rows_of_label;
   for (size_t row = 0; row < table.rows(); ++row) {
-    const std::string value = value_of(row), own = class_key(table.cell(row, label));
+    const std::string value = value_of(row), own = label_of_row(row);
     if (own.empty() || label_of.try_emplace(value, own).first->second != own) return Together::by_chance;
     if (label_of.size() > kMostValues) return Together::by_chance;
     values_of[own].insert(value);
@@ -65,19 +66,23 @@ Together together(const Table& table, size_t label, const std::function<std::str
   return log_chance < kNoChance ? Together::values : Together::by_chance;
 }
 
-/// The ends of the gap in a column of numbers below which all rows have one of two labels and above which all have the other; none
-/// where a number is missing.
+/// The ends of the gap in a column of numbers below which all rows have one of two labels and above which all have the other; of rows
+/// with a number.
 std::optional<std::pair<double, double>> gap_between_labels(const Table& table, size_t column,
-                                                            const NumberNotation& notation, size_t label) {
+                                                            const NumberNotation& notation,
+                                                            const CellText& label_of_row) {
   struct Values {
     double least = std::numeric_limits<double>::infinity(), most = -least;
   };
   std::map<std::string, Values> of_label;
   RowCounts rows_of_label;
+  size_t rows = 0;
   for (size_t row = 0; row < table.rows(); ++row) {
     const Number number = table.number(row, column, notation);
+    if (number.kind == CellKind::missing) continue;
     if (number.kind != CellKind::number) return std::nullopt;
-    const std::string own = class_key(table.cell(row, label));
+    const std::string own = label_of_row(row);
+    ++rows;
     Values& values = of_label[own];
     values.least = std::min(values.least, number.value);
     values.most = std::max(values.most, number.value);
@@ -86,20 +91,24 @@ std::optional<std::pair<double, double>> gap_between_labels(const Table& table, 
     if (of_label.size() > 2 || (of_label.size() == 2 && a.least <= b.most && b.least <= a.most))
       return std::nullopt;
   }
-  if (of_label.size() < 2 || log_chance_of_order(rows_of_label, table.rows()) > kNoChance)
-    return std::nullopt;
+  if (of_label.size() < 2 || log_chance_of_order(rows_of_label, rows) > kNoChance) return std::nullopt;
   const Values &a = of_label.begin()->second, &b = of_label.rbegin()->second;
   return a.most < b.least ? std::pair{a.most, b.least} : std::pair{b.most, a.least};
 }
 
 }  // namespace
 
-Telling telling(const Table& table, size_t column, const RecognizedColumn& recognized, size_t label) {
+Telling telling(const Table& table, size_t column, const RecognizedColumn& recognized, size_t label,
+                const std::string& positive) {
   if (table.rows() < kLeastRows) return {};
+  const CellText label_of_row = [&, of_positive = class_key(positive)](size_t row) {
+    std::string own = class_key(table.cell(row, label));
+    return of_positive.empty() || own.empty() || own == of_positive ? own : "other than " + of_positive;
+  };
   const auto filled = [&](size_t row) { return is_missing_mark(table.cell(row, column)) ? "" : "filled"; };
-  if (together(table, label, filled) == Together::both)
+  if (together(table, label_of_row, filled) == Together::both)
     return {.is_label = true, .how = "it is filled in the rows of one label alone, and in all of them"};
-  switch (together(table, label, [&](size_t row) { return class_key(table.cell(row, column)); })) {
+  switch (together(table, label_of_row, [&](size_t row) { return class_key(table.cell(row, column)); })) {
     case Together::both:
       return {.is_label = true,
               .how = fmt::format("each of its values goes with one label, in every row ('{}' with '{}')",
@@ -111,7 +120,7 @@ Telling telling(const Table& table, size_t column, const RecognizedColumn& recog
       break;
   }
   if (recognized.reading.as != CellReading::number) return {};
-  const auto gap = gap_between_labels(table, column, recognized.reading.notation, label);
+  const auto gap = gap_between_labels(table, column, recognized.reading.notation, label_of_row);
   if (!gap) return {};
   return {.how = fmt::format("all rows up to {:.6g} have one label and all from {:.6g} on the other",
                              gap->first, gap->second)};

@@ -27,6 +27,9 @@ def _foreign_leaf(loss: Tensor, known: Sequence[Tensor]) -> Tensor | None:
     return None
 
 
+_SOLVED = 1e-3  # relative residual above which it is said: of solvers that make a number of steps and look at nothing
+
+
 class _Once(torch.autograd.Function):
     """Values whose own derivatives are refused."""
 
@@ -85,6 +88,12 @@ class _Implicit(torch.autograd.Function):
             raise _core.Error(f"the gradient of y*(x) is not known, its linear system was not solved: {told['message']}")
         if told["message"]:
             warnings.warn(f"the gradient of y*(x) is not exact: {told['message']}", stacklevel=2)
+        elif (left := float((hessian(told["z"]) - b).norm())) > _SOLVED * float(b.norm()):
+            warnings.warn(
+                f"the gradient of y*(x) is not exact: its linear system is left with a residual of {left / float(b.norm()):.2g} of the "
+                "right-hand side; more linear_steps, or linear='cg', go on",
+                stacklevel=2,
+            )
         found = iter(product(told["z"], wanted))
         gradients = [next(found).neg() if x.requires_grad else None for x in xs]
         if torch.is_grad_enabled():  # create_graph

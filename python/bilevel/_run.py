@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import operator
 import os
 import signal
 import sys
@@ -123,6 +124,13 @@ def _bar(wanted: bool | None, max_steps: int, name: str) -> Any:
 
 
 def _options(**given: Any) -> dict[str, Any]:
+    for name in ("max_steps", "seed", "trace_every", "schedule_steps"):
+        try:
+            given[name] = operator.index(given[name])
+        except TypeError:
+            raise _core.InputError(f"{name} = {given[name]!r}: must be a whole number") from None
+    if given["seed"] < 0:
+        raise _core.InputError(f"seed = {given['seed']}: must be >= 0")
     checkpoint = given.pop("checkpoint")
     return {**given, "checkpoint": "" if checkpoint is None else os.fspath(checkpoint)}
 
@@ -199,7 +207,10 @@ class Iteration:
         return self
 
     def __next__(self) -> _core.Report:
-        report = self._run.step()
+        try:
+            report = self._run.step()
+        except StopIteration as error:  # would end the loop as if the run were done
+            raise RuntimeError("a function of the problem raised StopIteration") from error
         if report is None:
             raise StopIteration
         return report

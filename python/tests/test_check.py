@@ -166,6 +166,10 @@ class Implicit(unittest.TestCase):
         short = bilevel.implicit(self.solve, self.loss, linear_steps=1)
         with self.assertWarnsRegex(UserWarning, "not exact: conjugate gradients stopped at"):
             short(torch.zeros((), dtype=torch.float64, requires_grad=True)).sin().sum().backward()
+        scales = torch.tensor([1.0, 10.0, 1000.0], dtype=torch.float64)
+        terms = bilevel.implicit(lambda x: x.clone(), lambda x, y: 0.5 * (scales * (y - x).square()).sum(), linear="neumann")
+        with self.assertWarnsRegex(UserWarning, "not exact: its linear system is left with a residual of 0"):
+            terms(x).sum().backward()
         other = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
         hidden = bilevel.implicit(lambda x: x * 2, lambda x, y: (y - other * x).square().sum())
         with self.assertRaisesRegex(bilevel.InputError, "is no argument"):

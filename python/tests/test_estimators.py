@@ -147,6 +147,44 @@ class Estimators(unittest.TestCase):
         self.assertGreater(estimator.score(table, y), 0.6)
         self.assertTrue(any("kind" in name for name in estimator.strengths_))
 
+    def test_tables_are_read_as_files_are(self):
+        try:
+            import pandas
+        except ImportError:
+            self.skipTest("no pandas")
+        generator = numpy.random.default_rng(3)
+        days = generator.integers(0, 900, 240)
+        y = (days + 100 * generator.normal(size=240) > 450).astype(int)
+        table = pandas.DataFrame({"x": generator.normal(size=240), "shop": numpy.arange(240) % 24})
+        table["when"] = pandas.Timestamp("2020-01-01") + pandas.to_timedelta(days, unit="D")
+        table["size"] = pandas.array([1, None, 3] * 80, dtype="Int64")
+        table["note"] = pandas.array(["p", pandas.NA, "q"] * 80, dtype="string")
+
+        def uses(**options):
+            columns = AUCClassifier(options=QUICK | {"steps": 5} | options).fit(table, y).summary_["columns"]
+            return {one["name"]: (one["kind"], one["use"]) for one in columns}
+
+        found = uses()
+        self.assertEqual(found["when"], ("date", "feature"))
+        self.assertEqual(found["size"], ("number", "feature"))
+        self.assertEqual(found["note"], ("category", "feature"))
+        self.assertEqual(uses(group="shop", drop="note")["shop"][1], "other")
+        self.assertEqual([name for name, (_, use) in uses(features="x,when").items() if use == "feature"], ["x", "when"])
+        self.assertEqual(uses(categorical="shop")["shop"][0], "category")
+
+    def test_labels_are_any_text(self):
+        X, options = self.X[:200], {"baseline_passes": 0, "steps": 3}
+        for names in (["a\tb", "c"], ["a\nb", '"c"'], [" lead", "x"], ["Yes", "yes"], ["1.50", "2"], ["01", "1"]):
+            y = numpy.array(names)[self.y[:200]]
+            with self.subTest(names):
+                fitted = RegularizedClassifier(options=options).fit(X, y)
+                self.assertGreater(fitted.score(X, y), 0.8)
+                self.assertLess(abs(fitted.predict_proba(X).sum(1) - 1).max(), 1e-6)
+        self.assertEqual(set(LabelCleaner(options={"baselines": False}).fit(X, y).suggested_), set(y))
+        for names in (["1", "1.0"], ["a", "a "]):
+            with self.subTest(names), self.assertRaisesRegex(bilevel.InputError, "are one to the program"):
+                RegularizedClassifier(options=options).fit(X, numpy.array(names)[self.y[:200]])
+
     def test_sparse_rows_are_those_of_dense_ones(self):
         X = numpy.where(self.X > numpy.median(self.X, 0), 1.0, 0.0)
         dense = AUCClassifier(options=QUICK).fit(X, self.y)
@@ -181,6 +219,10 @@ class Estimators(unittest.TestCase):
             AUCClassifier(options={"wishes": 3}).fit(self.X, self.y)
         with self.assertRaisesRegex(ValueError, "one class"):
             AUCClassifier().fit(self.X, numpy.ones(len(self.X)))
+        with self.assertRaisesRegex(bilevel.InputError, "min_rows: rows, classes and files are those of X and y"):
+            AUCClassifier(options={"min_rows": 5}).fit(self.X, self.y)
+        with self.assertRaisesRegex(bilevel.InputError, r"X\[1\] is None, and no text"):
+            AUCClassifier().fit(["a b", None], [0, 1])
 
 # Checks of scikit-learn that see what these two do apart from what all estimators share, which the three above are checked for.
 CHECKS = {
@@ -382,6 +424,8 @@ class Mixing(MoreThanRowsAndLabels):
             mixer.fit(self.X, self.y, sources=self.names, target="none")
         with self.assertRaisesRegex(bilevel.InputError, "target = 'mine': must be one of several sources"):
             mixer.fit(self.X, self.y, sources=["mine"] * len(self.y), target="mine")
+        with self.assertRaisesRegex(bilevel.InputError, "two sources have one name"):
+            mixer.fit(self.X, self.y, sources=numpy.where(numpy.arange(len(self.y)) % 3 == 0, "other ", self.names), target="mine")
         with self.assertRaisesRegex(ValueError, "inconsistent"):
             mixer.fit(self.X, self.y, sources=self.names[1:], target="mine")
         with self.assertRaisesRegex(bilevel.InputError, "every row must name one"):

@@ -76,6 +76,13 @@ class Loops(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "the run was given up"):
             _ = steps.result
 
+    def test_a_loop_does_not_end_by_a_function_that_stops(self):
+        ridge, batches = Ridge(), iter(range(5))
+        problem = bilevel.Problem(bilevel.Level(ridge.head, lambda b: next(batches) * ridge.head.weight.sum()), P1().problem.lower)
+        with self.assertRaisesRegex(RuntimeError, "raised StopIteration"):
+            for _ in bilevel.iterate(problem, bilevel.SOBA(), max_steps=9, warn_unused_parameters=True):
+                pass
+
     def test_a_loop_given_up_gives_tensors_back(self):
         ridge = Ridge()
         for _ in bilevel.iterate(ridge.problem, bilevel.SOBA(), max_steps=9):
@@ -173,6 +180,10 @@ class Exceptions(unittest.TestCase):
             bilevel.AdamBO(step_size=1)
         with self.assertRaisesRegex(bilevel.InputError, "max_steps = -1: must be >= 0"):
             bilevel.run(Ridge().problem, bilevel.AdamBO(), max_steps=-1)
+        with self.assertRaisesRegex(bilevel.InputError, "max_steps = 2.5: must be a whole number"):
+            bilevel.run(Ridge().problem, bilevel.AdamBO(), max_steps=2.5)
+        with self.assertRaisesRegex(bilevel.InputError, "seed = -1: must be >= 0"):
+            bilevel.run(Ridge().problem, bilevel.AdamBO(), seed=-1)
         with self.assertRaisesRegex(bilevel.InputError, "upper loss returned float: must be a tensor"):
             bilevel.run(bilevel.Problem(bilevel.Level(P1().x, lambda b: 1.0), P1().problem.lower), bilevel.AdamBO())
         with self.assertRaisesRegex(bilevel.InputError, "must be a solver"):

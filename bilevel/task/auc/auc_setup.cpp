@@ -66,7 +66,9 @@ AucSetup::AucSetup(AucJobOptions options, const JobContext& context)
   o_.check();
   if (o_.positive.empty())
     throw InputError("--positive VALUE is missing: which value of the label is the positive class?");
-  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}});
+  ColumnChoice own;
+  own.positive = o_.positive;
+  read(o_, {{"train", o_.train}, {"valid", o_.valid}, {"test", o_.test}}, std::move(own));
   cut();
   // An option of an encoder means the first.
   if (o_.automatic && o_.text.empty() && o_.encoder_set.empty() && !o_.hidden && !o_.layers)

@@ -116,7 +116,8 @@ class CleanPage {
   bool is_suspicious(int64_t i) const { return right(i) < 0.5; }
   std::string opinion_on(int64_t i) const {
     if (!is_suspicious(i)) return fmt::format("right with probability {:.2f}", right(i));
-    if (suggested(i) == given(i)) return "doubtful, though no other label is likelier";  // of three classes or more
+    if (suggested(i) == given(i))
+      return "doubtful, though no other label is likelier";  // of three classes or more
     return fmt::format("rather '{}'", printable(suggested(i)));
   }
   /// Whether labels that were made wrong on purpose were found; empty where there are none.

@@ -141,8 +141,8 @@ class Division {
       const torch::Tensor order = permutation(o_.seed, "meta." + field, open.size());
       const size_t count = field == "train_classes" ? open.size() : std::max(least, units.size() / 5);
       if (count == 0 || count > open.size()) {
-        throw InputError(fmt::format("{}: needs at least {} of the {}, but {} are left of {}", field, count,
-                                     parts_.units, open.size(), units.size()));
+        throw InputError(fmt::format("{}: needs at least {} of the {}, but {} are left of {}", field,
+                                     std::max(count, least), parts_.units, open.size(), units.size()));
       }
       for (size_t i = 0; i < count; ++i) {
         owner[open[static_cast<size_t>(order[static_cast<int64_t>(i)].item<int64_t>())]] = field;

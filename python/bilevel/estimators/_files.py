@@ -6,7 +6,9 @@ import csv
 import itertools
 import json
 import math
+import numbers
 import os
+import re
 import subprocess
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,8 +37,33 @@ def call(words: Sequence[str]) -> None:
 
 
 def read(path: str) -> list[dict[str, str]]:
+    """A table of the program: quoted as a whole, where a cell holds a tab or a line end, or not at all."""
     with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        quoted = file.read(1) == '"'
+        file.seek(0)
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE))
+
+
+def spelling(label: Any) -> str:
+    """A label as the program has it: blanks around it do not count, and whole numbers are the same with a sign or zeros behind the point."""
+    text = str(label).strip()
+    return str(int(float(text))) if re.fullmatch(r"[+-]?\d{1,15}\.?0*", text) and not re.match(r"[+-]?0\d", text) else text
+
+
+def names_in(text: Any) -> list[str]:
+    """The names of a list of columns, as options have it."""
+    return [] if not text else next(csv.reader([str(text)]))
+
+
+def plain(value: Any) -> Any:
+    """Of numpy's numbers and paths what JSON has."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise _core.InputError(f"options hold {value!r}, which is no number, text or list")
 
 
 class Rows:
@@ -48,18 +75,23 @@ class Rows:
         if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
             self.kind = "table"
             self.names = [str(name) for name in X.columns]
+            if len(set(self.names)) < len(self.names):
+                raise _core.InputError("two columns of X have one name")
             self.columns = [_cells(X[name]) for name in X.columns]
-            self.numeric = [_is_numeric(column) for column in self.columns]
+            self.kinds = [_kind(X[name], cells) for name, cells in zip(X.columns, self.columns, strict=True)]
             self.count = int(X.shape[0])
             return
         flat = isinstance(X, (list, tuple)) or getattr(X, "ndim", 2) == 1
-        if flat and len(X) > 0 and all(isinstance(text, str) for text in X):
+        if flat and len(X) > 0 and any(isinstance(text, str) for text in X):
+            for i, text in enumerate(X):
+                if not isinstance(text, str):
+                    raise _core.InputError(f"X[{i}] is {text!r}, and no text as others are")
             self.kind, self.columns, self.count = "texts", [list(X)], len(X)
             return
         X = check_array(X, accept_sparse="csr", dtype="numeric", ensure_all_finite="allow-nan", estimator="bilevel")
         self.count, width = X.shape
         if hasattr(X, "indptr"):
-            self.kind, self.sparse = "sparse", X
+            self.kind, self.sparse = "sparse", X.astype(float) if X.dtype == bool else X
             self.columns = [[]] * width
         else:
             self.columns = [[_number(v) for v in column] for column in X.T.tolist()]
@@ -73,22 +105,22 @@ class Rows:
             return ["text"]
         return self.names or [f"x{j}" for j in range(self.width)]
 
-    def named(self) -> list[str]:
-        """The columns' names as the program's lists take them."""
-        return ['"' + name.replace('"', '""') + '"' if "," in name or '"' in name else name for name in self.header()]
-
-    def options(self) -> dict[str, Any]:
-        """What the program is told of the columns, by its options' names."""
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What the program is told of the columns, by its options' names, beside the options that are given."""
         if self.kind == "texts":
             return {"text": "text"}
         if self.kind == "sparse":
             return {}
-        named, numeric = self.named(), self.numeric if self.kind == "table" else [True] * self.width
-        told = {
-            "numeric": ",".join(name for name, is_number in zip(named, numeric, strict=True) if is_number),
-            "categorical": ",".join(name for name, is_number in zip(named, numeric, strict=True) if not is_number),
-        }
-        return {key: value for key, value in told.items() if value}
+        used = {name for key in ("group", "time", "drop", "text", "numeric", "categorical", "domain") for name in names_in(given.get(key))}
+        listed = names_in(given.get("features"))
+        every = not given.get("text") if listed in ([], ["all"]) else None  # with a text no other column is read
+        told: dict[str, list[str]] = {}
+        kinds = self.kinds if self.kind == "table" else ["numeric"] * self.width
+        for name, kind in zip(self.header(), kinds, strict=True):
+            if kind and name not in used and (name in listed if every is None else every):
+                told.setdefault(kind, []).append('"' + name.replace('"', '""') + '"' if "," in name or '"' in name else name)
+        # Of a kind that options list, theirs come behind.
+        return {key: ",".join([*names, *filter(None, [given.get(key)])]) for key, names in told.items()}
 
     def suffix(self) -> str:
         return {"texts": ".jsonl", "sparse": ".libsvm"}.get(self.kind, ".csv")
@@ -128,11 +160,18 @@ class Rows:
 
 def _cells(column: Any) -> list[Any]:
     values = column.to_list() if hasattr(column, "to_list") else list(column)
-    return [_number(v) if isinstance(v, (int, float)) else "" if v is None or v != v else str(v) for v in values]
+    return [_number(v) if isinstance(v, (int, float)) else "" if is_missing(v) else str(v) for v in values]
 
 
-def _is_numeric(cells: Iterable[Any]) -> bool:
-    return all(isinstance(v, (int, float)) or v == "" for v in cells)
+def is_missing(value: Any) -> bool:
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)  # pandas.NA compares with nothing
+
+
+def _kind(column: Any, cells: Iterable[Any]) -> str:
+    """As what the program reads a column; empty: it finds out, as it does for a file."""
+    if all(isinstance(v, (int, float)) or v == "" for v in cells):
+        return "numeric"
+    return "categorical" if str(column.dtype).lower().startswith(("category", "categorical", "enum")) else ""
 
 
 def _number(value: Any) -> Any:

@@ -15,10 +15,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from .. import _core
-from ._files import Rows, as_sparse, call, read
+from ._files import Rows, as_sparse, call, is_missing, plain, read, spelling
 
 # Of fitted estimators the folders that the program reads: no part of their state, since fits, copies and pickles bring the files.
 _folders: "weakref.WeakKeyDictionary[Job, tempfile.TemporaryDirectory[str]]" = weakref.WeakKeyDictionary()
+
+
+# Options that would leave out rows or classes, or mean other files.
+_OWN = {"train", "data", "trusted", "target", "sources", "source", "label", "positive", "header"}
+_OWN |= {"label_spelling", "min_rows", "drop_unlabelled"}
 
 
 class Job(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -62,31 +67,36 @@ class Job(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         y = column_or_1d(y, warn=True)
+        if y.dtype == object and any(is_missing(label) for label in y):
+            raise _core.InputError("a label of y is missing")
         check_consistent_length(range(rows.count), y)
         check_classification_targets(y)
         self.classes_ = numpy.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"{type(self).__name__} needs two classes, but y has one class: {self.classes_[0]!r}")
         # LIBSVM files have numbers for labels.
-        self._spelled = [str(i if rows.kind == "sparse" else c) for i, c in enumerate(self.classes_.tolist())]
-        if len(set(self._spelled)) < len(self.classes_):
-            raise _core.InputError("two classes are spelled alike")
+        self._spelled = [str(i) if rows.kind == "sparse" else spelling(c) for i, c in enumerate(self.classes_.tolist())]
+        if len(set(self._spelled)) < len(self.classes_) or "" in self._spelled:
+            raise _core.InputError(f"classes {self.classes_.tolist()}: one is empty, or two are one to the program, which takes no blanks around labels")
         return self._labels(y)
 
     def _fit(self, X: Any, y: Any, **more: Any) -> Job:
+        for name in _OWN & set(self.options or ()):
+            raise _core.InputError(f"options: {name}: rows, classes and files are those of X and y")
         rows = self._rows(X, fitting=True)
         labels = self._take_classes(rows, y)
         self._label = rows.free_name("label")
         with tempfile.TemporaryDirectory() as folder:
             out, given = (os.path.join(folder, name) for name in ("out", "given.json"))
-            options: dict[str, Any] = {"seed": self.seed, "threads": self.threads, **rows.options()}
+            options: dict[str, Any] = {"seed": self.seed, "threads": self.threads}
             if rows.kind != "sparse":
-                options["label"] = self._label
+                options |= {"label": self._label, "label_spelling": "keep"}
             if rows.suffix() == ".csv":
                 options["header"] = True
             options |= self._job_options() | self._write(folder, rows, labels, **more) | (self.options or {})
+            options |= rows.options(options)
             with open(given, "w", encoding="utf-8") as file:
-                json.dump({"command": self._job, "options": options}, file)
+                json.dump({"command": self._job, "options": options}, file, default=plain)
             call([self._job, "--options", given, "--out", out, "--quiet"])
             self._files = {}
             for name in os.listdir(out):

@@ -36,6 +36,8 @@ class SourceMixer(OfSeveralClasses):
         check_consistent_length(range(rows.count), sources)
         if target not in sources or len(set(sources)) < 2:
             raise _core.InputError(f"target = {target!r}: must be one of several sources; there are {sorted(set(sources), key=str)}")
+        if len({str(name).strip() for name in sources}) < len(set(sources)):
+            raise _core.InputError("two sources have one name, but for blanks around it")
         own = [name == target for name in sources]
         options: dict[str, Any] = {"target": rows.write(folder, "(target)", {self._label: labels}, own)}
         if rows.kind == "sparse":  # a file is a source; no quoted name is that of the target's file
