@@ -32,7 +32,7 @@ class CompareCliTest : public ProgramTest {
     for (int i = 0; i < 200; ++i) {
       const bool positive = uniform() < 0.3;
       const char* word = uniform() < 0.5 ? (positive ? "prize" : "lunch") : "the";
-      table << (positive ? "spam," : "ham,") << word << (uniform() < 0.5 ? " today," : " home,")
+      table << (positive ? "spam," : "ham,") << word << (uniform() < 0.5 ? " today n" : " home n") << i << ","
             << uniform() + (positive ? 0.4 : 0) << "," << uniform() << "\n";
     }
     return folder_.write(name, table.str());

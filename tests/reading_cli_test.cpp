@@ -269,7 +269,7 @@ TEST_F(ReadingCliTest, FewRowsToJudgeByAreTold) {
   const std::string said = told(auc(folder_.write("few.csv", few)));
   EXPECT_NE(
       said.find(
-          "few rows to judge by: the 37 validation rows hold 1 of 'yes'; the 60 test rows hold 1 of 'yes'"),
+          "few rows to judge by: the 36 validation rows hold 1 of 'yes'; the 60 test rows hold 1 of 'yes'"),
       std::string::npos)
       << said;
   EXPECT_EQ(told(auc(folder_.write("many.csv", many))).find("few rows"), std::string::npos);

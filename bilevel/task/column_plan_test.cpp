@@ -156,6 +156,14 @@ TEST_F(ColumnPlanTest, WhatTellsThePositiveLabelTellsTheLabel) {
             }).find("'flag' is the label in other words"),
             std::string::npos);
   EXPECT_EQ(plan(text, {.label = "y", .positive = "b"}).columns[1].column.doubt, "");
+  std::string all = "x,flag,y\n";  // of each label, the positive one or not
+  for (int i = 0; i < 60; ++i)
+    all += std::to_string(i * 7 % 60) + ".5," + std::to_string(i % 3) + "," + std::string(1, "abc"[i % 3]) +
+           "\n";
+  EXPECT_NE(input_error([&] {
+              plan(all, {.label = "y", .positive = "a"});
+            }).find("'flag' is the label in other words"),
+            std::string::npos);
 }
 
 TEST_F(ColumnPlanTest, AThresholdThatTellsTheLabelIsDoubted) {

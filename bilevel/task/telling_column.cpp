@@ -98,13 +98,11 @@ std::optional<std::pair<double, double>> gap_between_labels(const Table& table, 
 
 }  // namespace
 
-Telling telling(const Table& table, size_t column, const RecognizedColumn& recognized, size_t label,
-                const std::string& positive) {
-  if (table.rows() < kLeastRows) return {};
-  const CellText label_of_row = [&, of_positive = class_key(positive)](size_t row) {
-    std::string own = class_key(table.cell(row, label));
-    return of_positive.empty() || own.empty() || own == of_positive ? own : "other than " + of_positive;
-  };
+namespace {
+
+/// @param label_of_row what takes the place of the label
+Telling told(const Table& table, size_t column, const RecognizedColumn& recognized, size_t label,
+             const CellText& label_of_row) {
   const auto filled = [&](size_t row) { return is_missing_mark(table.cell(row, column)) ? "" : "filled"; };
   if (together(table, label_of_row, filled) == Together::both)
     return {.is_label = true, .how = "it is filled in the rows of one label alone, and in all of them"};
@@ -124,6 +122,22 @@ Telling telling(const Table& table, size_t column, const RecognizedColumn& recog
   if (!gap) return {};
   return {.how = fmt::format("all rows up to {:.6g} have one label and all from {:.6g} on the other",
                              gap->first, gap->second)};
+}
+
+}  // namespace
+
+Telling telling(const Table& table, size_t column, const RecognizedColumn& recognized, size_t label,
+                const std::string& positive) {
+  if (table.rows() < kLeastRows) return {};
+  const CellText own = [&](size_t row) { return class_key(table.cell(row, label)); };
+  Telling found = told(table, column, recognized, label, own);
+  if (positive.empty() || found.is_label) return found;
+  const auto positive_or_not = [&, key = class_key(positive)](size_t row) {
+    const std::string of_row = own(row);
+    return of_row.empty() || of_row == key ? of_row : "other than " + key;
+  };
+  const Telling of_positive = told(table, column, recognized, label, positive_or_not);
+  return of_positive.is_label || found.how.empty() ? of_positive : found;
 }
 
 }  // namespace bilevel

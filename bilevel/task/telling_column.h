@@ -20,7 +20,7 @@ struct Telling {
 /// and for what chance can do: labels drawn by their shares would be pure in every value (in a random order would be the column's)
 /// with a probability of e^-14 or more, about one in a million.
 /// Cost: passes that end at the first row which shows that it tells nothing.
-/// @param positive the label that is told from all others; empty: all are told apart
+/// @param positive a label that is told from all others: what tells that tells the label, too; empty: none
 Telling telling(const Table& table, size_t column, const RecognizedColumn& recognized, size_t label,
                 const std::string& positive = {});
 
