@@ -132,7 +132,12 @@ def _options(**given: Any) -> dict[str, Any]:
     if given["seed"] < 0:
         raise _core.InputError(f"seed = {given['seed']}: must be >= 0")
     checkpoint = given.pop("checkpoint")
-    return {**given, "checkpoint": "" if checkpoint is None else os.fspath(checkpoint)}
+    path = "" if checkpoint is None else os.fspath(checkpoint)
+    if os.path.isfile(path) and os.path.getsize(path) > 0 and not given["resume"]:
+        with open(path, "rb") as file:
+            if not file.read(24).endswith(b'{"__metadata__":'):  # behind the eight bytes of its length
+                raise _core.InputError(f"checkpoint = {path}: holds something else, which a checkpoint would replace")
+    return {**given, "checkpoint": path}
 
 
 def run(

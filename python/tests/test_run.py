@@ -220,6 +220,17 @@ class Checkpoints(unittest.TestCase):
             with self.assertRaisesRegex(OSError, "its solver is soba, this run's is slip"):
                 bilevel.run(Ridge().problem, bilevel.SLIP(), max_steps=1, checkpoint=file, resume=True)
 
+    def test_replace_nothing_else(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "diary")
+            file.write_text("Dear diary, I keep this here, behind more than a line.")
+            with self.assertRaisesRegex(bilevel.InputError, "diary: holds something else, which a checkpoint would replace"):
+                bilevel.run(Ridge().problem, bilevel.SOBA(), max_steps=1, checkpoint=file)
+            self.assertTrue(file.read_text().startswith("Dear diary"))
+            for _ in range(2):  # an earlier checkpoint is replaced
+                file = Path(folder, "run")
+                self.assertEqual(bilevel.run(Ridge().problem, bilevel.SOBA(), max_steps=1, checkpoint=file).steps, 1)
+
 
 class Afterwards(unittest.TestCase):
     def test_modules_are_ordinary(self):
