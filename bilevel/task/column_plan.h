@@ -18,7 +18,7 @@ struct ColumnChoice {
   std::string label;                                ///< empty: none
   std::vector<std::string> excluded;                ///< serve something else (groups, domains)
   std::vector<std::string> excluded_if_there = {};  ///< likewise, of which this table may have none
-  std::string positive = {};  ///< the label that is told from all others; empty: all are
+  std::string positive = {};  ///< a label: what tells it from all others tells the label; empty: none
 };
 
 /// The median number of words from which a text beside other columns is not taken for a name or an address.
