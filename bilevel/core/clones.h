@@ -10,3 +10,5 @@
 #define BILEVEL_CLONES
 #endif
 #define BILEVEL_INLINE inline __attribute__((always_inline))
+/// Behind the parameters of a lambda in such a function.
+#define BILEVEL_INLINED __attribute__((always_inline))

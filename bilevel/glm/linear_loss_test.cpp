@@ -152,10 +152,10 @@ TEST(SparseRows, WithADenseRunAreTheSameRows) {
   const DesignRows sparse(compressed(dense), width, torch::kFloat64), plain({dense}, width, torch::kFloat64);
   EXPECT_LT(sparse.block(1), std::numeric_limits<int64_t>::max()) << "there is a run";
   for (const std::vector<int64_t>& rows :
-       {std::vector<int64_t>{3, 4, 5, 6}, std::vector<int64_t>{30, 2, 2, 17, 3}}) {
+       {std::vector<int64_t>{3, 4, 5, 6}, std::vector<int64_t>{30, 2, 2, 17, 3, 9, 8, 1, 25, 31}}) {
     const RowSpan span{rows.data(), static_cast<int64_t>(rows.size()), rows.data() + rows.size()};
     const torch::Tensor numbers = torch::tensor(rows, torch::kInt64), given = dense.index_select(0, numbers);
-    for (const int64_t k : {1, 3, 11}) {
+    for (const int64_t k : {1, 3, 11, 30}) {
       const torch::Tensor w = torch::randn({width, k}, torch::kFloat64),
                           r = torch::randn({span.count, k}, torch::kFloat64);
       torch::Tensor out = torch::empty({span.count, k}, torch::kFloat64),
@@ -164,6 +164,12 @@ TEST(SparseRows, WithADenseRunAreTheSameRows) {
       expect_close(out, given.mm(w));
       sparse.add_transposed(span, r.const_data_ptr<double>(), k, back.data_ptr<double>());
       expect_close(back, 1 + given.t().mm(r));
+      if (!plain.pads(k)) {
+        plain.multiply(span, w.const_data_ptr<double>(), k, out.fill_(7).data_ptr<double>());
+        expect_close(out, given.mm(w));
+        plain.add_transposed(span, r.const_data_ptr<double>(), k, back.fill_(2).data_ptr<double>());
+        expect_close(back, 2 + given.t().mm(r));
+      }
       expect_close(sparse.product(numbers, w), given.mm(w));
       expect_close(sparse.weighted_squares(numbers, r), given.square().t().mm(r));
       expect_close(plain.weighted_squares(numbers, r), given.square().t().mm(r));

@@ -5,214 +5,19 @@
 
 #include <algorithm>
 #include <limits>
-#include <type_traits>
 
-#include "bilevel/core/clones.h"
 #include "bilevel/core/error.h"
 #include "bilevel/core/large_tensor.h"
 
 namespace bilevel {
 namespace {
 
-constexpr int64_t kBlockBytes = 8192;         // of rows, a quarter of the first cache
-constexpr int64_t kGatheredBytes = 16 << 20;  // of rows that LibTorch multiplies: more gain no time
+// Of rows that are multiplied at a time: a quarter of the first cache with one column, of the second with several.
+constexpr int64_t kBlockBytes = 8192, kWideBlockBytes = 256 << 10;
 
-// ---- dense rows, one column ----
-
-/// 64 bytes of numbers.
-template <typename T>
-struct Lanes {
-  typedef T type __attribute__((vector_size(64), may_alias));
-  static constexpr int64_t count = 64 / sizeof(T);
-};
-
-template <typename T>
-BILEVEL_INLINE const typename Lanes<T>::type* lanes(const T* numbers) {
-  return reinterpret_cast<const typename Lanes<T>::type*>(numbers);
-}
-
-/// The sums of four vectors.
-template <typename T>
-BILEVEL_INLINE void sums_of(const typename Lanes<T>::type (&v)[4], T* out) {
-  for (int r = 0; r < 4; ++r) {
-    T all[Lanes<T>::count], half[Lanes<T>::count / 2], quarter[Lanes<T>::count / 4];
-    *reinterpret_cast<typename Lanes<T>::type*>(all) = v[r];
-    constexpr int n = Lanes<T>::count;
-    for (int j = 0; j < n / 2; ++j) half[j] = all[j] + all[j + n / 2];
-    for (int j = 0; j < n / 4; ++j) quarter[j] = half[j] + half[j + n / 4];
-    out[r] = quarter[0];
-    for (int j = 1; j < n / 4; ++j) out[r] += quarter[j];
-  }
-}
-
-constexpr int64_t kAhead = 8;  // rows between the one that is read and the one that is fetched from memory
-
-/// Four rows at a time.
-template <typename T, bool two>
-BILEVEL_INLINE void dots_loop(const T* a, int64_t stride, const RowSpan& rows, const T* w, const T* v, T* out,
-                              T* out_v) {
-  using V = typename Lanes<T>::type;
-  const V *by_w = lanes(w), *by_v = lanes(v);
-  const int64_t* row = rows.begin;
-  const int64_t known = rows.end - rows.begin;
-  for (int64_t i = 0; i < rows.count; i += 4) {
-    const T* four[4];
-    for (int64_t r = 0; r < 4; ++r) {
-      four[r] = a + row[std::min(i + r, rows.count - 1)] * stride;
-      const T* next = a + row[std::min(i + r + kAhead, known - 1)] * stride;
-      for (int64_t j = 0; j < stride; j += Lanes<T>::count) __builtin_prefetch(next + j);
-    }
-    const V *a0 = lanes(four[0]), *a1 = lanes(four[1]), *a2 = lanes(four[2]), *a3 = lanes(four[3]);
-    V of_w[4] = {}, of_v[4] = {};
-    for (int64_t j = 0; j < stride / Lanes<T>::count; ++j) {
-      of_w[0] += a0[j] * by_w[j];
-      of_w[1] += a1[j] * by_w[j];
-      of_w[2] += a2[j] * by_w[j];
-      of_w[3] += a3[j] * by_w[j];
-      if constexpr (two) {
-        of_v[0] += a0[j] * by_v[j];
-        of_v[1] += a1[j] * by_v[j];
-        of_v[2] += a2[j] * by_v[j];
-        of_v[3] += a3[j] * by_v[j];
-      }
-    }
-    T found[4];
-    const int64_t left = std::min<int64_t>(4, rows.count - i);
-    sums_of<T>(of_w, found);
-    for (int64_t r = 0; r < left; ++r) out[i + r] = found[r];
-    if constexpr (two) {
-      sums_of<T>(of_v, found);
-      for (int64_t r = 0; r < left; ++r) out_v[i + r] = found[r];
-    }
-  }
-}
-BILEVEL_CLONES void dots(const float* a, int64_t stride, const RowSpan& rows, const float* w, float* out) {
-  dots_loop<float, false>(a, stride, rows, w, w, out, out);
-}
-BILEVEL_CLONES void dots(const double* a, int64_t stride, const RowSpan& rows, const double* w, double* out) {
-  dots_loop<double, false>(a, stride, rows, w, w, out, out);
-}
-BILEVEL_CLONES void dots(const float* a, int64_t stride, const RowSpan& rows, const float* w, const float* v,
-                         float* out, float* out_v) {
-  dots_loop<float, true>(a, stride, rows, w, v, out, out_v);
-}
-BILEVEL_CLONES void dots(const double* a, int64_t stride, const RowSpan& rows, const double* w,
-                         const double* v, double* out, double* out_v) {
-  dots_loop<double, true>(a, stride, rows, w, v, out, out_v);
-}
-
-/// Four rows a pass over `out`, which is then read and written a fourth as often.
-template <typename T>
-BILEVEL_INLINE void add_rows_loop(const T* a, int64_t stride, const RowSpan& rows, const T* r, T* out) {
-  using V = typename Lanes<T>::type;
-  V* sum = reinterpret_cast<V*>(out);
-  for (int64_t i = 0; i < rows.count; i += 4) {
-    const T* four[4];
-    T factor[4];
-    for (int64_t k = 0; k < 4; ++k) {
-      four[k] = a + rows.begin[std::min(i + k, rows.count - 1)] * stride;
-      factor[k] = i + k < rows.count ? r[i + k] : 0;
-    }
-    const V *a0 = lanes(four[0]), *a1 = lanes(four[1]), *a2 = lanes(four[2]), *a3 = lanes(four[3]);
-    for (int64_t j = 0; j < stride / Lanes<T>::count; ++j)
-      sum[j] += (factor[0] * a0[j] + factor[1] * a1[j]) + (factor[2] * a2[j] + factor[3] * a3[j]);
-  }
-}
-BILEVEL_CLONES void add_rows(const float* a, int64_t stride, const RowSpan& rows, const float* r,
-                             float* out) {
-  add_rows_loop(a, stride, rows, r, out);
-}
-BILEVEL_CLONES void add_rows(const double* a, int64_t stride, const RowSpan& rows, const double* r,
-                             double* out) {
-  add_rows_loop(a, stride, rows, r, out);
-}
-
-// ---- sparse rows ----
-
-/// In four sums, which do not wait for each other.
-template <typename T>
-T sparse_dot(const T* values, const int64_t* indices, int64_t begin, int64_t end, const T* w) {
-  T sums[4] = {};
-  int64_t e = begin;
-  for (; e + 4 <= end; e += 4)
-    for (int64_t lane = 0; lane < 4; ++lane) sums[lane] += values[e + lane] * w[indices[e + lane]];
-  for (; e < end; ++e) sums[0] += values[e] * w[indices[e]];
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
-constexpr int kTogether = 8;  // columns whose sums stay in registers
-
-/// The `count` columns of W from `w` on, of k that stand side by side.
-template <int count, typename T>
-void sparse_multiply_columns(const T* values, const int64_t* indices, const int64_t* offsets,
-                             const RowSpan& rows, const T* w, int64_t k, T* out) {
-  for (int64_t i = 0; i < rows.count; ++i, out += k) {
-    const int64_t row = rows.begin[i];
-    T sums[count] = {};
-    for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
-      const T* from = w + indices[e] * k;
-      for (int c = 0; c < count; ++c) sums[c] += values[e] * from[c];
-    }
-    for (int c = 0; c < count; ++c) out[c] = sums[c];
-  }
-}
-
-/// With `squared` of the squares of the rows' numbers.
-template <int count, bool squared, typename T>
-void sparse_add_columns(const T* values, const int64_t* indices, const int64_t* offsets, const RowSpan& rows,
-                        const T* r, int64_t k, T* out) {
-  for (int64_t i = 0; i < rows.count; ++i, r += k) {
-    const int64_t row = rows.begin[i];
-    T factors[count];
-    for (int c = 0; c < count; ++c) factors[c] = r[c];
-    for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
-      T* to = out + indices[e] * k;
-      const T value = squared ? values[e] * values[e] : values[e];
-      for (int c = 0; c < count; ++c) to[c] += value * factors[c];
-    }
-  }
-}
-
-/// f(first column, their number as a constant) for all k columns, `kTogether` at a time and then what is left.
-template <int count = kTogether, typename F>
-void by_columns(int64_t k, const F& f, int64_t first = 0) {
-  for (; k - first >= count; first += count) f(first, std::integral_constant<int, count>());
-  if constexpr (count > 1) {
-    if (first < k) by_columns<count - 1>(k, f, first);
-  }
-}
-
-template <typename T>
-void sparse_multiply(const T* values, const int64_t* indices, const int64_t* offsets, const RowSpan& rows,
-                     const T* w, int64_t k, T* out) {
-  if (k == 1) {
-    for (int64_t i = 0; i < rows.count; ++i) {
-      const int64_t row = rows.begin[i];
-      out[i] = sparse_dot(values, indices, offsets[row], offsets[row + 1], w);
-    }
-    return;
-  }
-  by_columns(k, [&](int64_t first, auto count) {
-    sparse_multiply_columns<count>(values, indices, offsets, rows, w + first, k, out + first);
-  });
-}
-
-template <bool squared, typename T>
-void sparse_add_transposed(const T* values, const int64_t* indices, const int64_t* offsets,
-                           const RowSpan& rows, const T* r, int64_t k, T* out) {
-  by_columns(k, [&](int64_t first, auto count) {
-    sparse_add_columns<count, squared>(values, indices, offsets, rows, r + first, k, out + first);
-  });
-}
-
-/// How many of them fit into `kGatheredBytes`, at least 1.
-int64_t gathered_rows(const torch::Tensor& dense) {
-  return std::max<int64_t>(1, kGatheredBytes / (dense.stride(0) * dense.element_size()));
-}
-
-template <typename T>
-torch::Tensor view_of(const T* data, int64_t rows, int64_t columns) {
-  return torch::from_blob(const_cast<T*>(data), {rows, columns}, torch::CppTypeToScalarType<T>::value);
+int64_t padded_stride(int64_t width, int64_t bytes) {
+  const int64_t lanes = 64 / bytes;
+  return (width + lanes - 1) / lanes * lanes;
 }
 
 }  // namespace
@@ -236,8 +41,7 @@ DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, 
   values_ = inputs[dense ? 0 : 1].detach().to(dtype).contiguous();
   count_ = dense ? inputs[0].size(0) : inputs[2].size(0) - 1;
   if (dense) {
-    const int64_t lanes = 64 / values_.element_size();
-    stride_ = (width + lanes - 1) / lanes * lanes;
+    stride_ = padded_stride(width, values_.element_size());
     if (stride_ != width || reinterpret_cast<uintptr_t>(values_.const_data_ptr()) % 64 != 0) {
       torch::Tensor padded = large_empty({count_, stride_}, dtype);
       padded.narrow(1, 0, width).copy_(values_);
@@ -287,20 +91,21 @@ void DesignRows::split() {
 }
 
 int64_t DesignRows::block(int64_t k) const {
-  if (in_place()) return std::numeric_limits<int64_t>::max();
-  if (sparse() || k > 1) return gathered_rows(dense());
-  return std::max<int64_t>(4, kBlockBytes / (stride_ * values_.element_size()) / 4 * 4);
+  if (sparse() && !run_.defined()) return std::numeric_limits<int64_t>::max();
+  const int64_t row = dense().stride(0) * values_.element_size();
+  return std::max<int64_t>(4, (sparse() || k > 1 ? kWideBlockBytes : kBlockBytes) / row / 4 * 4);
 }
 
 int64_t DesignRows::padded(int64_t k) const { return pads(k) ? stride_ : width_; }
 
-torch::Tensor DesignRows::matrix(const RowSpan& rows) const {
-  const torch::Tensor values = dense();
-  int64_t next = 0;
-  while (next < rows.count && rows.begin[next] == rows.begin[0] + next) ++next;
-  if (next == rows.count && next > 0) return values.narrow(0, rows.begin[0], rows.count);
-  return values.index_select(0,
-                             torch::from_blob(const_cast<int64_t*>(rows.begin), {rows.count}, torch::kInt64));
+template <typename T>
+StridedRows<T> DesignRows::dense_rows() const {
+  return {dense().const_data_ptr<T>(), sparse() ? run_.size(1) : width_, dense().stride(0)};
+}
+template <typename T>
+CompressedRows<T> DesignRows::sparse_rows() const {
+  return {values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
+          offsets_.const_data_ptr<int64_t>()};
 }
 
 torch::Tensor DesignRows::product(const torch::Tensor& numbers, const torch::Tensor& w) const {
@@ -319,63 +124,37 @@ torch::Tensor DesignRows::product(const torch::Tensor& numbers, const torch::Ten
 
 template <typename T>
 void DesignRows::multiply(const RowSpan& rows, const T* w, int64_t k, T* out) const {
-  if (sparse()) {
-    sparse_multiply(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
-                    offsets_.const_data_ptr<int64_t>(), rows, w, k, out);
-    if (!run_.defined()) return;
-    const torch::NoGradGuard no_grad;
-    view_of(out, rows.count, k).addmm_(matrix(rows), view_of(w + first_ * k, run_.size(1), k));
-    return;
-  }
-  if (k == 1) return dots(values_.const_data_ptr<T>(), stride_, rows, w, out);
-  const torch::NoGradGuard no_grad;
-  torch::Tensor result = view_of(out, rows.count, k);
-  torch::mm_out(result, matrix(rows), view_of(w, width_, k));
+  if (pads(k)) return dots(dense_rows<T>(), rows, w, out);
+  std::fill(out, out + rows.count * k, T{0});
+  if (sparse()) add_products(sparse_rows<T>(), rows, w, k, out);
+  if (has_dense()) add_products(dense_rows<T>(), rows, w + first_ * k, k, out);
 }
 
 template <typename T>
 void DesignRows::multiply(const RowSpan& rows, const T* w, const T* v, int64_t k, T* out, T* out_v) const {
-  if (pads(k)) return dots(values_.const_data_ptr<T>(), stride_, rows, w, v, out, out_v);
+  if (pads(k)) return dots(dense_rows<T>(), rows, w, v, out, out_v);
   multiply(rows, w, k, out);
   multiply(rows, v, k, out_v);
 }
 
 template <typename T>
 void DesignRows::add_transposed(const RowSpan& rows, const T* r, int64_t k, T* out) const {
-  if (sparse()) {
-    sparse_add_transposed<false>(values_.const_data_ptr<T>(), indices_.const_data_ptr<int64_t>(),
-                                 offsets_.const_data_ptr<int64_t>(), rows, r, k, out);
-    if (!run_.defined()) return;
-    const torch::NoGradGuard no_grad;
-    view_of(out + first_ * k, run_.size(1), k).addmm_(matrix(rows).t(), view_of(r, rows.count, k));
-    return;
-  }
-  if (k == 1) return add_rows(values_.const_data_ptr<T>(), stride_, rows, r, out);
-  const torch::NoGradGuard no_grad;
-  view_of(out, width_, k).addmm_(matrix(rows).t(), view_of(r, rows.count, k));
+  if (pads(k)) return add_rows(dense_rows<T>(), rows, r, out);
+  if (sparse()) bilevel::add_transposed(sparse_rows<T>(), rows, r, k, out);
+  if (has_dense()) bilevel::add_transposed(dense_rows<T>(), rows, r, k, out + first_ * k);
 }
 
 torch::Tensor DesignRows::weighted_squares(const torch::Tensor& numbers, const torch::Tensor& r) const {
   const int64_t k = r.size(1);
   torch::Tensor sums = torch::zeros({width_, k}, r.options());
-  if (sparse()) {
-    AT_DISPATCH_FLOATING_TYPES(dtype(), "weighted_squares", [&] {
-      const auto* at = numbers.const_data_ptr<int64_t>();
-      sparse_add_transposed<true>(values_.const_data_ptr<scalar_t>(), indices_.const_data_ptr<int64_t>(),
-                                  offsets_.const_data_ptr<int64_t>(),
-                                  {at, numbers.numel(), at + numbers.numel()}, r.const_data_ptr<scalar_t>(),
-                                  k, sums.data_ptr<scalar_t>());
-    });
-    if (!run_.defined()) return sums;
-  }
-  const torch::Tensor values = dense();
-  torch::Tensor in_dense = sums.narrow(0, sparse() ? first_ : 0, values.size(1));
-  const int64_t together = gathered_rows(values);
-  for (int64_t begin = 0; begin < numbers.numel(); begin += together) {
-    const int64_t count = std::min(together, numbers.numel() - begin);
-    in_dense.addmm_(values.index_select(0, numbers.narrow(0, begin, count)).square().t(),
-                    r.narrow(0, begin, count));
-  }
+  AT_DISPATCH_FLOATING_TYPES(dtype(), "weighted_squares", [&] {
+    const auto* at = numbers.const_data_ptr<int64_t>();
+    const RowSpan rows{at, numbers.numel(), at + numbers.numel()};
+    const auto* of_rows = r.const_data_ptr<scalar_t>();
+    auto* out = sums.data_ptr<scalar_t>();
+    if (sparse()) add_squares_transposed(sparse_rows<scalar_t>(), rows, of_rows, k, out);
+    if (has_dense()) add_squares_transposed(dense_rows<scalar_t>(), rows, of_rows, k, out + first_ * k);
+  });
   return sums;
 }
 

@@ -6,17 +6,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "bilevel/glm/row_kernels.h"
+
 namespace bilevel {
 
-/// Numbers of rows, of which the first `count` are meant; those behind them, up to `end`, come next.
-struct RowSpan {
-  const int64_t* begin;
-  int64_t count;
-  const int64_t* end;
-};
-
 /// All rows of a data set, dense [n, width] or compressed sparse ones. Cheap to copy: it shares its tensors. A run of columns that nearly all
-/// sparse rows have (the vector of a sentence beside n-grams) is kept as a dense matrix, which LibTorch multiplies.
+/// sparse rows have (the vector of a sentence beside n-grams) is kept as a dense matrix.
 class DesignRows {
  public:
   DesignRows() = default;
@@ -31,14 +26,11 @@ class DesignRows {
   int64_t count() const { return count_; }
   bool sparse() const { return offsets_.defined(); }
   torch::ScalarType dtype() const { return values_.scalar_type(); }
-  /// Whether rows in any order are multiplied where they lie; LibTorch takes copies of rows that do not follow each other.
-  bool in_place() const { return sparse() && !run_.defined(); }
 
   /// A W [rows, k] with its graph in W; `numbers` int64 [rows].
   torch::Tensor product(const torch::Tensor& numbers, const torch::Tensor& w) const;
 
-  /// How many rows should be multiplied at a time, so that they are still in the first cache when they are needed again:
-  /// many where LibTorch multiplies, dense rows with k > 1.
+  /// How many rows should be multiplied at a time, so that they are still in a cache when they are needed again.
   int64_t block(int64_t k) const;
 
   /// Numbers that a column of `multiply` and `add_transposed` has: the width, and for dense rows with k = 1 zeros behind it, to
@@ -47,7 +39,7 @@ class DesignRows {
   bool pads(int64_t k) const { return !sparse() && k == 1; }
 
   /// out [rows, k] <- A W for the given rows A and a matrix W [padded, k], k columns side by side. T is the dtype. Cost: one
-  /// multiplication for each number that a row has and each of the k; no copy of a row but where LibTorch multiplies.
+  /// multiplication for each number that a row has and each of the k.
   template <typename T>
   void multiply(const RowSpan& rows, const T* w, int64_t k, T* out) const;
   /// The same for two matrices, whose products read every row once.
@@ -64,10 +56,13 @@ class DesignRows {
  private:
   /// Moves the longest run of columns that most rows have into `run_`, if it is long enough.
   void split();
-  /// What LibTorch multiplies: dense rows, or the dense run of sparse ones.
-  torch::Tensor dense() const { return sparse() ? run_ : values_.narrow(1, 0, width_); }
-  /// Rows of that, without a copy where they follow each other.
-  torch::Tensor matrix(const RowSpan& rows) const;
+  bool has_dense() const { return !sparse() || run_.defined(); }
+  /// Dense rows, with the zeros behind them, or the dense run of sparse ones.
+  const torch::Tensor& dense() const { return sparse() ? run_ : values_; }
+  template <typename T>
+  StridedRows<T> dense_rows() const;
+  template <typename T>
+  CompressedRows<T> sparse_rows() const;
 
   torch::Tensor values_;             // [n, width] or [nnz]
   torch::Tensor indices_, offsets_;  // sparse only

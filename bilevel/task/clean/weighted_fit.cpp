@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <numeric>
 #include <set>
 #include <span>
 
@@ -72,19 +71,10 @@ void solve(std::span<const std::shared_ptr<Network>> networks, const FittedInput
            const torch::Tensor& classes, const std::vector<int64_t>& rows, const torch::Tensor& w,
            const WeightedFitOptions& options) {
   const int64_t count = options.network.outputs;
-  DesignRows design = design_of(inputs.inputs, inputs.shape.width);
-  torch::Tensor targets = classes, weights = w;
-  std::vector<int64_t> numbers = rows;
-  if (!design.in_place()) {
-    const torch::Tensor at = torch::tensor(rows, torch::kInt64);
-    design = design_of(inputs.inputs, inputs.shape.width, rows);
-    targets = classes.index_select(0, at);
-    weights = w.index_select(1, at);
-    std::iota(numbers.begin(), numbers.end(), 0);
-  }
-  LinearLoss loss = classifier_loss(std::move(design), targets, count, options.block_of, w.size(0));
-  loss.row_weights = weights;
-  const Batch all(data_set({targets}), numbers);
+  LinearLoss loss = classifier_loss(design_of(inputs.inputs, inputs.shape.width), classes, count,
+                                    options.block_of, w.size(0));
+  loss.row_weights = w;
+  const Batch all(data_set({classes}), rows);
   const auto go_on = [&](int64_t evaluations) {
     advance(options, std::min(evaluations, kFitEvaluations), kFitEvaluations);
     return !stopped(options);

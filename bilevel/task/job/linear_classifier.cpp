@@ -17,12 +17,6 @@ DesignRows design_of(const Inputs& inputs, int64_t width) {
   return {inputs.to(torch::kCPU).matrix(), width, default_dtype()};
 }
 
-DesignRows design_of(const Inputs& inputs, int64_t width, const std::vector<int64_t>& rows) {
-  std::vector<torch::Tensor> gathered = inputs.gather(rows);
-  for (torch::Tensor& part : gathered) part = part.to(torch::kCPU);
-  return {gathered, width, default_dtype()};
-}
-
 LinearLoss classifier_loss(DesignRows rows, const torch::Tensor& classes, int64_t count,
                            const torch::Tensor& block_of, int64_t models) {
   const int64_t width = rows.width();

@@ -25,8 +25,6 @@ LinearLoss classifier_loss(DesignRows rows, const torch::Tensor& classes, int64_
                            const torch::Tensor& block_of, int64_t models = 1);
 /// Inputs as such a loss reads them.
 DesignRows design_of(const Inputs& inputs, int64_t width);
-/// A copy of some of them, which then follow each other: a fit that reads rows many times gathers them once.
-DesignRows design_of(const Inputs& inputs, int64_t width, const std::vector<int64_t>& rows);
 
 /// The x_u at which `classifier_loss`, a mean over `rows` rows, has a penalty of kappa/2 |W|^2 / rows, [blocks]. A kappa below
 /// 1e-6 is taken as that: x is finite.
