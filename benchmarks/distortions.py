@@ -11,8 +11,9 @@ A run has the test figure of the clean file (AUC of `auc`, accuracy of `tune`; w
 that it did not warn of before, or an exit code that no user should see. Exit code 1 if any fails.
 
 What may move a figure rightly is held still: training, validation and test rows are files of their own, every batch
-holds all rows of its part, and the encoders are linear, so that neither the order of rows nor that of columns reaches
-the figure but by rounding. Training rows written twice halve the weight of the L2 term of `auc`, and its refit would
+holds all rows of its part, and the encoders are linear (the default for columns, `tab`, draws its weights by the place of
+a column and its batches by that of a row), so that neither the order of rows nor that of columns reaches the figure but
+by rounding. Training rows written twice halve the weight of the L2 term of `auc`, and its refit would
 count each validation row half as much beside them: `--l2` is doubled with them, on both sides there is no refit, and
 the ranks of n and 2 n rows differ by less than a row. The files `orders`, `visits` and `reviews` are made, with a
 fixed seed, for what the public sets lack: dates, amounts of money, letters with accents."""
@@ -151,8 +152,8 @@ def packed(data, name):
         return file.read().split("\n")[:-1]
 
 
-AUC = ["--steps", "60", "--batch-size", "100000"]
-AUC_TEXT = ["--steps", "25", "--batch-size", "100000"]
+AUC = ["--encoder", "linear", "--steps", "60", "--batch-size", "100000"]
+AUC_TEXT = ["--encoder", "bag", "--steps", "25", "--batch-size", "100000"]
 TUNE = ["--steps", "4", "--batch-size", "100000", "--baseline-passes", "0", "--jobs", "1"]
 
 
