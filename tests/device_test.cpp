@@ -219,7 +219,9 @@ TEST(JobsProblems, CleanDoesNotWaitForTheDevice) {
 
 TEST(JobsProblems, TuneDoesNotWaitForTheDevice) {
   for (const std::string encoder : {"linear", "mlp", "bag", "transformer"}) {
-    for (const TuneKind tune : {TuneKind::l2_per_class, TuneKind::label_smoothing, TuneKind::class_weights}) {
+    for (const TuneKind tune : {TuneKind::l2_per_class, TuneKind::label_smoothing, TuneKind::class_weights,
+                                TuneKind::elastic_net}) {
+      if (tune == TuneKind::elastic_net && !encoder_registry().at(encoder).linear) continue;
       const InputKind kind = kind_of(encoder_registry().at(encoder));
       TuneData data{.inputs = some_inputs(kind).to(counted_device()),
                     .classes = {},

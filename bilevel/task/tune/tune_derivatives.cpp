@@ -25,8 +25,9 @@ class TunedPoint : public PointDerivatives {
         y_(at_y_.const_data_ptr<T>()),
         w_(scaled(at_y_)),
         rows_(level.rows->at(batch, unit_weights(), w_)) {
+    if (level_.elastic()) share_ = sigmoid(at_->x[1]);
     if (!l_.smoothed) return;
-    eps_ = 1 / (1 + std::exp(-static_cast<double>(at_->x[1])));
+    eps_ = sigmoid(at_->x[1]);
     slope_of_eps_ = eps_ * (1 - eps_);
     in_eps_ = gradient_in_eps(batch);
   }
@@ -35,20 +36,25 @@ class TunedPoint : public PointDerivatives {
     double sum = rows_->value();
     if (l_.smoothed) sum += eps_ * dot(in_eps_, w_);
     for (int64_t i = 0; l_.penalized && i < columns_; ++i)
-      sum += static_cast<double>(at_->penalty[at(i)] * y_[i] * y_[i]) / 2;
+      sum += static_cast<double>(rest() * quadratic(i, y_) * y_[i] / 2 + of_norm(i, bend(i).value));
     each_prior([&](int64_t, double distance) { sum += l_.prior / 2 * distance * distance; });
     return sum;
   }
 
   void gradient(const Into& x, const Into& y) override {
     const T* g = in_w();
-    if (y.out != nullptr) add_in_y(y, g, y_);
+    if (y.out != nullptr)
+      add_in_y(y, g, [&](int64_t i) { return rest() * quadratic(i, y_) + of_norm(i, bend(i).slope); });
     if (x.out == nullptr) return;
     add_in_strengths(x, [&](int64_t i) {
       const T p = at_->penalty[at(i)];
       const T of_rows = -at_->scale[at(i)] * p * y_[i] * g[i];
-      return (l_.penalized ? of_rows + p * (1 - p) * y_[i] * y_[i] : of_rows) / 2;
+      if (!l_.penalized) return of_rows / 2;
+      return (of_rows + rest() * (1 - p) * quadratic(i, y_) * y_[i]) / 2 +
+             (1 - p / 2) * of_norm(i, bend(i).value);
     });
+    if (level_.elastic())
+      add_in_share(x, [&](int64_t i) { return norm(i) * bend(i).value - quadratic(i, y_) * y_[i] / 2; });
     if (l_.smoothed) add(x, 1, slope_of_eps_ * dot(in_eps_, w_));
     if (l_.class_shares.defined()) add_in_class_weights(x, in_units_);
     each_prior([&](int64_t u, double distance) { add(x, u, l_.prior * distance); });
@@ -60,14 +66,22 @@ class TunedPoint : public PointDerivatives {
     const T* of_v = flat.const_data_ptr<T>();
     rows_->products(along, {l_.class_shares.defined() ? &in_units : nullptr}, {&curved});
     const T* hv = curved.const_data_ptr<T>();
-    if (hvp.out != nullptr) add_in_y(hvp, hv, of_v);
+    if (hvp.out != nullptr)
+      add_in_y(hvp, hv, [&](int64_t i) {
+        return rest() * quadratic(i, of_v) + of_norm(i, bend(i).curvature) * of_v[i];
+      });
     if (cross_vjp.out == nullptr) return;
     const T* g = in_w();
     add_in_strengths(cross_vjp, [&](int64_t i) {
       const T p = at_->penalty[at(i)];
       const T of_rows = -at_->scale[at(i)] * p / 2 * (of_v[i] * g[i] + y_[i] * hv[i]);
-      return l_.penalized ? of_rows + p * (1 - p) * y_[i] * of_v[i] : of_rows;
+      if (!l_.penalized) return of_rows;
+      return of_rows +
+             (rest() * (1 - p) * quadratic(i, y_) + (1 - p / 2) * of_norm(i, bend(i).slope)) * of_v[i];
     });
+    if (level_.elastic())
+      add_in_share(cross_vjp,
+                   [&](int64_t i) { return (norm(i) * bend(i).slope - quadratic(i, y_)) * of_v[i]; });
     if (l_.smoothed) add(cross_vjp, 1, slope_of_eps_ * dot(in_eps_, along));
     if (l_.class_shares.defined()) add_in_class_weights(cross_vjp, in_units);
   }
@@ -106,12 +120,43 @@ class TunedPoint : public PointDerivatives {
     }
     return in_w_.const_data_ptr<T>();
   }
-  /// out += scale (s d + p v) for a derivative d in W, and likewise for the biases.
-  void add_in_y(const Into& into, const T* d, const T* v) const {
+  static double sigmoid(T value) { return 1 / (1 + std::exp(-static_cast<double>(value))); }
+
+  // ---- of the penalty, for weight i ----
+
+  /// sqrt(y^2 + delta^2) - delta and its derivatives.
+  struct Bend {
+    T value, slope, curvature;
+  };
+  Bend bend(int64_t i) const {
+    if (!level_.elastic() || l_.l1 == TunedLoss::Norm::left_out) return {0, 0, 0};
+    constexpr T delta = static_cast<T>(TunedLoss::kBend);
+    const T root = std::sqrt(y_[i] * y_[i] + delta * delta);
+    // y^2 / (root + delta) is root - delta, without their cancelling near 0.
+    return {y_[i] * y_[i] / (root + delta), y_[i] / root, delta * delta / (root * root * root)};
+  }
+  /// 1 - r.
+  T rest() const { return static_cast<T>(1 - share_); }
+  /// p v, the product of the whole quadratic penalty's Hessian.
+  T quadratic(int64_t i, const T* v) const { return at_->penalty[at(i)] * v[i]; }
+  /// lambda / sqrt(h + lambda).
+  T norm(int64_t i) const { return at_->penalty[at(i)] / at_->scale[at(i)]; }
+  T of_norm(int64_t i, T bent) const { return static_cast<T>(share_) * norm(i) * bent; }
+  /// A derivative in r, of every weight, as one in its logit.
+  template <typename F>
+  void add_in_share(const Into& into, const F& derivative) const {
+    double sum = 0;
+    for (int64_t i = 0; i < columns_; ++i) sum += static_cast<double>(derivative(i));
+    add(into, 1, share_ * (1 - share_) * sum);
+  }
+
+  /// out += scale (s d + what the penalty has) for a derivative d in W, and likewise for the biases.
+  template <typename F>
+  void add_in_y(const Into& into, const T* d, const F& of_penalty) const {
     T* out = into.out->data_ptr<T>();
     const T scale = static_cast<T>(into.scale);
     for (int64_t i = 0; i < columns_; ++i) {
-      const T penalty = l_.penalized ? at_->penalty[at(i)] * v[i] : 0;
+      const T penalty = l_.penalized ? of_penalty(i) : 0;
       out[i] += scale * (at_->scale[at(i)] * d[i] + penalty);
     }
     // A shift of all biases of a model changes no probability, so that their derivatives sum to zero, but for rounding: along that
@@ -183,6 +228,7 @@ class TunedPoint : public PointDerivatives {
   const torch::Tensor w_;
   const std::unique_ptr<PointDerivatives> rows_;
   double eps_ = 0, slope_of_eps_ = 0;
+  double share_ = 0;               // r
   torch::Tensor in_eps_;           // the derivative of the loss in eps is its product with w_
   torch::Tensor in_w_, in_units_;  // once asked for
 };

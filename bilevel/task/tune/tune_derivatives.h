@@ -12,7 +12,7 @@ namespace bilevel {
 enum class StrengthOf { all, feature, output, evidence };
 
 /// A level of a convex TuneModel, in whose terms it is written: the loss of the rows, of models side by side, at W = y / sqrt(h + lambda)
-/// and the biases `bias_scale` y, plus what is asked for below. x is m, then deviations or slopes, or the logit of eps, or logits of class
+/// and the biases `bias_scale` y, plus what is asked for below. x is m, then deviations or slopes, or the logit of eps or of r, or logits of class
 /// weights.
 struct TunedLoss {
   LinearLoss rows;        ///< softmax with biases, without units and strengths of its own
@@ -25,7 +25,12 @@ struct TunedLoss {
   bool penalized = false;       ///< plus 1/2 sum lambda / (h + lambda) y^2
   /// [models, outputs]: the rows count by learned weights of classes, of mean 1 over a model's rows; undefined: all alike
   torch::Tensor class_shares = {};
-  bool smoothed = false;      ///< against targets smoothed by eps
+  bool smoothed = false;  ///< against targets smoothed by eps
+  /// With `penalized`: (1 - r) times the penalty, plus r lambda / sqrt(h + lambda) times the sum of |y|, or of what is like it but bends
+  /// around 0.
+  enum class Norm { none, bent, left_out } l1 = Norm::none;
+  /// delta, in units in which the loss curves by about 1: weights that differ by it differ by 5e-5 in the loss.
+  static constexpr double kBend = 1e-2;
   torch::Tensor centre = {};  ///< plus prior/2 sum (x - centre)^2 over x behind m; undefined: nothing
   double prior = 0;
 };

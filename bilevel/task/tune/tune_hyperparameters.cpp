@@ -10,7 +10,7 @@
 namespace bilevel {
 namespace {
 
-constexpr double kNoSmoothing = -14;  // logit of an eps below 1e-6
+constexpr double kNone = -14;  // logit of an eps or r below 1e-6
 
 }  // namespace
 
@@ -58,7 +58,8 @@ torch::Tensor TuneModel::bounded(const torch::Tensor& x) const {
 }
 
 torch::Tensor TuneModel::neutral(double l2) const {
-  const double rest = options_.kind == TuneKind::label_smoothing ? kNoSmoothing : 0;
+  const bool logit = options_.kind == TuneKind::label_smoothing || options_.kind == TuneKind::elastic_net;
+  const double rest = logit ? kNone : 0;
   return bounded(
       torch::cat({torch::full({1}, std::log(l2), centre_.options()), torch::full_like(centre_, rest)}));
 }
@@ -109,6 +110,16 @@ torch::Tensor TuneModel::used_features() const {
 double TuneModel::smoothing() const {
   if (options_.kind != TuneKind::label_smoothing) return 0;
   return 1 / (1 + std::exp(-x_[1].item<double>()));
+}
+
+double TuneModel::l1_share() const {
+  if (options_.kind != TuneKind::elastic_net) return 0;
+  return 1 / (1 + std::exp(-x_[1].item<double>()));
+}
+
+int64_t TuneModel::features_left_out() const {
+  const torch::Tensor none = (lower_[0].detach().select(1, models_ - 1) == 0).all(1);
+  return none.logical_and(squares_.select(1, models_ - 1) > 0).sum().item<int64_t>();
 }
 
 torch::Tensor TuneModel::class_weights() const {

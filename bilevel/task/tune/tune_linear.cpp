@@ -108,8 +108,20 @@ TunedLoss TuneModel::tuned_lower() const {
   loss.centre = torch::Tensor();
   loss.penalized = true;
   loss.smoothed = options_.kind == TuneKind::label_smoothing;
+  if (options_.kind == TuneKind::elastic_net) loss.l1 = TunedLoss::Norm::bent;
   if (options_.kind == TuneKind::class_weights) loss.class_shares = shares_;
   return loss;
+}
+
+std::unique_ptr<Derivatives> TuneModel::smooth_part(torch::Tensor& thresholds) const {
+  if (options_.kind != TuneKind::elastic_net || !options_.device.is_cpu()) return nullptr;
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor of_weights = l1_share() * weight_strengths() * scale();
+  thresholds =
+      torch::cat({of_weights.expand({-1, -1, classes_}).flatten(), torch::zeros_like(lower_[1]).flatten()});
+  TunedLoss loss = tuned_lower();
+  loss.l1 = TunedLoss::Norm::left_out;
+  return derivatives_of(loss)();
 }
 
 std::unique_ptr<Derivatives> TuneModel::lower_derivatives() const {

@@ -37,10 +37,12 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, T
   convex_ = encoder_registry().at(options.network.encoder).linear;
   network_ = seeded_network(options.network, shape, options.seed, options.device);
   const bool folded = !data_->folds.empty();
-  if ((folded || options.kind == TuneKind::l2_by_evidence) && !convex_) {
-    throw InputError(fmt::format("{} takes a linear model (encoder linear or bag), not {}",
-                                 folded ? "cross_fit = true" : "tune = l2-by-evidence",
-                                 options.network.encoder));
+  const bool of_linear = options.kind == TuneKind::l2_by_evidence || options.kind == TuneKind::elastic_net;
+  if ((folded || of_linear) && !convex_) {
+    throw InputError(
+        fmt::format("{} takes a linear model (encoder linear or bag), not {}",
+                    folded ? "cross_fit = true" : fmt::format("tune = {}", name_of(options.kind)),
+                    options.network.encoder));
   }
   models_ = folded ? static_cast<int64_t>(data_->folds.size()) + 1 : 1;
   if (convex_) {
@@ -62,7 +64,7 @@ TuneModel::TuneModel(const TuneModelOptions& options, const InputShape& shape, T
   int64_t rest =
       options.kind == TuneKind::l2_per_feature || options.kind == TuneKind::l2_per_class ? groups_ : 0;
   if (options.kind == TuneKind::l2_by_evidence) rest = kEvidence;
-  if (options.kind == TuneKind::label_smoothing) rest = 1;
+  if (options.kind == TuneKind::label_smoothing || options.kind == TuneKind::elastic_net) rest = 1;
   if (options.kind == TuneKind::class_weights) rest = classes_;
   centre_ = torch::full({rest}, options.kind == TuneKind::label_smoothing ? kSmoothingCentre : 0.0,
                         torch::device(options.device).dtype(torch::get_default_dtype()));
@@ -128,8 +130,14 @@ torch::Tensor TuneModel::lower_loss(const Batch& batch) const {
   }
   torch::Tensor value = mean_loss(losses, batch, trained_);
   if (convex_) {
-    const torch::Tensor lambda = weight_strengths();
-    return value + 0.5 * (lambda / (squares_.unsqueeze(2) + lambda) * lower_[0].square()).sum();
+    const torch::Tensor lambda = weight_strengths(),
+                        quadratic =
+                            0.5 * (lambda / (squares_.unsqueeze(2) + lambda) * lower_[0].square()).sum();
+    if (options_.kind != TuneKind::elastic_net) return value + quadratic;
+    constexpr double delta = TunedLoss::kBend;
+    const torch::Tensor share = x_.narrow(0, 1, 1).sigmoid(),
+                        bent = (lower_[0].square() + delta * delta).sqrt() - delta;
+    return value + (1 - share).squeeze() * quadratic + (share * lambda * scale() * bent).sum();
   }
   const torch::Tensor strengths = log_strengths().exp();
   for (const Penalty& penalty : penalties_)

@@ -9,6 +9,7 @@
 //   l2              lambda_i = exp(m)
 //   l2-per-feature  lambda_i = exp(m + d_j), j the feature that weight i multiplies
 //   l2-per-class    lambda_i = exp(m + d_c), c the class whose output weight i belongs to
+//   elastic-net     lambda_i = (1 - r) exp(m), and the lower level has r exp(m) sum_i |w_i| more, r = sigmoid(s)
 //   label-smoothing lambda_i = exp(m), eps = sigmoid(s)
 //   class-weights   lambda_i = exp(m), w_c = exp(a_c) / sum_k p_k exp(a_k), p_k the share of class k
 //   l2-by-evidence  lambda_i = exp(m + sum_q a_q e_qj), j the feature that weight i multiplies, e_qj what the training rows say of
@@ -27,7 +28,11 @@
 // For the encoders `linear` and `bag` the variable y_i stands for the weight w_i = y_i / sqrt(h_j + lambda_i),
 // h_j a quarter of the mean square of feature j over the training rows, and twice the bias: then no curvature
 // of g in y is much below or above 1, whatever the strengths are and however rare a feature is, and step sizes
-// need no change while x moves. y*(x) is the same model, so the problem is the same.
+// need no change while x moves. y*(x) is the same model, so the problem is the same. (Of elastic-net h_j + exp(m).)
+//
+// |w_i| is |y_i| / sqrt(h_j + exp(m)), and has no derivative at 0, while the theory of the solvers asks for two: what is learned on has
+// sqrt(y_i^2 + delta^2) - delta in the place of |y_i|, delta = `TunedLoss::kBend` (K. Kunisch, T. Pock, SIAM J. Imaging Sci. 2013, smooth
+// the norms of a bilevel problem likewise). The weights that are kept are minimizers of the norm itself (`proximal_fit`).
 #pragma once
 
 #include <memory>
@@ -44,12 +49,20 @@ namespace bilevel {
 
 struct TunedLoss;
 
-/// l2-by-evidence, l2-per-feature, l2-per-class, l2, label-smoothing, class-weights.
-enum class TuneKind { l2_by_evidence, l2_per_feature, l2_per_class, l2, label_smoothing, class_weights };
+/// l2-by-evidence, l2-per-feature, l2-per-class, l2, elastic-net, label-smoothing, class-weights.
+enum class TuneKind {
+  l2_by_evidence,
+  l2_per_feature,
+  l2_per_class,
+  l2,
+  elastic_net,
+  label_smoothing,
+  class_weights
+};
 template <>
 struct NamesOf<TuneKind> {
-  static constexpr const char* value[] = {"l2-by-evidence",  "l2-per-feature", "l2-per-class", "l2",
-                                          "label-smoothing", "class-weights"};
+  static constexpr const char* value[] = {"l2-by-evidence", "l2-per-feature",  "l2-per-class", "l2",
+                                          "elastic-net",    "label-smoothing", "class-weights"};
 };
 
 struct TuneModelOptions {
@@ -73,7 +86,7 @@ struct TuneData {
 class TuneModel {
  public:
   /// Throws InputError for options that the network refuses, an unknown kind, l2-per-feature with token
-  /// vectors that are not trained, and l2-by-evidence or folds with an encoder that is not linear.
+  /// vectors that are not trained, and l2-by-evidence, elastic-net or folds with an encoder that is not linear.
   TuneModel(const TuneModelOptions& options, const InputShape& shape, TuneData data);
 
   /// Batches are stratified by class, and their rows count with the batch's weights. `upper_batch`: rows of an upper
@@ -113,6 +126,10 @@ class TuneModel {
   torch::Tensor used_features() const;
   /// eps of label-smoothing, else 0.
   double smoothing() const;
+  /// r of elastic-net, else 0.
+  double l1_share() const;
+  /// Of the features that some training row has (linear models): those whose weights are all 0.
+  int64_t features_left_out() const;
   /// w_c of class-weights, else ones; float64 [classes].
   torch::Tensor class_weights() const;
   /// Of the groups behind the features or classes: names of the matrices.
@@ -131,6 +148,8 @@ class TuneModel {
   int64_t models() const { return models_; }
   /// Of g, where a linear model lies on the CPU; else null.
   std::unique_ptr<Derivatives> lower_derivatives() const;
+  /// Of g without |w_i|, and in `thresholds` [dim y] what |y_i| is multiplied with; null where it has none, or off the CPU.
+  std::unique_ptr<Derivatives> smooth_part(torch::Tensor& thresholds) const;
   /// a of l2-by-evidence, float64; else empty.
   torch::Tensor slopes() const;
 

@@ -165,6 +165,38 @@ TEST_F(TuneModelTest, ScalingTheWeightsChangesNoModel) {
   }
 }
 
+// What settles is the elastic net itself: no smoothed norm, and weights that it leaves out are 0.
+TEST_F(TuneModelTest, ElasticNetEndsAtItsOwnMinimum) {
+  const TuneData data = small_data();
+  TuneModel model = model_of("elastic-net", data);
+  constexpr double kStrength = 0.08, kShare = 0.6;
+  model.set_x(torch::tensor({std::log(kStrength), std::log(kShare / (1 - kShare))}));
+  finish_weights(model, 3000);
+  EXPECT_NEAR(model.l1_share(), kShare, 1e-12);
+  const std::shared_ptr<Network> network = model.write_network();
+  const Tensor classes = torch::tensor(std::vector<int64_t>(data.classes.begin(), data.classes.begin() + 30));
+  const Tensor loss =
+      -network->forward(data.inputs.gather(data.train)).log_softmax(1).gather(1, classes.unsqueeze(1)).mean();
+  const std::vector<Tensor> parameters = network->parameters();
+  const std::vector<Tensor> slopes = torch::autograd::grad({loss}, parameters);
+  bool found = false;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Tensor w = parameters[i].detach();
+    if (w.dim() != 2) continue;
+    const Tensor slope = slopes[i] + (1 - kShare) * kStrength * w, in = w != 0;
+    const auto left_in = in.sum().item<int64_t>();
+    found = left_in > 0 && left_in < w.numel();
+    EXPECT_LT((slope + kShare * kStrength * w.sign()).masked_select(in).abs().max().item<double>(), 1e-5);
+    EXPECT_LT(slope.masked_select(in.logical_not()).abs().max().item<double>(), kShare * kStrength + 1e-5);
+  }
+  EXPECT_TRUE(found) << "some weights are 0 and some are not";
+  int64_t empty = 0;
+  for (const Tensor& w : parameters) {
+    if (w.dim() == 2) empty = (w.detach() == 0).all(w.size(0) == kWidth ? 1 : 0).sum().item<int64_t>();
+  }
+  EXPECT_EQ(model.features_left_out(), empty);
+}
+
 TEST_F(TuneModelTest, LowerLossIsTheFormulaOfItsKind) {
   const TuneData data = small_data();
   const Tensor classes = torch::tensor(std::vector<int64_t>(data.classes.begin(), data.classes.begin() + 30));
@@ -247,6 +279,12 @@ TEST_F(TuneModelTest, RefusesWhatItCannotBe) {
   const InputShape shape{.kind = InputKind::dense, .width = kWidth};
   EXPECT_NE(message({.network = linear, .l2 = 0}, shape).find("l2 = 0"), std::string::npos);
   EXPECT_NE(message({.network = linear, .spread = -1}, shape).find("spread = -1"), std::string::npos);
+  const NetworkOptions mlp{.encoder = "mlp", .outputs = kClasses};
+  for (const TuneKind kind : {TuneKind::elastic_net, TuneKind::l2_by_evidence}) {
+    const std::string refused = message({.network = mlp, .kind = kind}, shape);
+    EXPECT_NE(refused.find(name_of(kind)), std::string::npos) << refused;
+    EXPECT_NE(refused.find("not mlp"), std::string::npos) << refused;
+  }
   const std::string frozen =
       message({.network = {.encoder = "rnn",
                            .outputs = kClasses,

@@ -177,6 +177,10 @@ std::vector<LearnedValue> learned_values(const TuneSetup& setup, const TuneModel
   for (int64_t i = 0; i < slopes.numel(); ++i)
     values.push_back({"slope", kEvidenceNames[i], slopes[i].item<double>()});
   if (kind == TuneKind::label_smoothing) values.push_back({"smoothing", "epsilon", model.smoothing()});
+  if (kind == TuneKind::elastic_net) {
+    values.push_back({"l1_share", "r", model.l1_share()});
+    values.push_back({"left_out", "features", static_cast<double>(model.features_left_out())});
+  }
   if (kind == TuneKind::class_weights) {
     const torch::Tensor w = model.class_weights();
     for (size_t c = 0; c < setup.class_names().size(); ++c)
@@ -189,6 +193,8 @@ Json learned_json(const std::vector<LearnedValue>& values) {
   Json learned{{"common_strength", values.front().value}};
   for (const LearnedValue& v : values) {
     if (v.kind == "smoothing") learned["smoothing"] = v.value;
+    if (v.kind == "l1_share") learned["l1_share"] = v.value;
+    if (v.kind == "left_out") learned["features_left_out"] = static_cast<int64_t>(v.value);
     if (v.kind == "class_weight") learned["class_weights"][v.name] = v.value;
     if (v.kind == "slope") learned["slopes"][v.name] = v.value;
   }
@@ -274,6 +280,9 @@ std::string tune_text(const TuneSetup& setup, const Json& summary, const std::ve
   }
   if (learned.contains("smoothing"))
     text += fmt::format("\nlabel smoothing {:.3g}", learned.at("smoothing").get<double>());
+  if (learned.contains("l1_share"))
+    text += fmt::format("\nL1 share of the strength {:.3g}; features without a weight: {}",
+                        learned.at("l1_share").get<double>(), learned.at("features_left_out").get<int64_t>());
   if (learned.contains("class_weights")) {
     text += "\nclass weights:";
     for (const auto& [name, value] : learned.at("class_weights").items())

@@ -12,6 +12,7 @@
 #include "bilevel/core/streams.h"
 #include "bilevel/core/tensor_json.h"
 #include "bilevel/glm/linear_fit.h"
+#include "bilevel/glm/proximal_fit.h"
 #include "bilevel/oracle/oracles.h"
 #include "bilevel/solver/parts/lower_rule.h"
 #include "bilevel/task/job/costs.h"
@@ -20,6 +21,9 @@ namespace bilevel {
 namespace {
 
 constexpr double kPassesAPoint = 15;
+// Of weights that shall be those of their strength. With 1e-3, which is enough to search by, weak strengths end where rounding leads
+// them: up to twice the loss of their minimum, on 200 texts of AG News.
+constexpr double kFinishTolerance = 1e-5;
 
 double share(const TuneData& data) {
   return static_cast<double>(data.valid.size()) / static_cast<double>(data.train.size());
@@ -98,6 +102,19 @@ double minimize_weights(TuneModel& model, int64_t evaluations, double tolerance)
   });
   for (const torch::Tensor& parameter : model.y()) parameter.mutable_grad() = torch::Tensor();
   return static_cast<double>(spent);
+}
+
+double finish_weights(TuneModel& model, int64_t evaluations) {
+  double passes = minimize_weights(model, evaluations, kFinishTolerance);
+  torch::Tensor thresholds;
+  if (const std::unique_ptr<Derivatives> smooth = model.smooth_part(thresholds)) {
+    const ProximalFit fitted =
+        proximal_fit(*smooth, model.training_batch(), model.x().detach(), model.flat_y(), thresholds,
+                     {.evaluations = evaluations, .tolerance = kFinishTolerance});
+    model.set_y(fitted.y);
+    passes += static_cast<double>(fitted.evaluations);
+  }
+  return passes;
 }
 
 int64_t search_points(const TuneModel& model, const SearchOptions& options, size_t train_rows,

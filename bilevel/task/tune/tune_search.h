@@ -36,6 +36,10 @@ struct WeightTraining {
 /// about so many evaluations on all training rows at most.
 double minimize_weights(TuneModel& model, int64_t evaluations, double tolerance = 1e-3);
 
+/// Minimizes g itself from the present y, as far as single precision goes: `minimize_weights`, and for elastic-net on the CPU then
+/// `proximal_fit` with |w_i| as it is, so that weights that it leaves out are 0. Returns the passes.
+double finish_weights(TuneModel& model, int64_t evaluations);
+
 struct SearchOptions {
   double passes = 0;  ///< for the whole search, measurements on validation rows included
   WeightTraining training;

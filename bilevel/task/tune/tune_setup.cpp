@@ -164,6 +164,7 @@ bool TuneSetup::validates_plenty() const {
         return 1;
       case TuneKind::l2_by_evidence:
         return 1 + kEvidence;
+      case TuneKind::elastic_net:
       case TuneKind::label_smoothing:
         return 2;
       case TuneKind::l2_per_feature:

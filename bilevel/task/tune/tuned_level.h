@@ -38,8 +38,9 @@ struct TunedDerivatives : Derivatives {
   std::unique_ptr<PointDerivatives> at(const Batch& batch, const torch::Tensor& x,
                                        const torch::Tensor& y) override;
   int64_t least_size_of_x() const {
-    return 1 + deviations() + (loss.smoothed ? 1 : 0) + (loss.class_shares.defined() ? k : 0);
+    return 1 + deviations() + (loss.smoothed || elastic() ? 1 : 0) + (loss.class_shares.defined() ? k : 0);
   }
+  bool elastic() const { return loss.penalized && loss.l1 != TunedLoss::Norm::none; }
   /// Numbers of x that the logarithms of strengths deviate by.
   int64_t deviations() const {
     return evidence.defined() ? evidence.size(0) : loss.strengths == StrengthOf::all ? 0 : groups();
