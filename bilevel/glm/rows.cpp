@@ -149,11 +149,14 @@ torch::Tensor DesignRows::weighted_squares(const torch::Tensor& numbers, const t
   torch::Tensor sums = torch::zeros({width_, k}, r.options());
   AT_DISPATCH_FLOATING_TYPES(dtype(), "weighted_squares", [&] {
     const auto* at = numbers.const_data_ptr<int64_t>();
-    const RowSpan rows{at, numbers.numel(), at + numbers.numel()};
-    const auto* of_rows = r.const_data_ptr<scalar_t>();
     auto* out = sums.data_ptr<scalar_t>();
-    if (sparse()) add_squares_transposed(sparse_rows<scalar_t>(), rows, of_rows, k, out);
-    if (has_dense()) add_squares_transposed(dense_rows<scalar_t>(), rows, of_rows, k, out + first_ * k);
+    const int64_t count = numbers.numel(), together = std::min(block(k), count);
+    for (int64_t begin = 0; begin < count; begin += together) {
+      const RowSpan rows{at + begin, std::min(together, count - begin), at + count};
+      const auto* of_rows = r.const_data_ptr<scalar_t>() + begin * k;
+      if (sparse()) add_squares_transposed(sparse_rows<scalar_t>(), rows, of_rows, k, out);
+      if (has_dense()) add_squares_transposed(dense_rows<scalar_t>(), rows, of_rows, k, out + first_ * k);
+    }
   });
   return sums;
 }
