@@ -336,7 +336,8 @@ TEST_F(TuneCliTest, EveryKindAndEncoderRuns) {
   EXPECT_GT(share, 0);
   EXPECT_LT(share, elastic.at("settled").at("kept") == "common" ? 1e-5 : 1);
   EXPECT_GE(elastic.at("learned").at("features_left_out").get<int64_t>(), 0);
-  EXPECT_CONTAINS(read_bytes(path("elastic/hyperparameters.tsv")), "l1_share\tr\t");
+  EXPECT_CONTAINS(read_bytes(path("elastic/hyperparameters.tsv")),
+                  "l1_share\tshare of the strength that goes to |w|\t");
   EXPECT_FALSE(
       tuned(columns(train) + few + Arguments{"--tune", "l2"}, "l2").at("learned").contains("smallest"));
   EXPECT_EQ(tuned(columns(train) + few + Arguments{"--encoder", "mlp", "--hidden", "4"}, "mlp").at("tune"),

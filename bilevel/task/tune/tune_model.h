@@ -32,7 +32,7 @@
 //
 // |w_i| is |y_i| / sqrt(h_j + exp(m)), and has no derivative at 0, while the theory of the solvers asks for two: what is learned on has
 // sqrt(y_i^2 + delta^2) - delta in the place of |y_i|, delta = `TunedLoss::kBend` (K. Kunisch, T. Pock, SIAM J. Imaging Sci. 2013, smooth
-// the norms of a bilevel problem likewise). The weights that are kept are minimizers of the norm itself (`proximal_fit`).
+// the norms of a bilevel problem likewise). Weights that are trained at a given x are minimizers of the norm itself (`proximal_fit`).
 #pragma once
 
 #include <memory>

@@ -171,7 +171,7 @@ TEST_F(TuneModelTest, ElasticNetEndsAtItsOwnMinimum) {
   TuneModel model = model_of("elastic-net", data);
   constexpr double kStrength = 0.08, kShare = 0.6;
   model.set_x(torch::tensor({std::log(kStrength), std::log(kShare / (1 - kShare))}));
-  finish_weights(model, 3000);
+  minimize_weights(model, 3000, 1e-6);
   EXPECT_NEAR(model.l1_share(), kShare, 1e-12);
   const std::shared_ptr<Network> network = model.write_network();
   const Tensor classes = torch::tensor(std::vector<int64_t>(data.classes.begin(), data.classes.begin() + 30));

@@ -61,7 +61,8 @@ std::string values_table(const std::string& heading, const std::vector<LearnedVa
   if (values.empty()) return "";
   std::vector<std::vector<std::string>> rows;
   for (const LearnedValue& v : values)
-    rows.push_back({escape_markup(v.name), fmt::format("{:.3g}", v.value)});
+    rows.push_back({escape_markup(v.name), v.kind == "left_out" ? grouped(static_cast<int64_t>(v.value))
+                                                                : fmt::format("{:.3g}", v.value)});
   return fmt::format("<h3>{}</h3>\n{}", heading, table_markup({{"name", "text"}, {"value", "number"}}, rows));
 }
 
@@ -178,8 +179,9 @@ std::vector<LearnedValue> learned_values(const TuneSetup& setup, const TuneModel
     values.push_back({"slope", kEvidenceNames[i], slopes[i].item<double>()});
   if (kind == TuneKind::label_smoothing) values.push_back({"smoothing", "epsilon", model.smoothing()});
   if (kind == TuneKind::elastic_net) {
-    values.push_back({"l1_share", "r", model.l1_share()});
-    values.push_back({"left_out", "features", static_cast<double>(model.features_left_out())});
+    values.push_back({"l1_share", "share of the strength that goes to |w|", model.l1_share()});
+    values.push_back(
+        {"left_out", "features without a weight", static_cast<double>(model.features_left_out())});
   }
   if (kind == TuneKind::class_weights) {
     const torch::Tensor w = model.class_weights();

@@ -33,12 +33,9 @@ struct WeightTraining {
 /// Minimizes g at the present x from the present y, in place, convex models only, and returns the passes: those that the slowest of
 /// its models took, as all are fitted side by side. On the CPU by `fit_models`, until no component of the gradient is above the share
 /// `tolerance` of the largest one at y = 0; elsewhere by L-BFGS (history 10, strong Wolfe line search), until it is below 1e-7; both for
-/// about so many evaluations on all training rows at most.
+/// about so many evaluations on all training rows at most. On the CPU elastic-net goes on by `proximal_fit` with |w_i| as it is, for as many
+/// more at most: what it leaves out is 0.
 double minimize_weights(TuneModel& model, int64_t evaluations, double tolerance = 1e-3);
-
-/// Minimizes g itself from the present y, as far as single precision goes: `minimize_weights`, and for elastic-net on the CPU then
-/// `proximal_fit` with |w_i| as it is, so that weights that it leaves out are 0. Returns the passes.
-double finish_weights(TuneModel& model, int64_t evaluations);
 
 struct SearchOptions {
   double passes = 0;  ///< for the whole search, measurements on validation rows included

@@ -15,6 +15,7 @@ namespace {
 // wander.
 constexpr double kStarts[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8};
 constexpr int64_t kStart = 7;
+constexpr double kSame = 1e-5;  // of a loss: no rise
 
 }  // namespace
 
@@ -55,7 +56,8 @@ double TuneSetup::strongest_of(TuneModel& model, const std::vector<double>& stre
     passes += minimize_weights(model, evaluations) + measurement();
     const double loss = valid_scores(model).loss;
     // Weights trained briefly at a weak strength look better than they are: being unfinished regularizes too.
-    if (x.defined() && !(loss < best)) break;
+    // Where absolute values hold all of them at 0 the loss is the same at several strengths.
+    if (x.defined() && !(loss < best * (1 + kSame))) break;
     best = loss;
     x = (model.*x_at)(strength);
     y = model.flat_y();
