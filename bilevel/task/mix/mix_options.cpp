@@ -16,7 +16,7 @@ void MixOptions::fields(Fields& f) {
       .as("COL");
   f.heading(kModelGroup);
   f.flag("target_trains", target_trains,
-         "the target rows are a source too, each for models that it does not judge");
+         "train on the target rows too, as a source, each for models that it does not judge");
   model_fields(f, "L2 strength to start from; it finds its own where none is given");
   f.number("spread", spread, kPositive,
            "how far, in natural logarithms, weights are expected to lie from equal ones")

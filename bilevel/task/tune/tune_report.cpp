@@ -284,7 +284,8 @@ std::string tune_text(const TuneSetup& setup, const Json& summary, const std::ve
     text += fmt::format("\nlabel smoothing {:.3g}", learned.at("smoothing").get<double>());
   if (learned.contains("l1_share"))
     text += fmt::format("\nL1 share of the strength {:.3g}; features without a weight: {}",
-                        learned.at("l1_share").get<double>(), learned.at("features_left_out").get<int64_t>());
+                        std::round(1e5 * learned.at("l1_share").get<double>()) / 1e5,
+                        learned.at("features_left_out").get<int64_t>());
   if (learned.contains("class_weights")) {
     text += "\nclass weights:";
     for (const auto& [name, value] : learned.at("class_weights").items())

@@ -98,9 +98,9 @@ void TuneJobOptions::fields(Fields& f) {
       .as("N")
       .or_else("batch_size where that is given, else for bag and linear all, 65,536 at most");
   training_fields(f);
-  f.flag(
-       "cross_fit", cross_fit,
-       "linear and bag: learn on all rows but the test rows, each judged by a model trained without its fold")
+  f.flag("cross_fit", cross_fit,
+         "learn on all rows but the test rows, each judged by a model trained without its fold (linear and "
+         "bag)")
       .or_else("true without --valid and --time, below a million rows");
   f.flag("keep_best", keep_best, "save what a search found instead where its validation loss is lower");
   f.number("baseline_passes", baseline_passes, kNonNegative,
