@@ -15,11 +15,6 @@ namespace {
 // Of rows that are multiplied at a time: a quarter of the first cache with one column, of the second with several.
 constexpr int64_t kBlockBytes = 8192, kWideBlockBytes = 256 << 10;
 
-int64_t padded_stride(int64_t width, int64_t bytes) {
-  const int64_t lanes = 64 / bytes;
-  return (width + lanes - 1) / lanes * lanes;
-}
-
 }  // namespace
 
 DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, torch::ScalarType dtype)
@@ -41,7 +36,8 @@ DesignRows::DesignRows(const std::vector<torch::Tensor>& inputs, int64_t width, 
   values_ = inputs[dense ? 0 : 1].detach().to(dtype).contiguous();
   count_ = dense ? inputs[0].size(0) : inputs[2].size(0) - 1;
   if (dense) {
-    stride_ = padded_stride(width, values_.element_size());
+    const int64_t lanes = 64 / values_.element_size();
+    stride_ = (width + lanes - 1) / lanes * lanes;
     if (stride_ != width || reinterpret_cast<uintptr_t>(values_.const_data_ptr()) % 64 != 0) {
       torch::Tensor padded = large_empty({count_, stride_}, dtype);
       padded.narrow(1, 0, width).copy_(values_);

@@ -141,7 +141,9 @@ class TunedPoint : public PointDerivatives {
   T quadratic(int64_t i, const T* v) const { return at_->penalty[at(i)] * v[i]; }
   /// lambda / sqrt(h + lambda).
   T norm(int64_t i) const { return at_->penalty[at(i)] / at_->scale[at(i)]; }
-  T of_norm(int64_t i, T bent) const { return static_cast<T>(share_) * norm(i) * bent; }
+  T of_norm(int64_t i, T bent) const {
+    return level_.elastic() ? static_cast<T>(share_) * norm(i) * bent : 0;  // elsewhere no division a weight
+  }
   /// A derivative in r, of every weight, as one in its logit.
   template <typename F>
   void add_in_share(const Into& into, const F& derivative) const {

@@ -11,7 +11,7 @@ namespace bilevel {
 
 /// One learned hyperparameter.
 struct LearnedValue {
-  std::string kind;  ///< strength, smoothing or class_weight
+  std::string kind;  ///< strength, slope, smoothing, l1_share, left_out or class_weight
   std::string name;  ///< "common", a feature, a class, a weight matrix, "epsilon"
   double value = 0;
 };
@@ -19,7 +19,7 @@ struct LearnedValue {
 /// The values of the present x by name, the common strength first.
 std::vector<LearnedValue> learned_values(const TuneSetup& setup, const TuneModel& model);
 
-/// "learned" in the summary: common_strength, smoothing or class_weights, and the smallest and largest strengths.
+/// "learned" in the summary: common_strength, slopes, smoothing, l1_share and features_left_out, or class_weights, and the smallest and largest strengths.
 nlohmann::ordered_json learned_json(const std::vector<LearnedValue>& values);
 
 /// Tab-separated with the header "kind name value", one line per learned value, strengths by size.
