@@ -75,7 +75,7 @@ CleanPart Weighing::part(size_t k) const {
 torch::Tensor Weighing::predict_within(const CleanPart& part, const torch::Tensor& weights,
                                        const FitStrengths& strengths) const {
   WeightedRows rows;
-  rows.add(part.train, weights);
+  rows.add(part.train, counted(weights));
   rows.add(part.trusted, static_cast<float>(strengths.trusted));
   std::vector<int64_t> folds;
   for (const int64_t row : rows.rows) folds.push_back(fold_of(row));

@@ -72,6 +72,11 @@ class Weighing : public CleanSetup {
   torch::Tensor weights_for(const torch::Tensor& right, const torch::Tensor& labels) const {
     return judged_weights(right, labels, classes_of(trusted()), classes());
   }
+  /// Weights as rows are trained with: without trusted rows scaled to a mean of 1. Nothing mends there how sure classifiers are of
+  /// themselves, and by weights that are all small the next ones would be held back more, and be less sure still.
+  torch::Tensor counted(const torch::Tensor& weights) const {
+    return trusted().empty() ? weights / weights.mean() : weights;
+  }
   /// The weights that follow from such probabilities: float64 [train].
   torch::Tensor weights_within(const CleanPart& part, const torch::Tensor& probabilities) const;
   /// The weights with which the part's training rows train what predicts its fold: a round as in `opinion`, with what was learned, from

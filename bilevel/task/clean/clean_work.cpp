@@ -22,7 +22,7 @@ torch::Tensor predict_fold(const Weighing& setup, const CleanPart& part, const t
   const auto predict_with = [&](const std::vector<int64_t>& trusted, const std::vector<int64_t>& rows) {
     if (rows.empty()) return;
     sets.emplace_back();
-    sets.back().add(part.train, weights);
+    sets.back().add(part.train, setup.counted(weights));
     sets.back().add(trusted, static_cast<float>(strengths.trusted));
     predicted_by.push_back(&rows);
   };
@@ -87,7 +87,7 @@ Json answer_of_part(Weighing& setup, const Part& work) {
     return {{"predicted", tensor_json(predict_fold(setup, part, ones, strengths))}};
   }
   WeightedRows all;
-  all.add(setup.unrepeated(), tensor_from(request.at("weights")));
+  all.add(setup.unrepeated(), setup.counted(tensor_from(request.at("weights"))));
   all.add(setup.trusted(), static_cast<float>(strengths.trusted));
   return {{"model", tensors_json(tensors_of(*setup.fit({all}, strengths).front()))}};
 }

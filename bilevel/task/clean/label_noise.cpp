@@ -21,6 +21,41 @@ double tail(double value, int64_t freedom) {
       .item<double>();
 }
 
+/// Rates by the confident joint (Northcutt, Jiang, Chuang 2021, equations 1 to 3): a row whose label is k counts as one of class j when p_j
+/// reaches the mean p_j of the rows labelled j, and is the largest that does; each label's counts are scaled to its rows.
+torch::Tensor confident_joint(const LabelledPredictions& train) {
+  const torch::Tensor& p = train.probabilities;
+  const int64_t classes = p.size(1);
+  const torch::Tensor labelled = torch::one_hot(train.labels, classes).to(torch::kFloat64);
+  const torch::Tensor rows = labelled.sum(0);
+  // A label without rows has no mean, and NaN is reached by none.
+  const torch::Tensor confident = p >= (labelled * p).sum(0) / rows;
+  const torch::Tensor likely = torch::where(confident, p, torch::zeros_like(p));
+  const torch::Tensor counted =
+      torch::one_hot(likely.argmax(1), classes) * confident.any(1, /*keepdim=*/true);
+  const torch::Tensor counts =
+      counted.to(torch::kFloat64).t().mm(labelled) + kPseudoRows / static_cast<double>(classes);
+  const torch::Tensor joint = counts / counts.sum(0) * rows;
+  return joint / joint.sum(1, /*keepdim=*/true);
+}
+
+/// Of rows that nobody has checked.
+LabelNoise unchecked_noise(const LabelledPredictions& train) {
+  const int64_t classes = train.probabilities.size(1);
+  NoiseLikelihood model(train,
+                        {torch::zeros({0, classes}, torch::kFloat64), torch::zeros({0}, torch::kInt64)});
+  LabelNoise result;
+  result.calibration.bias = torch::zeros({classes}, torch::kFloat64);
+  result.transition = confident_joint(train);
+  model.set(result);
+  model.fit_unchecked();
+  result.calibration = model.calibration();
+  result.transition = model.transition();
+  result.class_shares = model.posterior().mean(0);
+  result.share = 1 - judge(result, train).right.mean().item<double>();
+  return result;
+}
+
 }  // namespace
 
 LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredictions& trusted) {
@@ -32,6 +67,7 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
       (trusted.labels.defined() &&
        (!fits(trusted) || trusted.probabilities.size(1) != train.probabilities.size(1))))
     throw InputError("label noise: expected probabilities [n, classes >= 2] and labels [n], n >= 1");
+  if (!trusted.labels.defined() || trusted.labels.numel() == 0) return unchecked_noise(train);
   NoiseLikelihood model(train, trusted);
   const double same = model.fit(NoiseLikelihood::Trusted::same);
   LabelNoise result;
@@ -42,7 +78,6 @@ LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredi
     result.share = model.share().item<double>();
   };
   take();
-  if (!model.calibrates()) return result;
   const double own_shares = model.fit(NoiseLikelihood::Trusted::own_shares);
   result.same_shares = tail(2 * (own_shares - same), train.probabilities.size(1) - 1);
   const bool differ = result.same_shares < kContradiction;

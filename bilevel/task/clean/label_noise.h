@@ -44,7 +44,10 @@ struct LabelNoise {
 /// the given labels. Starts at rates of .3, solved by L-BFGS, a few hundred passes. Where the trusted rows have
 /// other class shares (p-value below `kContradiction`), the likelihood leaves theirs out. That a class has no trusted row says
 /// nothing: the trusted rows are taken as drawn from the rows of the classes that they have.
-/// Without trusted rows beta is 1 and the bias 0: nothing could tell them, and nothing is calibrated.
+/// Without trusted rows the rates are first those of the confident joint (Northcutt, Jiang, Chuang 2021), each label's counts with half a
+/// row spread over the classes. Then beta is the most likely one at these rates, then the rates at this beta; the bias is 0, and the share
+/// the mean of 1 - `Judgement::right`. An order rather than frequencies. (The likelihood alone, at beta 1, takes the rates to be none:
+/// classifiers trained on wrong labels predict these labels well.)
 /// Throws InputError for shapes that do not fit and for no training row.
 LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredictions& trusted);
 

@@ -236,12 +236,45 @@ TEST(LabelNoise, TellsWrongLabelsFromNone) {
   }
 }
 
-TEST(LabelNoise, WithoutTrustedRowsCalibratesNothing) {
-  const Drawn drawn = draw(17, 2000, 1, {0.5, 0.5}, rates({0.8, 0.2, 0.2, 0.8}, 2), 1, 3);
+// Counted by hand: the thresholds are .6 and .75, the last row reaches none; half a row is added to each class.
+TEST(LabelNoise, WithoutTrustedRowsIsTheConfidentJoint) {
+  const LabelledPredictions train{
+      torch::tensor({{0.9, 0.1}, {0.8, 0.2}, {0.1, 0.9}, {0.2, 0.8}, {0.3, 0.7}}, torch::kFloat64),
+      torch::tensor({0, 0, 0, 1, 1}, torch::kInt64)};
+  const LabelNoise found = fit_label_noise(train, {});
+  const double right_0 = 2.25 / 3.5 * 3, wrong_0 = 1.25 / 3.5 * 3, wrong_1 = 0.25 / 1.5 * 2,
+               right_1 = 1.25 / 1.5 * 2;
+  const torch::Tensor expected = rates({right_0 / (right_0 + wrong_1), wrong_1 / (right_0 + wrong_1),
+                                        wrong_0 / (wrong_0 + right_1), right_1 / (wrong_0 + right_1)},
+                                       2);
+  EXPECT_LT((found.transition - expected).abs().max().item<double>(), 1e-12);
+  EXPECT_NEAR(found.share, 1 - judge(found, train).right.mean().item<double>(), 1e-12);
+}
+
+// A label without rows has no threshold.
+TEST(LabelNoise, WithoutTrustedRowsBearsALabelThatNobodyHas) {
+  const LabelledPredictions train{torch::tensor({{0.8, 0.1, 0.1}, {0.1, 0.8, 0.1}}, torch::kFloat64),
+                                  torch::tensor({0, 1}, torch::kInt64)};
+  EXPECT_TRUE(fit_label_noise(train, {}).transition.isfinite().all().item<bool>());
+}
+
+// Classifiers that were trained on wrong labels predict these: what tells them is that the surest are right less often than they could be.
+TEST(LabelNoise, WithoutTrustedRowsIsFoundInPredictionsOfWrongLabels) {
+  const torch::Tensor wrong = rates({0.7, 0.2, 0.1, 0, 1, 0, 0, 0.3, 0.7}, 3);
+  Drawn drawn = draw(17, 4000, 1, {0.4, 0.3, 0.3}, wrong, 1, 3);
+  drawn.train.probabilities = drawn.train.probabilities.mm(wrong);
   const LabelNoise found = fit_label_noise(drawn.train, {});
-  EXPECT_EQ(found.calibration.beta, 1);
-  EXPECT_EQ(found.calibration.bias.abs().max().item<double>(), 0);
   EXPECT_NEAR(found.share, drawn.share, 0.04);
+  EXPECT_LT((found.transition - wrong).abs().max().item<double>(), 0.1);
+  EXPECT_GT(found.calibration.beta, 1);
+  EXPECT_EQ(found.calibration.bias.abs().max().item<double>(), 0);
+  EXPECT_GT(judge(found, drawn.train)
+                .right.lt(0.5)
+                .eq(drawn.train.labels.ne(drawn.truth))
+                .to(torch::kFloat64)
+                .mean()
+                .item<double>(),
+            0.9);
 }
 
 TEST(LabelNoise, RefusesWhatDoesNotFit) {

@@ -33,14 +33,11 @@ class NoiseLikelihood {
         rows_(some_of(train.labels).numel()),
         log_p_(log_of(some_of(train.probabilities))),
         given_(some_of(train.labels).unsqueeze(1)),
-        calibrates_(trusted.labels.defined() && trusted.labels.numel() > 0) {
-    if (calibrates_) {
-      log_trusted_ = log_of(trusted.probabilities);
-      truth_ = trusted.labels.unsqueeze(1);
-      // A class that no trusted row has is none that was looked for: among the trusted rows the others share its probability.
-      absent_ =
-          torch::where(torch::bincount(trusted.labels, {}, classes_) > 0, 0.0, kNever).to(torch::kFloat64);
-    }
+        log_trusted_(log_of(trusted.probabilities)),
+        truth_(trusted.labels.unsqueeze(1)),
+        // A class that no trusted row has is none that was looked for: among the trusted rows the others share its probability.
+        absent_(torch::where(torch::bincount(trusted.labels, {}, classes_) > 0, 0.0, kNever)
+                    .to(torch::kFloat64)) {
     const auto zeros = [&](at::IntArrayRef size) { return torch::zeros(size, torch::kFloat64); };
     log_beta_ = zeros({1});
     bias_ = zeros({classes_});
@@ -73,25 +70,17 @@ class NoiseLikelihood {
   double fit(Trusted how, std::optional<double> target = {}) {
     std::vector<torch::Tensor> free;
     if (!noiseless_) free.push_back(logits_);
-    if (calibrates_) free.insert(free.end(), {log_beta_, bias_});
-    if (calibrates_ && how != Trusted::same) free.push_back(shift_);
-    if (calibrates_ && how == Trusted::own_shares_and_beta) free.push_back(shift_beta_);
-    for (torch::Tensor& t : free) t.requires_grad_();
-    torch::optim::LBFGS lbfgs(free, torch::optim::LBFGSOptions(1)
-                                        .max_iter(300)
-                                        .history_size(20)
-                                        .tolerance_grad(1e-4)
-                                        .tolerance_change(1e-9)
-                                        .line_search_fn("strong_wolfe"));
-    lbfgs.step([&] {
-      lbfgs.zero_grad();
-      torch::Tensor value = -log_likelihood();
-      if (target) value = value + 0.5 * ((share() - *target) / kStiffness).square();
-      value.backward();
-      return value;
-    });
-    for (torch::Tensor& t : free) t.requires_grad_(false);
-    return log_likelihood().item<double>();
+    free.insert(free.end(), {log_beta_, bias_});
+    if (how != Trusted::same) free.push_back(shift_);
+    if (how == Trusted::own_shares_and_beta) free.push_back(shift_beta_);
+    return maximize(free, target);
+  }
+
+  /// Without trusted rows: the most likely beta at the rates as they are, then the most likely rates at that beta. (Both at once take noise
+  /// for a classifier's unsureness where it has more numbers than rows.)
+  void fit_unchecked() {
+    maximize({log_beta_});
+    maximize({logits_});
   }
 
   torch::Tensor transition() const { return torch::softmax(logits_, 1); }
@@ -99,7 +88,6 @@ class NoiseLikelihood {
   torch::Tensor shift() const { return shift_ - shift_.mean(); }
   torch::Tensor posterior() const { return torch::softmax(log_beta_.exp() * log_p_ + bias_, 1); }
   torch::Tensor share() const { return (posterior() * (1 - transition().diagonal())).sum(1).mean(); }
-  bool calibrates() const { return calibrates_; }
 
   /// [rows + trusted rows, parameters]: gradients of the rows' log likelihoods, by the rates first (classes^2 columns;
   /// that of a diagonal entry is 0, since it is 1 less the others), then by bias, log beta and shift.
@@ -111,7 +99,6 @@ class NoiseLikelihood {
     // By rate jk: p_j ([given = k] - [given = j]) / P(given).
     const torch::Tensor by_rate =
         (part.unsqueeze(2) * (is_given.unsqueeze(1) - is_given.unsqueeze(2))).reshape({rows_, -1});
-    if (!calibrates_) return by_rate;
     const torch::Tensor residual = part * t.index_select(1, given_.squeeze(1)).t() - p;
     const torch::Tensor own = torch::softmax(log_beta_.exp() * log_trusted_ + bias_ + shift_ + absent_, 1);
     const torch::Tensor trusted = torch::one_hot(truth_.squeeze(1), classes_) - own;
@@ -145,6 +132,25 @@ class NoiseLikelihood {
   static constexpr double kStiffness = 3e-4;  // of a share that is held fixed
   static constexpr double kNever = -1e9;      // a logit
 
+  double maximize(std::vector<torch::Tensor> free, std::optional<double> target = {}) {
+    for (torch::Tensor& t : free) t.requires_grad_();
+    torch::optim::LBFGS lbfgs(free, torch::optim::LBFGSOptions(1)
+                                        .max_iter(300)
+                                        .history_size(20)
+                                        .tolerance_grad(1e-4)
+                                        .tolerance_change(1e-9)
+                                        .line_search_fn("strong_wolfe"));
+    lbfgs.step([&] {
+      lbfgs.zero_grad();
+      torch::Tensor value = -log_likelihood();
+      if (target) value = value + 0.5 * ((share() - *target) / kStiffness).square();
+      value.backward();
+      return value;
+    });
+    for (torch::Tensor& t : free) t.requires_grad_(false);
+    return log_likelihood().item<double>();
+  }
+
   torch::Tensor log_likelihood() const {
     torch::Tensor sum;
     if (noiseless_) {
@@ -154,7 +160,6 @@ class NoiseLikelihood {
       sum = posterior().mm(rates.exp()).gather(1, given_).clamp_min(1e-300).log().sum() +
             kPseudoRows / static_cast<double>(classes_) * rates.sum();
     }
-    if (!calibrates_) return sum;
     const torch::Tensor own =
         torch::log_softmax((log_beta_ + shift_beta_).exp() * log_trusted_ + bias_ + shift_ + absent_, 1);
     const auto normal = [](const torch::Tensor& t, double deviation) {
@@ -165,9 +170,8 @@ class NoiseLikelihood {
   }
 
   int64_t classes_, rows_;
-  torch::Tensor log_p_, given_;
-  bool calibrates_, noiseless_ = false;
-  torch::Tensor log_trusted_, truth_, absent_;
+  torch::Tensor log_p_, given_, log_trusted_, truth_, absent_;
+  bool noiseless_ = false;
   torch::Tensor log_beta_, bias_, shift_, shift_beta_, logits_;
 };
 
