@@ -659,6 +659,23 @@ TEST_F(CleanCli, WithoutTrustedRowsSaysWhatItAssumes) {
   EXPECT_FALSE(fs::exists(path("out/predictions.tsv")));
 }
 
+// What classifiers trained on wrong labels predict well are these labels: noise is to be found all the same.
+TEST_F(CleanCli, WithoutTrustedRowsFindsTheNoise) {
+  ASSERT_EQ(bilevel_program(
+                {"data", "generate", "cleaning", "--out", path("right"), "--rows", "1000", "--noise", "0"})
+                .code,
+            0);
+  const Outcome run =
+      bilevel_program({"clean", "--train", path("right/train.tsv"), "--text", "text", "--label", "label",
+                       "--out", path("out"), "--inject-noise", "0.3", "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const Json summary = Json::parse(run.out);
+  EXPECT_GT(summary.at("metrics").at("flips").at("auroc").get<double>(), 0.97);
+  EXPECT_GT(summary.at("metrics").at("flips").at("auroc").get<double>(),
+            summary.at("baselines").at("self_confidence").at("flips").at("auroc").get<double>());
+  EXPECT_NEAR(summary.at("estimated_noise").get<double>(), 0.3, 0.06);
+}
+
 TEST_F(CleanCli, TokenEncodersAndOtherSolvers) {
   folder_.write("train.tsv", tsv_of(make_rows(60, 1)));
   folder_.write("trusted.tsv", tsv_of(make_rows(30, 2)));

@@ -82,7 +82,7 @@ class Draw:
 
     def clean(self, out, *more, train="train.tsv", trusted=True):
         words = ["clean", "--train", self.folder / train, "--test", self.folder / "test.tsv", "--text", "text", "--label", "label",
-                 "--sentence-encoder", "minilm", "--threads", "1", "--seed", self.seed, "--out", self.folder / out, *more]
+                 "--sentence-encoder", "minilm", "--threads", "1", "--jobs", "1", "--seed", self.seed, "--out", self.folder / out, *more]
         return self.run.bilevel(words + (["--trusted", self.folder / "trusted.tsv"] if trusted else []))
 
     def probabilities(self, out):

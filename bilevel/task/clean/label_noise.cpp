@@ -21,8 +21,26 @@ double tail(double value, int64_t freedom) {
       .item<double>();
 }
 
-/// Rates by the confident joint (Northcutt, Jiang, Chuang 2021, equations 1 to 3): a row whose label is k counts as one of class j when p_j
-/// reaches the mean p_j of the rows labelled j, and is the largest that does; each label's counts are scaled to its rows.
+/// Of rows that nobody has checked.
+LabelNoise unchecked_noise(const LabelledPredictions& train) {
+  const int64_t classes = train.probabilities.size(1);
+  NoiseLikelihood model(train,
+                        {torch::zeros({0, classes}, torch::kFloat64), torch::zeros({0}, torch::kInt64)});
+  LabelNoise result;
+  result.calibration.bias = torch::zeros({classes}, torch::kFloat64);
+  result.transition = confident_joint(
+      {NoiseLikelihood::some_of(train.probabilities), NoiseLikelihood::some_of(train.labels)});
+  model.set(result);
+  model.fit_unchecked();
+  result.calibration = model.calibration();
+  result.transition = model.transition();
+  result.class_shares = model.posterior().mean(0);
+  result.share = 1 - judge(result, train).right.mean().item<double>();
+  return result;
+}
+
+}  // namespace
+
 torch::Tensor confident_joint(const LabelledPredictions& train) {
   const torch::Tensor& p = train.probabilities;
   const int64_t classes = p.size(1);
@@ -35,28 +53,9 @@ torch::Tensor confident_joint(const LabelledPredictions& train) {
       torch::one_hot(likely.argmax(1), classes) * confident.any(1, /*keepdim=*/true);
   const torch::Tensor counts =
       counted.to(torch::kFloat64).t().mm(labelled) + kPseudoRows / static_cast<double>(classes);
-  const torch::Tensor joint = counts / counts.sum(0) * rows;
+  const torch::Tensor joint = counts / counts.sum(0) * rows.clamp_min(kPseudoRows);
   return joint / joint.sum(1, /*keepdim=*/true);
 }
-
-/// Of rows that nobody has checked.
-LabelNoise unchecked_noise(const LabelledPredictions& train) {
-  const int64_t classes = train.probabilities.size(1);
-  NoiseLikelihood model(train,
-                        {torch::zeros({0, classes}, torch::kFloat64), torch::zeros({0}, torch::kInt64)});
-  LabelNoise result;
-  result.calibration.bias = torch::zeros({classes}, torch::kFloat64);
-  result.transition = confident_joint(train);
-  model.set(result);
-  model.fit_unchecked();
-  result.calibration = model.calibration();
-  result.transition = model.transition();
-  result.class_shares = model.posterior().mean(0);
-  result.share = 1 - judge(result, train).right.mean().item<double>();
-  return result;
-}
-
-}  // namespace
 
 LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredictions& trusted) {
   const auto fits = [](const LabelledPredictions& p) {

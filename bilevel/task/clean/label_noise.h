@@ -44,12 +44,17 @@ struct LabelNoise {
 /// the given labels. Starts at rates of .3, solved by L-BFGS, a few hundred passes. Where the trusted rows have
 /// other class shares (p-value below `kContradiction`), the likelihood leaves theirs out. That a class has no trusted row says
 /// nothing: the trusted rows are taken as drawn from the rows of the classes that they have.
-/// Without trusted rows the rates are first those of the confident joint (Northcutt, Jiang, Chuang 2021), each label's counts with half a
-/// row spread over the classes. Then beta is the most likely one at these rates, then the rates at this beta; the bias is 0, and the share
+/// Without trusted rows the rates are first those of `confident_joint`. Then beta is the most likely one at these rates, then the rates at this beta; the bias is 0, and the share
 /// the mean of 1 - `Judgement::right`. An order rather than frequencies. (The likelihood alone, at beta 1, takes the rates to be none:
 /// classifiers trained on wrong labels predict these labels well.)
 /// Throws InputError for shapes that do not fit and for no training row.
 LabelNoise fit_label_noise(const LabelledPredictions& train, const LabelledPredictions& trusted);
+
+/// Rates, as `LabelNoise::transition`, by the confident joint (Northcutt, Jiang, Chuang 2021, "Confident learning", equations 1 to 3): a row whose
+/// label is k counts as one of class j when p_j reaches the mean p_j of the rows labelled j, and is the largest that does; to each label's counts half a row is
+/// added, spread over the classes, and they are scaled to its rows (a
+/// label without rows: to half a row).
+torch::Tensor confident_joint(const LabelledPredictions& train);
 
 /// The noise's calibration, and curves where the trusted rows tell that it is not enough (`fit_curves`): the training rows say most about
 /// it, through labels of which many are wrong; rows whose labels are right have the last word. Trusted rows of other class shares, or
