@@ -674,6 +674,31 @@ TEST_F(CleanCli, WithoutTrustedRowsFindsTheNoise) {
   EXPECT_GT(summary.at("metrics").at("flips").at("auroc").get<double>(),
             summary.at("baselines").at("self_confidence").at("flips").at("auroc").get<double>());
   EXPECT_NEAR(summary.at("estimated_noise").get<double>(), 0.3, 0.06);
+  EXPECT_EQ(run.err.find("contradicts what is assumed"), std::string::npos);
+}
+
+// Rows that are the same lie in one fold: what judges them has not seen their class.
+TEST_F(CleanCli, WithoutTrustedRowsAClassInOneFoldIsTold) {
+  std::string table = tsv_of(make_rows(90, 5));
+  for (int i = 0; i < 12; ++i) table += "jazz\tthe same again\t1\t1\teven\n";
+  const auto clean = [&](const std::string& name, const Arguments& more) {
+    return bilevel_program(joined({"clean", "--train", folder_.write(name + ".tsv", table), "--text", "text",
+                                   "--label", "topic", "--no-baselines", "--out", path(name)},
+                                  more));
+  };
+  const Outcome run = clean("lonely", {});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_CONTAINS(run.err, "class 'jazz': its rows lie in 1 of 4 folds (they are few, or the same)");
+  const Outcome flat = clean("flat", {"--l2", "1e8"});
+  ASSERT_EQ(flat.code, 0) << flat.err;
+  EXPECT_CONTAINS(flat.err, "would be wrong more often than right, which contradicts what is assumed");
+}
+
+TEST_F(CleanCli, WithoutTrustedRowsTwoGroupsAreTooFew) {
+  const Outcome run = bilevel_program({"clean", "--train", train_, "--text", "text", "--label", "topic",
+                                       "--group", "source", "--out", path("out")});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_CONTAINS(run.err, "its rows lie in 2 of 4 folds (those of a group lie in one)");
 }
 
 TEST_F(CleanCli, TokenEncodersAndOtherSolvers) {

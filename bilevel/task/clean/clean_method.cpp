@@ -23,6 +23,8 @@ constexpr double kReportCost = 2e4;  // a row
 // Trusted rows from which on the intervals held the truth: of phoneme's columns with 10 % planted flips 0 of 12 with 5 trusted rows, 1 of 8
 // with 30, 7 of 8 with 100; on texts also with fewer.
 constexpr int64_t kEnoughTrusted = 100;
+constexpr double kMostlyRight =
+    0.5;  // P(recorded as its class) that every class is assumed to exceed without trusted rows
 constexpr double kUnsure = 0.04;  // half-width of the share's interval from which it is said
 
 class Cleaning {
@@ -201,6 +203,13 @@ class Cleaning {
     const LabelledPredictions train = at(probabilities, setup_.unrepeated());
     const LabelledPredictions trusted = at(probabilities, setup_.trusted());
     result_.noise = fit_label_noise(train, trusted);
+    if (setup_.trusted().empty() && result_.noise.transition.diagonal().min().item<double>() < kMostlyRight) {
+      setup_.note(fmt::format(
+          "labels of class '{}' would be wrong more often than right, which contradicts what is assumed: the "
+          "labels hardly depend on the features, the rows are too few, or the L2 strength is too high; "
+          "suspicious rows and the share of wrong labels tell nothing then",
+          setup_.name_of(result_.noise.transition.diagonal().argmin().item<int64_t>())));
+    }
     if (!setup_.trusted().empty()) {
       result_.intervals = noise_intervals(result_.noise, train, trusted);
       result_.calibration = calibration_for(result_.noise, trusted);
