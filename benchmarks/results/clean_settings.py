@@ -16,7 +16,7 @@ import _clean
 
 TITLE = "Cleaning: eight settings, beside cleanlab"
 DEPENDS = _clean.DEPENDS + ["bilevel/glm", "bilevel/data"]
-SEEDS = range(100, 105)
+SEEDS = range(100, 110)
 TRUSTED = 300
 STRENGTHS = (1, 10)  # of the L2 term of the rivals, in rows: the default and more, which suits noisy labels better
 # name: training file, test file (none: a fifth of the rows), training rows at most, noise, share

@@ -203,12 +203,13 @@ class Cleaning {
     const LabelledPredictions train = at(probabilities, setup_.unrepeated());
     const LabelledPredictions trusted = at(probabilities, setup_.trusted());
     result_.noise = fit_label_noise(train, trusted);
-    if (setup_.trusted().empty() && result_.noise.transition.diagonal().min().item<double>() < kMostlyRight) {
+    const auto [least_right, of_class] = result_.noise.transition.diagonal().min(0);
+    if (setup_.trusted().empty() && least_right.item<double>() < kMostlyRight) {
       setup_.note(fmt::format(
           "labels of class '{}' would be wrong more often than right, which contradicts what is assumed: the "
           "labels hardly depend on the features, the rows are too few, or the L2 strength is too high; "
           "suspicious rows and the share of wrong labels tell nothing then",
-          setup_.name_of(result_.noise.transition.diagonal().argmin().item<int64_t>())));
+          setup_.name_of(of_class.item<int64_t>())));
     }
     if (!setup_.trusted().empty()) {
       result_.intervals = noise_intervals(result_.noise, train, trusted);

@@ -53,29 +53,34 @@ void Weighing::deal_folds() {
       throw InputError(
           fmt::format("{}: too few training rows; those that look like trusted rows do not train", o_.train));
   }
-  if (!trusted().empty()) return;
-  // Of which folds there are rows, in all and of each class. What judges a fold is fitted without it, from an opinion on each fold that is left.
-  std::set<int64_t> of_all;
-  std::vector<std::set<int64_t>> of_class(static_cast<size_t>(classes()));
-  const torch::Tensor labels = classes_of(train());
-  for (size_t i = 0; i < train().size(); ++i) {
-    of_all.insert(fold_of(train()[i]));
-    of_class[static_cast<size_t>(labels[static_cast<int64_t>(i)].item<int64_t>())].insert(
-        fold_of(train()[i]));
-  }
-  if (of_all.size() < 3)
+  if (trusted().empty()) check_unjudged();
+}
+
+// What judges a fold is fitted without it, from an opinion on each fold that is left.
+void Weighing::check_unjudged() {
+  std::vector<int64_t> folds;
+  folds.reserve(train().size());
+  for (const int64_t row : train()) folds.push_back(fold_of(row));
+  const torch::Tensor has_rows =
+      torch::bincount(classes_of(train()) * kFolds + torch::tensor(folds, torch::kInt64), {},
+                      classes() * kFolds)
+          .view({classes(), kFolds})
+          .gt(0);
+  const auto filled = has_rows.any(0).sum().item<int64_t>();
+  if (filled < 3)
     throw InputError(fmt::format(
         "{}: its rows lie in {} of {} folds{}, and without --trusted FILE it takes three to judge a label: "
         "give more rows{}",
-        o_.train, of_all.size(), kFolds,
+        o_.train, filled, kFolds,
         o_.group.empty() ? " (rows that are the same lie in one)" : " (those of a group lie in one)",
         o_.group.empty() ? "" : " or groups"));
-  for (size_t c = 0; c < of_class.size(); ++c) {
-    if (of_class[c].size() > 2 || of_class[c].empty()) continue;
+  for (int64_t c = 0; c < classes(); ++c) {
+    const auto of_class = has_rows[c].sum().item<int64_t>();
+    if (of_class > 2 || of_class == 0) continue;
     note(fmt::format(
         "class '{}': its rows lie in {} of {} folds ({}), so that what judges them hardly knows the "
         "class, and is likely to call them wrong: look at them before cleaned labels are used",
-        name_of(static_cast<int64_t>(c)), of_class[c].size(), kFolds,
+        name_of(c), of_class, kFolds,
         o_.group.empty() ? "they are few, or the same" : "those of a group lie in one"));
   }
 }

@@ -103,6 +103,8 @@ class Weighing : public CleanSetup {
  private:
   void describe(ContestFacts& facts) const override;
   void deal_folds();
+  /// Without trusted rows: refuses fewer than three folds with rows, and tells classes with rows in two or fewer.
+  void check_unjudged();
   void name_units();
   int64_t fold_of(int64_t row) const { return fold_of_[static_cast<size_t>(row)]; }
   /// int64 [rows]: the unit of each.

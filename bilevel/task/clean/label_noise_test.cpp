@@ -265,6 +265,7 @@ TEST(LabelNoise, WithoutTrustedRowsIsFoundInPredictionsOfWrongLabels) {
   Drawn drawn = draw(17, 4000, 1, {0.4, 0.3, 0.3}, wrong, 1, 3);
   drawn.train.probabilities = drawn.train.probabilities.mm(wrong);
   const LabelNoise found = fit_label_noise(drawn.train, {});
+  // Nothing is calibrated, so the bounds are of bias, not of chance: the share comes out .037 too low, a rate .072 off.
   EXPECT_NEAR(found.share, drawn.share, 0.04);
   EXPECT_LT((found.transition - wrong).abs().max().item<double>(), 0.1);
   EXPECT_GT(found.calibration.beta, 1);
@@ -275,7 +276,7 @@ TEST(LabelNoise, WithoutTrustedRowsIsFoundInPredictionsOfWrongLabels) {
                 .to(torch::kFloat64)
                 .mean()
                 .item<double>(),
-            0.9);
+            0.97);
 }
 
 TEST(LabelNoise, RefusesWhatDoesNotFit) {
